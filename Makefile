@@ -1,0 +1,58 @@
+# Two commands do everything on a machine with Python 3.11 or later: `make run` and `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+WORKDIR ?= runs/gradient_flow
+
+.PHONY: help run quick test test-fast lint types peers bench clean
+
+help:
+	@echo "make run     where do gradients die? figures and a table in $(WORKDIR) (under 90 s on two cores)"
+	@echo "make quick   the same in seconds, on tiny networks, in runs/quick"
+	@echo "make test    the tests"
+	@echo "make lint    ruff; make types: mypy; make peers: install PyTorch, haiku, equinox to compare with"
+	@echo "make bench   the benchmarks against the peers"
+
+run: $(VENV)/.installed
+	$(BIN)/python -m experiments.gradient_flow --workdir=$(WORKDIR)
+
+quick: $(VENV)/.installed
+	$(BIN)/python -m experiments.gradient_flow --config=experiments/configs/gradient_flow.py:quick --workdir=runs/quick --overwrite
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n auto --dist worksteal
+
+test-fast: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
+
+peers: $(VENV)/.installed-peers
+
+bench: $(VENV)/.installed-peers
+	$(BIN)/python -m benchmarks.unroll
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else f"rnnjax needs Python 3.11 or later, this is {v[0]}.{v[1]}: call make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable ".[dev,data]"
+	@touch $@
+
+$(VENV)/.installed-peers: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable ".[bench]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

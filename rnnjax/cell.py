@@ -1,0 +1,77 @@
+"""The contract: a recurrent cell is a NamedTuple of pure functions.
+
+A cell is a state-space model: from the inputs x_t comes a new state, from the state an output,
+
+    s_t = f(s_{t-1}, x_t)        y_t = g(s_t)
+
+``project`` is the part of f that needs no state (one matrix product for all time steps), ``advance`` the rest, and
+``output`` is g. Because the output is read *from the state*, adding a zero to the state shows everything that depends
+on it, which is how ``rnnjax.gradient_flow`` sees dL/ds_t of any cell.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from jax import Array
+
+from rnnjax.checks import check_step
+from rnnjax.typing import Drive, Key, Params, State
+
+
+def hidden_of(params: Params, state: State) -> Array:
+    """The usual output: the state's field ``hidden``, or the state itself where it is a single array."""
+    return state.hidden if hasattr(state, "hidden") else state
+
+
+class Wiring(NamedTuple):
+    """How a cell is made of other cells, so that each can be run over a whole sequence in turn.
+
+    Attributes:
+        layers: ``params -> ((cell, its params), ...)``. The state of the whole is the tuple of the layers' states.
+        connect: ``(apply, inputs) -> outputs``, where ``apply(index, inputs)`` runs one layer: over one step when the
+            whole advances one step, over all of them when it is unrolled.
+    """
+
+    layers: Callable[[Any], tuple[tuple["Cell", Any], ...]]
+    connect: Callable[[Callable[[int, Array], Array], Array], Array]
+
+
+class Cell(NamedTuple):
+    """A recurrent cell: four pure functions, and a fifth where the output is not the hidden state.
+
+    Sizes are given to whoever makes the cell. All functions take any leading axes: ``(..., I)``.
+
+    Attributes:
+        init: ``(key, input_size) -> params``.
+        initial_state: ``(params, batch_shape) -> state``, zero or learned.
+        project: ``(params, inputs (..., I)) -> drive``: everything that needs no state.
+        advance: ``(params, state, drive) -> state``: the recurrence proper.
+        output: ``(params, state) -> outputs (..., O)``, by default the state's ``hidden``.
+        wiring: set by combinators such as ``stack``; None for a cell of one piece.
+    """
+
+    init: Callable[[Key, int], Params]
+    initial_state: Callable[[Params, tuple[int, ...]], State]
+    project: Callable[[Params, Array], Drive]
+    advance: Callable[[Params, State, Drive], State]
+    output: Callable[[Params, State], Array] = hidden_of
+    wiring: Wiring | None = None
+
+    def step(self, params: Params, state: State, inputs: Array) -> tuple[State, Array]:
+        """One online step, in ``lax.scan``'s order: ``partial(cell.step, params)`` is a scan body.
+
+        Args:
+            params: from ``init``.
+            state: from ``initial_state`` or the step before.
+            inputs: (..., I), with the leading axes of the state.
+
+        Returns:
+            The new state and the outputs (..., O).
+
+        Raises:
+            ValueError: params or state are not this cell's, or not of these sizes.
+            TypeError: the inputs are not real numbers.
+        """
+        check_step(self, params, state, inputs, inputs.shape[:-1])
+        state = self.advance(params, state, self.project(params, inputs))
+        return state, self.output(params, state)

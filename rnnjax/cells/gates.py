@@ -1,0 +1,28 @@
+"""What gated cells share: gates side by side in one weight, split after the product."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from rnnjax.checks import positive_integer
+from rnnjax.typing import Initializer, Key
+
+
+def gate_kernels(
+    key: Key, gates: int, input_size: int, size: int, kernel_init: Initializer, recurrent_init: Initializer
+) -> tuple[Array, Array]:
+    """Input kernel (I, gates H) and recurrent kernel (H, gates H), each gate's block drawn on its own."""
+    width = positive_integer("input_size", input_size)
+    keys = jax.random.split(key, (2, gates))
+    kernel = jnp.concatenate([kernel_init(k, (width, size)) for k in keys[0]], axis=1)
+    recurrent_kernel = jnp.concatenate([recurrent_init(k, (size, size)) for k in keys[1]], axis=1)
+    return kernel, recurrent_kernel
+
+
+def split_gates(pre_activations: Array, gates: int) -> tuple[Array, ...]:
+    """(..., gates H) as ``gates`` arrays (..., H).
+
+    Kept apart, not stacked, on their way through a scan: XLA's CPU backend does not vectorize a gate that it has to
+    slice out of a time slice.
+    """
+    return tuple(jnp.split(pre_activations, gates, axis=-1))

@@ -1,0 +1,104 @@
+"""The gated recurrent unit, with the reset gate before or after the recurrent product.
+
+The gates stand side by side in every weight: columns in the order r, z, n (reset gate, update gate, candidate), H of
+each. z is the share of the old state that is kept, as in Cho et al. (2014), PyTorch, cuDNN and flax; texts that write
+h_t = (1 - z_t) h_{t-1} + z_t n_t have the same cell with the signs of the update gate's weights turned.
+"""
+
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.nn import sigmoid
+
+from rnnjax.cell import Cell
+from rnnjax.cells.gates import gate_kernels, split_gates
+from rnnjax.checks import positive_integer
+from rnnjax.names import lookup
+from rnnjax.typing import Initializer, Key
+
+
+class GRUParams(NamedTuple):
+    kernel: Array  # (I, 3H)
+    recurrent_kernel: Array  # (H, 3H)
+    bias: Array  # (3H,)
+
+
+class GRUResetAfterParams(NamedTuple):
+    kernel: Array  # (I, 3H)
+    recurrent_kernel: Array  # (H, 3H)
+    bias: Array  # (3H,)
+    recurrent_bias: Array  # (H,), inside the reset product of the candidate
+
+
+class GRUState(NamedTuple):
+    hidden: Array  # (..., H)
+
+
+def gru(
+    hidden_size: int,
+    reset: Literal["before", "after"] = "before",
+    *,
+    kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
+    recurrent_init: Initializer = jax.nn.initializers.orthogonal(),
+) -> Cell:
+    """The gated recurrent unit (Cho et al., 2014).
+
+        r_t = sigmoid(x_t W_r + h_{t-1} U_r + b_r)            reset gate
+        z_t = sigmoid(x_t W_z + h_{t-1} U_z + b_z)            update gate
+        n_t = tanh(x_t W_n + (r_t * h_{t-1}) U_n + b_n)       candidate, reset before the product, or
+        n_t = tanh(x_t W_n + r_t * (h_{t-1} U_n + c) + b_n)   after it, as in PyTorch and cuDNN
+        h_t = z_t * h_{t-1} + (1 - z_t) * n_t
+
+    Args:
+        hidden_size: H.
+        reset: "before" the recurrent product (Cho et al., 2014) or "after" it, which adds the bias c.
+        kernel_init: for each gate's W (I, H).
+        recurrent_init: for each gate's U (H, H).
+
+    Raises:
+        ValueError: for another ``reset`` or hidden_size < 1.
+        TypeError: if hidden_size is not a whole number.
+    """
+    size = positive_integer("hidden_size", hidden_size)
+
+    def init_before(key: Key, input_size: int) -> GRUParams:
+        kernel, recurrent_kernel = gate_kernels(key, 3, input_size, size, kernel_init, recurrent_init)
+        return GRUParams(kernel, recurrent_kernel, jnp.zeros(3 * size))
+
+    def init_after(key: Key, input_size: int) -> GRUResetAfterParams:
+        return GRUResetAfterParams(*init_before(key, input_size), recurrent_bias=jnp.zeros(size))
+
+    cells = {
+        "before": Cell(init_before, _initial_state, _project, _advance_before),
+        "after": Cell(init_after, _initial_state, _project, _advance_after),
+    }
+    return lookup("reset", reset, cells)
+
+
+def _initial_state(params: GRUParams | GRUResetAfterParams, batch_shape: tuple[int, ...] = ()) -> GRUState:
+    size, dtype = params.recurrent_kernel.shape[-2], params.recurrent_kernel.dtype
+    return GRUState(jnp.zeros((*batch_shape, size), dtype))
+
+
+def _project(params: GRUParams | GRUResetAfterParams, inputs: Array) -> tuple[Array, ...]:
+    return split_gates(inputs @ params.kernel + params.bias, 3)
+
+
+def _advance_before(params: GRUParams, state: GRUState, drive: tuple[Array, ...]) -> GRUState:
+    size = state.hidden.shape[-1]
+    to_gates, to_candidate = jnp.split(params.recurrent_kernel, [2 * size], axis=1)
+    recurrent_r, recurrent_z = split_gates(state.hidden @ to_gates, 2)
+    drive_r, drive_z, drive_n = drive
+    reset, update = sigmoid(drive_r + recurrent_r), sigmoid(drive_z + recurrent_z)
+    candidate = jnp.tanh(drive_n + (reset * state.hidden) @ to_candidate)
+    return GRUState(update * state.hidden + (1 - update) * candidate)
+
+
+def _advance_after(params: GRUResetAfterParams, state: GRUState, drive: tuple[Array, ...]) -> GRUState:
+    recurrent_r, recurrent_z, recurrent_n = split_gates(state.hidden @ params.recurrent_kernel, 3)
+    drive_r, drive_z, drive_n = drive
+    reset, update = sigmoid(drive_r + recurrent_r), sigmoid(drive_z + recurrent_z)
+    candidate = jnp.tanh(drive_n + reset * (recurrent_n + params.recurrent_bias))
+    return GRUState(update * state.hidden + (1 - update) * candidate)

@@ -1,0 +1,106 @@
+"""From a curve of gradient norms to numbers: decay per step, half-life, and whether it vanishes or explodes."""
+
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+
+Verdict = Literal["vanishes", "preserved", "explodes"]
+
+
+class Decay(NamedTuple):
+    """How a gradient norm changes with its distance, the lag in steps, from the loss.
+
+    Attributes:
+        per_step: the factor a step back in time multiplies the norm by: exp of the slope of ln(norm) against lag. Below
+            1 the gradient vanishes, above 1 it explodes. NaN where fewer than three norms can be fitted.
+        half_life: steps back until the norm has halved, ln(1/2) / ln(per_step); inf where it does not fall.
+        r_squared: of that straight line; near 1 the decay is exponential.
+        first_lag, last_lag: the lags fitted, inclusive.
+        thousandth_lag: the first lag at which the norm is under 1e-3 of its value at the loss; None if never.
+        underflowed: how many steps have a norm of 0 or below the dtype's floor. They are left out of the fit.
+        overflowed: how many steps have an infinite or undefined norm. They are left out, too.
+        verdict: "vanishes" where the norm falls to a tenth or less over the lags seen, "explodes" where it grows
+            tenfold or more, "preserved" between.
+    """
+
+    per_step: float
+    half_life: float
+    r_squared: float
+    first_lag: int
+    last_lag: int
+    thousandth_lag: int | None
+    underflowed: int
+    overflowed: int
+    verdict: Verdict
+
+
+def norm_floor(dtype: jax.typing.DTypeLike) -> float:
+    """The norm below which ``dtype`` no longer holds a gradient's digits: smallest normal number / epsilon.
+
+    Products with such a gradient fall into the subnormal range, which compiled programs flush to zero. In float32 it
+    is about 1e-31, in float64 1e-292.
+    """
+    info = jnp.finfo(dtype)
+    return float(info.smallest_normal) / float(info.eps)
+
+
+def decay(norms: ArrayLike, *, loss_step: int = -1) -> Decay:
+    """Fits ln ||dL/ds_t|| against the lag loss_step - t by least squares.
+
+    Args:
+        norms: (T,), a leaf of ``GradientFlow.state``, time forward.
+        loss_step: the step the loss is read at, by default the last. Later steps are ignored.
+
+    Raises:
+        ValueError: if norms are not a vector, are negative, or ``loss_step`` is not one of their steps.
+    """
+    values = np.asarray(norms)
+    if values.ndim != 1 or (values < 0).any():
+        raise ValueError(f"norms have shape {values.shape}: expected (T,) norms >= 0, one leaf of GradientFlow.state")
+    if not -len(values) <= loss_step < len(values):
+        raise ValueError(f"loss_step is {loss_step}: expected a step of the {len(values)} that norms have")
+    floor = norm_floor(values.dtype)
+    by_lag = values[: loss_step % len(values) + 1][::-1].astype(np.float64)
+    lags = np.arange(len(by_lag))
+    finite = np.isfinite(by_lag)
+    underflowed = finite & (by_lag < floor)
+    usable = finite & ~underflowed
+
+    below = lags[finite & (by_lag < 1e-3 * by_lag[0])]
+    slope, r_squared = _line(lags[usable], np.log(by_lag[usable]))
+    lags_seen = len(by_lag) - 1
+    counts = int(underflowed.sum()), int((~finite).sum())
+    return Decay(
+        per_step=float(np.exp(slope)),
+        half_life=float(-np.log(2) / slope) if slope < 0 else (np.inf if slope >= 0 else np.nan),
+        r_squared=r_squared,
+        first_lag=int(lags[usable][0]) if usable.any() else -1,
+        last_lag=int(lags[usable][-1]) if usable.any() else -1,
+        thousandth_lag=int(below[0]) if below.size else None,
+        underflowed=counts[0],
+        overflowed=counts[1],
+        verdict=_verdict(slope * lags_seen, *counts),
+    )
+
+
+def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    if len(x) < 3:
+        return np.nan, np.nan
+    x_spread, y_spread = x - x.mean(), y - y.mean()
+    slope = (x_spread @ y_spread) / (x_spread @ x_spread)
+    total = y_spread @ y_spread
+    residual = y_spread - slope * x_spread
+    return float(slope), float(1 - (residual @ residual) / total) if total > 0 else 1.0
+
+
+def _verdict(log_change: float, underflowed: int, overflowed: int) -> Verdict:
+    if overflowed:
+        return "explodes"
+    if np.isnan(log_change):
+        return "vanishes" if underflowed else "preserved"
+    if log_change <= -np.log(10):
+        return "vanishes"
+    return "explodes" if log_change >= np.log(10) else "preserved"
