@@ -17,7 +17,9 @@ from rnnjax.cells.lstm import peephole_lstm
 from rnnjax.compose import learned_initial_state
 from rnnjax.compose import stack
 from rnnjax.decay import Decay
+from rnnjax.decay import ExampleNorms
 from rnnjax.decay import decay
+from rnnjax.decay import example_norms
 from rnnjax.gradient_flow import GradientFlow
 from rnnjax.gradient_flow import gradient_flow
 from rnnjax.unroll import unroll
@@ -29,11 +31,13 @@ __all__ = [
     "CELLS",
     "Cell",
     "Decay",
+    "ExampleNorms",
     "GradientFlow",
     "Wiring",
     "cell_named",
     "decay",
     "elman",
+    "example_norms",
     "gradient_flow",
     "gru",
     "initializers",

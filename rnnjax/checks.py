@@ -3,8 +3,8 @@
 Every message says what was received, what was expected, and what to do.
 """
 
-import functools
 import operator
+import weakref
 from typing import Any
 
 import jax
@@ -83,11 +83,17 @@ def _check_real(inputs: Any) -> None:
         )
 
 
-@functools.lru_cache(maxsize=256)
+# Weak, so that a cell made inside a traced function is not kept alive after it, nor its tracers.
+_params_by_init: "weakref.WeakKeyDictionary[Any, dict[Any, Any]]" = weakref.WeakKeyDictionary()
+
+
 def _params_for_width(init: Any, width: int, dtype: Any) -> Any:
     # dtype is part of the key alone: with x64 switched on, the same init makes other params.
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    return jax.eval_shape(lambda k: init(k, width), key)
+    known = _params_by_init.setdefault(init, {})
+    if (width, dtype) not in known:
+        key = jax.eval_shape(lambda: jax.random.key(0))
+        known[width, dtype] = jax.eval_shape(lambda k: init(k, width), key)
+    return known[width, dtype]
 
 
 def _check_like(name: str, received: Any, expected: Any, circumstances: str, remedy: str) -> None:

@@ -86,6 +86,35 @@ def decay(norms: ArrayLike, *, loss_step: int = -1) -> Decay:
     )
 
 
+class ExampleNorms(NamedTuple):
+    """Per-example norms condensed, each (T,); the two means part as the lag grows and examples differ.
+
+    Attributes:
+        mean_of_log: the mean over examples of ln(norm): the typical example. Norms below the dtype's floor are left
+            out; NaN where all are.
+        log_of_mean: ln of the mean norm: led by the few largest examples. -inf where all are 0.
+        underflowed: how many examples are below the floor.
+    """
+
+    mean_of_log: np.ndarray
+    log_of_mean: np.ndarray
+    underflowed: np.ndarray
+
+
+def example_norms(examples: ArrayLike) -> ExampleNorms:
+    """Condenses a leaf (T, ...) of ``GradientFlow.examples`` over its examples."""
+    values = np.asarray(examples)
+    floor = norm_floor(values.dtype)
+    values = values.reshape(len(values), -1).astype(np.float64)
+    usable = values >= floor
+    logs = np.log(np.where(usable, values, 1.0)).sum(axis=1)
+    counts = usable.sum(axis=1)
+    with np.errstate(divide="ignore"):
+        log_of_mean = np.log(values.mean(axis=1))
+    mean_of_log = np.where(counts > 0, logs / np.maximum(counts, 1), np.nan)
+    return ExampleNorms(mean_of_log, log_of_mean, (~usable).sum(axis=1))
+
+
 def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     if len(x) < 3:
         return np.nan, np.nan

@@ -1,0 +1,72 @@
+"""Starting an experiment: flags, and errors that a person can act on."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+from absl import app, flags, logging
+
+
+class ExperimentError(Exception):
+    """Something the person at the keyboard can mend: shown in a line, without a traceback."""
+
+
+@contextlib.contextmanager
+def explained(*kinds: type[Exception]) -> Iterator[None]:
+    """Turns those kinds of exception, raised by checks of what a person gave, into an ``ExperimentError``."""
+    try:
+        yield
+    except kinds as error:
+        raise ExperimentError(str(error)) from error
+
+
+def run(main: Callable[[], None]) -> None:
+    """Parses the flags, calls ``main`` and exits: 1 after an ``ExperimentError``, 130 after Ctrl-C."""
+
+    def guarded(arguments: list[str]) -> int:
+        if arguments[1:]:
+            return _fail(f"unexpected argument {arguments[1]!r}: everything is a flag, as in --workdir=runs/mine")
+        try:
+            main()
+        except ExperimentError as error:
+            return _fail(str(error))
+        except OSError as error:
+            return _fail(f"{error}; what was finished before is kept: mend this and run the same command again")
+        except KeyboardInterrupt:
+            print("\ninterrupted; run the same command again to continue where it stopped", file=sys.stderr)
+            return 130
+        return 0
+
+    _use_compilation_cache()
+    logging.set_verbosity(logging.WARNING)  # orbax tells of every step of a save
+    app.run(guarded, flags_parser=_parse)
+
+
+def _parse(arguments: list[str]) -> list[str]:
+    try:
+        remaining: list[str] = flags.FLAGS(arguments)
+        return remaining
+    except flags.Error as error:
+        message = str(error)
+    except (AttributeError, KeyError) as error:  # ml_collections, for an unknown field of the config
+        message = "unknown config field " + " ".join(str(error).replace("\\'", "").strip("'\"").split("\n"))
+        message = message.replace("\\n", ": ")
+    except (OSError, SyntaxError, TypeError, ValueError) as error:
+        message = f"the config could not be read: {error}"
+    sys.exit(_fail(f"{message}; all flags: --helpfull"))
+
+
+def _fail(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 1
+
+
+def _use_compilation_cache() -> None:
+    """Compiled programs are kept between runs, in JAX's own cache; JAX_COMPILATION_CACHE_DIR moves it."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rnnjax" / "compiled"
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

@@ -1,0 +1,1 @@
+"""Configurations of the experiments, with a quick variant each."""

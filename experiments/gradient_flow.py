@@ -1,0 +1,307 @@
+"""Where do gradients die? Cells, activations and depths compared, before and after training on real text.
+
+Run as ``python -m experiments.gradient_flow``; experiments/configs/gradient_flow.py explains the settings.
+"""
+
+import functools
+import inspect
+import itertools
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import orbax.checkpoint as ocp
+from absl import flags
+from flax.training.train_state import TrainState
+from jax import Array
+from ml_collections import ConfigDict, config_flags
+from tqdm import tqdm
+
+import rnnjax
+from experiments import character_model, command, gradient_flow_report
+from experiments.command import ExperimentError, explained
+from experiments.workdir import Record, Workdir, open_workdir, read_records
+from rnnjax.data import Corpus, load_corpus, random_windows
+from rnnjax.names import lookup
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", str(Path(__file__).parent / "configs" / "gradient_flow.py"), "Configuration, FILE or FILE:VARIANT."
+)
+_WORKDIR = flags.DEFINE_string("workdir", "runs/gradient_flow", "Folder for records, figures, summary, checkpoints.")
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Discard what the workdir holds.")
+
+
+class Program(NamedTuple):
+    """What has to be compiled on its own: one program serves all seeds and all activations."""
+
+    cell: str
+    depth: int
+    sequence_length: int
+
+
+class Run(NamedTuple):
+    """One network, trained once."""
+
+    program: Program
+    activation: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        program = self.program
+        return f"{program.cell}-{self.activation}-depth{program.depth}-T{program.sequence_length}-seed{self.seed}"
+
+
+def main() -> None:
+    """Plans the runs, does those that are missing in the workdir, draws and prints."""
+    config = _CONFIG.value
+    with explained(ValueError, OSError):
+        runs = plan(config)
+        corpus = load_corpus(config.corpus)
+        longest = max(run.program.sequence_length for run in runs) + 1
+        random_windows(corpus.tokens[_held_out(corpus)], np.random.default_rng(0), longest, 1)
+    workdir = open_workdir(_WORKDIR.value, config.to_dict(), overwrite=_OVERWRITE.value)
+    done = {record["run"] for record in read_records(workdir.path)} if workdir.metrics.exists() else set()
+    execute([run for run in runs if run.name not in done], config, corpus, workdir)
+
+    records = read_records(workdir.path)
+    figures = gradient_flow_report.draw(records, workdir.path / "figures")
+    table = gradient_flow_report.table(records)
+    workdir.finish(gradient_flow_report.summary(records, corpus.source, table))
+    print(f"\n{table}\n\n{gradient_flow_report.verdict(records)}\n")
+    print(f"summary: {workdir.path / 'summary.md'}\nfigures: {', '.join(map(str, figures))}")
+
+
+def plan(config: ConfigDict) -> list[Run]:
+    """Every combination that the config names.
+
+    Raises:
+        ValueError: for a field that cannot be.
+    """
+    for field in ("seeds", "hidden_size", "batch_size"):
+        if config[field] < 1:
+            raise ValueError(f"--config.{field} is {config[field]}: expected at least 1")
+    for field in ("train_steps", "checkpoint_every", "threads"):
+        if config[field] < 0:
+            raise ValueError(f"--config.{field} is {config[field]}: expected 0 or more")
+    lookup("loss", config.loss, character_model.MEASURES)
+    runs = []
+    for cell, depth, length in itertools.product(
+        _names(config, "cells"), _numbers(config, "depths"), _numbers(config, "sequence_lengths")
+    ):
+        chosen = _names(config, "activations") if _takes_activation(cell) else ["-"]
+        for activation, seed in itertools.product(chosen, range(config.seeds)):
+            if activation != "-":
+                lookup("activation", activation, rnnjax.ACTIVATIONS)
+            runs.append(Run(Program(cell, depth, length), activation, seed))
+    return runs
+
+
+def execute(runs: list[Run], config: ConfigDict, corpus: Corpus, workdir: Workdir) -> None:
+    """Does the runs, one thread a program: they compile at the same time, and each uses one core."""
+    runs.sort(key=lambda run: (-run.program.depth * run.program.sequence_length, run.program))
+    programs = [list(group) for _, group in itertools.groupby(runs, key=lambda run: run.program)]
+    stop = threading.Event()
+    slow_terminal = not sys.stderr.isatty()
+    total = len(runs) * (config.train_steps + 1)
+    with (
+        tqdm(total=total, unit="step", smoothing=0.05, mininterval=10 if slow_terminal else 0.2) as bar,
+        ThreadPoolExecutor(config.threads or os.cpu_count()) as pool,
+    ):
+        bar.set_description("compiling")
+
+        def progress(description: str) -> None:
+            if stop.is_set():
+                raise InterruptedError
+            with workdir.lock:
+                bar.set_description(description, refresh=False)
+                bar.update()
+
+        futures = [pool.submit(_execute_program, group, config, corpus, workdir, progress) for group in programs]
+        try:
+            for future in as_completed(futures):
+                future.result()
+        except BaseException:
+            stop.set()
+            for future in futures:
+                future.cancel()
+            raise
+
+
+def _execute_program(
+    runs: list[Run], config: ConfigDict, corpus: Corpus, workdir: Workdir, progress: Callable[[str], None]
+) -> None:
+    program = runs[0].program
+    activations = sorted({run.activation for run in runs})
+    optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.adam(config.learning_rate))
+
+    def cell_with(activation: Array) -> rnnjax.Cell:
+        return make_cell(program, config.hidden_size, activations, activation)
+
+    @jax.jit
+    def initialize(key: Array) -> TrainState:
+        params = character_model.init(cell_with(jnp.int32(0)), len(corpus.vocabulary), key)
+        return TrainState.create(apply_fn=None, params=params, tx=optimizer)
+
+    @jax.jit
+    def measure(activation: Array, state: TrainState, tokens: Array) -> rnnjax.GradientFlow:
+        return character_model.MEASURES[config.loss](cell_with(activation), state.params, tokens)
+
+    @functools.partial(jax.jit, donate_argnums=1)
+    def train_step(activation: Array, state: TrainState, tokens: Array) -> tuple[TrainState, Array, Array]:
+        return character_model.train_step(cell_with(activation), state, tokens)
+
+    for run in runs:
+        activation = jnp.int32(activations.index(run.activation))
+        records = []
+        held_out = _windows(corpus, _held_out(corpus), run, 0, config.batch_size)
+        state = initialize(jax.random.key(run.seed))
+        records += list(_flow_records(config.loss, "initialization", 0, measure(activation, state, held_out)))
+        progress(run.name)
+        if config.train_steps:
+            step = functools.partial(train_step, activation)
+            state, losses = train(step, state, run, config, corpus, workdir.path / "checkpoints" / run.name, progress)
+            records += losses
+            flow = measure(activation, state, held_out)
+            records += list(_flow_records(config.loss, "trained", config.train_steps, flow))
+        workdir.append({**_identity(run), **record} for record in [*records, {"kind": "finished"}])
+
+
+def make_cell(program: Program, hidden_size: int, activations: list[str], activation: Array) -> rnnjax.Cell:
+    """The stack of a program, its activation chosen among ``activations`` at run time: one program for all."""
+    constructor = rnnjax.cell_named(program.cell)
+    if _takes_activation(program.cell):
+        branches = [rnnjax.ACTIVATIONS[name] for name in activations]
+        constructor = functools.partial(constructor, activation=lambda x: jax.lax.switch(activation, branches, x))
+    return rnnjax.stack(*(constructor(hidden_size) for _ in range(program.depth)))
+
+
+def train(
+    step: Callable[[TrainState, np.ndarray], tuple[TrainState, Array, Array]],
+    state: TrainState,
+    run: Run,
+    config: ConfigDict,
+    corpus: Corpus,
+    checkpoints: Path,
+    progress: Callable[[str], None],
+) -> tuple[TrainState, list[Record]]:
+    """Trains on random windows, from the last checkpoint if there is one.
+
+    Raises:
+        ExperimentError: if the loss is not finite.
+    """
+    training = slice(0, _held_out(corpus).start)
+    history = np.full((config.train_steps, 2), np.nan)  # loss and gradient norm, step by step
+    first, state, history = _restore(checkpoints, state, history)
+    for _ in range(first):
+        progress(run.name)
+    for number in range(first, config.train_steps):
+        state, *history[number] = step(state, _windows(corpus, training, run, number, config.batch_size))
+        loss = history[number, 0]
+        if not np.isfinite(loss):
+            saved = _latest(checkpoints)
+            raise ExperimentError(
+                f"loss is {loss} at training step {number + 1} of {run.name} (last good checkpoint: "
+                f"{checkpoints / str(saved) if saved else 'none'}); lower --config.learning_rate or --config.clip_norm"
+            )
+        if config.checkpoint_every and (number + 1) % config.checkpoint_every == 0:
+            _save(checkpoints, number + 1, state, history)
+        progress(run.name)
+    if config.checkpoint_every and _latest(checkpoints) != config.train_steps:
+        _save(checkpoints, config.train_steps, state, history)
+    return state, [
+        {"kind": "train", "step": number, "loss": loss, "gradient_norm": gradient_norm}
+        for number, (loss, gradient_norm) in enumerate(history, start=1)
+    ]
+
+
+def _save(checkpoints: Path, step: int, state: TrainState, history: np.ndarray) -> None:
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(checkpoints.absolute() / str(step), (state, history), force=True)
+    for old in checkpoints.iterdir():
+        if old.name.isdigit() and int(old.name) < step:
+            shutil.rmtree(old)
+
+
+def _restore(checkpoints: Path, state: TrainState, history: np.ndarray) -> tuple[int, TrainState, np.ndarray]:
+    saved = _latest(checkpoints)
+    if not saved:
+        return 0, state, history
+    with ocp.StandardCheckpointer() as checkpointer:
+        state, history = checkpointer.restore(checkpoints.absolute() / str(saved), (state, history))
+    return saved, state, history
+
+
+def _latest(checkpoints: Path) -> int:
+    """The training step of the last checkpoint, 0 if there is none. Orbax names unfinished ones otherwise."""
+    if not checkpoints.exists():
+        return 0
+    return max((int(entry.name) for entry in checkpoints.iterdir() if entry.name.isdigit()), default=0)
+
+
+def _flow_records(measured: str, phase: str, step: int, flow: rnnjax.GradientFlow) -> Iterator[Record]:
+    """The norms as records: for every layer each state field, then each of its params."""
+    common = {"measured": measured, "phase": phase, "step": step, "loss": flow.loss}
+    for layer, (state, examples, parameters) in enumerate(
+        zip(flow.state, flow.examples, flow.parameters, strict=True), start=1
+    ):
+        for field in state._fields:
+            per_example = rnnjax.example_norms(getattr(examples, field))
+            yield {
+                "kind": "state_gradient",
+                **common,
+                "layer": layer,
+                "field": field,
+                "norms": getattr(state, field),
+                "mean_of_log": per_example.mean_of_log,
+                "log_of_mean": per_example.log_of_mean,
+                "examples_underflowed": per_example.underflowed,
+            }
+        for field in parameters._fields:
+            norms = getattr(parameters, field)
+            yield {"kind": "parameter_gradient", **common, "layer": layer, "field": field, "norms": norms}
+
+
+def _identity(run: Run) -> Record:
+    return {"run": run.name, **run.program._asdict(), "activation": run.activation, "seed": run.seed}
+
+
+def _held_out(corpus: Corpus) -> slice:
+    """The last tenth of the text is for measuring, the rest for training."""
+    return slice(len(corpus.tokens) * 9 // 10, len(corpus.tokens))
+
+
+def _windows(corpus: Corpus, part: slice, run: Run, number: int, batch_size: int) -> np.ndarray:
+    generator = np.random.default_rng([run.seed, number])
+    return random_windows(corpus.tokens[part], generator, run.program.sequence_length + 1, batch_size)
+
+
+def _takes_activation(cell: str) -> bool:
+    return "activation" in inspect.signature(rnnjax.cell_named(cell)).parameters
+
+
+def _names(config: ConfigDict, field: str) -> list[str]:
+    names = [name.strip() for name in config[field].split(",") if name.strip()]
+    if not names:
+        raise ValueError(f"--config.{field} is empty: expected names with commas between")
+    return list(dict.fromkeys(names))
+
+
+def _numbers(config: ConfigDict, field: str) -> list[int]:
+    names = _names(config, field)
+    if not all(name.isdigit() and int(name) > 0 for name in names):
+        raise ValueError(f"--config.{field} is {config[field]!r}: expected positive whole numbers with commas between")
+    return [int(name) for name in names]
+
+
+if __name__ == "__main__":
+    command.run(main)
