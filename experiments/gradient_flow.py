@@ -7,7 +7,6 @@ import functools
 import inspect
 import itertools
 import os
-import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -19,7 +18,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import orbax.checkpoint as ocp
 from absl import flags
 from flax.training.train_state import TrainState
 from jax import Array
@@ -27,7 +25,7 @@ from ml_collections import ConfigDict, config_flags
 from tqdm import tqdm
 
 import rnnjax
-from experiments import character_model, command, gradient_flow_report
+from experiments import character_model, checkpoint, command, gradient_flow_report
 from experiments.command import ExperimentError, explained
 from experiments.workdir import Record, Workdir, open_workdir, read_records
 from rnnjax.data import Corpus, load_corpus, random_windows
@@ -201,51 +199,27 @@ def train(
     """
     training = slice(0, _held_out(corpus).start)
     history = np.full((config.train_steps, 2), np.nan)  # loss and gradient norm, step by step
-    first, state, history = _restore(checkpoints, state, history)
+    first, (state, history) = checkpoint.restore(checkpoints, (state, history))
     for _ in range(first):
         progress(run.name)
     for number in range(first, config.train_steps):
         state, *history[number] = step(state, _windows(corpus, training, run, number, config.batch_size))
         loss = history[number, 0]
         if not np.isfinite(loss):
-            saved = _latest(checkpoints)
+            saved = checkpoint.latest(checkpoints)
             raise ExperimentError(
                 f"loss is {loss} at training step {number + 1} of {run.name} (last good checkpoint: "
                 f"{checkpoints / str(saved) if saved else 'none'}); lower --config.learning_rate or --config.clip_norm"
             )
         if config.checkpoint_every and (number + 1) % config.checkpoint_every == 0:
-            _save(checkpoints, number + 1, state, history)
+            checkpoint.save(checkpoints, number + 1, (state, history))
         progress(run.name)
-    if config.checkpoint_every and _latest(checkpoints) != config.train_steps:
-        _save(checkpoints, config.train_steps, state, history)
+    if config.checkpoint_every and checkpoint.latest(checkpoints) != config.train_steps:
+        checkpoint.save(checkpoints, config.train_steps, (state, history))
     return state, [
         {"kind": "train", "step": number, "loss": loss, "gradient_norm": gradient_norm}
         for number, (loss, gradient_norm) in enumerate(history, start=1)
     ]
-
-
-def _save(checkpoints: Path, step: int, state: TrainState, history: np.ndarray) -> None:
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(checkpoints.absolute() / str(step), (state, history), force=True)
-    for old in checkpoints.iterdir():
-        if old.name.isdigit() and int(old.name) < step:
-            shutil.rmtree(old)
-
-
-def _restore(checkpoints: Path, state: TrainState, history: np.ndarray) -> tuple[int, TrainState, np.ndarray]:
-    saved = _latest(checkpoints)
-    if not saved:
-        return 0, state, history
-    with ocp.StandardCheckpointer() as checkpointer:
-        state, history = checkpointer.restore(checkpoints.absolute() / str(saved), (state, history))
-    return saved, state, history
-
-
-def _latest(checkpoints: Path) -> int:
-    """The training step of the last checkpoint, 0 if there is none. Orbax names unfinished ones otherwise."""
-    if not checkpoints.exists():
-        return 0
-    return max((int(entry.name) for entry in checkpoints.iterdir() if entry.name.isdigit()), default=0)
 
 
 def _flow_records(measured: str, phase: str, step: int, flow: rnnjax.GradientFlow) -> Iterator[Record]:
@@ -254,14 +228,16 @@ def _flow_records(measured: str, phase: str, step: int, flow: rnnjax.GradientFlo
     for layer, (state, examples, parameters) in enumerate(
         zip(flow.state, flow.examples, flow.parameters, strict=True), start=1
     ):
-        for field in state._fields:
-            per_example = rnnjax.example_norms(getattr(examples, field))
+        for field in ("all", *state._fields):  # all: the norm over the fields together
+            norms = [getattr(state, name) for name in state._fields if field in ("all", name)]
+            by_example = [getattr(examples, name) for name in state._fields if field in ("all", name)]
+            per_example = rnnjax.example_norms(np.hypot.reduce(by_example))
             yield {
                 "kind": "state_gradient",
                 **common,
                 "layer": layer,
                 "field": field,
-                "norms": getattr(state, field),
+                "norms": np.hypot.reduce(norms),
                 "mean_of_log": per_example.mean_of_log,
                 "log_of_mean": per_example.log_of_mean,
                 "examples_underflowed": per_example.underflowed,

@@ -28,26 +28,25 @@ Key = tuple[str, str, int, int, str]
 # Told apart in grey: by lightness, by dashes, and by a label at the line's end.
 _COLOURS = ("#000000", "#0072b2", "#d55e00", "#56b4e9", "#8a8a8a", "#e69f00", "#009e73", "#cc79a7")
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)), (0, (3, 3)))
+_NORM = r"$\log_{10} \|\partial L / \partial s_t\|$"
+_LAG = "lag (steps back from the loss)"
 _PHASES = ("initialization", "trained")
 
 
-def layer_norms(records: Iterable[Record]) -> dict[Key, np.ndarray]:
-    """||dL/ds_t|| over all fields of a layer's state: arrays (seeds, layers, T) by configuration, time forward."""
-    fields: dict[Key, dict[tuple[int, int], list[np.ndarray]]] = {}
+def layer_norms(records: Iterable[Record], quantity: str = "norms") -> dict[Key, np.ndarray]:
+    """A quantity of the whole state of each layer: arrays (seeds, layers, T) by configuration, time forward."""
+    curves: dict[Key, dict[tuple[int, int], list[float]]] = {}
     for record in records:
-        if record["kind"] == "state_gradient":
+        if record["kind"] == "state_gradient" and record["field"] == "all":
             key = (record["cell"], record["activation"], record["depth"], record["sequence_length"], record["phase"])
-            norms = np.array([np.nan if norm is None else norm for norm in record["norms"]], np.float32)
-            fields.setdefault(key, {}).setdefault((record["seed"], record["layer"]), []).append(norms)
-    return {
-        key: np.stack(
-            [
-                np.stack([np.hypot.reduce(layers[seed, layer]) for layer in range(1, key[2] + 1)])
-                for seed in sorted({seed for seed, _ in layers})
-            ]
-        )
-        for key, layers in fields.items()
-    }
+            values = [np.nan if value is None else value for value in record[quantity]]
+            curves.setdefault(key, {})[record["seed"], record["layer"]] = values
+    arrays = {}
+    for key, by_layer in curves.items():
+        seeds = sorted({seed for seed, _ in by_layer})
+        layers = range(1, key[2] + 1)
+        arrays[key] = np.array([[by_layer[seed, layer] for layer in layers] for seed in seeds], np.float32)
+    return arrays
 
 
 def decays(norms: dict[Key, np.ndarray]) -> dict[Key, list[Decay]]:
@@ -57,12 +56,11 @@ def decays(norms: dict[Key, np.ndarray]) -> dict[Key, list[Decay]]:
 
 def table(records: list[Record]) -> str:
     """Medians over seeds, as a Markdown table."""
+    typical = {key: np.nan_to_num(np.exp(logs)) for key, logs in layer_norms(records, "mean_of_log").items()}
     rows = []
-    for (cell, activation, depth, length, phase), fits in sorted(
-        decays(layer_norms(records)).items(), key=_reading_order
-    ):
-        per_step = np.median([fit.per_step for fit in fits])
-        half_life = np.median([fit.half_life for fit in fits])
+    for key, fits in sorted(decays(layer_norms(records)).items(), key=_reading_order):
+        cell, activation, depth, length, phase = key
+        half_life = _median_half_life(fits)
         lags = [np.inf if fit.thousandth_lag is None else fit.thousandth_lag for fit in fits]
         rows.append(
             {
@@ -71,8 +69,9 @@ def table(records: list[Record]) -> str:
                 "depth": depth,
                 "T": length,
                 "weights": phase,
-                "decay per step": f"{per_step:.3f}",
-                "half-life (steps)": "does not fall" if np.isinf(half_life) else f"{half_life:.1f}",
+                "decay per step": f"{np.median([fit.per_step for fit in fits]):.3f}",
+                "one example": f"{np.median([decay(seed[0]).per_step for seed in typical[key]]):.3f}",
+                "half-life (steps)": "does not fall" if np.isinf(half_life) else _number(half_life),
                 "R²": f"{np.median([fit.r_squared for fit in fits]):.2f}",
                 "1/1000 at lag": "-" if np.isinf(np.median(lags)) else f"{np.median(lags):.0f}",
                 "underflowed": sum(fit.underflowed for fit in fits),
@@ -84,9 +83,8 @@ def table(records: list[Record]) -> str:
 
 def verdict(records: list[Record]) -> str:
     """The answer in a line: who keeps the gradient longest and who loses it first, at initialization."""
-    medians = {
-        key: _median_half_life(fits) for key, fits in decays(layer_norms(records)).items() if key[4] == _PHASES[0]
-    }
+    initial = {key: norms for key, norms in layer_norms(records).items() if key[4] == _PHASES[0]}
+    medians = {key: _median_half_life(fits) for key, fits in decays(initial).items()}
     longest, shortest = max(medians, key=lambda k: medians[k]), min(medians, key=lambda k: medians[k])
     return (
         f"At initialization the gradient lives longest in {_name(longest)} ({_steps(medians[longest])}) "
@@ -99,8 +97,11 @@ def summary(records: list[Record], source: str, table: str) -> str:
     return (
         f"# Where do gradients die?\n\n{verdict(records)}\n\nText: {source}. "
         f"Measured on the loss at the {'last character' if _is_last(records) else 'characters of all steps'}; "
-        "norms of dL/ds_t of the whole batch and all fields of layer 1, medians over seeds. "
-        "The fit is of ln(norm) against lag, over all lags whose norm has not underflowed.\n\n"
+        "norms of dL/ds_t over all fields of the state of layer 1, medians over seeds. "
+        "Decay, half-life and figures are those of the whole batch, which the largest examples lead; "
+        "'one example' is the decay of the mean over examples of log-norm. "
+        "The fit is of ln(norm) against lag, over all lags whose norm has not underflowed; "
+        "a gradient 'vanishes' if by that line it falls to a tenth or less over the sequence.\n\n"
         f"{table}\n"
     )
 
@@ -143,6 +144,7 @@ def norm_by_lag(norms: dict[Key, np.ndarray]) -> Figure | None:
         loc="left",
     )
     _label(axes)
+    axes.set_xlabel(_LAG)
     axes.legend(title=f"at initialization, {_layers(depth)};\nshade: range over seeds", frameon=False, fontsize=9)
     return figure
 
@@ -153,18 +155,23 @@ def norm_by_activation(norms: dict[Key, np.ndarray]) -> Figure | None:
     activations = list(dict.fromkeys(key[1] for key in chosen))
     if not activations:
         return None
-    figure, panels = _panels(len(activations), "Elman networks at initialization")
+    figure, panels = _panels(len(activations))
+    half_lives = {}
     for axes, activation in zip(panels, activations, strict=True):
         keys = [key for key in chosen if key[1] == activation]
         _curves(axes, [(_layers(key[2]), chosen[key][:, 0]) for key in sorted(keys, key=lambda k: k[2])])
         shallow = min(keys, key=lambda k: k[2])
-        axes.set_title(f"{activation}: {_steps(_median_half_life(decays(chosen)[shallow]))}", loc="left", fontsize=10)
+        half_lives[activation] = _median_half_life(decays(chosen)[shallow])
+        axes.set_title(f"{activation}\n{_steps(half_lives[activation])}", loc="left", fontsize=10)
         _label(axes, first=axes is panels[0])
     panels[0].legend(frameon=False, fontsize=9)
+    longest, shortest = (choose(half_lives, key=lambda k: half_lives[k]) for choose in (max, min))
     figure.suptitle(
-        "The activation sets how far back the gradient reaches: half-life of one Elman layer, at initialization",
-        x=0.01, ha="left",
-    )  # fmt: skip
+        f"Elman networks at initialization: {longest} keeps the gradient longest, {shortest} loses it first",
+        x=0.01,
+        ha="left",
+        fontsize=11,
+    )
     return figure
 
 
@@ -193,14 +200,16 @@ def depth_and_time(norms: dict[Key, np.ndarray]) -> Figure | None:
         axes.set_title(_cell_name(key), loc="left", fontsize=10)
     panels[-1, 0].set_xlabel("time step t (the loss is at the right end)")
     bar = figure.colorbar(image, ax=panels[:, 0], extend="min" if lowest == -12.0 else "neither")
-    bar.set_label("log₁₀ ‖∂L/∂sₜ‖")
-    share = {key: _spread_in_depth(values) for key, values in maps.items()}
-    worst = max(share, key=lambda key: abs(share[key]))
+    bar.set_label(_NORM)
+    through_time = [values[0, 0] - values[0, -1] for values in maps.values()]
+    through_depth = [values[0, -1] - values[-1, -1] for values in maps.values()]
     figure.suptitle(
-        f"Gradients die along time first, then along depth: down {depth} layers at the last step\n"
-        f"they change by at most 10^{share[worst]:+.1f} ({_cell_name(worst)})",
-        x=0.01, ha="left", fontsize=11,
-    )  # fmt: skip
+        f"Back through {steps} steps in layer 1 the gradient changes by a factor of {_powers(through_time)},\n"
+        f"down through {depth} layers at the last step by {_powers(through_depth)}",
+        x=0.01,
+        ha="left",
+        fontsize=11,
+    )
     return figure
 
 
@@ -211,7 +220,7 @@ def before_and_after_training(norms: dict[Key, np.ndarray]) -> Figure | None:
     trained = [key for key in longest if key[4] == _PHASES[1] and key[2] == depth]
     if not trained:
         return None
-    figure, panels = _panels(len(trained), "before and after training")
+    figure, panels = _panels(len(trained))
     reached = 0
     for axes, key in zip(panels, trained, strict=True):
         pair = {phase: longest[*key[:4], phase] for phase in _PHASES}
@@ -223,8 +232,10 @@ def before_and_after_training(norms: dict[Key, np.ndarray]) -> Figure | None:
     panels[0].legend(frameon=False, fontsize=9)
     figure.suptitle(
         f"Training lengthens the gradient's half-life in {reached} of {len(trained)} networks ({_layers(depth)})",
-        x=0.01, ha="left",
-    )  # fmt: skip
+        x=0.01,
+        ha="left",
+        fontsize=11,
+    )
     return figure
 
 
@@ -241,7 +252,9 @@ def _curves(axes: Axes, curves: list[tuple[str, np.ndarray]]) -> None:
         axes.plot(lags, middle, color=colour, linestyle=dashes, linewidth=1.8, label=label)
         if not alive.all() and alive.any():
             last = int(np.flatnonzero(alive)[-1])
-            axes.plot(last, middle[last], marker="x", color=colour, markersize=7)  # underflows from here on
+            axes.plot(last, middle[last], marker="x", color=colour, markersize=7)
+            if not axes.texts:
+                axes.annotate("underflows", (last, middle[last]), (6, 4), textcoords="offset points", fontsize=8)
 
 
 def _log10(norms: np.ndarray) -> np.ndarray:
@@ -250,17 +263,17 @@ def _log10(norms: np.ndarray) -> np.ndarray:
     return np.where(alive, np.log10(np.where(alive, norms, 1)), np.nan)
 
 
-def _panels(count: int, name: str) -> tuple[Figure, list[Axes]]:
+def _panels(count: int) -> tuple[Figure, list[Axes]]:
     figure, panels = plt.subplots(
-        1, count, figsize=(max(2.3 * count, 6.5), 3.4), sharex=True, sharey=True, squeeze=False, layout="constrained"
+        1, count, figsize=(max(2.3 * count, 8), 3.4), sharex=True, sharey=True, squeeze=False, layout="constrained"
     )
+    figure.supxlabel(_LAG, fontsize=10)
     return figure, list(panels[0])
 
 
 def _label(axes: Axes, *, first: bool = True) -> None:
-    axes.set_xlabel("lag (steps back from the loss)")
     if first:
-        axes.set_ylabel("log₁₀ ‖∂L/∂sₜ‖, layer 1")
+        axes.set_ylabel(f"{_NORM}, layer 1")
 
 
 def _longest(norms: dict[Key, np.ndarray]) -> dict[Key, np.ndarray]:
@@ -274,12 +287,17 @@ def _reading_order(item: tuple[Key, object]) -> tuple[object, ...]:
     return (cell, activation, depth, length, _PHASES.index(phase))
 
 
-def _spread_in_depth(values: np.ndarray) -> float:
-    return float(values[0, -1] - values[-1, -1])
+def _powers(changes: list[float]) -> str:
+    """The range of powers of ten; NaN is a change beyond the dtype's range."""
+    seen = [change for change in changes if not np.isnan(change)]
+    ends = [f"$10^{{{change:+.1f}}}$" for change in (min(seen), max(seen))] if seen else []
+    text = " to ".join(dict.fromkeys(ends))
+    return text if len(seen) == len(changes) else f"{text} or beyond float32 (white)".strip()
 
 
 def _median_half_life(fits: list[Decay]) -> float:
-    return float(np.median([fit.half_life for fit in fits]))
+    """Of a gradient that is gone before three norms can be fitted it is 0."""
+    return float(np.median(np.nan_to_num([fit.half_life for fit in fits], nan=0.0, posinf=np.inf)))
 
 
 def _majority(verdicts: list[str]) -> str:
