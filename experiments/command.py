@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jax
 from absl import app, flags, logging
+from ml_collections import ConfigDict
 
 
 class ExperimentError(Exception):
@@ -45,6 +46,16 @@ def run(main: Callable[[], None]) -> None:
     app.run(guarded, flags_parser=_parse)
 
 
+def loaded(holder: flags.FlagHolder[ConfigDict]) -> ConfigDict:
+    """The value of a config flag; an ``ExperimentError`` if its file could not be read."""
+    config = holder.value
+    try:
+        config.to_dict()
+    except Exception as error:  # whatever the file raised: ml_collections keeps it until somebody looks
+        raise ExperimentError(f"the config could not be read: {_last_line(error)}") from error
+    return config
+
+
 def _parse(arguments: list[str]) -> list[str]:
     try:
         remaining: list[str] = flags.FLAGS(arguments)
@@ -55,8 +66,12 @@ def _parse(arguments: list[str]) -> list[str]:
         message = "unknown config field " + " ".join(str(error).replace("\\'", "").strip("'\"").split("\n"))
         message = message.replace("\\n", ": ")
     except (OSError, SyntaxError, TypeError, ValueError) as error:
-        message = f"the config could not be read: {error}"
+        message = f"the config could not be read: {_last_line(error)}"
     sys.exit(_fail(f"{message}; all flags: --helpfull"))
+
+
+def _last_line(error: Exception) -> str:
+    return [line.strip() for line in str(error).splitlines() if line.strip()][-1]
 
 
 def _fail(message: str) -> int:

@@ -61,7 +61,7 @@ class Run(NamedTuple):
 
 def main() -> None:
     """Plans the runs, does those that are missing in the workdir, draws and prints."""
-    config = _CONFIG.value
+    config = command.loaded(_CONFIG)
     with explained(ValueError, OSError):
         runs = plan(config)
         corpus = load_corpus(config.corpus)
@@ -154,22 +154,30 @@ def _execute_program(
     def measure(activation: Array, state: TrainState, tokens: Array) -> rnnjax.GradientFlow:
         return character_model.MEASURES[config.loss](cell_with(activation), state.params, tokens)
 
-    @functools.partial(jax.jit, donate_argnums=1)
+    @jax.jit
     def train_step(activation: Array, state: TrainState, tokens: Array) -> tuple[TrainState, Array, Array]:
         return character_model.train_step(cell_with(activation), state, tokens)
 
     for run in runs:
         activation = jnp.int32(activations.index(run.activation))
-        records = []
+        checkpoints = workdir.path / "checkpoints" / run.name
         held_out = _windows(corpus, _held_out(corpus), run, 0, config.batch_size)
         state = initialize(jax.random.key(run.seed))
-        records += list(_flow_records(config.loss, "initialization", 0, measure(activation, state, held_out)))
+        flow = measure(activation, state, held_out)
+        _require_finite(flow.loss, 0, checkpoints)
+        records = list(_flow_records(config.loss, "initialization", 0, flow))
         progress(run.name)
         if config.train_steps:
             step = functools.partial(train_step, activation)
-            state, losses = train(step, state, run, config, corpus, workdir.path / "checkpoints" / run.name, progress)
-            records += losses
+            state, history = train(step, state, run, config, corpus, checkpoints, progress)
             flow = measure(activation, state, held_out)
+            _require_finite(flow.loss, config.train_steps, checkpoints)
+            if config.checkpoint_every:
+                checkpoint.save(checkpoints, config.train_steps, (state, history))
+            records += [
+                {"kind": "train", "step": number, "loss": loss, "gradient_norm": gradient_norm}
+                for number, (loss, gradient_norm) in enumerate(history, start=1)
+            ]
             records += list(_flow_records(config.loss, "trained", config.train_steps, flow))
         workdir.append({**_identity(run), **record} for record in [*records, {"kind": "finished"}])
 
@@ -191,35 +199,39 @@ def train(
     corpus: Corpus,
     checkpoints: Path,
     progress: Callable[[str], None],
-) -> tuple[TrainState, list[Record]]:
+) -> tuple[TrainState, np.ndarray]:
     """Trains on random windows, from the last checkpoint if there is one.
+
+    A state is saved once its own loss has been seen to be finite, so that a checkpoint is a good one.
+
+    Returns:
+        The trained state, and loss and gradient norm of every step (train_steps, 2).
 
     Raises:
         ExperimentError: if the loss is not finite.
     """
     training = slice(0, _held_out(corpus).start)
-    history = np.full((config.train_steps, 2), np.nan)  # loss and gradient norm, step by step
+    history = np.full((config.train_steps, 2), np.nan)
     first, (state, history) = checkpoint.restore(checkpoints, (state, history))
     for _ in range(first):
         progress(run.name)
     for number in range(first, config.train_steps):
-        state, *history[number] = step(state, _windows(corpus, training, run, number, config.batch_size))
-        loss = history[number, 0]
-        if not np.isfinite(loss):
-            saved = checkpoint.latest(checkpoints)
-            raise ExperimentError(
-                f"loss is {loss} at training step {number + 1} of {run.name} (last good checkpoint: "
-                f"{checkpoints / str(saved) if saved else 'none'}); lower --config.learning_rate or --config.clip_norm"
-            )
-        if config.checkpoint_every and (number + 1) % config.checkpoint_every == 0:
-            checkpoint.save(checkpoints, number + 1, (state, history))
+        after, loss, gradient_norm = step(state, _windows(corpus, training, run, number, config.batch_size))
+        _require_finite(loss, number, checkpoints)
+        if config.checkpoint_every and number > first and number % config.checkpoint_every == 0:
+            checkpoint.save(checkpoints, number, (state, history))
+        state, history[number] = after, (loss, gradient_norm)
         progress(run.name)
-    if config.checkpoint_every and checkpoint.latest(checkpoints) != config.train_steps:
-        checkpoint.save(checkpoints, config.train_steps, (state, history))
-    return state, [
-        {"kind": "train", "step": number, "loss": loss, "gradient_norm": gradient_norm}
-        for number, (loss, gradient_norm) in enumerate(history, start=1)
-    ]
+    return state, history
+
+
+def _require_finite(loss: Array, steps: int, checkpoints: Path) -> None:
+    if not np.isfinite(loss):
+        saved = checkpoint.latest(checkpoints)
+        raise ExperimentError(
+            f"loss is {loss} after {steps} training steps of {checkpoints.name} (last good checkpoint: "
+            f"{checkpoints / str(saved) if saved else 'none'}); lower --config.learning_rate or --config.clip_norm"
+        )
 
 
 def _flow_records(measured: str, phase: str, step: int, flow: rnnjax.GradientFlow) -> Iterator[Record]:
