@@ -61,7 +61,7 @@ def _parse(arguments: list[str]) -> list[str]:
         remaining: list[str] = flags.FLAGS(arguments)
         return remaining
     except flags.Error as error:
-        message = str(error)
+        message = _last_line(error)
     except (AttributeError, KeyError) as error:  # ml_collections, for an unknown field of the config
         message = "unknown config field " + " ".join(str(error).replace("\\'", "").strip("'\"").split("\n"))
         message = message.replace("\\n", ": ")

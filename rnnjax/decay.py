@@ -19,7 +19,8 @@ class Decay(NamedTuple):
         half_life: steps back until the norm has halved, ln(1/2) / ln(per_step); inf where it does not fall.
         r_squared: of that straight line; near 1 the decay is exponential.
         first_lag, last_lag: the lags fitted, inclusive.
-        thousandth_lag: the first lag at which the norm is under 1e-3 of its value at the loss; None if never.
+        thousandth_lag: the first lag at which the norm is under 1e-3 of its value at the loss (or at the first lag
+            that has one: an LSTM's memory has none at the last step itself); None if never.
         underflowed: how many steps have a norm of 0 or below the dtype's floor. They are left out of the fit.
         overflowed: how many steps have an infinite or undefined norm. They are left out, too.
         verdict: "vanishes" where the norm falls to a tenth or less over the lags seen, "explodes" where it grows
@@ -69,7 +70,8 @@ def decay(norms: ArrayLike, *, loss_step: int = -1) -> Decay:
     underflowed = finite & (by_lag < floor)
     usable = finite & ~underflowed
 
-    below = lags[finite & (by_lag < 1e-3 * by_lag[0])]
+    at_loss = by_lag[usable][0] if usable.any() else np.nan
+    below = lags[finite & (by_lag < 1e-3 * at_loss)]
     slope, r_squared = _line(lags[usable], np.log(by_lag[usable]))
     lags_seen = len(by_lag) - 1
     counts = int(underflowed.sum()), int((~finite).sum())
