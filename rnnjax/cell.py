@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from jax import Array
 
-from rnnjax.checks import check_step
+from rnnjax.checks import check_params, check_state
 from rnnjax.typing import Drive, Key, Params, State
 
 
@@ -72,6 +72,14 @@ class Cell(NamedTuple):
             ValueError: params or state are not this cell's, or not of these sizes.
             TypeError: the inputs are not real numbers.
         """
-        check_step(self, params, state, inputs, inputs.shape[:-1])
+        check_params(self, params, inputs)
+        check_state(self, params, state, inputs.shape[:-1])
         state = self.advance(params, state, self.project(params, inputs))
         return state, self.output(params, state)
+
+
+def check_cell(receiver: str, cell: Any, example: str) -> None:
+    """Raises ``TypeError`` unless ``cell`` is a ``Cell``."""
+    if not isinstance(cell, Cell):
+        received = getattr(cell, "__name__", None) or (repr(cell) if len(repr(cell)) < 80 else type(cell).__name__)
+        raise TypeError(f"{receiver} received {received}: expected cells, made with their sizes, as in {example}")

@@ -37,20 +37,19 @@ def check_sequence(inputs: Any) -> None:
     _check_real(inputs)
 
 
-def check_step(cell: Any, params: Any, state: Any, inputs: Any, batch_shape: tuple[int, ...]) -> None:
-    """Raises unless ``params`` and ``state`` belong to ``cell`` for inputs (*batch_shape, I)."""
+def check_params(cell: Any, params: Any, inputs: Any) -> None:
+    """Raises unless ``params`` are those of ``cell`` for inputs of this width."""
     _check_real(inputs)
     if not jnp.shape(inputs):
         raise ValueError("inputs are a scalar: expected (..., I), input width last; wrap it, for instance inputs[None]")
     width = jnp.shape(inputs)[-1]
     expected = _params_for_width(cell.init, width, jax.dtypes.canonicalize_dtype(float))
-    _check_like(
-        "params",
-        params,
-        expected,
-        f"for inputs of width {width}",
-        "pass inputs of the width given to cell.init, and the params that this cell's init made",
-    )
+    remedy = "pass inputs of the width given to cell.init, and the params that this cell's init made"
+    _check_like("params", params, expected, f"for inputs of width {width}", remedy)
+
+
+def check_state(cell: Any, params: Any, state: Any, batch_shape: tuple[int, ...]) -> None:
+    """Raises unless ``state`` belongs to ``cell`` and has these batch axes."""
     expected = jax.eval_shape(lambda p: cell.initial_state(p, batch_shape), params)
     remedy = "make it with cell.initial_state(params, batch_shape), or pass state=None to start afresh"
     _check_like("state", state, expected, f"for batch shape {batch_shape}", remedy)

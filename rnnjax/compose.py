@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from rnnjax.cell import Cell, Wiring
+from rnnjax.cell import Cell, Wiring, check_cell
 from rnnjax.checks import positive_integer
 from rnnjax.typing import Key, Params, State
 
@@ -34,8 +34,7 @@ def stack(*cells: Cell, input_to_all: bool = False, all_to_output: bool = False)
     if not cells:
         raise ValueError("stack received no cells: expected at least one, as in stack(lstm(64), lstm(64))")
     for cell in cells:
-        if not isinstance(cell, Cell):
-            raise TypeError(f"stack received {cell!r}: expected cells, as in stack(lstm(64), lstm(64))")
+        check_cell("stack", cell, "stack(lstm(64), lstm(64))")
 
     def init(key: Key, input_size: int) -> tuple[Params, ...]:
         params: list[Params] = []
@@ -89,7 +88,12 @@ class LearnedInitialStateParams(NamedTuple):
 
 
 def learned_initial_state(cell: Cell) -> Cell:
-    """The same cell with s_0 among its params, starting from zero; it serves every example of a batch."""
+    """The same cell with s_0 among its params, starting from zero; it serves every example of a batch.
+
+    Raises:
+        TypeError: if ``cell`` is not one.
+    """
+    check_cell("learned_initial_state", cell, "learned_initial_state(lstm(64))")
 
     def init(key: Key, input_size: int) -> LearnedInitialStateParams:
         params = cell.init(key, input_size)

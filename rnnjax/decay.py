@@ -59,8 +59,12 @@ def decay(norms: ArrayLike, *, loss_step: int = -1) -> Decay:
         ValueError: if norms are not a vector, are negative, or ``loss_step`` is not one of their steps.
     """
     values = np.asarray(norms)
-    if values.ndim != 1 or (values < 0).any():
-        raise ValueError(f"norms have shape {values.shape}: expected (T,) norms >= 0, one leaf of GradientFlow.state")
+    if np.issubdtype(values.dtype, np.integer):
+        values = values.astype(np.float64)
+    if values.ndim != 1 or not len(values):
+        raise ValueError(f"norms have shape {values.shape}: expected (T,), one leaf of GradientFlow.state")
+    if (values < 0).any():
+        raise ValueError(f"norms have a negative value, {values.min()}: expected one leaf of GradientFlow.state")
     if not -len(values) <= loss_step < len(values):
         raise ValueError(f"loss_step is {loss_step}: expected a step of the {len(values)} that norms have")
     floor = norm_floor(values.dtype)
@@ -70,8 +74,9 @@ def decay(norms: ArrayLike, *, loss_step: int = -1) -> Decay:
     underflowed = finite & (by_lag < floor)
     usable = finite & ~underflowed
 
-    at_loss = by_lag[usable][0] if usable.any() else np.nan
-    below = lags[finite & (by_lag < 1e-3 * at_loss)]
+    first = lags[usable][0] if usable.any() else len(lags)
+    below = lags[finite & (lags > first)]
+    below = below[by_lag[below] < 1e-3 * by_lag[first]] if below.size else below
     slope, r_squared = _line(lags[usable], np.log(by_lag[usable]))
     lags_seen = len(by_lag) - 1
     counts = int(underflowed.sum()), int((~finite).sum())
@@ -79,7 +84,7 @@ def decay(norms: ArrayLike, *, loss_step: int = -1) -> Decay:
         per_step=float(np.exp(slope)),
         half_life=float(-np.log(2) / slope) if slope < 0 else (np.inf if slope >= 0 else np.nan),
         r_squared=r_squared,
-        first_lag=int(lags[usable][0]) if usable.any() else -1,
+        first_lag=int(first) if usable.any() else -1,
         last_lag=int(lags[usable][-1]) if usable.any() else -1,
         thousandth_lag=int(below[0]) if below.size else None,
         underflowed=counts[0],

@@ -15,9 +15,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from rnnjax.cell import Cell
-from rnnjax.checks import check_mask, check_sequence, check_step
 from rnnjax.typing import Loss, Params, State
-from rnnjax.unroll import perturb, run_layers, scan_masked
+from rnnjax.unroll import perturb, prepare, run_layers, scan_masked
 
 
 class GradientFlow(NamedTuple):
@@ -61,15 +60,10 @@ def gradient_flow(
 
     Raises:
         ValueError: shapes that do not fit together, a loss that is not a scalar.
-        TypeError: inputs that are not real numbers.
+        TypeError: inputs or a loss that are not real numbers.
     """
-    check_sequence(inputs)
+    inputs, state = prepare(cell, params, inputs, state, mask)
     batch_shape = inputs.shape[1:-1]
-    if state is None:
-        state = cell.initial_state(params, batch_shape)
-    check_step(cell, params, state, inputs, batch_shape)
-    if mask is not None:
-        check_mask(mask, inputs.shape[:-1])
     steps = len(inputs)
 
     def run(cell: Cell, params: Params, inputs: Array, state: State, zeros: Any) -> tuple[State, Array]:
@@ -80,21 +74,20 @@ def gradient_flow(
 
         def step(state: State, xs: Any) -> tuple[State, Array]:
             inputs, epsilon, slots = xs
-            probed, scale = _probe_params(params, slots, jnp.zeros((), _real_dtype(params)))
+            probed = _probe(params, slots)
             state = perturb(cell.advance(probed, state, cell.project(probed, inputs)), epsilon)
-            state = _measure_scale(state, scale)
             return state, cell.output(probed, state)
 
         return scan_masked(step, state, (inputs, epsilons, slots), mask)
 
     def loss_of(epsilons: State, slots: Params) -> Array:
-        return loss(run(cell, params, inputs, state, (epsilons, slots))[1])
+        value = loss(run(cell, params, inputs, state, (epsilons, slots))[1])
+        _check_loss(value)
+        return value
 
     epsilons = jax.tree.map(lambda leaf: jnp.zeros((steps, *leaf.shape), leaf.dtype), state)
     slots = jax.tree.map(lambda leaf: jnp.zeros(steps, jnp.finfo(leaf.dtype).dtype), params)
     value, vjp = jax.vjp(loss_of, epsilons, slots)
-    if value.shape:
-        raise ValueError(f"loss returned shape {value.shape}: expected a scalar; take its sum or mean")
     adjoints, contributions = vjp(jnp.ones_like(value))
 
     batch_axes = range(1, 1 + len(batch_shape))
@@ -109,41 +102,37 @@ def norm(array: Array, axes: tuple[int, ...]) -> Array:
     return jnp.squeeze(scale, axes) * jnp.sqrt(jnp.sum(jnp.abs(array / scale) ** 2, axis=axes))
 
 
-def _real_dtype(tree: Any) -> Any:
-    return jnp.finfo(jnp.result_type(*jax.tree.leaves(tree))).dtype
+def _check_loss(value: Any) -> None:
+    if not hasattr(value, "shape") or not jnp.issubdtype(value.dtype, jnp.floating):
+        received = value.dtype if hasattr(value, "dtype") else type(value).__name__
+        raise TypeError(f"loss returned {received}: expected a real scalar array that depends on the outputs")
+    if value.shape:
+        raise ValueError(f"loss returned shape {value.shape}: expected a scalar; take its sum or mean")
 
 
 @jax.custom_vjp
-def _probe_params(params: Params, slots: Params, scale: Array) -> tuple[Params, Array]:
+def _probe(params: Params, slots: Params) -> Params:
     """The params unchanged; in the backward pass each slot receives the norm of its leaf's gradient."""
-    return params, scale
+    return params
 
 
-def _probe_params_backward(_: None, cotangents: tuple[Params, Array]) -> tuple[Params, Params, Array]:
-    gradients, scale = cotangents
-    # Squares leave the range of floats long before the gradients do, hence the division by max |dL/ds_t|: of the
-    # same order, and known at little cost where a maximum over the weights' own gradient would be dear.
-    scale = jnp.where((scale > 0) & jnp.isfinite(scale), scale, jnp.ones_like(scale))
-
-    def scaled_norm(gradient: Array) -> Array:
-        unit = scale.astype(jnp.finfo(gradient.dtype).dtype)
-        return unit * jnp.sqrt(jnp.sum(jnp.abs(gradient / unit) ** 2))
-
-    return gradients, jax.tree.map(scaled_norm, gradients), jnp.zeros_like(scale)
-
-
-_probe_params.defvjp(lambda params, slots, scale: ((params, scale), None), _probe_params_backward)
+def _probe_backward(_: None, gradients: Params) -> tuple[Params, Params]:
+    leaves, tree = jax.tree.flatten(gradients)
+    squares = [jnp.sum(jnp.abs(leaf) ** 2) for leaf in leaves]
+    # Squares leave the range of floats long before the gradients do; norms safe from that take a second pass over
+    # the weights' gradient, which is only worth its time where they are needed.
+    safe = jnp.stack([_holds_digits(square) for square in squares]).all()
+    norms = jax.lax.cond(
+        safe,
+        lambda: [jnp.sqrt(square) for square in squares],
+        lambda: [norm(leaf, tuple(range(leaf.ndim))) for leaf in leaves],
+    )
+    return gradients, jax.tree.unflatten(tree, norms)
 
 
-@jax.custom_vjp
-def _measure_scale(state: State, scale: Array) -> State:
-    """The state unchanged; in the backward pass ``scale`` receives max |dL/ds_t|, which thus reaches the params."""
-    return state
+def _holds_digits(square_sum: Array) -> Array:
+    info = jnp.finfo(square_sum.dtype)
+    return (square_sum > float(info.smallest_normal) / float(info.eps) ** 2) & jnp.isfinite(square_sum)
 
 
-def _measure_scale_backward(_: None, adjoint: State) -> tuple[State, Array]:
-    largest = [jnp.max(jnp.abs(leaf)).astype(_real_dtype(adjoint)) for leaf in jax.tree.leaves(adjoint)]
-    return adjoint, jnp.max(jnp.stack(largest))
-
-
-_measure_scale.defvjp(lambda state, scale: (state, None), _measure_scale_backward)
+_probe.defvjp(lambda params, slots: (params, None), _probe_backward)

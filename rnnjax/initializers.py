@@ -60,7 +60,7 @@ def spectral_radius(matrix: Array) -> Array:
     squarings = 50
     start = (matrix / jnp.where(norm > 0, norm, 1), jnp.log(norm))
     _, log_norm = jax.lax.fori_loop(0, squarings, square, start)
-    return jnp.exp(log_norm / 2**squarings)
+    return jnp.exp(log_norm / 2.0**squarings)
 
 
 def _check_square(name: str, shape: tuple[int, ...]) -> None:

@@ -1,0 +1,98 @@
+"""Every cell there is, and random numbers to feed it with. Sizes are tiny: the claims do not depend on them."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+import rnnjax
+from rnnjax import Cell
+
+T, B, I, H = 5, 2, 3, 4  # noqa: E741  the dimension letters of rnnjax.typing
+
+
+def own_cell(size: int) -> Cell:
+    """A cell as a user writes it: four functions, params in a dict, a single array for a state.
+
+    s_t = sigmoid(decay) * s_{t-1} + tanh(x_t W + s_{t-1}^2 U)
+    """
+
+    def init(key: Array, input_size: int) -> dict[str, Array]:
+        kernel_key, recurrent_key = jax.random.split(key)
+        return {
+            "kernel": jax.random.normal(kernel_key, (input_size, size)) / input_size,
+            "recurrent": jax.random.normal(recurrent_key, (size, size)) / size,
+            "decay": jnp.ones(size),
+        }
+
+    def initial_state(params: dict[str, Array], batch_shape: tuple[int, ...]) -> Array:
+        return jnp.zeros((*batch_shape, size), params["kernel"].dtype)
+
+    def project(params: dict[str, Array], inputs: Array) -> Array:
+        return inputs @ params["kernel"]
+
+    def advance(params: dict[str, Array], state: Array, drive: Array) -> Array:
+        return jax.nn.sigmoid(params["decay"]) * state + jnp.tanh(drive + state**2 @ params["recurrent"])
+
+    return Cell(init, initial_state, project, advance)
+
+
+def irnn(size: int) -> Cell:
+    return rnnjax.elman(size, "relu", recurrent_init=rnnjax.initializers.identity())
+
+
+def mixed_stack(**skips: bool) -> Cell:
+    return rnnjax.stack(rnnjax.lstm(H), rnnjax.elman(H - 1), rnnjax.gru(H), **skips)
+
+
+CELL_CASES: dict[str, Callable[[], Cell]] = {
+    "elman_tanh": partial(rnnjax.elman, H),
+    "elman_sigmoid": partial(rnnjax.elman, H, "sigmoid"),
+    "elman_softplus": partial(rnnjax.elman, H, "softplus"),
+    "elman_identity": partial(rnnjax.elman, H, "identity"),
+    "elman_relu": partial(rnnjax.elman, H, "relu"),
+    "elman_function": partial(rnnjax.elman, H, jnp.sin),
+    "irnn": partial(irnn, H),
+    "lstm": partial(rnnjax.lstm, H),
+    "peephole_lstm": partial(rnnjax.peephole_lstm, H),
+    "gru_reset_before": partial(rnnjax.gru, H),
+    "gru_reset_after": partial(rnnjax.gru, H, "after"),
+    "own_cell": partial(own_cell, H),
+    "stack": mixed_stack,
+    "stack_of_own_cell": lambda: rnnjax.stack(rnnjax.lstm(H), own_cell(H - 1), rnnjax.peephole_lstm(H)),
+    "stack_input_to_all": partial(mixed_stack, input_to_all=True),
+    "stack_all_to_output": partial(mixed_stack, all_to_output=True),
+    "stack_both_skips": partial(mixed_stack, input_to_all=True, all_to_output=True),
+    "stack_of_stacks": lambda: rnnjax.stack(rnnjax.stack(rnnjax.elman(H), rnnjax.gru(H)), rnnjax.lstm(H)),
+    "learned_initial_state": lambda: rnnjax.learned_initial_state(rnnjax.lstm(H)),
+    "learned_initial_state_of_stack": lambda: rnnjax.learned_initial_state(mixed_stack(all_to_output=True)),
+    "stack_of_learned_initial_states": lambda: rnnjax.stack(
+        rnnjax.learned_initial_state(rnnjax.gru(H)), rnnjax.learned_initial_state(own_cell(H))
+    ),
+}
+
+
+def random_like(tree: Any, seed: int, scale: float = 1.0) -> Any:
+    """A tree of Gaussian numbers of the same shapes and dtypes, drawn by NumPy: nothing to compile."""
+    random = np.random.default_rng(seed)
+    return jax.tree.map(lambda leaf: jnp.asarray(scale * random.normal(size=leaf.shape), leaf.dtype), tree)
+
+
+def random_params(cell: Cell, seed: int = 0, input_size: int = I) -> Any:
+    """Params of the cell's shapes, all random, so that no bias, peephole or learned state is zero."""
+    shapes = jax.eval_shape(lambda: cell.init(jax.random.key(0), input_size))
+    return random_like(shapes, seed, 0.5)
+
+
+def random_inputs(*shape: int, seed: int = 2) -> Array:
+    """Gaussian inputs of that shape, by default (T, B, I), in the default float dtype."""
+    return random_like(jax.ShapeDtypeStruct(shape or (T, B, I), jnp.zeros(()).dtype), seed)
+
+
+def random_state(cell: Cell, params: Any, batch_shape: tuple[int, ...] = (B,), seed: int = 3) -> Any:
+    """A state of the cell's shapes, all random."""
+    return random_like(jax.eval_shape(lambda: cell.initial_state(params, batch_shape)), seed, 0.5)

@@ -1,0 +1,36 @@
+"""Settings of all tests: strict dtype promotion, warnings as errors (pyproject.toml), 64 bits where a test asks."""
+
+import os
+from collections.abc import Iterator
+
+import hypothesis
+import jax
+import pytest
+
+from rnnjax import Cell
+from tests.cases import CELL_CASES
+
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+hypothesis.settings.register_profile(
+    "rnnjax",
+    deadline=None,  # the first example compiles
+    max_examples=20,
+    derandomize="CI" in os.environ,
+    # The fixture x64 may stay in force from one example to the next.
+    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+)
+hypothesis.settings.load_profile("rnnjax")
+
+
+@pytest.fixture
+def x64() -> Iterator[None]:
+    """Float64 in JAX for this test."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(params=list(CELL_CASES))
+def cell(request: pytest.FixtureRequest) -> Cell:
+    """Every cell there is, one after the other."""
+    return CELL_CASES[request.param]()

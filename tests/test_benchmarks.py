@@ -1,0 +1,56 @@
+"""The benchmarks run end to end, on tiny sizes, and refuse what they do not know."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*flags: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "benchmarks.unroll", *flags]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
+
+
+def test_unroll_measures_every_program(tmp_path: Path) -> None:
+    flags = ("--quick", "--shapes=5x2x3x4", "--cells=lstm", "--peers=scan", f"--output={tmp_path}")
+    finished = run(*flags)
+    assert finished.returncode == 0, finished.stderr
+    for text in ("plain scan", "5x2x3x4", "forward + backward", "compile", "gradient_flow takes"):
+        assert text in finished.stdout
+
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["machine"]["cores"] >= 1
+    assert results["machine"]["versions"]["jax"]
+    ours, scan = results["records"]
+    assert (ours["library"], scan["library"]) == ("rnnjax", "scan")
+    for record in (ours, scan):
+        for program in ("forward", "forward + backward"):
+            assert [len(samples) for samples in record["rounds"][program]] == [3, 3]
+            assert record["median_seconds"][program] > 0
+    assert ours["ratio"]["forward"] == [1, 1, 1]
+    assert ours["flow_overhead"][0] > 0
+    for name in ("table.txt", "unroll.png", "unroll.svg"):
+        assert (tmp_path / name).stat().st_size > 0
+
+    again = run(*flags)
+    assert again.returncode != 0
+    assert "--overwrite" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("flag", "expected"),
+    [
+        ("--cells=lstn", "did you mean 'lstm'"),
+        ("--shapes=3x4", "expected TxBxIxH"),
+        ("--peers=keras", "valid names: equinox, flax"),
+    ],
+)
+def test_unknown_names_are_refused_in_a_line(flag: str, expected: str) -> None:
+    finished = run(flag)
+    assert finished.returncode != 0
+    assert expected in finished.stderr
+    assert finished.stderr.count("\n") == 1

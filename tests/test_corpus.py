@@ -1,0 +1,77 @@
+"""Corpora: what is read, how it is encoded, and what is said of a text that will not do."""
+
+import sysconfig
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rnnjax.data import load_corpus, random_windows
+from rnnjax.data.corpus import UNKNOWN
+
+
+def test_tokens_decode_to_the_text(tmp_path: Path) -> None:
+    text = "Jane had a quick lunch in the bistro. Then she…"
+    (tmp_path / "text.txt").write_text(text, encoding="utf-8")
+    corpus = load_corpus(str(tmp_path / "text.txt"))
+    assert "".join(corpus.vocabulary[token] for token in corpus.tokens) == text
+    assert corpus.tokens.dtype == np.int32
+
+
+def test_rare_characters_become_unknown_and_the_vocabulary_is_by_frequency(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("aaaabbbccd", encoding="utf-8")
+    corpus = load_corpus(str(tmp_path / "text.txt"), max_vocabulary=3)
+    assert corpus.vocabulary == ("a", "b", UNKNOWN)
+    assert corpus.tokens.tolist() == [0, 0, 0, 0, 1, 1, 1, 2, 2, 2]
+
+
+def test_the_default_corpus_is_the_standard_library() -> None:
+    corpus = load_corpus(max_characters=200_000)
+    text = "".join(corpus.vocabulary[token] for token in corpus.tokens)
+    first = (Path(sysconfig.get_paths()["stdlib"]) / "__future__.py").read_text(encoding="utf-8")
+    assert len(text) == 200_000
+    assert len(corpus.vocabulary) <= 96
+    assert first[:500] in text
+
+
+def test_windows_are_consecutive_passages_in_columns() -> None:
+    windows = random_windows(np.arange(50), np.random.default_rng(0), 7, 100)
+    assert windows.shape == (7, 100)
+    assert (np.diff(windows, axis=0) == 1).all()
+    assert windows.min() == 0
+    assert windows.max() == 49  # the last passage counts too
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "error", "words"),
+    [
+        ("missing", None, FileNotFoundError, ["missing", "does not exist", "path"]),
+        ("empty", b"", ValueError, ["empty", "another file"]),
+        ("latin", b"caf\xe9 au lait", ValueError, ["0xe9", "position 3", "iconv"]),
+    ],
+)
+def test_a_text_that_will_not_do_is_named_with_the_remedy(
+    tmp_path: Path, name: str, content: bytes | None, error: type[Exception], words: list[str]
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(error) as raised:
+        load_corpus(str(tmp_path / name))
+    assert all(word in str(raised.value) for word in words)
+    assert str(raised.value).count("\n") == 0
+
+
+def test_a_folder_is_no_corpus(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is not a file: give the path of one UTF-8 text file"):
+        load_corpus(str(tmp_path))
+
+
+def test_too_short_a_text_is_told_with_both_lengths() -> None:
+    with pytest.raises(ValueError, match="has 5 characters here, but a window needs 6: give a longer text"):
+        random_windows(np.arange(5), np.random.default_rng(0), 6, 1)
+
+
+def test_a_vocabulary_of_one_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("abc")
+    with pytest.raises(ValueError, match="max_vocabulary is 1: expected at least 2"):
+        load_corpus(str(tmp_path / "text.txt"), max_vocabulary=1)

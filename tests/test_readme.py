@@ -1,0 +1,61 @@
+"""The README's code runs as written."""
+
+import re
+from pathlib import Path
+
+import matplotlib as mpl
+import pytest
+
+import rnnjax
+from experiments.configs import gradient_flow
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+def code_lines(block: str) -> int:
+    return sum(bool(line.strip()) for line in block.splitlines())
+
+
+def test_the_first_example_and_the_online_one_run_as_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mpl.use("Agg")
+    monkeypatch.chdir(tmp_path)
+    example, online, _ = BLOCKS
+    names: dict[str, object] = {}
+    exec(example, names)
+    assert code_lines(example) <= 15
+    assert (tmp_path / "gradient_flow.png").stat().st_size > 10_000
+    assert "half_life" in capsys.readouterr().out
+    assert names["outputs"].shape == (100, 16, 64)  # type: ignore[attr-defined]
+    exec(online, names)
+    assert names["outputs"].shape == (99, 16, 64)  # type: ignore[attr-defined]
+
+
+def test_the_cell_of_ones_own_runs_as_written() -> None:
+    names: dict[str, object] = {}
+    exec(BLOCKS[2], names)
+    definition = BLOCKS[2][BLOCKS[2].index("class LeakyParams") : BLOCKS[2].index("cell = ")]
+    assert code_lines(definition) <= 20
+    flow = names["flow"]
+    assert isinstance(flow, rnnjax.GradientFlow)
+    assert flow.state[0].shape == (50,)
+
+
+def test_every_name_and_file_the_readme_speaks_of_exists() -> None:
+    for name in re.findall(r"`initializers\.(\w+)`", README):
+        assert hasattr(rnnjax.initializers, name)
+    for path in re.findall(r"\]\((?!http)([^)]+)\)", README):
+        assert (ROOT / path).exists(), path
+    for field in re.findall(r"--config\.([a-z_]+)=", README):
+        assert field in gradient_flow.get_config(), field
+
+
+def test_everything_public_is_exported_and_documented() -> None:
+    for name in rnnjax.__all__:
+        assert hasattr(rnnjax, name)
+        value = getattr(rnnjax, name)
+        if callable(value):
+            assert (value.__doc__ or "").strip(), name
