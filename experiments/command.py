@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jax
 from absl import app, flags, logging
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_flags
 
 
 class ExperimentError(Exception):
@@ -46,6 +46,13 @@ def run(main: Callable[[], None]) -> None:
     app.run(guarded, flags_parser=_parse)
 
 
+def define_config(default: Path) -> flags.FlagHolder[ConfigDict]:
+    """The flag --config=FILE or FILE:VARIANT, and a flag --config.FIELD for each of the config's fields."""
+    # Fields given without a --config are looked up in the default config here and now.
+    with _unknown_fields_answered():
+        return config_flags.DEFINE_config_file("config", str(default), "Configuration, FILE or FILE:VARIANT.")
+
+
 def loaded(holder: flags.FlagHolder[ConfigDict]) -> ConfigDict:
     """The value of a config flag; an ``ExperimentError`` if its file could not be read."""
     config = holder.value
@@ -58,16 +65,23 @@ def loaded(holder: flags.FlagHolder[ConfigDict]) -> ConfigDict:
 
 def _parse(arguments: list[str]) -> list[str]:
     try:
-        remaining: list[str] = flags.FLAGS(arguments)
-        return remaining
+        with _unknown_fields_answered():
+            remaining: list[str] = flags.FLAGS(arguments)
+            return remaining
     except flags.Error as error:
         message = _last_line(error)
-    except (AttributeError, KeyError) as error:  # ml_collections, for an unknown field of the config
-        message = "unknown config field " + " ".join(str(error).replace("\\'", "").strip("'\"").split("\n"))
-        message = message.replace("\\n", ": ")
     except (OSError, SyntaxError, TypeError, ValueError) as error:
         message = f"the config could not be read: {_last_line(error)}"
     sys.exit(_fail(f"{message}; all flags: --helpfull"))
+
+
+@contextlib.contextmanager
+def _unknown_fields_answered() -> Iterator[None]:
+    try:
+        yield
+    except (AttributeError, KeyError) as error:  # what ml_collections raises for an unknown field
+        words = str(error).replace("\\'", "").replace("\\n", ": ").strip("'\"")
+        sys.exit(_fail(f"unknown config field {words}; all flags: --helpfull"))
 
 
 def _last_line(error: Exception) -> str:

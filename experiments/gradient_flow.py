@@ -21,7 +21,7 @@ import optax
 from absl import flags
 from flax.training.train_state import TrainState
 from jax import Array
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 from tqdm import tqdm
 
 import rnnjax
@@ -31,9 +31,7 @@ from experiments.workdir import Record, Workdir, open_workdir, read_records
 from rnnjax.data import Corpus, load_corpus, random_windows
 from rnnjax.names import lookup
 
-_CONFIG = config_flags.DEFINE_config_file(
-    "config", str(Path(__file__).parent / "configs" / "gradient_flow.py"), "Configuration, FILE or FILE:VARIANT."
-)
+_CONFIG = command.define_config(Path(__file__).parent / "configs" / "gradient_flow.py")
 _WORKDIR = flags.DEFINE_string("workdir", "runs/gradient_flow", "Folder for records, figures, summary, checkpoints.")
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Discard what the workdir holds.")
 
