@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from rnnjax.cell import Cell
+from rnnjax.contributions import norm, step_with_slots
 from rnnjax.typing import Loss, Params, State
 from rnnjax.unroll import perturb, prepare, run_layers, scan_masked
 
@@ -72,13 +73,15 @@ def gradient_flow(
             layer_slots = [slots for _, slots in cell.wiring.layers(slots)]
             return run_layers(cell, params, inputs, state, list(zip(epsilons, layer_slots, strict=True)), run)
 
-        def step(state: State, xs: Any) -> tuple[State, Array]:
-            inputs, epsilon, slots = xs
-            probed = _probe(params, slots)
-            state = perturb(cell.advance(probed, state, cell.project(probed, inputs)), epsilon)
-            return state, cell.output(probed, state)
+        def step(params: Params, state: State, inputs: Array, epsilon: State) -> tuple[State, Array]:
+            state = perturb(cell.advance(params, state, cell.project(params, inputs)), epsilon)
+            return state, cell.output(params, state)
 
-        return scan_masked(step, state, (inputs, epsilons, slots), mask)
+        def probed_step(state: State, xs: Any) -> tuple[State, Array]:
+            inputs, epsilon, slots = xs
+            return step_with_slots(step, params, slots, state, inputs, epsilon)
+
+        return scan_masked(probed_step, state, (inputs, epsilons, slots), mask)
 
     def loss_of(epsilons: State, slots: Params) -> Array:
         value = loss(run(cell, params, inputs, state, (epsilons, slots))[1])
@@ -95,44 +98,9 @@ def gradient_flow(
     return GradientFlow(value, jax.tree.map(lambda g: norm(g, tuple(batch_axes)), examples), examples, contributions)
 
 
-def norm(array: Array, axes: tuple[int, ...]) -> Array:
-    """The Euclidean norm over ``axes``, safe from the squares' underflow and overflow."""
-    largest = jnp.max(jnp.abs(array), axis=axes, keepdims=True)
-    scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, jnp.ones_like(largest))
-    return jnp.squeeze(scale, axes) * jnp.sqrt(jnp.sum(jnp.abs(array / scale) ** 2, axis=axes))
-
-
 def _check_loss(value: Any) -> None:
     if not hasattr(value, "shape") or not jnp.issubdtype(value.dtype, jnp.floating):
         received = value.dtype if hasattr(value, "dtype") else type(value).__name__
         raise TypeError(f"loss returned {received}: expected a real scalar array that depends on the outputs")
     if value.shape:
         raise ValueError(f"loss returned shape {value.shape}: expected a scalar; take its sum or mean")
-
-
-@jax.custom_vjp
-def _probe(params: Params, slots: Params) -> Params:
-    """The params unchanged; in the backward pass each slot receives the norm of its leaf's gradient."""
-    return params
-
-
-def _probe_backward(_: None, gradients: Params) -> tuple[Params, Params]:
-    leaves, tree = jax.tree.flatten(gradients)
-    squares = [jnp.sum(jnp.abs(leaf) ** 2) for leaf in leaves]
-    # Squares leave the range of floats long before the gradients do; norms safe from that take a second pass over
-    # the weights' gradient, which is only worth its time where they are needed.
-    safe = jnp.stack([_holds_digits(square) for square in squares]).all()
-    norms = jax.lax.cond(
-        safe,
-        lambda: [jnp.sqrt(square) for square in squares],
-        lambda: [norm(leaf, tuple(range(leaf.ndim))) for leaf in leaves],
-    )
-    return gradients, jax.tree.unflatten(tree, norms)
-
-
-def _holds_digits(square_sum: Array) -> Array:
-    info = jnp.finfo(square_sum.dtype)
-    return (square_sum > float(info.smallest_normal) / float(info.eps) ** 2) & jnp.isfinite(square_sum)
-
-
-_probe.defvjp(lambda params, slots: (params, None), _probe_backward)

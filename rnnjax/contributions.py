@@ -1,0 +1,153 @@
+"""The norm of what one step adds to dL/dparams, without keeping or, mostly, even forming it.
+
+A zero stands on each of the params as the step uses them; the gradient with respect to it is the step's contribution,
+and only its norm leaves the step, as the cotangent of a scalar, the *slot*. Most params are a kernel W in a single
+product x W. There the contribution is x^T delta, where delta (B, N) is the gradient of the product, and its norm
+follows from two small matrices, the Gram matrices of the examples (the "ghost norm" of Goodfellow, 2015):
+
+    ||x^T delta||^2 = sum over examples b, c of (x_b . x_c) (delta_b . delta_c)
+"""
+
+import collections
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.extend.core import Jaxpr, JaxprEqn, Literal, Var
+
+from rnnjax.typing import Params
+
+
+def step_with_slots(step: Callable[..., Any], params: Params, slots: Params, *arguments: Any) -> Any:
+    """``step(params, *arguments)``, whose backward pass gives each slot the norm of its leaf's gradient.
+
+    Args:
+        step: any function of the params and of other arguments.
+        params: a pytree of arrays.
+        slots: like the params, each leaf a real scalar. Their value does not matter.
+        *arguments: pytrees of arrays.
+    """
+    closed, shape = jax.make_jaxpr(step, return_shape=True)(params, *arguments)
+    leaves, slot_leaves = jax.tree.leaves(params), jax.tree.leaves(slots)
+    variables = closed.jaxpr.invars[: len(leaves)]
+    products = _single_products(closed.jaxpr, variables)
+
+    rest = [index for index, variable in enumerate(variables) if variable not in products]
+    probed = _probe([leaves[index] for index in rest], [slot_leaves[index] for index in rest])
+    for index, leaf in zip(rest, probed, strict=True):
+        leaves[index] = leaf
+    slot_of = dict(zip(variables, slot_leaves, strict=True))
+
+    values: dict[Any, Any] = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
+    values.update(zip(closed.jaxpr.invars, [*leaves, *jax.tree.leaves(arguments)], strict=True))
+    for equation in closed.jaxpr.eqns:
+        operands = [variable.val if isinstance(variable, Literal) else values[variable] for variable in equation.invars]
+        kernel = next((variable for variable, product in products.items() if product is equation), None)
+        if kernel is None:
+            results = _evaluate(closed.jaxpr, equation, operands)
+        else:
+            results = [_product(tuple(sorted(equation.params.items())), *operands, slot_of[kernel])]
+        values.update(zip(equation.outvars, results, strict=True))
+    outputs = [variable.val if isinstance(variable, Literal) else values[variable] for variable in closed.jaxpr.outvars]
+    return jax.tree.unflatten(jax.tree.structure(shape), outputs)
+
+
+def _single_products(jaxpr: Jaxpr, variables: list[Var]) -> dict[Any, JaxprEqn]:
+    """The params used once only, as W in a product x W that is cheaper to measure by Gram matrices."""
+    operands = [*(variable for equation in jaxpr.eqns for variable in equation.invars), *jaxpr.outvars]
+    uses = collections.Counter(variable for variable in operands if not isinstance(variable, Literal))
+    products = {equation.invars[1]: equation for equation in jaxpr.eqns if _is_product(equation)}
+    return {variable: products[variable] for variable in variables if variable in products and uses[variable] == 1}
+
+
+def _is_product(equation: JaxprEqn) -> bool:
+    if equation.primitive is not jax.lax.dot_general_p or isinstance(equation.invars[1], Literal):
+        return False
+    x, kernel = (variable.aval.shape for variable in equation.invars)  # type: ignore[attr-defined]
+    contraction = (((len(x) - 1,), (0,)), ((), ()))
+    if len(kernel) != 2 or equation.params["dimension_numbers"] != contraction:
+        return False
+    examples = math.prod(x[:-1])
+    return examples * sum(kernel) < 2 * math.prod(kernel)
+
+
+def _evaluate(jaxpr: Jaxpr, equation: JaxprEqn, operands: list[Any]) -> list[Any]:
+    """One equation as a program of its own: how primitives are called differs between versions of JAX."""
+    variables = [(v, x) for v, x in zip(equation.invars, operands, strict=True) if not isinstance(v, Literal)]
+    invars = [variable for variable, _ in variables]
+    alone = jaxpr.replace(constvars=[], invars=invars, outvars=equation.outvars, eqns=[equation])
+    return jax.core.eval_jaxpr(alone, (), *(operand for _, operand in variables))
+
+
+@jax.custom_vjp
+def _probe(leaves: list[Array], slots: list[Array]) -> list[Array]:
+    """The leaves unchanged; in the backward pass each slot receives the norm of its leaf's gradient."""
+    return leaves
+
+
+def _probe_backward(_: None, gradients: list[Array]) -> tuple[list[Array], list[Array]]:
+    squares = [jnp.sum(jnp.abs(gradient) ** 2) for gradient in gradients]
+    # Squares leave the range of floats long before the gradients do; a norm safe from that takes a second pass over
+    # the gradient, which is only worth its time where it is needed.
+    norms = jax.lax.cond(
+        jnp.stack([_holds_digits(square) for square in squares]).all(),
+        lambda: [jnp.sqrt(square) for square in squares],
+        lambda: [norm(gradient, tuple(range(gradient.ndim))) for gradient in gradients],
+    )
+    return gradients, norms
+
+
+_probe.defvjp(lambda leaves, slots: (leaves, None), _probe_backward)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _product(options: tuple[tuple[str, Any], ...], x: Array, kernel: Array, slot: Array) -> Array:
+    """X W; in the backward pass the slot receives the norm of W's gradient, which itself is not formed."""
+    return jax.lax.dot_general_p.bind(x, kernel, **dict(options))
+
+
+def _product_forward(
+    options: tuple[tuple[str, Any], ...], x: Array, kernel: Array, slot: Array
+) -> tuple[Array, tuple[Array, Array]]:
+    return _product(options, x, kernel, slot), (x, kernel)
+
+
+def _product_backward(
+    options: tuple[tuple[str, Any], ...], residuals: tuple[Array, Array], delta: Array
+) -> tuple[Array, Array, Array]:
+    x, kernel = residuals
+    (dx,) = jax.vjp(lambda x: jax.lax.dot_general_p.bind(x, kernel, **dict(options)), x)[1](delta)
+    flat = x.reshape(-1, x.shape[-1]), delta.reshape(-1, delta.shape[-1])
+    return dx, jnp.zeros_like(kernel), _norm_of_product(*flat)
+
+
+_product.defvjp(_product_forward, _product_backward)
+
+
+def _norm_of_product(x: Array, delta: Array) -> Array:
+    """||x^T delta||, examples on axis 0."""
+    x_gram, delta_gram = x @ x.conj().T, delta @ delta.conj().T
+    square = jnp.sum(x_gram * delta_gram.conj()).real
+    # Where the examples' contributions cancel, the sum has few digits left.
+    uncancelled = jnp.sum(jnp.diagonal(x_gram) * jnp.diagonal(delta_gram)).real
+    return jax.lax.cond(
+        _holds_digits(square) & (square > 1e-2 * uncancelled),
+        lambda: jnp.sqrt(square),
+        lambda: norm(x.T @ delta, (0, 1)),
+    )
+
+
+def _holds_digits(square_sum: Array) -> Array:
+    info = jnp.finfo(square_sum.dtype)
+    return (square_sum > float(info.smallest_normal) / float(info.eps) ** 2) & jnp.isfinite(square_sum)
+
+
+def norm(array: Array, axes: tuple[int, ...]) -> Array:
+    """The Euclidean norm over ``axes``, safe from the squares' underflow and overflow."""
+    largest = jnp.max(jnp.abs(array), axis=axes, keepdims=True)
+    scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, jnp.ones_like(largest))
+    return jnp.squeeze(scale, axes) * jnp.sqrt(jnp.sum(jnp.abs(array / scale) ** 2, axis=axes))
