@@ -18,7 +18,7 @@ def positive_integer(name: str, value: Any) -> int:
     except TypeError:
         number = None
     if number is None or isinstance(value, bool):
-        raise TypeError(f"{name} is {value!r} ({type(value).__name__}): expected a whole number of units, such as 128")
+        raise TypeError(f"{name} is {value!r} ({type(value).__name__}): expected a whole number, such as 128")
     if number < 1:
         raise ValueError(f"{name} is {number}: expected at least 1")
     return number

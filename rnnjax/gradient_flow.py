@@ -5,7 +5,7 @@ Two zeros are added where they change nothing, and the gradient with respect to 
 * a zero epsilon_t on the state *inside* the recurrence, whose gradient is dL/ds_t, the total derivative. (The gradient
   with respect to the states that an unrolled network *returns* is only the direct term: zero for a last-step loss.)
 * a zero on the params as step t uses them. Its gradient, step t's contribution to dL/dparams, has the size of the
-  params; only its norm leaves the step. So a sequence of T steps never holds T copies of the weights.
+  params; only its norm leaves the step, see ``rnnjax.contributions``. A sequence of T steps never holds T copies.
 """
 
 from typing import Any, NamedTuple
@@ -27,7 +27,7 @@ class GradientFlow(NamedTuple):
         loss: the loss itself, a scalar.
         state: like the cell's state, each leaf (T,): ||dL/ds_t|| of the whole batch, for every field and layer. The
             fields of one layer's state are separate coordinates: of an LSTM, dL/dc_t is what flows on along the
-            memory, with h_t held fixed.
+            memory, with h_t held fixed (so it is 0 at the very last step).
         examples: like the state, each leaf (T, ...): the same norm for each example.
         parameters: like the params, each leaf (T,): the norm of what step t adds to dL/dparams. (What the loss owes to
             a learned initial state is no step's: 0 there.)
