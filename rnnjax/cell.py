@@ -12,6 +12,7 @@ on it, which is how ``rnnjax.gradient_flow`` sees dL/ds_t of any cell.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 from jax import Array
 
 from rnnjax.checks import check_params, check_state
@@ -48,6 +49,8 @@ class Cell(NamedTuple):
         advance: ``(params, state, drive) -> state``: the recurrence proper.
         output: ``(params, state) -> outputs (..., O)``, by default the state's ``hidden``.
         wiring: set by combinators such as ``stack``; None for a cell of one piece.
+        affine: ``(params, drive) -> (factor, term)``, both like the state, where the recurrence is
+            s_t = factor_t * s_{t-1} + term_t, element by element; None for any other. See ``affine_cell``.
     """
 
     init: Callable[[Key, int], Params]
@@ -56,6 +59,7 @@ class Cell(NamedTuple):
     advance: Callable[[Params, State, Drive], State]
     output: Callable[[Params, State], Array] = hidden_of
     wiring: Wiring | None = None
+    affine: Callable[[Params, Drive], tuple[State, State]] | None = None
 
     def step(self, params: Params, state: State, inputs: Array) -> tuple[State, Array]:
         """One online step, in ``lax.scan``'s order: ``partial(cell.step, params)`` is a scan body.
@@ -76,6 +80,27 @@ class Cell(NamedTuple):
         check_state(self, params, state, inputs.shape[:-1])
         state = self.advance(params, state, self.project(params, inputs))
         return state, self.output(params, state)
+
+
+def affine_cell(
+    init: Callable[[Key, int], Params],
+    initial_state: Callable[[Params, tuple[int, ...]], State],
+    project: Callable[[Params, Array], Drive],
+    affine: Callable[[Params, Drive], tuple[State, State]],
+    output: Callable[[Params, State], Array] = hidden_of,
+) -> Cell:
+    """A cell whose state is a diagonal linear recurrence, with factors and terms that depend on the inputs only.
+
+        s_t = factor_t * s_{t-1} + term_t
+
+    What an output needs besides, it may carry in the state: with factor 0 a field is just remembered for the step.
+    """
+
+    def advance(params: Params, state: State, drive: Drive) -> State:
+        factor, term = affine(params, drive)
+        return jax.tree.map(lambda a, s, b: a * s + b, factor, state, term)
+
+    return Cell(init, initial_state, project, advance, output, affine=affine)
 
 
 def check_cell(receiver: str, cell: Any, example: str) -> None:
