@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -70,6 +71,8 @@ def _parse(arguments: list[str]) -> list[str]:
             return remaining
     except flags.Error as error:
         message = _last_line(error)
+        message = re.sub("invalid literal for int.*", "expected a whole number", message)
+        message = re.sub("could not convert string to float.*", "expected a number", message)
     except (OSError, SyntaxError, TypeError, ValueError) as error:
         message = f"the config could not be read: {_last_line(error)}"
     sys.exit(_fail(f"{message}; all flags: --helpfull"))

@@ -62,9 +62,8 @@ def main() -> None:
     config = command.loaded(_CONFIG)
     with explained(ValueError, OSError):
         runs = plan(config)
-        corpus = load_corpus(config.corpus)
-        longest = max(run.program.sequence_length for run in runs) + 1
-        random_windows(corpus.tokens[_held_out(corpus)], np.random.default_rng(0), longest, 1)
+        corpus = load_corpus(config.corpus, max_characters=config.max_characters or None)
+        check_length(corpus, max(run.program.sequence_length for run in runs))
     workdir = open_workdir(_WORKDIR.value, config.to_dict(), overwrite=_OVERWRITE.value)
     done = {record["run"] for record in read_records(workdir.path)} if workdir.metrics.exists() else set()
     execute([run for run in runs if run.name not in done], config, corpus, workdir)
@@ -72,7 +71,7 @@ def main() -> None:
     records = read_records(workdir.path)
     figures = gradient_flow_report.draw(records, workdir.path / "figures")
     table = gradient_flow_report.table(records)
-    workdir.finish(gradient_flow_report.summary(records, corpus.source, table))
+    workdir.finish(gradient_flow_report.summary(records, f"{corpus.source}, {len(corpus.tokens):,} characters", table))
     print(f"\n{table}\n\n{gradient_flow_report.verdict(records)}\n")
     print(f"summary: {workdir.path / 'summary.md'}\nfigures: {', '.join(map(str, figures))}")
 
@@ -86,7 +85,7 @@ def plan(config: ConfigDict) -> list[Run]:
     for field in ("seeds", "hidden_size", "batch_size"):
         if config[field] < 1:
             raise ValueError(f"--config.{field} is {config[field]}: expected at least 1")
-    for field in ("train_steps", "checkpoint_every", "threads"):
+    for field in ("train_steps", "checkpoint_every", "threads", "max_characters"):
         if config[field] < 0:
             raise ValueError(f"--config.{field} is {config[field]}: expected 0 or more")
     lookup("loss", config.loss, character_model.MEASURES)
@@ -100,6 +99,16 @@ def plan(config: ConfigDict) -> list[Run]:
                 lookup("activation", activation, rnnjax.ACTIVATIONS)
             runs.append(Run(Program(cell, depth, length), activation, seed))
     return runs
+
+
+def check_length(corpus: Corpus, sequence_length: int) -> None:
+    """Raises ``ValueError`` unless a window fits into the tenth of the text that is held out."""
+    needed = 10 * (sequence_length + 1)
+    if len(corpus.tokens) < needed:
+        raise ValueError(
+            f"corpus {corpus.source} has {len(corpus.tokens)} characters, but windows of {sequence_length} in the "
+            f"tenth held out for measuring need {needed}: give a longer text or shorter --config.sequence_lengths"
+        )
 
 
 def execute(runs: list[Run], config: ConfigDict, corpus: Corpus, workdir: Workdir) -> None:
@@ -226,6 +235,11 @@ def train(
 def _require_finite(loss: Array, steps: int, checkpoints: Path) -> None:
     if not np.isfinite(loss):
         saved = checkpoint.latest(checkpoints)
+        if steps == 0:
+            raise ExperimentError(
+                f"loss is {loss} at initialization of {checkpoints.name}: the network overflows; give shorter "
+                "--config.sequence_lengths or another activation"
+            )
         raise ExperimentError(
             f"loss is {loss} after {steps} training steps of {checkpoints.name} (last good checkpoint: "
             f"{checkpoints / str(saved) if saved else 'none'}); lower --config.learning_rate or --config.clip_norm"

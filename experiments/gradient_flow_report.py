@@ -29,7 +29,9 @@ Key = tuple[str, str, int, int, str]
 _COLOURS = ("#000000", "#0072b2", "#d55e00", "#56b4e9", "#8a8a8a", "#e69f00", "#009e73", "#cc79a7")
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)), (0, (3, 3)))
 _NORM = r"$\log_{10} \|\partial L / \partial s_t\|$"
-_LAG = "lag (steps back from the loss)"
+_LAG = {"last": "lag (steps back from the loss)", "all": "steps back from the end (the loss is at every step)"}
+_END = {"last": "the loss is at the right end", "all": "the loss is at every step"}
+_NO_LAG = "With the loss at every step a norm is a sum over lags: it shows no decay with lag (use --config.loss=last)"
 _PHASES = ("initialization", "trained")
 
 
@@ -56,6 +58,8 @@ def decays(norms: dict[Key, np.ndarray]) -> dict[Key, list[Decay]]:
 
 def table(records: list[Record]) -> str:
     """Medians over seeds, as a Markdown table."""
+    if measured(records) == "all":
+        return _table_of_ratios(layer_norms(records))
     typical = {key: np.nan_to_num(np.exp(logs)) for key, logs in layer_norms(records, "mean_of_log").items()}
     rows = []
     for key, fits in sorted(decays(layer_norms(records)).items(), key=_reading_order):
@@ -83,6 +87,8 @@ def table(records: list[Record]) -> str:
 
 def verdict(records: list[Record]) -> str:
     """The answer in a line: who keeps the gradient longest and who loses it first, at initialization."""
+    if measured(records) == "all":
+        return f"{_NO_LAG}."
     initial = {key: norms for key, norms in layer_norms(records).items() if key[4] == _PHASES[0]}
     medians = {key: _median_half_life(fits) for key, fits in decays(initial).items()}
     longest, shortest = max(medians, key=lambda k: medians[k]), min(medians, key=lambda k: medians[k])
@@ -96,7 +102,7 @@ def summary(records: list[Record], source: str, table: str) -> str:
     """The page left in the workdir."""
     return (
         f"# Where do gradients die?\n\n{verdict(records)}\n\nText: {source}. "
-        f"Measured on the loss at the {'last character' if _is_last(records) else 'characters of all steps'}; "
+        f"The loss is read at {'the last character' if measured(records) == 'last' else 'every character'}; "
         "norms of dL/ds_t over all fields of the state of layer 1, medians over seeds. "
         "Decay, half-life and figures are those of the whole batch, which the largest examples lead; "
         "'one example' is the decay of the mean over examples of log-norm. "
@@ -110,7 +116,7 @@ def draw(records: list[Record], folder: Path) -> list[Path]:
     """All figures that the records have data for, each as PNG and SVG; returns the PNGs."""
     folder.mkdir(parents=True, exist_ok=True)
     norms = layer_norms(records)
-    figures: dict[str, Callable[[dict[Key, np.ndarray]], Figure | None]] = {
+    figures: dict[str, Callable[[dict[Key, np.ndarray], str], Figure | None]] = {
         "norm_by_lag": norm_by_lag,
         "norm_by_activation": norm_by_activation,
         "depth_and_time": depth_and_time,
@@ -119,7 +125,7 @@ def draw(records: list[Record], folder: Path) -> list[Path]:
     paths = []
     with plt.rc_context({"axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "rnnjax"}):
         for name, make in figures.items():
-            figure = make(norms)
+            figure = make(norms, measured(records))
             if figure is None:
                 continue
             for suffix in ("png", "svg"):
@@ -129,7 +135,7 @@ def draw(records: list[Record], folder: Path) -> list[Path]:
     return paths
 
 
-def norm_by_lag(norms: dict[Key, np.ndarray]) -> Figure | None:
+def norm_by_lag(norms: dict[Key, np.ndarray], loss: str = "last") -> Figure | None:
     """One line a cell: the shallowest networks at initialization."""
     chosen = {k: v for k, v in _longest(norms).items() if k[4] == _PHASES[0]}
     depth = min(key[2] for key in chosen)
@@ -138,44 +144,41 @@ def norm_by_lag(norms: dict[Key, np.ndarray]) -> Figure | None:
     _curves(axes, [(_cell_name(key), array[:, 0]) for key, array in chosen.items()])
     half_lives = {key: _median_half_life(fits) for key, fits in decays(chosen).items()}
     longest, shortest = (choose(half_lives, key=lambda k: half_lives[k]) for choose in (max, min))
-    axes.set_title(
+    found = (
         f"{_cell_name(longest)} keeps the gradient longest ({_steps(half_lives[longest])}),\n"
-        f"{_cell_name(shortest)} loses it first ({_steps(half_lives[shortest])})",
-        loc="left",
+        f"{_cell_name(shortest)} loses it first ({_steps(half_lives[shortest])})"
     )
+    axes.set_title(found if loss == "last" else _NO_LAG.replace(": ", ":\n"), loc="left", fontsize=11)
     _label(axes)
-    axes.set_xlabel(_LAG)
+    axes.set_xlabel(_LAG[loss])
     axes.legend(title=f"at initialization, {_layers(depth)};\nshade: range over seeds", frameon=False, fontsize=9)
     return figure
 
 
-def norm_by_activation(norms: dict[Key, np.ndarray]) -> Figure | None:
+def norm_by_activation(norms: dict[Key, np.ndarray], loss: str = "last") -> Figure | None:
     """Small multiples: a panel for each activation, a line for each depth."""
     chosen = {k: v for k, v in _longest(norms).items() if k[1] != "-" and k[4] == _PHASES[0]}
     activations = list(dict.fromkeys(key[1] for key in chosen))
     if not activations:
         return None
-    figure, panels = _panels(len(activations))
+    figure, panels = _panels(len(activations), loss)
     half_lives = {}
     for axes, activation in zip(panels, activations, strict=True):
         keys = [key for key in chosen if key[1] == activation]
         _curves(axes, [(_layers(key[2]), chosen[key][:, 0]) for key in sorted(keys, key=lambda k: k[2])])
         shallow = min(keys, key=lambda k: k[2])
         half_lives[activation] = _median_half_life(decays(chosen)[shallow])
-        axes.set_title(f"{activation}\n{_steps(half_lives[activation])}", loc="left", fontsize=10)
+        reach = f"\n{_steps(half_lives[activation])}" if loss == "last" else ""
+        axes.set_title(f"{activation}{reach}", loc="left", fontsize=10)
         _label(axes, first=axes is panels[0])
     panels[0].legend(frameon=False, fontsize=9)
     longest, shortest = (choose(half_lives, key=lambda k: half_lives[k]) for choose in (max, min))
-    figure.suptitle(
-        f"Elman networks at initialization: {longest} keeps the gradient longest, {shortest} loses it first",
-        x=0.01,
-        ha="left",
-        fontsize=11,
-    )
+    found = f"Elman networks at initialization: {longest} keeps the gradient longest, {shortest} loses it first"
+    figure.suptitle(found if loss == "last" else _NO_LAG, x=0.01, ha="left", fontsize=11)
     return figure
 
 
-def depth_and_time(norms: dict[Key, np.ndarray]) -> Figure | None:
+def depth_and_time(norms: dict[Key, np.ndarray], loss: str = "last") -> Figure | None:
     """Heat maps of the deepest stacks: layer against time."""
     chosen = {k: v for k, v in _longest(norms).items() if k[4] == _PHASES[0]}
     depth = max(key[2] for key in chosen)
@@ -198,7 +201,7 @@ def depth_and_time(norms: dict[Key, np.ndarray]) -> Figure | None:
         axes.set_yticks([1, depth])
         axes.set_ylabel("layer")
         axes.set_title(_cell_name(key), loc="left", fontsize=10)
-    panels[-1, 0].set_xlabel("time step t (the loss is at the right end)")
+    panels[-1, 0].set_xlabel(f"time step t ({_END[loss]})")
     bar = figure.colorbar(image, ax=panels[:, 0], extend="min" if lowest == -12.0 else "neither")
     bar.set_label(_NORM)
     through_time = [values[0, 0] - values[0, -1] for values in maps.values()]
@@ -213,29 +216,26 @@ def depth_and_time(norms: dict[Key, np.ndarray]) -> Figure | None:
     return figure
 
 
-def before_and_after_training(norms: dict[Key, np.ndarray]) -> Figure | None:
+def before_and_after_training(norms: dict[Key, np.ndarray], loss: str = "last") -> Figure | None:
     """A panel for each cell, a line before and one after training."""
     longest = _longest(norms)
     depth = min(key[2] for key in longest)
     trained = [key for key in longest if key[4] == _PHASES[1] and key[2] == depth]
     if not trained:
         return None
-    figure, panels = _panels(len(trained))
+    figure, panels = _panels(len(trained), loss)
     reached = 0
     for axes, key in zip(panels, trained, strict=True):
         pair = {phase: longest[*key[:4], phase] for phase in _PHASES}
         _curves(axes, [(phase, array[:, 0]) for phase, array in pair.items()])
-        before, after = (np.median([decay(seed).half_life for seed in array[:, 0]]) for array in pair.values())
+        before, after = (_median_half_life([decay(seed) for seed in array[:, 0]]) for array in pair.values())
         reached += bool(after > before)
-        axes.set_title(f"{_cell_name(key)}\n{_number(before)} → {_number(after)} steps", loc="left", fontsize=10)
+        change = f"\n{_number(before)} → {_number(after)} steps" if loss == "last" else ""
+        axes.set_title(f"{_cell_name(key)}{change}", loc="left", fontsize=10)
         _label(axes, first=axes is panels[0])
     panels[0].legend(frameon=False, fontsize=9)
-    figure.suptitle(
-        f"Training lengthens the gradient's half-life in {reached} of {len(trained)} networks ({_layers(depth)})",
-        x=0.01,
-        ha="left",
-        fontsize=11,
-    )
+    found = f"Training lengthens the gradient's half-life in {reached} of {len(trained)} networks ({_layers(depth)})"
+    figure.suptitle(found if loss == "last" else _NO_LAG, x=0.01, ha="left", fontsize=11)
     return figure
 
 
@@ -254,20 +254,21 @@ def _curves(axes: Axes, curves: list[tuple[str, np.ndarray]]) -> None:
             last = int(np.flatnonzero(alive)[-1])
             axes.plot(last, middle[last], marker="x", color=colour, markersize=7)
             if not axes.texts:
-                axes.annotate("underflows", (last, middle[last]), (6, 4), textcoords="offset points", fontsize=8)
+                word = "underflows" if np.isfinite(norms).all() else "overflows"
+                axes.annotate(word, (last, middle[last]), (6, 4), textcoords="offset points", fontsize=8)
 
 
 def _log10(norms: np.ndarray) -> np.ndarray:
-    """NaN where a norm has underflowed: it is not a small norm."""
-    alive = norms >= norm_floor(norms.dtype)
+    """NaN where a norm has underflowed, which is not a small norm, or overflowed."""
+    alive = np.isfinite(norms) & (norms >= norm_floor(norms.dtype))
     return np.where(alive, np.log10(np.where(alive, norms, 1)), np.nan)
 
 
-def _panels(count: int) -> tuple[Figure, list[Axes]]:
+def _panels(count: int, loss: str) -> tuple[Figure, list[Axes]]:
     figure, panels = plt.subplots(
         1, count, figsize=(max(2.3 * count, 8), 3.4), sharex=True, sharey=True, squeeze=False, layout="constrained"
     )
-    figure.supxlabel(_LAG, fontsize=10)
+    figure.supxlabel(_LAG[loss], fontsize=10)
     return figure, list(panels[0])
 
 
@@ -304,8 +305,18 @@ def _majority(verdicts: list[str]) -> str:
     return max(sorted(set(verdicts)), key=verdicts.count)
 
 
-def _is_last(records: list[Record]) -> bool:
-    return all(record.get("measured", "last") == "last" for record in records)
+def measured(records: list[Record]) -> str:
+    """Where the loss of a run was read: on the "last" character or on "all"."""
+    return next(record["measured"] for record in records if record["kind"] == "state_gradient")
+
+
+def _table_of_ratios(norms: dict[Key, np.ndarray]) -> str:
+    rows = []
+    for (cell, activation, depth, length, phase), array in sorted(norms.items(), key=_reading_order):
+        ratio = float(np.median(array[:, 0, 0] / array[:, 0, -1]))
+        words = {"cell": cell, "activation": activation, "depth": depth, "T": length, "weights": phase}
+        rows.append({**words, "norm at the first step / at the last": f"{ratio:.3g}"})
+    return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True, colalign=_alignment(rows))
 
 
 def _cell_name(key: Key) -> str:

@@ -60,7 +60,9 @@ def open_workdir(path: str | Path, config: Record, *, overwrite: bool) -> Workdi
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise ExperimentError(f"--workdir={path} is a file: give a folder, new or of an interrupted run")
-    if overwrite:
+    if overwrite and any(path.iterdir() if path.exists() else ()):
+        if not (path / "config.json").exists():
+            raise ExperimentError(f"--workdir={path} holds something else than a run: give another --workdir")
         for name in _OWN:
             target = path / name
             shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
@@ -70,7 +72,10 @@ def open_workdir(path: str | Path, config: Record, *, overwrite: bool) -> Workdi
     path.mkdir(parents=True, exist_ok=True)
     config_file = path / "config.json"
     if config_file.exists():
-        before = json.loads(config_file.read_text())["config"]
+        try:
+            before = json.loads(config_file.read_text())["config"]
+        except (ValueError, KeyError) as error:
+            raise ExperimentError(f"{config_file} is not a run's: give another --workdir") from error
         changed = [
             f"{key} was {before.get(key)!r}, is {config[key]!r}" for key in config if before.get(key) != config[key]
         ]

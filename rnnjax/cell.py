@@ -4,9 +4,9 @@ A cell is a state-space model: from the inputs x_t comes a new state, from the s
 
     s_t = f(s_{t-1}, x_t)        y_t = g(s_t)
 
-``project`` is the part of f that needs no state (one matrix product for all time steps), ``advance`` the rest, and
-``output`` is g. Because the output is read *from the state*, adding a zero to the state shows everything that depends
-on it, which is how ``rnnjax.gradient_flow`` sees dL/ds_t of any cell.
+``project`` is the part of f that needs no state (and so can be done for all time steps at once), ``advance`` the rest,
+and ``output`` is g. Because the output is read *from the state*, adding a zero to the state shows everything that
+depends on it, which is how ``rnnjax.gradient_flow`` sees dL/ds_t of any cell.
 """
 
 from collections.abc import Callable
@@ -15,17 +15,27 @@ from typing import Any, NamedTuple
 import jax
 from jax import Array
 
-from rnnjax.checks import check_params, check_state
+from rnnjax.checks import check_advanced, check_params, check_state
 from rnnjax.typing import Drive, Key, Params, State
 
 
 def hidden_of(params: Params, state: State) -> Array:
     """The usual output: the state's field ``hidden``, or the state itself where it is a single array."""
-    return state.hidden if hasattr(state, "hidden") else state
+    if hasattr(state, "hidden"):
+        return state.hidden
+    if not hasattr(state, "shape"):
+        raise TypeError(
+            f"the state is a {type(state).__name__} without a field 'hidden': give Cell a function "
+            "output(params, state) that says what the outputs are"
+        )
+    return state
 
 
 class Wiring(NamedTuple):
     """How a cell is made of other cells, so that each can be run over a whole sequence in turn.
+
+    A wrapper around a cell that has a wiring should hand it on, as ``learned_initial_state`` does; without one the
+    whole is run step by step, and ``gradient_flow`` sees of its inner layers only what enters the next step.
 
     Attributes:
         layers: ``params -> ((cell, its params), ...)``. The state of the whole is the tuple of the layers' states.
@@ -78,8 +88,9 @@ class Cell(NamedTuple):
         """
         check_params(self, params, inputs)
         check_state(self, params, state, inputs.shape[:-1])
-        state = self.advance(params, state, self.project(params, inputs))
-        return state, self.output(params, state)
+        new_state = self.advance(params, state, self.project(params, inputs))
+        check_advanced(state, new_state)
+        return new_state, self.output(params, new_state)
 
 
 def affine_cell(

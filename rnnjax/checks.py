@@ -3,6 +3,7 @@
 Every message says what was received, what was expected, and what to do.
 """
 
+import math
 import operator
 import weakref
 from typing import Any
@@ -24,8 +25,36 @@ def positive_integer(name: str, value: Any) -> int:
     return number
 
 
+def number_between(name: str, value: Any, low: float, high: float) -> float:
+    """``value`` as a ``float``; ``TypeError`` if it is not a number, ``ValueError`` outside [low, high]."""
+    number = _number(name, value)
+    if not low <= number <= high:
+        expected = f"at least {low:g}" if high == math.inf else f"a number from {low:g} to {high:g}"
+        raise ValueError(f"{name} is {number:g}: expected {expected}")
+    return number
+
+
+def positive_number(name: str, value: Any) -> float:
+    """``value`` as a ``float``; ``TypeError`` if it is not a number, ``ValueError`` unless positive and finite."""
+    number = _number(name, value)
+    if not 0 < number < math.inf:
+        raise ValueError(f"{name} is {number:g}: expected a positive number")
+    return number
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        number = None if isinstance(value, str | bool) else float(value)
+    except TypeError:
+        number = None
+    if number is None:
+        raise TypeError(f"{name} is {value!r} ({type(value).__name__}): expected a number, such as 0.5")
+    return number
+
+
 def check_sequence(inputs: Any) -> None:
     """Raises unless ``inputs`` are real numbers of shape (T, ..., I) with T >= 1."""
+    _check_array(inputs)
     shape = jnp.shape(inputs)
     if len(shape) < 2:
         raise ValueError(
@@ -34,18 +63,23 @@ def check_sequence(inputs: Any) -> None:
         )
     if shape[0] == 0:
         raise ValueError(f"inputs have shape {shape}: an empty sequence; expected at least one time step on axis 0")
-    _check_real(inputs)
 
 
 def check_params(cell: Any, params: Any, inputs: Any) -> None:
-    """Raises unless ``params`` are those of ``cell`` for inputs of this width."""
-    _check_real(inputs)
-    if not jnp.shape(inputs):
+    """Raises unless ``inputs`` are real vectors and ``params`` those of ``cell`` for vectors of this width."""
+    _check_array(inputs)
+    if not jnp.issubdtype(inputs.dtype, jnp.floating):
+        raise TypeError(
+            f"inputs have dtype {inputs.dtype}: cells take real vectors; "
+            "turn tokens into vectors first, for instance jax.nn.one_hot(tokens, vocabulary_size)"
+        )
+    if not inputs.shape:
         raise ValueError("inputs are a scalar: expected (..., I), input width last; wrap it, for instance inputs[None]")
-    width = jnp.shape(inputs)[-1]
-    expected = _params_for_width(cell.init, width, jax.dtypes.canonicalize_dtype(float))
+    width = inputs.shape[-1]
+    expected = _params_for_width(cell.init, width)
     remedy = "pass inputs of the width given to cell.init, and the params that this cell's init made"
-    _check_like("params", params, expected, f"for inputs of width {width}", remedy)
+    if expected is not None:
+        _check_like("params", params, expected, f"for inputs of width {width}", remedy)
 
 
 def check_state(cell: Any, params: Any, state: Any, batch_shape: tuple[int, ...]) -> None:
@@ -53,6 +87,18 @@ def check_state(cell: Any, params: Any, state: Any, batch_shape: tuple[int, ...]
     expected = jax.eval_shape(lambda p: cell.initial_state(p, batch_shape), params)
     remedy = "make it with cell.initial_state(params, batch_shape), or pass state=None to start afresh"
     _check_like("state", state, expected, f"for batch shape {batch_shape}", remedy)
+
+
+def check_advanced(state: Any, new_state: Any) -> None:
+    """Raises unless a step's new state is like the old one, as a scan's carry must be."""
+    remedy = "advance returns the new state alone, like the old one"
+    _check_like("the new state", new_state, state, "before the step", remedy)
+    for (path, leaf), old in zip(jax.tree_util.tree_leaves_with_path(new_state), jax.tree.leaves(state), strict=True):
+        if leaf.dtype != old.dtype:
+            raise TypeError(
+                f"the new state{jax.tree_util.keystr(path)} is {leaf.dtype}, but {old.dtype} before the step; "
+                f"give params, inputs and state one dtype, for instance inputs.astype({old.dtype})"
+            )
 
 
 def check_perturbation(state: Any, perturbation: Any, steps: int) -> None:
@@ -64,8 +110,8 @@ def check_perturbation(state: Any, perturbation: Any, steps: int) -> None:
 
 def check_mask(mask: Any, expected: tuple[int, ...]) -> None:
     """Raises unless ``mask`` is boolean with the shape (T, ...) of the inputs less their width."""
-    if jnp.result_type(mask) != jnp.bool_:
-        received = jnp.result_type(mask)
+    if not hasattr(mask, "dtype") or mask.dtype != jnp.bool_:
+        received = getattr(mask, "dtype", type(mask).__name__)
         raise TypeError(f"mask has dtype {received}: expected bool, True at real steps; compare, as in mask > 0")
     if jnp.shape(mask) != expected:
         raise ValueError(
@@ -74,25 +120,24 @@ def check_mask(mask: Any, expected: tuple[int, ...]) -> None:
         )
 
 
-def _check_real(inputs: Any) -> None:
-    if not jnp.issubdtype(jnp.result_type(inputs), jnp.floating):
-        raise TypeError(
-            f"inputs have dtype {jnp.result_type(inputs)}: cells take real vectors; "
-            "turn tokens into vectors first, for instance jax.nn.one_hot(tokens, vocabulary_size)"
-        )
+def _check_array(inputs: Any) -> None:
+    if not hasattr(inputs, "shape"):
+        raise TypeError(f"inputs are a {type(inputs).__name__}: expected an array; wrap them in jnp.asarray")
 
 
 # Weak, so that a cell made inside a traced function is not kept alive after it, nor its tracers.
-_params_by_init: "weakref.WeakKeyDictionary[Any, dict[Any, Any]]" = weakref.WeakKeyDictionary()
+_params_by_init: "weakref.WeakKeyDictionary[Any, dict[int, Any]]" = weakref.WeakKeyDictionary()
 
 
-def _params_for_width(init: Any, width: int, dtype: Any) -> Any:
-    # dtype is part of the key alone: with x64 switched on, the same init makes other params.
-    known = _params_by_init.setdefault(init, {})
-    if (width, dtype) not in known:
-        key = jax.eval_shape(lambda: jax.random.key(0))
-        known[width, dtype] = jax.eval_shape(lambda k: init(k, width), key)
-    return known[width, dtype]
+def _params_for_width(init: Any, width: int) -> Any:
+    """Shapes of the params that init makes, or None for an init that cannot be traced or looked up."""
+    try:
+        known = _params_by_init.setdefault(init, {})
+        if width not in known:
+            known[width] = jax.eval_shape(lambda: init(jax.random.key(0), width))
+        return known[width]
+    except (TypeError, jax.errors.JAXTypeError):
+        return None
 
 
 def _check_like(name: str, received: Any, expected: Any, circumstances: str, remedy: str) -> None:
@@ -120,6 +165,8 @@ def _structure(tree: Any) -> str:
 def _brief(tree: Any) -> str:
     if hasattr(tree, "_fields"):
         return type(tree).__name__
+    if isinstance(tree, dict):
+        return f"dict with {', '.join(map(repr, tree))}"
     if isinstance(tree, tuple | list):
         return f"{type(tree).__name__} of {len(tree)}: ({', '.join(map(_brief, tree))})"
     if hasattr(tree, "shape"):

@@ -36,7 +36,7 @@ def step_with_slots(step: Callable[..., Any], params: Params, slots: Params, *ar
     variables = closed.jaxpr.invars[: len(leaves)]
     products = _single_products(closed.jaxpr, variables)
 
-    rest = [index for index, variable in enumerate(variables) if variable not in products]
+    rest = [i for i, variable in enumerate(variables) if variable not in products and is_inexact(leaves[i])]
     probed = _probe([leaves[index] for index in rest], [slot_leaves[index] for index in rest])
     for index, leaf in zip(rest, probed, strict=True):
         leaves[index] = leaf
@@ -68,6 +68,8 @@ def _is_product(equation: JaxprEqn) -> bool:
     if equation.primitive is not jax.lax.dot_general_p or isinstance(equation.invars[1], Literal):
         return False
     x, kernel = (variable.aval.shape for variable in equation.invars)  # type: ignore[attr-defined]
+    if not is_inexact(equation.invars[1].aval):
+        return False
     contraction = (((len(x) - 1,), (0,)), ((), ()))
     if len(kernel) != 2 or equation.params["dimension_numbers"] != contraction:
         return False
@@ -90,13 +92,14 @@ def _probe(leaves: list[Array], slots: list[Array]) -> list[Array]:
 
 
 def _probe_backward(_: None, gradients: list[Array]) -> tuple[list[Array], list[Array]]:
-    squares = [jnp.sum(jnp.abs(gradient) ** 2) for gradient in gradients]
+    wide = [_widened(gradient) for gradient in gradients]
+    squares = [jnp.sum(jnp.abs(gradient) ** 2) for gradient in wide]
     # Squares leave the range of floats long before the gradients do; a norm safe from that takes a second pass over
     # the gradient, which is only worth its time where it is needed.
     norms = jax.lax.cond(
         jnp.stack([_holds_digits(square) for square in squares]).all(),
         lambda: [jnp.sqrt(square) for square in squares],
-        lambda: [norm(gradient, tuple(range(gradient.ndim))) for gradient in gradients],
+        lambda: [norm(gradient, tuple(range(gradient.ndim))) for gradient in wide],
     )
     return gradients, norms
 
@@ -106,7 +109,7 @@ _probe.defvjp(lambda leaves, slots: (leaves, None), _probe_backward)
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _product(options: tuple[tuple[str, Any], ...], x: Array, kernel: Array, slot: Array) -> Array:
-    """X W; in the backward pass the slot receives the norm of W's gradient, which itself is not formed."""
+    """X W; in the backward pass the slot receives the norm of W's gradient."""
     return jax.lax.dot_general_p.bind(x, kernel, **dict(options))
 
 
@@ -119,10 +122,11 @@ def _product_forward(
 def _product_backward(
     options: tuple[tuple[str, Any], ...], residuals: tuple[Array, Array], delta: Array
 ) -> tuple[Array, Array, Array]:
-    x, kernel = residuals
-    (dx,) = jax.vjp(lambda x: jax.lax.dot_general_p.bind(x, kernel, **dict(options)), x)[1](delta)
+    _, vjp = jax.vjp(lambda x, kernel: jax.lax.dot_general_p.bind(x, kernel, **dict(options)), *residuals)
+    # The kernel's gradient is for whoever differentiates the norms themselves; unused, it is not computed.
+    x, _ = residuals
     flat = x.reshape(-1, x.shape[-1]), delta.reshape(-1, delta.shape[-1])
-    return dx, jnp.zeros_like(kernel), _norm_of_product(*flat)
+    return *vjp(delta), _norm_of_product(*map(_widened, flat))
 
 
 _product.defvjp(_product_forward, _product_backward)
@@ -147,7 +151,26 @@ def _holds_digits(square_sum: Array) -> Array:
 
 
 def norm(array: Array, axes: tuple[int, ...]) -> Array:
-    """The Euclidean norm over ``axes``, safe from the squares' underflow and overflow."""
-    largest = jnp.max(jnp.abs(array), axis=axes, keepdims=True)
+    """The Euclidean norm over ``axes``, in at least float32, safe from the squares' underflow and overflow."""
+    array = _widened(array)
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(array), axis=axes, keepdims=True, initial=0))
     scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, jnp.ones_like(largest))
-    return jnp.squeeze(scale, axes) * jnp.sqrt(jnp.sum(jnp.abs(array / scale) ** 2, axis=axes))
+    squares = jnp.sum((jnp.abs(array) / scale) ** 2, axis=axes)
+    # The square root of 0 has no derivative; the norm of 0 is taken to have derivative 0.
+    root = jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, jnp.ones_like(squares))), squares)
+    return jnp.squeeze(scale, axes) * root
+
+
+def is_inexact(leaf: Any) -> bool:
+    """Whether a leaf has a gradient: counters and random keys have none."""
+    return bool(jnp.issubdtype(leaf.dtype, jnp.inexact))
+
+
+def norm_dtype(dtype: Any) -> Any:
+    """The dtype of norms of such gradients: real, and at least float32."""
+    info = jnp.finfo(dtype)
+    return info.dtype if info.bits >= 32 else jnp.dtype(jnp.float32)
+
+
+def _widened(array: Array) -> Array:
+    return array if jnp.finfo(array.dtype).bits >= 32 else array.astype(jnp.float32)

@@ -23,8 +23,9 @@ class Decay(NamedTuple):
             that has one: an LSTM's memory has none at the last step itself); None if never.
         underflowed: how many steps have a norm of 0 or below the dtype's floor. They are left out of the fit.
         overflowed: how many steps have an infinite or undefined norm. They are left out, too.
-        verdict: "vanishes" where the norm falls to a tenth or less over the lags seen, "explodes" where it grows
-            tenfold or more, "preserved" between.
+        verdict: "vanishes" where, by the line fitted, the norm falls to a tenth or less over the lags seen, "explodes"
+            where it grows tenfold or more, "preserved" between. The same decay per step can be "preserved" over a short
+            sequence and vanish over a long one. With fewer than three norms to fit, the first and the last decide.
     """
 
     per_step: float
@@ -78,7 +79,8 @@ def decay(norms: ArrayLike, *, loss_step: int = -1) -> Decay:
     below = lags[finite & (lags > first)]
     below = below[by_lag[below] < 1e-3 * by_lag[first]] if below.size else below
     slope, r_squared = _line(lags[usable], np.log(by_lag[usable]))
-    lags_seen = len(by_lag) - 1
+    ends = np.log(by_lag[usable][[0, -1]]) if usable.any() else np.full(2, np.nan)
+    change = float(ends[1] - ends[0]) if np.isnan(slope) else slope * (len(by_lag) - 1)
     counts = int(underflowed.sum()), int((~finite).sum())
     return Decay(
         per_step=float(np.exp(slope)),
@@ -89,7 +91,7 @@ def decay(norms: ArrayLike, *, loss_step: int = -1) -> Decay:
         thousandth_lag=int(below[0]) if below.size else None,
         underflowed=counts[0],
         overflowed=counts[1],
-        verdict=_verdict(slope * lags_seen, *counts),
+        verdict=_verdict(change, *counts),
     )
 
 
@@ -111,6 +113,8 @@ class ExampleNorms(NamedTuple):
 def example_norms(examples: ArrayLike) -> ExampleNorms:
     """Condenses a leaf (T, ...) of ``GradientFlow.examples`` over its examples."""
     values = np.asarray(examples)
+    if np.issubdtype(values.dtype, np.integer):
+        values = values.astype(np.float64)
     floor = norm_floor(values.dtype)
     values = values.reshape(len(values), -1).astype(np.float64)
     usable = values >= floor
@@ -135,8 +139,8 @@ def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 def _verdict(log_change: float, underflowed: int, overflowed: int) -> Verdict:
     if overflowed:
         return "explodes"
-    if np.isnan(log_change):
-        return "vanishes" if underflowed else "preserved"
+    if underflowed and (np.isnan(log_change) or log_change == 0):
+        return "vanishes"
     if log_change <= -np.log(10):
         return "vanishes"
     return "explodes" if log_change >= np.log(10) else "preserved"

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 from jax import Array
 
 from rnnjax.cell import Cell
-from rnnjax.contributions import norm, step_with_slots
+from rnnjax.checks import check_advanced
+from rnnjax.contributions import is_inexact, norm, norm_dtype, step_with_slots
 from rnnjax.typing import Loss, Params, State
 from rnnjax.unroll import perturb, prepare, run_layers, scan_masked
 
@@ -48,13 +49,16 @@ def gradient_flow(
         dL/dparams = sum over t of (ds_t/dparams)^T dL/ds_t            the norm of each term
 
     Args:
-        cell: any cell, stacks included.
+        cell: any cell, stacks included. A cell that runs other cells inside its own ``advance``, without ``Wiring``, is
+            one piece here: of an inner layer's state only what enters the next step is seen.
         params: from ``cell.init``.
         inputs: (T, ..., I).
         loss: ``outputs (T, ..., O) -> scalar``. For a mean over the batch, ||dL/ds_t|| shrinks with its size; for a
             sum, each example counts in full.
         state: s_0, by default ``cell.initial_state``.
         mask: (T, ...), True at real steps; padding has gradient 0.
+
+    The result can be differentiated in its turn, in reverse mode, for a loss that speaks of gradient norms.
 
     Returns:
         Norms, as a pytree that ``jax.jit`` and ``jax.vmap`` can return. ``rnnjax.decay`` condenses one of them.
@@ -63,6 +67,7 @@ def gradient_flow(
         ValueError: shapes that do not fit together, a loss that is not a scalar.
         TypeError: inputs or a loss that are not real numbers.
     """
+    params = jax.tree.map(jnp.asarray, params)
     inputs, state = prepare(cell, params, inputs, state, mask)
     batch_shape = inputs.shape[1:-1]
     steps = len(inputs)
@@ -74,8 +79,10 @@ def gradient_flow(
             return run_layers(cell, params, inputs, state, list(zip(epsilons, layer_slots, strict=True)), run)
 
         def step(params: Params, state: State, inputs: Array, epsilon: State) -> tuple[State, Array]:
-            state = perturb(cell.advance(params, state, cell.project(params, inputs)), epsilon)
-            return state, cell.output(params, state)
+            new_state = cell.advance(params, state, cell.project(params, inputs))
+            check_advanced(state, new_state)
+            new_state = perturb(new_state, epsilon)
+            return new_state, cell.output(params, new_state)
 
         def probed_step(state: State, xs: Any) -> tuple[State, Array]:
             inputs, epsilon, slots = xs
@@ -88,8 +95,12 @@ def gradient_flow(
         _check_loss(value)
         return value
 
-    epsilons = jax.tree.map(lambda leaf: jnp.zeros((steps, *leaf.shape), leaf.dtype), state)
-    slots = jax.tree.map(lambda leaf: jnp.zeros(steps, jnp.finfo(leaf.dtype).dtype), params)
+    def zeros_for(leaf: Array) -> Array:
+        # A counter or a random key has no gradient and is not perturbed: its norms are 0.
+        return jnp.zeros((steps, *leaf.shape), leaf.dtype) if is_inexact(leaf) else jnp.zeros((steps, *batch_shape))
+
+    epsilons = jax.tree.map(zeros_for, state)
+    slots = jax.tree.map(lambda leaf: jnp.zeros(steps, norm_dtype(leaf.dtype) if is_inexact(leaf) else None), params)
     value, vjp = jax.vjp(loss_of, epsilons, slots)
     adjoints, contributions = vjp(jnp.ones_like(value))
 

@@ -5,6 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import DTypeLike
 
 from rnnjax.typing import Initializer, Key
 
@@ -16,9 +17,9 @@ def identity(scale: float = 1.0) -> Initializer:
         ValueError: from the initializer, if the shape is not square.
     """
 
-    def init(key: Key, shape: tuple[int, ...]) -> Array:
+    def init(key: Key, shape: tuple[int, ...], dtype: DTypeLike = float) -> Array:
         _check_square("identity", shape)
-        return scale * jnp.eye(shape[0])
+        return scale * jnp.eye(shape[0], dtype=dtype)
 
     return init
 
@@ -34,9 +35,9 @@ def spectral_normal(radius: float) -> Initializer:
     if not radius > 0:
         raise ValueError(f"radius is {radius!r}: expected a positive number, the modulus of the largest eigenvalue")
 
-    def init(key: Key, shape: tuple[int, ...]) -> Array:
+    def init(key: Key, shape: tuple[int, ...], dtype: DTypeLike = float) -> Array:
         _check_square("spectral_normal", shape)
-        matrix = jax.random.normal(key, shape) / math.sqrt(shape[0])
+        matrix = jax.random.normal(key, shape, dtype) / math.sqrt(shape[0])
         return matrix * (radius / spectral_radius(matrix))
 
     return init

@@ -8,7 +8,16 @@ import jax.numpy as jnp
 from jax import Array
 
 from rnnjax.cell import Cell, check_cell
-from rnnjax.checks import check_mask, check_params, check_perturbation, check_sequence, check_state, positive_integer
+from rnnjax.checks import (
+    check_advanced,
+    check_mask,
+    check_params,
+    check_perturbation,
+    check_sequence,
+    check_state,
+    positive_integer,
+)
+from rnnjax.contributions import is_inexact
 from rnnjax.typing import Params, State
 
 
@@ -61,8 +70,10 @@ def unroll(
         def step(state: State, xs: Any) -> tuple[State, Array]:
             inputs_or_drive, perturbation = xs
             drive = inputs_or_drive if hoisted else cell.project(params, inputs_or_drive)
-            state = perturb(cell.advance(params, state, drive), perturbation)
-            return state, cell.output(params, state)
+            new_state = cell.advance(params, state, drive)
+            check_advanced(state, new_state)
+            new_state = perturb(new_state, perturbation)
+            return new_state, cell.output(params, new_state)
 
         xs = (cell.project(params, inputs) if hoisted else inputs, perturbation)
         return scan_masked(step, state, xs, mask, reverse=reverse, remat=remat)
@@ -113,8 +124,10 @@ def run_layers(
 
 
 def perturb(state: State, perturbation: State | None) -> State:
-    """``state + perturbation``, or the state where there is none."""
-    return state if perturbation is None else jax.tree.map(jnp.add, state, perturbation)
+    """``state + perturbation``, in those leaves that can have a gradient."""
+    if perturbation is None:
+        return state
+    return jax.tree.map(lambda leaf, epsilon: leaf + epsilon if is_inexact(leaf) else leaf, state, perturbation)
 
 
 def scan_masked(

@@ -57,10 +57,39 @@ CELL_CASES: dict[str, Callable[[], Cell]] = {
     "elman_relu": partial(rnnjax.elman, H, "relu"),
     "elman_function": partial(rnnjax.elman, H, jnp.sin),
     "irnn": partial(irnn, H),
+    "jordan": partial(rnnjax.jordan, H, H - 1, "tanh", "softplus"),
+    "leaky": partial(rnnjax.leaky, H, 0.3),
+    "learned_leaky": partial(rnnjax.learned_leaky, H),
+    "indrnn": partial(rnnjax.indrnn, H),
+    "indrnn_identity": partial(rnnjax.indrnn, H, "identity"),
+    "scrn": partial(rnnjax.scrn, H, 1),
+    "clockwork": partial(rnnjax.clockwork, H, (1, 2, 3)),
+    "mist": partial(rnnjax.mist, H, 3),
+    "antisymmetric": partial(rnnjax.antisymmetric, H, 0.3, 0.1),
+    "gated_antisymmetric": partial(rnnjax.gated_antisymmetric, H, 0.3, 0.1),
+    "lipschitz": partial(rnnjax.lipschitz, H, 0.3, 0.7, 0.1),
+    "cornn": partial(rnnjax.cornn, H, 0.3, 1.0, 0.5),
+    "lem": partial(rnnjax.lem, H),
+    # Not with modReLU, which jumps at 0 where its bias is positive: no differences there.
+    "orthogonal_rnn": partial(rnnjax.orthogonal_rnn, H, activation="identity"),
+    "orthogonal_rnn_cayley": partial(rnnjax.orthogonal_rnn, H, "cayley", "tanh"),
     "lstm": partial(rnnjax.lstm, H),
     "peephole_lstm": partial(rnnjax.peephole_lstm, H),
     "gru_reset_before": partial(rnnjax.gru, H),
     "gru_reset_after": partial(rnnjax.gru, H, "after"),
+    "cifg_lstm": partial(rnnjax.cifg_lstm, H),
+    "lstm_1997": partial(rnnjax.lstm_1997, H),
+    "layer_norm_lstm": partial(rnnjax.layer_norm_lstm, H),
+    "janet": partial(rnnjax.janet, H),
+    "slstm": partial(rnnjax.slstm, H),
+    "minimal_gated_unit": partial(rnnjax.minimal_gated_unit, H),
+    "ugrnn": partial(rnnjax.ugrnn, H),
+    "recurrent_highway": partial(rnnjax.recurrent_highway, H),
+    "min_gru": partial(rnnjax.min_gru, H),
+    "min_lstm": partial(rnnjax.min_lstm, H),
+    "qrnn": partial(rnnjax.qrnn, H),
+    "sru": partial(rnnjax.sru, H),
+    "lru": partial(rnnjax.lru, H),
     "own_cell": partial(own_cell, H),
     "stack": mixed_stack,
     "stack_of_own_cell": lambda: rnnjax.stack(rnnjax.lstm(H), own_cell(H - 1), rnnjax.peephole_lstm(H)),
@@ -79,7 +108,14 @@ CELL_CASES: dict[str, Callable[[], Cell]] = {
 def random_like(tree: Any, seed: int, scale: float = 1.0) -> Any:
     """A tree of Gaussian numbers of the same shapes and dtypes, drawn by NumPy: nothing to compile."""
     random = np.random.default_rng(seed)
-    return jax.tree.map(lambda leaf: jnp.asarray(scale * random.normal(size=leaf.shape), leaf.dtype), tree)
+
+    def draw(leaf: Any) -> Array:
+        values = random.normal(size=leaf.shape)
+        if jnp.issubdtype(leaf.dtype, jnp.complexfloating):
+            values = values + 1j * random.normal(size=leaf.shape)
+        return jnp.asarray(scale * values, leaf.dtype)
+
+    return jax.tree.map(draw, tree)
 
 
 def random_params(cell: Cell, seed: int = 0, input_size: int = I) -> Any:

@@ -13,16 +13,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 
 import rnnjax
 from experiments import character_model, gradient_flow_report
+from experiments.command import ExperimentError
 from experiments.configs import gradient_flow as settings
-from experiments.gradient_flow import Program, Run, plan
-from rnnjax.data import load_corpus
+from experiments.gradient_flow import Program, Run, check_length, plan
+from experiments.workdir import open_workdir
+from rnnjax.data import Corpus, load_corpus
 
 ROOT = Path(__file__).parent.parent
 FILE = "experiments/configs/gradient_flow.py:quick"
-SMALL = ["--config.cells=elman,lstm", "--config.activations=tanh", "--config.depths=2", "--config.seeds=2"]
+SMALL = ["--config.cells=elman,lstm", "--config.activations=tanh,relu", "--config.depths=2", "--config.seeds=2"]
 
 
 def command(workdir: Path, *flags: str) -> list[str]:
@@ -74,57 +77,147 @@ def test_a_run_leaves_config_records_figures_summary_and_checkpoints(finished: t
     assert "Infinity" not in (workdir / "metrics.jsonl").read_text()
 
 
-def test_recorded_norms_are_those_of_a_loop_of_single_steps(finished: tuple[Path, str]) -> None:
-    """The same network and text, its gradient by jax.grad with respect to a zero added by hand to one state."""
-    workdir, _ = finished
-    name = "lstm---depth2-T20-seed1"
-    recorded = {
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    return load_corpus(max_characters=settings.get_config().max_characters)
+
+
+def windows(corpus: Corpus, part: slice, seed: int, number: int) -> jax.Array:
+    tokens = corpus.tokens[part]
+    starts = np.random.default_rng([seed, number]).integers(0, len(tokens) - 21 + 1, size=4)
+    return jnp.asarray(tokens[starts + np.arange(21)[:, None]])
+
+
+def recorded_norms(workdir: Path, run: str, phase: str) -> dict[tuple[int, str], list[float]]:
+    return {
         (record["layer"], record["field"]): record["norms"]
         for record in records_of(workdir)
-        if record["run"] == name and record["kind"] == "state_gradient" and record["phase"] == "initialization"
+        if record["run"] == run and record["kind"] == "state_gradient" and record["phase"] == phase
     }
-    corpus = load_corpus()
-    held_out = corpus.tokens[len(corpus.tokens) * 9 // 10 :]
-    starts = np.random.default_rng([1, 0]).integers(0, len(held_out) - 21 + 1, size=4)
-    tokens = jnp.asarray(held_out[starts + np.arange(21)[:, None]])
-    layers = [rnnjax.lstm(8), rnnjax.lstm(8)]
-    params = character_model.init(rnnjax.stack(*layers), len(corpus.vocabulary), jax.random.key(1))
+
+
+def negative_log_likelihood(readout: Any, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    logits = outputs @ readout["params"]["kernel"] + readout["params"]["bias"]
+    return -jnp.mean(jnp.sum(jax.nn.log_softmax(logits) * jax.nn.one_hot(targets, logits.shape[-1]), -1))
+
+
+@pytest.mark.parametrize(
+    ("run", "layer"),
+    [("lstm---depth2-T20-seed1", rnnjax.lstm(8)), ("elman-relu-depth2-T20-seed1", rnnjax.elman(8, "relu"))],
+)
+def test_recorded_norms_are_those_of_a_loop_of_single_steps(
+    finished: tuple[Path, str], corpus: Corpus, run: str, layer: rnnjax.Cell
+) -> None:
+    """The same network and text, its gradient by jax.grad with respect to a zero added by hand to one state."""
+    tokens = windows(corpus, slice(len(corpus.tokens) * 9 // 10, None), 1, 0)
+    params = character_model.init(rnnjax.stack(layer, layer), len(corpus.vocabulary), jax.random.key(1))
     inputs = jax.nn.one_hot(tokens[:-1], len(corpus.vocabulary))
 
     @jax.jit
     def gradient(zeros: Any) -> Any:
         def loss(zeros: Any) -> jax.Array:
-            states = [layer.initial_state(p, (4,)) for layer, p in zip(layers, params.recurrent, strict=True)]
+            states = [layer.initial_state(p, (4,)) for p in params.recurrent]
             for t in range(20):
                 output = inputs[t]
-                for index, layer in enumerate(layers):
-                    state, _ = layer.step(params.recurrent[index], states[index], output)
+                for index, p in enumerate(params.recurrent):
+                    state, _ = layer.step(p, states[index], output)
                     states[index] = jax.tree.map(lambda s, z, t=t: s + z[t], state, zeros[index])
                     output = states[index].hidden
-            logits = output @ params.readout["params"]["kernel"] + params.readout["params"]["bias"]
-            return -jnp.mean(jnp.sum(jax.nn.log_softmax(logits) * jax.nn.one_hot(tokens[-1], logits.shape[-1]), -1))
+            return negative_log_likelihood(params.readout, output, tokens[-1])
 
         return jax.grad(loss)(zeros)
 
-    zeros = [layer.initial_state(p, (20, 4)) for layer, p in zip(layers, params.recurrent, strict=True)]
-    for layer, adjoint in enumerate(gradient(zeros), start=1):
-        squares = {
-            field: np.sum(np.asarray(getattr(adjoint, field), np.float64) ** 2, (1, 2)) for field in adjoint._fields
-        }
+    recorded = recorded_norms(finished[0], run, "initialization")
+    for number, adjoint in enumerate(gradient([layer.initial_state(p, (20, 4)) for p in params.recurrent]), start=1):
+        squares = {f: np.sum(np.asarray(getattr(adjoint, f), np.float64) ** 2, (1, 2)) for f in adjoint._fields}
         for field, square in squares.items():
-            np.testing.assert_allclose(recorded[layer, field], np.sqrt(square), rtol=2e-4, atol=1e-9)
-        np.testing.assert_allclose(recorded[layer, "all"], np.sqrt(sum(squares.values())), rtol=2e-4)
+            np.testing.assert_allclose(recorded[number, field], np.sqrt(square), rtol=2e-4, atol=1e-9)
+        np.testing.assert_allclose(recorded[number, "all"], np.sqrt(sum(squares.values())), rtol=2e-4)
 
 
-def test_training_lowers_the_loss_and_its_history_is_complete(finished: tuple[Path, str]) -> None:
-    losses = {}
-    for record in records_of(finished[0]):
-        if record["kind"] == "train":
-            losses.setdefault(record["run"], []).append(record["loss"])
-    assert len(losses) == 4
-    for history in losses.values():
-        assert len(history) == 6
-        assert history[-1] < history[0]
+def test_training_is_adam_on_clipped_gradients_and_measured_at_its_end(
+    finished: tuple[Path, str], corpus: Corpus
+) -> None:
+    """Six steps by hand: Adam and clipping from their equations, the gradient of a loss written out."""
+    run, cell = "elman-relu-depth2-T20-seed0", rnnjax.stack(rnnjax.elman(8, "relu"), rnnjax.elman(8, "relu"))
+    params = character_model.init(cell, len(corpus.vocabulary), jax.random.key(0))
+
+    def loss(params: Any, tokens: jax.Array) -> jax.Array:
+        _, outputs = rnnjax.unroll(cell, params.recurrent, jax.nn.one_hot(tokens[:-1], len(corpus.vocabulary)))
+        return negative_log_likelihood(params.readout, outputs, tokens[1:])
+
+    gradient_of = jax.jit(jax.value_and_grad(loss))
+    flat, unravel = ravel_pytree(params)
+    mean, square, losses = np.zeros(flat.shape), np.zeros(flat.shape), []
+    for step in range(1, 7):
+        training = windows(corpus, slice(0, len(corpus.tokens) * 9 // 10), 0, step - 1)
+        value, gradients = gradient_of(unravel(flat), training)
+        gradient = np.asarray(ravel_pytree(gradients)[0], np.float64)
+        gradient *= min(1.0, 1.0 / np.linalg.norm(gradient))
+        mean, square = 0.9 * mean + 0.1 * gradient, 0.999 * square + 0.001 * gradient**2
+        change = mean / (1 - 0.9**step) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
+        flat = flat - jnp.asarray(3e-3 * change, flat.dtype)
+        losses.append(float(value))
+    recorded = [r["loss"] for r in records_of(finished[0]) if r["kind"] == "train" and r["run"] == run]
+    np.testing.assert_allclose(recorded, losses, rtol=1e-4)
+
+    trained = unravel(flat)
+    tokens = windows(corpus, slice(len(corpus.tokens) * 9 // 10, None), 0, 0)
+    flow = rnnjax.gradient_flow(
+        cell,
+        trained.recurrent,
+        jax.nn.one_hot(tokens[:-1], len(corpus.vocabulary)),
+        lambda outputs: negative_log_likelihood(trained.readout, outputs[-1], tokens[-1]),
+    )
+    norms = recorded_norms(finished[0], run, "trained")
+    np.testing.assert_allclose(norms[1, "hidden"], flow.state[0].hidden, rtol=2e-3, atol=1e-6)
+    np.testing.assert_allclose(norms[2, "hidden"], flow.state[1].hidden, rtol=2e-3, atol=1e-6)
+
+
+def test_figures_show_the_norms_against_lag_and_layers_from_below() -> None:
+    steps = np.arange(30.0)
+    seeds = np.stack([np.stack([10.0 ** (-0.1 * steps[::-1] - layer) for layer in range(3)]) * f for f in (1, 2, 4)])
+    norms = {("gru", "-", 3, 30, "initialization"): seeds.astype(np.float32)}
+    (line,) = gradient_flow_report.norm_by_lag(norms).axes[0].lines
+    np.testing.assert_allclose(line.get_xdata(), steps)
+    np.testing.assert_allclose(line.get_ydata(), np.log10(2) - 0.1 * steps, atol=1e-5)
+    (image,) = gradient_flow_report.depth_and_time(norms).axes[0].images
+    assert image.origin == "lower"
+    np.testing.assert_allclose(image.get_array(), np.log10(seeds[1]), atol=1e-5)
+
+
+def test_a_curve_that_ends_says_whether_it_underflows_or_overflows() -> None:
+    steps = np.arange(60.0)
+    for norms, word in ((10.0 ** -(steps[::-1]), "underflows"), (10.0 ** (steps[::-1]), "overflows")):
+        with np.errstate(over="ignore", under="ignore"):
+            array = norms.astype(np.float32)[None, None]
+        figure = gradient_flow_report.norm_by_lag({("gru", "-", 1, 60, "initialization"): array})
+        assert [text.get_text() for text in figure.axes[0].texts] == [word]
+
+
+@pytest.mark.slow
+def test_with_the_loss_at_every_step_no_half_life_is_claimed(tmp_path: Path) -> None:
+    done = run(tmp_path / "all", "--config.loss=all", "--config.cells=gru", "--config.train_steps=0")
+    assert done.returncode == 0, done.stderr
+    assert "half-life" not in done.stdout
+    assert "norm at the first step / at the last" in done.stdout
+
+
+def test_a_text_too_short_for_the_held_out_tenth_is_told_in_full(tmp_path: Path) -> None:
+    (tmp_path / "short.txt").write_text("x" * 200)
+    with pytest.raises(ValueError, match=r"short.txt has 200 characters, .* windows of 20 .* need 210: give a longer"):
+        check_length(load_corpus(str(tmp_path / "short.txt")), 20)
+
+
+def test_a_folder_of_something_else_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "mine.txt").write_text("mine")
+    with pytest.raises(ExperimentError, match="holds something else than a run: give another --workdir"):
+        open_workdir(tmp_path, {}, overwrite=True)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ExperimentError, match="is not a run's: give another --workdir"):
+        open_workdir(tmp_path, {}, overwrite=False)
+    assert (tmp_path / "figures" / "mine.txt").exists()
 
 
 def test_a_finished_workdir_is_refused_and_left_as_it_was(finished: tuple[Path, str]) -> None:
@@ -204,11 +297,12 @@ def test_a_loss_that_is_not_finite_names_the_step_and_the_checkpoint(tmp_path: P
     ("flag", "message"),
     [
         ("--config.celss=a", 'error: unknown config field celss: Did you mean "cells" instead of "celss"?'),
-        ("--config.cells=lstn", "error: unknown cell 'lstn': did you mean 'lstm'? valid names: "),
+        ("--config.cells=lstn", "error: unknown cell 'lstn': did you mean 'lstm'"),
         ("--config=nofile.py", "error: the config could not be read: [Errno 2] No such file or directory: 'nofile.py'"),
         ("--config=experiments/configs/gradient_flow.py:quik", "did you mean 'quick'? valid names: default, quick"),
         ("--wrkdir=x", "error: Unknown command line flag 'wrkdir'. Did you mean: workdir ?"),
         ("more", "error: unexpected argument 'more': everything is a flag, as in --workdir=runs/mine"),
+        ("--config.seeds=1.5", "error: flag --config.seeds=1.5: expected a whole number"),
         ("--config.corpus=missing.txt", "error: corpus missing.txt does not exist: give the path of a UTF-8 text file"),
     ],
 )

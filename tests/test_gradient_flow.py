@@ -37,6 +37,10 @@ def step_with_epsilon(cell, params, state, inputs, epsilon):
     return tuple(states), outputs
 
 
+def where_real(real, one, other):
+    return jnp.where(real.reshape(*real.shape, *[1] * (one.ndim - real.ndim)), one, other)
+
+
 def brute_force(cell, params, inputs, weights, mask):
     """dL/d epsilon_t, epsilon_t added inside a Python loop, and the gradient of a copy of the params for each step."""
 
@@ -45,13 +49,12 @@ def brute_force(cell, params, inputs, weights, mask):
         for t in range(T):
             epsilon, copy = jax.tree.map(lambda leaf, t=t: leaf[t], (epsilons, copies))
             moved, output = step_with_epsilon(cell, copy, state, inputs[t], epsilon)
-            real = mask[t][..., None]
-            state = jax.tree.map(lambda new, old, real=real: jnp.where(real, new, old), moved, state)
-            outputs.append(jnp.where(real, output, 0))
+            state = jax.tree.map(partial(where_real, mask[t]), moved, state)
+            outputs.append(where_real(mask[t], output, jnp.zeros_like(output)))
         return weighted_loss(weights)(jnp.stack(outputs))
 
     state = cell.initial_state(params, inputs.shape[1:-1])
-    epsilons = jax.tree.map(lambda leaf: jnp.zeros((T, *leaf.shape)), state)
+    epsilons = jax.tree.map(lambda leaf: jnp.zeros((T, *leaf.shape), leaf.dtype), state)
     copies = jax.tree.map(lambda leaf: jnp.stack([leaf] * T), params)
     return loss(epsilons, copies), *jax.grad(loss, argnums=(0, 1))(epsilons, copies)
 
@@ -59,7 +62,7 @@ def brute_force(cell, params, inputs, weights, mask):
 def norm_over(tree, first_axis):
     def norm(leaf):
         leaf = np.asarray(leaf)
-        return np.sqrt((leaf**2).sum(axis=tuple(range(first_axis, leaf.ndim))))
+        return np.sqrt((np.abs(leaf) ** 2).sum(axis=tuple(range(first_axis, leaf.ndim))))
 
     return jax.tree.map(norm, tree)
 
@@ -289,3 +292,50 @@ def test_driven_wide_tanh_network_decays_at_the_mean_field_rate(gain, slope):
     curve = np.mean([log_norms(seed) for seed in range(seeds)], axis=0)
     fitted = np.polyfit(np.arange(lags), curve, 1)[0]
     assert abs(fitted - slope) < 0.015
+
+
+def test_the_hidden_state_alone_understates_the_flow_in_an_lstm(x64):
+    """Without recurrent weights nothing flows on through h, all of it through c."""
+    cell = rnnjax.lstm(H, forget_bias=5.0)
+    params = random_params(cell)
+    params = params._replace(recurrent_kernel=jnp.zeros_like(params.recurrent_kernel))
+    flow = rnnjax.gradient_flow(cell, params, random_inputs(20, B, I), lambda outputs: jnp.sum(outputs[-1]))
+    assert (flow.state.hidden[:-1] == 0).all()
+    assert (flow.state.cell[:-1] > 1e-6).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("scale", "activation", "factor"),
+    [
+        (1 / 3, "sigmoid", 0.141),
+        (1 / 3, "relu", 0.408),
+        (1 / 3, "tanh", 0.577),
+        (1 / 3, "elu", 0.577),
+        (1, "sigmoid", 0.236),
+        (1, "relu", 0.707),
+        (1, "tanh", 0.98),
+        (1, "elu", 0.96),
+        (2, "sigmoid", 0.318),
+        (2, "relu", 1.00),
+        (2, "tanh", 1.05),
+        (2, "elu", 1.08),
+    ],
+)
+def test_gradient_through_19_layers_shrinks_by_the_predicted_factor_per_layer(scale, activation, factor):
+    """A stack of Elman layers over one time step is a fully connected net."""
+    width = 512
+    kernel_init = jax.nn.initializers.variance_scaling(scale, "fan_in", "normal")
+    cell = rnnjax.stack(*(rnnjax.elman(width, activation, kernel_init=kernel_init) for _ in range(19)))
+    direction = jax.random.normal(jax.random.key(2), (64, width))
+
+    @jax.jit
+    def norms(key):
+        inputs = jax.random.normal(jax.random.key(1), (1, 64, width))
+        flow = rnnjax.gradient_flow(cell, cell.init(key, width), inputs, lambda y: jnp.sum(y[-1] * direction))
+        return jnp.stack([layer.hidden[0] for layer in flow.state])
+
+    logs = np.log(np.stack([norms(jax.random.key(seed)) for seed in range(3)])).mean(0)
+    # Away from the input, whose distribution the layers first make their own.
+    per_layer = np.exp((logs[4] - logs[-1]) / (len(logs) - 5))
+    assert abs(per_layer - factor) < 0.03 * factor + 0.005

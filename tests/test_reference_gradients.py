@@ -1,5 +1,7 @@
 """Gradients by jax.grad through ``unroll``: equal to hand-derived backward passes and to finite differences."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -123,8 +125,40 @@ STEP = 6e-3
 
 
 def unit(tree):
-    norm = np.sqrt(sum(np.sum(np.square(leaf)) for leaf in jax.tree.leaves(tree)))
+    norm = math.sqrt(sum(np.sum(np.abs(leaf) ** 2) for leaf in jax.tree.leaves(tree)))
     return jax.tree.map(lambda leaf: leaf / norm, tree)
+
+
+@pytest.mark.parametrize("index", range(3))
+def test_hand_derived_rules_hold_for_any_loss_over_the_outputs(index):
+    """The notes' rules take dL/dy_t of any divergence: summed over steps, of the last step, or of the sequence."""
+    inputs = random_inputs()
+
+    def by_jax(cell, params, state):
+        def loss(params, inputs, state):
+            return three_losses(rnnjax.unroll(cell, params, inputs, state)[1])[index]
+
+        return jax.jit(jax.grad(loss, argnums=(0, 1, 2)))(params, inputs, state)
+
+    def d_outputs(hiddens):
+        return np.asarray(jax.grad(lambda y: three_losses(y)[index])(jnp.asarray(hiddens)))
+
+    cell = rnnjax.elman(H)
+    params, state = random_params(cell), random_state(cell, random_params(cell))
+    arrays = numpy_tree((params, inputs, state.hidden))
+    hiddens = reference.elman_forward(*arrays)
+    expected = reference.elman_backward(*arrays, hiddens, d_outputs(hiddens))
+    d_params, d_inputs, d_state = by_jax(cell, params, state)
+    assert_trees_close((*d_params, d_inputs, d_state.hidden), tuple(expected)[:-1])
+
+    cell = rnnjax.peephole_lstm(H)
+    params, state = random_params(cell), random_state(cell, random_params(cell))
+    arrays = (numpy_tree(tuple(params)), np.asarray(inputs), *numpy_tree((state.hidden, state.cell)))
+    trace = reference.lstm_forward(*arrays)
+    expected = reference.lstm_backward(*arrays, trace, d_outputs(trace.hidden))
+    d_params, d_inputs, d_state = by_jax(cell, params, state)
+    assert_trees_close(tuple(d_params), tuple(expected)[: len(d_params)])
+    assert_trees_close((d_inputs, *d_state), (expected.inputs, expected.hidden_0, expected.cell_0))
 
 
 def test_gradients_of_every_cell_equal_finite_differences(cell):
@@ -152,7 +186,7 @@ def test_gradients_of_every_cell_equal_finite_differences(cell):
             sum(c * (shifted(direction, k * STEP) - shifted(direction, -k * STEP)) for k, c in STENCIL.items()) / STEP
         )
         by_grad = sum(
-            np.tensordot(g, d, axes=d.ndim)
+            np.tensordot(g, d, axes=d.ndim).real  # of a complex leaf jax's gradient is d/dreal - i d/dimaginary
             for g, d in zip(jax.tree.leaves(gradient), jax.tree.leaves(direction), strict=True)
         )
         np.testing.assert_allclose(by_grad, by_differences, rtol=1e-9)

@@ -21,6 +21,7 @@ def get_config(variant: str = "default") -> ConfigDict:
     """The default study, or ``quick``: the same steps on tiny networks, in seconds."""
     config = ConfigDict()
     config.corpus = ""  # any UTF-8 text file; empty: the sources of Python's standard library
+    config.max_characters = 4_000_000  # of it are read; 0: all
     config.cells = "elman,gru,lstm"  # names of rnnjax.CELLS
     config.activations = "tanh,relu,sigmoid"  # of Elman networks; names of rnnjax.ACTIVATIONS
     config.depths = "1,4"  # layers

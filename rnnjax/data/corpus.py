@@ -25,19 +25,20 @@ class Corpus(NamedTuple):
     source: str
 
 
-def load_corpus(path: str = "", *, max_characters: int = 4_000_000, max_vocabulary: int = 96) -> Corpus:
+def load_corpus(path: str = "", *, max_characters: int | None = None, max_vocabulary: int = 96) -> Corpus:
     """Reads a text file, or by default the standard library's sources, as characters.
 
     Args:
-        path: a UTF-8 text file; empty for the standard library of the running Python, in order of file names.
-        max_characters: reads no more than that.
+        path: a UTF-8 text file; empty for the standard library of the running Python, its files in an order shuffled
+            once and for all, so that any part of the text is like any other.
+        max_characters: reads no more than that; None for all of it.
         max_vocabulary: keeps that many characters, rarer ones become ``UNKNOWN``.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: a directory, an empty file, or one that is not UTF-8.
     """
-    text, source = (_read_file(Path(path)), path) if path else _read_standard_library(max_characters)
+    text, source = (_read_file(Path(path)), path) if path else _read_standard_library()
     return encode(text[:max_characters], source, max_vocabulary)
 
 
@@ -49,7 +50,10 @@ def encode(text: str, source: str, max_vocabulary: int) -> Corpus:
         raise ValueError(f"max_vocabulary is {max_vocabulary}: expected at least 2 characters")
     counts = collections.Counter(text)
     ordered = sorted(counts, key=lambda character: (-counts[character], character))
-    vocabulary = ordered if len(ordered) <= max_vocabulary else [*ordered[: max_vocabulary - 1], UNKNOWN]
+    if len(ordered) <= max_vocabulary:
+        vocabulary = ordered
+    else:
+        vocabulary = [*[character for character in ordered if character != UNKNOWN][: max_vocabulary - 1], UNKNOWN]
     table = np.full(max(map(ord, ordered)) + 1, len(vocabulary) - 1, np.int32)
     table[[ord(character) for character in vocabulary if character in counts]] = [
         index for index, character in enumerate(vocabulary) if character in counts
@@ -87,17 +91,12 @@ def _read_file(path: Path) -> str:
         ) from error
 
 
-def _read_standard_library(max_characters: int) -> tuple[str, str]:
+def _read_standard_library() -> tuple[str, str]:
     root = Path(sysconfig.get_paths()["stdlib"])
-    left_out = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
+    left_out = {"test", "tests", "idle_test", "site-packages", "dist-packages", "encodings", "pydoc_data"}  # and tables
     files = sorted(f for f in root.rglob("*.py") if not left_out.intersection(f.relative_to(root).parts))
-    texts: list[str] = []
-    total = 0
-    for file in files:
-        if total >= max_characters:
-            break
-        texts.append(file.read_text(encoding="utf-8", errors="replace"))
-        total += len(texts[-1])
-    if not texts:
+    if not files:
         raise ValueError(f"no Python sources under {root}: this Python comes without them; give a text file instead")
+    np.random.default_rng(0).shuffle(files)
+    texts = [file.read_text(encoding="utf-8", errors="replace") for file in files]
     return "".join(texts), f"Python {sysconfig.get_python_version()} standard library"
