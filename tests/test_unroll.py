@@ -196,7 +196,7 @@ def test_perturbation_is_added_to_the_state_inside_the_recurrence(reverse):
 def test_zero_perturbation_changes_nothing(cell):
     params, inputs = random_params(cell), random_inputs()
     shapes = jax.eval_shape(lambda: cell.initial_state(params, (B,)))
-    zeros = jax.tree.map(lambda leaf: jnp.zeros((T, *leaf.shape)), shapes)
+    zeros = jax.tree.map(lambda leaf: jnp.zeros((T, *leaf.shape), leaf.dtype), shapes)
     unroll = jax.jit(partial(rnnjax.unroll, cell))
     assert_trees_equal(unroll(params, inputs, perturbation=zeros), unroll(params, inputs))
 
