@@ -5,11 +5,19 @@ through time, and ``gradient_flow`` measures dL/ds_t at every step and layer.
 """
 
 from rnnjax import initializers
+from rnnjax.bidirectional import SequenceLayer
+from rnnjax.bidirectional import bidirectional
+from rnnjax.bidirectional import chain
+from rnnjax.bidirectional import length_mask
 from rnnjax.cell import Cell
 from rnnjax.cell import Wiring
 from rnnjax.cells import CELLS
 from rnnjax.cells import cell_named
 from rnnjax.cells.activations import ACTIVATIONS
+from rnnjax.cells.autoregressive import error_feedback
+from rnnjax.cells.autoregressive import narx
+from rnnjax.cells.autoregressive import series_parallel
+from rnnjax.cells.autoregressive import tdnn
 from rnnjax.cells.dynamical import antisymmetric
 from rnnjax.cells.dynamical import cornn
 from rnnjax.cells.dynamical import gated_antisymmetric
@@ -48,6 +56,7 @@ from rnnjax.decay import decay
 from rnnjax.decay import example_norms
 from rnnjax.gradient_flow import GradientFlow
 from rnnjax.gradient_flow import gradient_flow
+from rnnjax.truncated import truncated_gradient
 from rnnjax.unroll import unroll
 
 __version__ = "0.1.0"
@@ -59,14 +68,18 @@ __all__ = [
     "Decay",
     "ExampleNorms",
     "GradientFlow",
+    "SequenceLayer",
     "Wiring",
     "antisymmetric",
+    "bidirectional",
     "cell_named",
+    "chain",
     "cifg_lstm",
     "clockwork",
     "cornn",
     "decay",
     "elman",
+    "error_feedback",
     "example_norms",
     "gated_antisymmetric",
     "gradient_flow",
@@ -80,6 +93,7 @@ __all__ = [
     "learned_initial_state",
     "learned_leaky",
     "lem",
+    "length_mask",
     "lipschitz",
     "lru",
     "lstm",
@@ -88,14 +102,18 @@ __all__ = [
     "min_lstm",
     "minimal_gated_unit",
     "mist",
+    "narx",
     "orthogonal_rnn",
     "peephole_lstm",
     "qrnn",
     "recurrent_highway",
     "scrn",
+    "series_parallel",
     "slstm",
     "sru",
     "stack",
+    "tdnn",
+    "truncated_gradient",
     "ugrnn",
     "unroll",
 ]

@@ -108,14 +108,14 @@ def check_perturbation(state: Any, perturbation: Any, steps: int) -> None:
     _check_like("perturbation", perturbation, expected, f"for {steps} time steps", remedy)
 
 
-def check_mask(mask: Any, expected: tuple[int, ...]) -> None:
-    """Raises unless ``mask`` is boolean with the shape (T, ...) of the inputs less their width."""
+def check_mask(mask: Any, expected: tuple[int, ...], name: str = "mask") -> None:
+    """Raises unless a mask is boolean with the shape (T, ...) of the inputs less their width."""
     if not hasattr(mask, "dtype") or mask.dtype != jnp.bool_:
         received = getattr(mask, "dtype", type(mask).__name__)
-        raise TypeError(f"mask has dtype {received}: expected bool, True at real steps; compare, as in mask > 0")
+        raise TypeError(f"{name} has dtype {received}: expected bool, True at real steps; compare, as in mask > 0")
     if jnp.shape(mask) != expected:
         raise ValueError(
-            f"mask has shape {jnp.shape(mask)}: expected {expected}, one boolean for each step of each example; "
+            f"{name} has shape {jnp.shape(mask)}: expected {expected}, one boolean for each step of each example; "
             "from lengths, jnp.arange(T)[:, None] < lengths"
         )
 

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from rnnjax.cell import Cell
-from rnnjax.checks import check_advanced
+from rnnjax.checks import check_advanced, check_mask
 from rnnjax.contributions import is_inexact, norm, norm_dtype, step_with_slots
 from rnnjax.typing import Loss, Params, State
 from rnnjax.unroll import perturb, prepare, run_layers, scan_masked
@@ -41,7 +41,14 @@ class GradientFlow(NamedTuple):
 
 
 def gradient_flow(
-    cell: Cell, params: Params, inputs: Array, loss: Loss, state: State | None = None, *, mask: Array | None = None
+    cell: Cell,
+    params: Params,
+    inputs: Array,
+    loss: Loss,
+    state: State | None = None,
+    *,
+    mask: Array | None = None,
+    reset: Array | None = None,
 ) -> GradientFlow:
     """Norms of dL/ds_t and of each step's contribution to dL/dparams, in one backward pass.
 
@@ -57,6 +64,7 @@ def gradient_flow(
             sum, each example counts in full.
         state: s_0, by default ``cell.initial_state``.
         mask: (T, ...), True at real steps; padding has gradient 0.
+        reset: (T, ...), True where a step starts afresh; nothing flows across.
 
     The result can be differentiated in its turn, in reverse mode, for a loss that speaks of gradient norms.
 
@@ -70,13 +78,17 @@ def gradient_flow(
     params = jax.tree.map(jnp.asarray, params)
     inputs, state = prepare(cell, params, inputs, state, mask)
     batch_shape = inputs.shape[1:-1]
+    if reset is not None:
+        check_mask(reset, inputs.shape[:-1], "reset")
     steps = len(inputs)
 
-    def run(cell: Cell, params: Params, inputs: Array, state: State, zeros: Any) -> tuple[State, Array]:
-        epsilons, slots = zeros
+    fresh = cell.initial_state(params, batch_shape)
+
+    def run(cell: Cell, params: Params, inputs: Array, state: State, extras: Any) -> tuple[State, Array]:
+        epsilons, slots, fresh = extras
         if cell.wiring:
             layer_slots = [slots for _, slots in cell.wiring.layers(slots)]
-            return run_layers(cell, params, inputs, state, list(zip(epsilons, layer_slots, strict=True)), run)
+            return run_layers(cell, params, inputs, state, list(zip(epsilons, layer_slots, fresh, strict=True)), run)
 
         def step(params: Params, state: State, inputs: Array, epsilon: State) -> tuple[State, Array]:
             new_state = cell.advance(params, state, cell.project(params, inputs))
@@ -88,10 +100,10 @@ def gradient_flow(
             inputs, epsilon, slots = xs
             return step_with_slots(step, params, slots, state, inputs, epsilon)
 
-        return scan_masked(probed_step, state, (inputs, epsilons, slots), mask)
+        return scan_masked(probed_step, state, (inputs, epsilons, slots), mask, reset, fresh)
 
     def loss_of(epsilons: State, slots: Params) -> Array:
-        value = loss(run(cell, params, inputs, state, (epsilons, slots))[1])
+        value = loss(run(cell, params, inputs, state, (epsilons, slots, fresh))[1])
         _check_loss(value)
         return value
 

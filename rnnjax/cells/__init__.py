@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 from rnnjax.cell import Cell
+from rnnjax.cells.autoregressive import narx, tdnn
 from rnnjax.cells.dynamical import antisymmetric, cornn, gated_antisymmetric, lem, lipschitz
 from rnnjax.cells.elman import elman, indrnn, jordan, leaky, learned_leaky
 from rnnjax.cells.gru import gru
@@ -24,6 +25,8 @@ CELLS: dict[str, Callable[..., Cell]] = {
     "scrn": scrn,
     "clockwork": clockwork,
     "mist": mist,
+    "tdnn": tdnn,
+    "narx": narx,
     "antisymmetric": antisymmetric,
     "gated_antisymmetric": gated_antisymmetric,
     "lipschitz": lipschitz,

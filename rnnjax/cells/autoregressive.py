@@ -1,0 +1,261 @@
+"""Predictors with taps: windows of past inputs (TDNN), and of past outputs besides (NARX).
+
+What an input adds to this step and to later ones needs no state, so ``project`` does it in one product for all taps,
+and the state holds the sums that are pending: for this step, for the next one, and so on, side by side. A step shifts
+them by one place and adds to them.
+
+A NARX network has one set of params and three sources of feedback: ``narx`` feeds back its own predictions,
+``series_parallel`` makes of it a cell that is given the true outputs, ``error_feedback`` one that is fed with true less
+predicted outputs.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from rnnjax.cell import Cell, check_cell
+from rnnjax.cells.activations import activation_named
+from rnnjax.checks import positive_integer
+from rnnjax.typing import Activation, Initializer, Key, Params
+
+
+class TDNNParams(NamedTuple):
+    kernel: Array  # (I, L H): for the present input, for the one before, and so on
+    bias: Array  # (H,)
+
+
+class TDNNState(NamedTuple):
+    pending: Array  # (..., L H), what the inputs so far add to this step, to the next one, and so on
+
+
+class NARXParams(NamedTuple):
+    kernel: Array  # (I, L H): for the present input, for the one before, and so on
+    recurrent_kernel: Array  # (K O, H): for the last output, for the one before, and so on
+    bias: Array  # (H,)
+    output_kernel: Array  # (H, O)
+    output_bias: Array  # (O,)
+
+
+class NARXState(NamedTuple):
+    outputs: Array  # (..., K O): this step's prediction, what was fed back as the one before, and so on
+    pending: Array  # (..., L H), as for TDNNState
+
+
+def tdnn(
+    hidden_size: int,
+    taps: int = 3,
+    activation: str | Activation = "tanh",
+    *,
+    kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
+) -> Cell:
+    """The time-delay network, a layer of it: the same window slides over all steps (Waibel et al., 1989).
+
+        h_t = g(sum over l = 0, ..., L - 1 of x_{t-l} W_l + b)
+
+    Invented for phonemes, which are the same wherever in time they start. It is a convolution over time that sees no
+    future, and its response is finite: an input acts on L steps and on no other. In a ``stack`` the windows add up,
+    to L_1 + L_2 - 1. Inputs before the sequence are zero.
+
+    Args:
+        hidden_size: H.
+        taps: L, the present input and the L - 1 before it.
+        activation: g, a name or any elementwise function, as for ``elman``.
+        kernel_init: for all W_l together, (L I, H).
+
+    Raises:
+        ValueError: for an unknown activation, or hidden_size or taps < 1.
+        TypeError: if hidden_size or taps is not a whole number.
+    """
+    size, window = positive_integer("hidden_size", hidden_size), positive_integer("taps", taps)
+    g = activation_named(activation)
+
+    def init(key: Key, input_size: int) -> TDNNParams:
+        return TDNNParams(_tapped_kernel(key, input_size, window, size, kernel_init), jnp.zeros(size))
+
+    def initial_state(params: TDNNParams, batch_shape: tuple[int, ...] = ()) -> TDNNState:
+        return TDNNState(jnp.zeros((*batch_shape, window * size), params.kernel.dtype))
+
+    def project(params: TDNNParams, inputs: Array) -> Array:
+        return inputs @ params.kernel
+
+    def advance(params: TDNNParams, state: TDNNState, drive: Array) -> TDNNState:
+        return TDNNState(drive + _one_step_on(state.pending, size))
+
+    def output(params: TDNNParams, state: TDNNState) -> Array:
+        return g(state.pending[..., :size] + params.bias)
+
+    return Cell(init, initial_state, project, advance, output)
+
+
+def narx(
+    hidden_size: int,
+    output_size: int | None = None,
+    output_taps: int = 3,
+    input_taps: int = 3,
+    activation: str | Activation = "sigmoid",
+    *,
+    kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
+    recurrent_init: Initializer = jax.nn.initializers.lecun_normal(),
+) -> Cell:
+    """The nonlinear autoregressive network with exogenous inputs, NARX, in closed loop (Lin et al., 1996).
+
+        h_t = g(sum over l = 0, ..., L - 1 of x_{t-l} W_l + sum over k = 1, ..., K of y_{t-k} U_k + b)
+        y_t = h_t V + c
+
+    Made for time series; Lin, Horne, Tino & Giles found that it learns longer dependencies than other recurrent
+    networks, since a gradient comes K steps back in one. With one tap each it is ``jordan`` with a linear output.
+    Inputs and outputs before the sequence are zero.
+
+    Here the network's own predictions feed back: the closed loop, or parallel mode, for forecasts of many steps.
+    ``series_parallel`` gives it the true outputs instead, mostly for training. The same params and states serve both,
+    so a forecast goes on from the state after the known steps:
+
+        cell = narx(16, 1)
+        state, _ = unroll(series_parallel(cell), params, known)          known: [x_t, y*_{t-1}] side by side
+        _, forecast = unroll(cell, params, x_later, state)
+
+    Args:
+        hidden_size: H.
+        output_size: O, by default H.
+        output_taps: K past outputs.
+        input_taps: L, the present input and the L - 1 before it.
+        activation: g, a name or any elementwise function, as for ``elman``.
+        kernel_init: for all W_l together, (L I, H), and for V (H, O).
+        recurrent_init: for all U_k together, (K O, H).
+
+    Raises:
+        ValueError: for an unknown activation, or a size or number of taps < 1.
+        TypeError: if a size or number of taps is not a whole number.
+    """
+    size = positive_integer("hidden_size", hidden_size)
+    width = size if output_size is None else positive_integer("output_size", output_size)
+    past, window = positive_integer("output_taps", output_taps), positive_integer("input_taps", input_taps)
+    g = activation_named(activation)
+
+    def init(key: Key, input_size: int) -> NARXParams:
+        kernel_key, recurrent_key, output_key = jax.random.split(key, 3)
+        return NARXParams(
+            kernel=_tapped_kernel(kernel_key, input_size, window, size, kernel_init),
+            recurrent_kernel=recurrent_init(recurrent_key, (past * width, size)),
+            bias=jnp.zeros(size),
+            output_kernel=kernel_init(output_key, (size, width)),
+            output_bias=jnp.zeros(width),
+        )
+
+    def initial_state(params: NARXParams, batch_shape: tuple[int, ...] = ()) -> NARXState:
+        dtype = params.kernel.dtype
+        return NARXState(
+            jnp.zeros((*batch_shape, past * width), dtype), jnp.zeros((*batch_shape, window * size), dtype)
+        )
+
+    def project(params: NARXParams, inputs: Array) -> Array:
+        return inputs @ params.kernel
+
+    def advance(params: NARXParams, state: NARXState, drive: Array) -> NARXState:
+        pending = drive + _one_step_on(state.pending, size)
+        hidden = g(pending[..., :size] + state.outputs @ params.recurrent_kernel + params.bias)
+        prediction = hidden @ params.output_kernel + params.output_bias
+        return NARXState(jnp.concatenate([prediction, state.outputs[..., :-width]], axis=-1), pending)
+
+    def output(params: NARXParams, state: NARXState) -> Array:
+        return state.outputs[..., :width]
+
+    return Cell(init, initial_state, project, advance, output)
+
+
+def series_parallel(cell: Cell) -> Cell:
+    """A ``narx`` cell that is given the true past outputs: teacher forcing (Menezes & Barreto, 2008).
+
+        y_t = f(x_t, ..., x_{t-L+1}, y*_{t-1}, ..., y*_{t-K})        y* true, inputs [x_t, y*_{t-1}] (..., I + O)
+
+    The true output of one step ago comes with the inputs, behind them; those before it are kept in the state. So
+
+        previous = jnp.concatenate([jnp.zeros_like(true[:1]), true[:-1]])
+        _, predictions = unroll(series_parallel(cell), params, jnp.concatenate([x, previous], axis=-1))
+
+    predicts each step from the true outputs before it. No gradient flows through predictions: this is a feed-forward
+    network over two windows. Params and states are those of ``cell``, which can go on from here: the last prediction
+    is then the first that it feeds back. Whoever knows y*_t of the last step t goes one step further, with
+    [x_{t+1}, y*_t].
+
+    Raises:
+        TypeError: if ``cell`` is not a ``narx`` cell.
+        ValueError: from ``init``, if no inputs remain beside the true outputs.
+    """
+    return _fed_with("series_parallel", cell, lambda true, predicted: true)
+
+
+def error_feedback(cell: Cell) -> Cell:
+    """A ``narx`` cell fed with its past errors, as the moving average of ARMAX models is (Chen & Billings, 1989).
+
+        y_t = f(x_t, ..., x_{t-L+1}, e_{t-1}, ..., e_{t-K})        e_t = y*_t - y_t, inputs [x_t, y*_{t-1}] (..., I + O)
+
+    For a predictor that corrects itself: what it is told about the past is only by how much it was wrong. Inputs as
+    for ``series_parallel``; errors before the sequence are zero if y*_0 is given as zero. Params have the shapes of
+    ``cell``'s, but weigh errors: those trained here are to be used here. Where the true outputs end, the expected error
+    is zero: give the prediction for the true output, step by step, [x_{t+1}, cell.output(params, state)].
+
+    Raises:
+        TypeError: if ``cell`` is not a ``narx`` cell.
+        ValueError: from ``init``, if no inputs remain beside the true outputs.
+    """
+    return _fed_with("error_feedback", cell, lambda true, predicted: true - predicted)
+
+
+def _fed_with(receiver: str, cell: Cell, feedback: Callable[[Array, Array], Array]) -> Cell:
+    """``cell`` with ``feedback(true, predicted)`` of the step before in the place of its prediction."""
+    width = _output_size(receiver, cell)
+
+    def init(key: Key, input_size: int) -> Params:
+        both = positive_integer("input_size", input_size)
+        if both <= width:
+            raise ValueError(
+                f"input_size is {both}: expected more than the {width} of the outputs, since {receiver} takes "
+                "[x_t, true output of step t - 1] side by side; without any x, put a constant there"
+            )
+        return cell.init(key, both - width)
+
+    def project(params: Params, inputs: Array) -> tuple[Array, Array]:
+        return cell.project(params, inputs[..., :-width]), inputs[..., -width:]
+
+    def advance(params: Params, state: NARXState, drive: tuple[Array, Array]) -> NARXState:
+        drive_of_inputs, true = drive
+        newest, earlier = state.outputs[..., :width], state.outputs[..., width:]
+        fed = jnp.concatenate([feedback(true, newest), earlier], axis=-1)
+        return cell.advance(params, state._replace(outputs=fed), drive_of_inputs)
+
+    return cell._replace(init=init, project=project, advance=advance)
+
+
+def _output_size(receiver: str, cell: Cell) -> int:
+    """O of a ``narx`` cell, also of one with a learned initial state."""
+    check_cell(receiver, cell, f"{receiver}(narx(16, 1))")
+    wide = 1024  # enough inputs for any cell; nothing is computed
+
+    def state_and_output() -> tuple[NARXState, Array]:
+        params = cell.init(jax.random.key(0), wide)
+        state = cell.initial_state(params, ())
+        return state, cell.output(params, state)
+
+    state, output = jax.eval_shape(state_and_output)
+    if not isinstance(state, NARXState):
+        raise TypeError(
+            f"{receiver} received a cell with a {type(state).__name__} for its state: "
+            f"expected a narx cell, as in {receiver}(narx(16, 1))"
+        )
+    return output.shape[-1]
+
+
+def _tapped_kernel(key: Key, input_size: int, taps: int, size: int, kernel_init: Initializer) -> Array:
+    """(I, taps H), drawn as (taps I, H), so that an initializer sees how many inputs a unit has."""
+    width = positive_integer("input_size", input_size)
+    kernel = kernel_init(key, (taps * width, size)).reshape(taps, width, size)
+    return jnp.moveaxis(kernel, 0, 1).reshape(width, taps * size)
+
+
+def _one_step_on(pending: Array, size: int) -> Array:
+    """The sums one step nearer: this step's fall out, nothing is known yet of the most distant."""
+    return jnp.concatenate([pending[..., size:], jnp.zeros_like(pending[..., :size])], axis=-1)

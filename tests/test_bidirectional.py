@@ -1,0 +1,107 @@
+"""Layers over whole sequences: two directions, feed-forward layers between, lengths."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import rnnjax
+from rnnjax.bidirectional import BidirectionalParams
+from tests.cases import B, H, I, T, random_inputs, random_params
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+
+def two_directions():
+    forward, backward = rnnjax.gru(H), rnnjax.stack(rnnjax.lstm(H), rnnjax.elman(H - 1))
+    params = BidirectionalParams(random_params(forward, 0), random_params(backward, 1))
+    return forward, backward, params
+
+
+def test_each_direction_is_a_loop_of_its_own_steps():
+    forward, backward, params = two_directions()
+    inputs = random_inputs()
+    outputs = rnnjax.bidirectional(forward, backward).apply(params, inputs)
+    ahead, behind = forward.initial_state(params.forward, (B,)), backward.initial_state(params.backward, (B,))
+    for t in range(T):
+        ahead, expected = forward.step(params.forward, ahead, inputs[t])
+        np.testing.assert_allclose(outputs[t, :, :H], expected, rtol=1e-12)
+        behind, expected = backward.step(params.backward, behind, inputs[T - 1 - t])
+        np.testing.assert_allclose(outputs[T - 1 - t, :, H:], expected, rtol=1e-12)
+
+
+@given(lengths=st.lists(st.integers(0, T), min_size=B, max_size=B), seed=st.integers(0, 2))
+def test_padding_changes_nothing_and_reversal_acts_within_lengths(lengths, seed):
+    forward, backward, params = two_directions()
+    layer = rnnjax.bidirectional(forward, backward)
+    inputs = random_inputs(T, B, I, seed=seed)
+    mask = rnnjax.length_mask(jnp.array(lengths), T)
+    padded = layer.apply(params, jnp.where(mask[..., None], inputs, jnp.nan), mask)
+    for example, length in enumerate(lengths):
+        assert (padded[length:, example] == 0).all()
+        if length:
+            alone = layer.apply(params, inputs[:length, example])
+            np.testing.assert_allclose(padded[:length, example], alone, rtol=1e-11, atol=1e-13)
+
+
+def test_a_chain_runs_its_layers_in_turn_with_flax_modules_between():
+    nn = pytest.importorskip("flax.linen", reason="flax is not installed")
+    dense = nn.Dense(6, param_dtype=jnp.float64)
+    model = rnnjax.chain(rnnjax.bidirectional(rnnjax.gru(H), rnnjax.lstm(H)), dense, rnnjax.elman(H))
+    params = model.init(jax.random.key(0), I)
+    inputs = random_inputs()
+    mask = rnnjax.length_mask(jnp.array([3, 0]), T)
+    outputs = model.apply(params, inputs, mask)
+    first = rnnjax.bidirectional(rnnjax.gru(H), rnnjax.lstm(H)).apply(params[0], inputs, mask)
+    between = first @ params[1]["params"]["kernel"] + params[1]["params"]["bias"]
+    _, expected = rnnjax.unroll(rnnjax.elman(H), params[2], between, mask=mask)
+    np.testing.assert_allclose(outputs, expected, rtol=1e-12)
+    gradient = jax.grad(lambda p: jnp.sum(model.apply(p, inputs, mask)))(params)
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+    assert (outputs[:, 1] == 0).all()
+
+
+def test_a_chain_takes_chains():
+    inner = rnnjax.chain(rnnjax.gru(H), rnnjax.elman(3))
+    params = rnnjax.chain(inner, rnnjax.lstm(5)).init(jax.random.key(0), I)
+    assert params[1].kernel.shape == (3, 20)
+
+
+def test_lengths_make_masks_with_any_axes():
+    np.testing.assert_array_equal(rnnjax.length_mask(jnp.array([2, 0, 3]), 3).T, [[1, 1, 0], [0, 0, 0], [1, 1, 1]])
+    assert rnnjax.length_mask(jnp.array([[1], [2]]), 4).shape == (4, 2, 1)
+    with pytest.raises(TypeError, match="lengths have dtype float64: expected whole numbers of steps"):
+        rnnjax.length_mask(jnp.array([1.5]), 3)
+
+
+def test_layers_that_are_none_are_named():
+    with pytest.raises(TypeError, match=r"chain received lstm: expected cells, sequence layers or flax modules"):
+        rnnjax.chain(rnnjax.lstm)
+    with pytest.raises(ValueError, match="chain received no layers: expected at least one"):
+        rnnjax.chain()
+    with pytest.raises(TypeError, match="bidirectional received lstm: expected cells"):
+        rnnjax.bidirectional(rnnjax.lstm, rnnjax.lstm(3))
+
+
+def test_outputs_and_gradients_equal_those_of_pytorchs_bidirectional_lstm():
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: make peers")
+    cell = rnnjax.lstm(H)
+    layer = rnnjax.bidirectional(cell, cell)
+    params = BidirectionalParams(random_params(cell, 0), random_params(cell, 1))
+    inputs = random_inputs()
+    module = torch.nn.LSTM(I, H, bidirectional=True, dtype=torch.float64)
+    with torch.no_grad():
+        for suffix, direction in (("l0", params.forward), ("l0_reverse", params.backward)):
+            getattr(module, f"weight_ih_{suffix}").copy_(torch.tensor(np.asarray(direction.kernel.T)))
+            getattr(module, f"weight_hh_{suffix}").copy_(torch.tensor(np.asarray(direction.recurrent_kernel.T)))
+            getattr(module, f"bias_ih_{suffix}").copy_(torch.tensor(np.asarray(direction.bias)))
+            getattr(module, f"bias_hh_{suffix}").zero_()
+    expected, _ = module(torch.tensor(np.asarray(inputs)))
+    (expected**2).sum().backward()
+    value, gradient = jax.value_and_grad(lambda p: jnp.sum(layer.apply(p, inputs) ** 2))(params)
+    np.testing.assert_allclose(layer.apply(params, inputs), expected.detach().numpy(), rtol=1e-10)
+    np.testing.assert_allclose(value, (expected**2).sum().item(), rtol=1e-10)
+    np.testing.assert_allclose(gradient.backward.kernel.T, module.weight_ih_l0_reverse.grad.numpy(), rtol=1e-9)
+    np.testing.assert_allclose(gradient.forward.recurrent_kernel.T, module.weight_hh_l0.grad.numpy(), rtol=1e-9)

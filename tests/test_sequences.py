@@ -1,0 +1,125 @@
+"""Sequences with several episodes in them, and recurrences solved in parallel."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import rnnjax
+from tests.cases import B, H, I, random_inputs, random_params, random_state
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+AFFINE = ["min_gru", "min_lstm", "qrnn", "sru", "lru"]
+STEPS = 11
+
+
+def assert_close(received, expected):
+    for a, b in zip(jax.tree.leaves(received), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
+def affine_stack():
+    return rnnjax.learned_initial_state(rnnjax.stack(rnnjax.min_gru(H), rnnjax.lru(H), rnnjax.sru(H)))
+
+
+# Resets
+
+
+@pytest.mark.parametrize("make", [partial(rnnjax.gru, H), affine_stack])
+@pytest.mark.parametrize("method", ["scan", "parallel"])
+def test_a_reset_starts_afresh_as_a_sequence_of_its_own_would(make, method):
+    cell = make()
+    if method == "parallel" and make is not affine_stack:
+        return
+    params, inputs = random_params(cell), random_inputs(9, B, I)
+    state = random_state(cell, params)
+    reset = jnp.zeros((9, B), bool).at[4].set(True)
+    final, outputs = rnnjax.unroll(cell, params, inputs, state, reset=reset, method=method)
+    _, first = rnnjax.unroll(cell, params, inputs[:4], state)
+    expected_final, second = rnnjax.unroll(cell, params, inputs[4:])
+    assert_close((final, outputs), (expected_final, jnp.concatenate([first, second])))
+
+
+def test_no_gradient_flows_across_a_reset():
+    cell = rnnjax.lstm(H)
+    params, inputs = random_params(cell), random_inputs(9, B, I)
+    reset = jnp.zeros((9, B), bool).at[5, 0].set(True)
+    gradient = jax.grad(lambda x: jnp.sum(rnnjax.unroll(cell, params, x, reset=reset)[1][-1]))(inputs)
+    assert (gradient[:5, 0] == 0).all()
+    assert (jnp.abs(gradient[5:, 0]).sum(axis=1) > 0).all()
+    assert (jnp.abs(gradient[:, 1]).sum(axis=1) > 0).all()
+
+
+def test_every_step_reset_forgets_every_step():
+    cell = rnnjax.learned_initial_state(rnnjax.gru(H))
+    params, inputs = random_params(cell), random_inputs(5, B, I)
+    _, outputs = rnnjax.unroll(cell, params, inputs, reset=jnp.ones((5, B), bool))
+    alone = [rnnjax.unroll(cell, params, inputs[t : t + 1])[1][0] for t in range(5)]
+    assert_close(outputs, jnp.stack(alone))
+
+
+def test_gradient_flow_stops_at_a_reset():
+    cell = rnnjax.stack(rnnjax.gru(H), rnnjax.lstm(H))
+    params, inputs = random_params(cell), random_inputs(9, B, I)
+    reset = jnp.zeros((9, B), bool).at[5].set(True)
+    flow = rnnjax.gradient_flow(cell, params, inputs, lambda y: jnp.sum(y[-1]), reset=reset)
+    alone = rnnjax.gradient_flow(cell, params, inputs[5:], lambda y: jnp.sum(y[-1]))
+    for whole, part in zip(jax.tree.leaves(flow[1:]), jax.tree.leaves(alone[1:]), strict=True):
+        assert (whole[:5] == 0).all()
+        np.testing.assert_allclose(whole[5:], part, rtol=1e-11)
+
+
+# Parallel in time
+
+
+@given(
+    mask=st.none() | st.lists(st.lists(st.booleans(), min_size=B, max_size=B), min_size=STEPS, max_size=STEPS),
+    reset=st.none() | st.lists(st.lists(st.booleans(), min_size=B, max_size=B), min_size=STEPS, max_size=STEPS),
+    reverse=st.booleans(),
+    seed=st.integers(0, 3),
+)
+def test_parallel_equals_the_scan_with_any_mask_and_resets(mask, reset, reverse, seed):
+    cell = affine_stack()
+    params, inputs = random_params(cell, seed), random_inputs(STEPS, B, I, seed=seed)
+    options = {"mask": mask and jnp.array(mask), "reset": reset and jnp.array(reset), "reverse": reverse}
+    state = random_state(cell, params, seed=seed)
+    parallel = rnnjax.unroll(cell, params, inputs, state, **options, method="parallel")
+    assert_close(parallel, rnnjax.unroll(cell, params, inputs, state, **options))
+
+
+@pytest.mark.parametrize("name", AFFINE)
+def test_gradients_in_parallel_equal_those_of_the_scan(name):
+    cell = rnnjax.cell_named(name)(H)
+    params, inputs = random_params(cell), random_inputs(STEPS, B, I)
+    perturbation = jax.tree.map(lambda leaf: jnp.zeros((STEPS, *leaf.shape), leaf.dtype), random_state(cell, params))
+
+    def loss(params, inputs, state, perturbation, method):
+        _, outputs = rnnjax.unroll(cell, params, inputs, state, perturbation=perturbation, method=method)
+        return jnp.sum(jnp.sin(outputs)) + jnp.sum(outputs[-1] ** 2)
+
+    gradient = jax.jit(jax.grad(loss, argnums=(0, 1, 2, 3)), static_argnums=4)
+    arguments = params, inputs, random_state(cell, params), perturbation
+    assert_close(gradient(*arguments, "parallel"), gradient(*arguments, "scan"))
+
+
+def test_a_recurrence_that_is_not_affine_is_refused_in_parallel():
+    cell = rnnjax.stack(rnnjax.min_gru(H), rnnjax.gru(H))
+    params = random_params(cell)
+    with pytest.raises(ValueError, match=r"not affine in its state: expected one such as .* use method='scan'"):
+        rnnjax.unroll(cell, params, random_inputs(), method="parallel")
+    with pytest.raises(ValueError, match="unknown method 'paralel': did you mean 'parallel'"):
+        rnnjax.unroll(cell, params, random_inputs(), method="paralel")
+
+
+def test_a_reset_of_another_shape_or_dtype_is_named():
+    cell = rnnjax.gru(H)
+    params = random_params(cell)
+    with pytest.raises(ValueError, match=r"reset has shape \(5,\): expected \(5, 2\)"):
+        rnnjax.unroll(cell, params, random_inputs(), reset=jnp.zeros(5, bool))
+    with pytest.raises(TypeError, match="reset has dtype float64: expected bool"):
+        rnnjax.unroll(cell, params, random_inputs(), reset=jnp.zeros((5, B)))
