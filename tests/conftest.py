@@ -11,6 +11,8 @@ from rnnjax import Cell
 from tests.cases import CELL_CASES
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+# Tests compile far more than they run.
+jax.config.update("jax_disable_most_optimizations", True)
 
 hypothesis.settings.register_profile(
     "rnnjax",
