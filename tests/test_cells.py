@@ -55,15 +55,15 @@ def test_one_unroll_equals_single_steps_and_a_scan_over_the_step(cell):
     assert_trees_close(scanned, (final, outputs))
 
 
-def test_leading_axes_are_independent_examples(cell):
+def test_leading_axes_are_independent_examples(x64, cell):
     params, inputs = random_params(cell), random_inputs(T, A, B, I)
     unroll = jax.jit(partial(rnnjax.unroll, cell, params))
     final, outputs = unroll(inputs)
     for a in range(A):
         assert_trees_close(jax.tree.map(lambda leaf, a=a: leaf[a], final), unroll(inputs[:, a])[0])
-        np.testing.assert_allclose(outputs[:, a], unroll(inputs[:, a])[1], rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(outputs[:, a], unroll(inputs[:, a])[1], rtol=1e-11, atol=1e-13)
     assert_trees_close(jax.tree.map(lambda leaf: leaf[1, 1], final), unroll(inputs[:, 1, 1])[0])
-    np.testing.assert_allclose(outputs[:, 1, 1], unroll(inputs[:, 1, 1])[1], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(outputs[:, 1, 1], unroll(inputs[:, 1, 1])[1], rtol=1e-11, atol=1e-13)
 
 
 def test_vmap_over_params_equals_one_after_the_other_and_gradients_are_finite_even_at_zero(cell):

@@ -1,0 +1,107 @@
+"""Any cell as a flax.linen module, beside Dense and Embed.
+
+    class LanguageModel(nn.Module):
+        @nn.compact
+        def __call__(self, tokens):
+            vectors = nn.Embed(256, 64)(tokens)
+            hidden = RNN(rnnjax.stack(rnnjax.lstm(64), rnnjax.lstm(64)))(vectors)
+            return nn.Dense(256)(hidden)
+
+Time comes first: the tokens are (T, B).
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax.serialization import from_state_dict, to_state_dict
+from jax import Array
+
+from rnnjax.adapters.padding import mask_of
+from rnnjax.cell import Cell, check_cell
+from rnnjax.checks import check_sequence
+from rnnjax.contributions import is_inexact
+from rnnjax.typing import State
+from rnnjax.unroll import unroll
+
+
+class RNN(nn.Module):  # type: ignore[misc]
+    """Runs a cell over a sequence, as ``flax.linen.RNN`` does, time first.
+
+    The cell's params stand under the name ``cell``, one leaf each: ``kernel`` of an LSTM, ``0/kernel`` in a stack.
+    ``flax.serialization.from_state_dict`` and ``to_state_dict`` lead from there to rnnjax's params and back.
+
+    The collection ``perturbations`` holds a zero epsilon_t, added to the state inside the recurrence:
+
+        s_t = f(s_{t-1}, x_t) + epsilon_t
+
+    so the gradient with respect to it is dL/ds_t, at ``perturbations/.../state``, like the cell's state with a leading
+    time axis (None for a counter, which has no gradient). It has the T and batch axes that ``init`` was called with;
+    for training, or for other sizes, call ``apply`` with the params alone.
+
+    Attributes:
+        cell: any rnnjax cell, stacks included.
+        reverse: runs from the last step to the first, within the lengths; outputs stay where their inputs are.
+        return_carry: whether a call returns the final carry beside the outputs.
+        remat: keeps states only every that many steps, see ``rnnjax.unroll``.
+    """
+
+    cell: Cell
+    reverse: bool = False
+    return_carry: bool = False
+    remat: int | None = None
+
+    @nn.compact  # type: ignore[untyped-decorator]
+    def __call__(
+        self,
+        inputs: Array,
+        *,
+        initial_carry: State | None = None,
+        seq_lengths: Array | None = None,
+        mask: Array | None = None,
+    ) -> Array | tuple[State, Array]:
+        """Outputs (T, ..., O), or with ``return_carry`` the final carry and the outputs.
+
+        Args:
+            inputs: (T, ..., I), time first.
+            initial_carry: the cell's state before the first step, by default the cell's own initial state.
+            seq_lengths: (...), the number of real steps of each example; the padding is at the end.
+            mask: (T, ...) instead, True at real steps. In padding the carry holds and the output is zero.
+
+        Raises:
+            ValueError: shapes that do not fit together, or both ``seq_lengths`` and ``mask``.
+            TypeError: something else than a cell, inputs that are not real numbers, a mask that is not boolean.
+        """
+        check_cell("RNN", self.cell, "RNN(lstm(64))")
+        check_sequence(inputs)
+        mask = mask_of(inputs, mask, seq_lengths)
+        width = inputs.shape[-1]
+        named = self.param("cell", lambda key: to_state_dict(self.cell.init(key, width)))
+        params = from_state_dict(jax.eval_shape(lambda: self.cell.init(jax.random.key(0), width)), named)
+        carry = self.cell.initial_state(params, inputs.shape[1:-1]) if initial_carry is None else initial_carry
+        carry, outputs = unroll(
+            self.cell,
+            params,
+            inputs,
+            carry,
+            mask=mask,
+            reverse=self.reverse,
+            remat=self.remat,
+            perturbation=self._perturbation(carry, len(inputs)),
+        )
+        return (carry, outputs) if self.return_carry else outputs
+
+    def _perturbation(self, carry: State, steps: int) -> State | None:
+        # What self.perturb does, for a whole state that is not at hand here, but inside unroll.
+        if not (self.is_mutable_collection("perturbations") or self.has_variable("perturbations", "state")):
+            return None
+
+        def zeros(leaf: Array) -> Array:
+            return jnp.zeros((steps, *leaf.shape), leaf.dtype)
+
+        # jax.grad takes no integers: a counter has no entry in the collection, and unroll leaves it alone.
+        stored = self.variable(
+            "perturbations",
+            "state",
+            lambda: jax.tree.map(lambda leaf: zeros(leaf) if is_inexact(leaf) else None, carry),
+        )
+        return jax.tree.map(lambda leaf, epsilon: zeros(leaf) if epsilon is None else epsilon, carry, stored.value)

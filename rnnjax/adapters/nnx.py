@@ -1,0 +1,117 @@
+"""Any cell as a flax.nnx module, beside Linear and Embed.
+
+    class LanguageModel(nnx.Module):
+        def __init__(self, rngs):
+            self.embed = nnx.Embed(256, 64, rngs=rngs)
+            self.rnn = RNN(rnnjax.stack(rnnjax.lstm(64), rnnjax.lstm(64)), 64, rngs=rngs)
+            self.head = nnx.Linear(64, 256, rngs=rngs)
+
+        def __call__(self, tokens):
+            return self.head(self.rnn(self.embed(tokens)))
+
+Time comes first: the tokens are (T, B).
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+
+from rnnjax.adapters.padding import mask_of
+from rnnjax.cell import Cell, check_cell
+from rnnjax.checks import check_sequence
+from rnnjax.contributions import is_inexact
+from rnnjax.typing import State
+from rnnjax.unroll import unroll
+
+
+class RNN(nnx.Module):  # type: ignore[misc]
+    """Runs a cell over a sequence, as ``flax.nnx.RNN`` does, time first.
+
+    ``params`` are the cell's params, each leaf an ``nnx.Param``: ``rnn.params.kernel``, ``rnn.params[0].kernel``.
+
+    Under ``nnx.capture`` with ``nnx.Perturbation`` a zero epsilon_t is added to the state inside the recurrence,
+
+        s_t = f(s_{t-1}, x_t) + epsilon_t
+
+    so the gradient with respect to it is dL/ds_t (T, ...), under the names ``state.hidden``, ``state[0].hidden`` and
+    so on, one for each field and layer. A counter, which has no gradient, has none.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        in_features: int,
+        *,
+        reverse: bool = False,
+        return_carry: bool = False,
+        remat: int | None = None,
+        rngs: nnx.Rngs,
+    ) -> None:
+        """Makes the params.
+
+        Args:
+            cell: any rnnjax cell, stacks included.
+            in_features: I.
+            reverse: runs from the last step to the first, within the lengths; outputs stay where their inputs are.
+            return_carry: whether a call returns the final carry beside the outputs.
+            remat: keeps states only every that many steps, see ``rnnjax.unroll``.
+            rngs: its stream ``params`` draws the params.
+
+        Raises:
+            ValueError: in_features < 1.
+            TypeError: something else than a cell, in_features that is not a whole number.
+        """
+        check_cell("RNN", cell, "RNN(lstm(64), in_features, rngs=nnx.Rngs(0))")
+        self.cell = nnx.static(cell)
+        self.reverse, self.return_carry, self.remat = reverse, return_carry, remat
+        self.params = nnx.data(jax.tree.map(nnx.Param, cell.init(rngs.params(), in_features)))
+
+    def __call__(
+        self,
+        inputs: Array,
+        *,
+        initial_carry: State | None = None,
+        seq_lengths: Array | None = None,
+        mask: Array | None = None,
+    ) -> Any:
+        """Outputs (T, ..., O), or with ``return_carry`` the final carry and the outputs.
+
+        Args:
+            inputs: (T, ..., I), time first.
+            initial_carry: the cell's state before the first step, by default the cell's own initial state.
+            seq_lengths: (...), the number of real steps of each example; the padding is at the end.
+            mask: (T, ...) instead, True at real steps. In padding the carry holds and the output is zero.
+
+        Raises:
+            ValueError: shapes that do not fit together, or both ``seq_lengths`` and ``mask``.
+            TypeError: inputs that are not real numbers, a mask that is not boolean.
+        """
+        check_sequence(inputs)
+        mask = mask_of(inputs, mask, seq_lengths)
+        params = jax.tree.map(lambda p: p.get_value(), self.params, is_leaf=lambda p: isinstance(p, nnx.Variable))
+        carry = self.cell.initial_state(params, inputs.shape[1:-1]) if initial_carry is None else initial_carry
+        carry, outputs = unroll(
+            self.cell,
+            params,
+            inputs,
+            carry,
+            mask=mask,
+            reverse=self.reverse,
+            remat=self.remat,
+            perturbation=self._perturbation(carry, len(inputs)),
+        )
+        return (carry, outputs) if self.return_carry else outputs
+
+    def _perturbation(self, carry: State, steps: int) -> State | None:
+        # Outside nnx.capture, which sets this attribute, self.perturb is deprecated and would add to the module.
+        if not hasattr(self, "__captures__"):
+            return None
+
+        def perturbed(path: tuple[Any, ...], leaf: Array) -> Array:
+            zeros = jnp.zeros((steps, *leaf.shape), leaf.dtype)
+            return self.perturb("state" + jax.tree_util.keystr(path), zeros) if is_inexact(leaf) else zeros
+
+        return jax.tree_util.tree_map_with_path(perturbed, carry)
