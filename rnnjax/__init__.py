@@ -8,7 +8,6 @@ from rnnjax import initializers
 from rnnjax.bidirectional import SequenceLayer
 from rnnjax.bidirectional import bidirectional
 from rnnjax.bidirectional import chain
-from rnnjax.bidirectional import length_mask
 from rnnjax.cell import Cell
 from rnnjax.cell import Wiring
 from rnnjax.cells import CELLS
@@ -57,6 +56,7 @@ from rnnjax.decay import example_norms
 from rnnjax.gradient_flow import GradientFlow
 from rnnjax.gradient_flow import gradient_flow
 from rnnjax.truncated import truncated_gradient
+from rnnjax.unroll import length_mask
 from rnnjax.unroll import unroll
 
 __version__ = "0.1.0"

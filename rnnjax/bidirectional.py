@@ -112,11 +112,3 @@ def _feed_forward(module: Any) -> SequenceLayer:
         return outputs if mask is None else jnp.where(mask[..., None], outputs, jnp.zeros_like(outputs))
 
     return SequenceLayer(lambda key, input_size: module.init(key, jnp.zeros((1, input_size))), apply)
-
-
-def length_mask(lengths: Array, steps: int) -> Array:
-    """(T, ...) booleans, True at the first ``lengths`` steps of each example; 0 is a length, too."""
-    lengths = jnp.asarray(lengths)
-    if not jnp.issubdtype(lengths.dtype, jnp.integer):
-        raise TypeError(f"lengths have dtype {lengths.dtype}: expected whole numbers of steps")
-    return jnp.arange(steps).reshape(steps, *(1,) * lengths.ndim) < lengths

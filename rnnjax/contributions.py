@@ -109,7 +109,7 @@ _probe.defvjp(lambda leaves, slots: (leaves, None), _probe_backward)
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _product(options: tuple[tuple[str, Any], ...], x: Array, kernel: Array, slot: Array) -> Array:
-    """X W; in the backward pass the slot receives the norm of W's gradient."""
+    """The product x W; in the backward pass the slot receives the norm of W's gradient."""
     return jax.lax.dot_general_p.bind(x, kernel, **dict(options))
 
 

@@ -15,10 +15,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from rnnjax.cell import Cell
-from rnnjax.checks import check_advanced, check_mask
 from rnnjax.contributions import is_inexact, norm, norm_dtype, step_with_slots
 from rnnjax.typing import Loss, Params, State
-from rnnjax.unroll import perturb, prepare, run_layers, scan_masked
+from rnnjax.unroll import perturbed_step, prepare, run_layers, scan_masked
 
 
 class GradientFlow(NamedTuple):
@@ -76,10 +75,8 @@ def gradient_flow(
         TypeError: inputs or a loss that are not real numbers.
     """
     params = jax.tree.map(jnp.asarray, params)
-    inputs, state = prepare(cell, params, inputs, state, mask)
+    inputs, state = prepare(cell, params, inputs, state, mask, reset)
     batch_shape = inputs.shape[1:-1]
-    if reset is not None:
-        check_mask(reset, inputs.shape[:-1], "reset")
     steps = len(inputs)
 
     fresh = cell.initial_state(params, batch_shape)
@@ -91,10 +88,7 @@ def gradient_flow(
             return run_layers(cell, params, inputs, state, list(zip(epsilons, layer_slots, fresh, strict=True)), run)
 
         def step(params: Params, state: State, inputs: Array, epsilon: State) -> tuple[State, Array]:
-            new_state = cell.advance(params, state, cell.project(params, inputs))
-            check_advanced(state, new_state)
-            new_state = perturb(new_state, epsilon)
-            return new_state, cell.output(params, new_state)
+            return perturbed_step(cell, params, state, cell.project(params, inputs), epsilon)
 
         def probed_step(state: State, xs: Any) -> tuple[State, Array]:
             inputs, epsilon, slots = xs

@@ -45,7 +45,7 @@ def truncated_gradient(
     Raises:
         ValueError: if k1 does not divide T or k2 < k1.
     """
-    inputs, state = prepare(cell, params, inputs, state, None)
+    inputs, state = prepare(cell, params, inputs, state)
     steps, every, through = len(inputs), positive_integer("every", every), positive_integer("through", through)
     if steps % every:
         raise ValueError(f"every is {every}: expected a divisor of the {steps} steps of the inputs; pad or cut them")

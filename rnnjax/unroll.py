@@ -19,7 +19,7 @@ from rnnjax.checks import (
 )
 from rnnjax.contributions import is_inexact
 from rnnjax.names import lookup
-from rnnjax.typing import Params, State
+from rnnjax.typing import Drive, Params, State
 
 
 def unroll(
@@ -66,12 +66,10 @@ def unroll(
         ValueError: shapes or structures that do not fit together, or an empty sequence.
         TypeError: inputs that are not real numbers, a mask that is not boolean.
     """
-    inputs, state = prepare(cell, params, inputs, state, mask)
+    inputs, state = prepare(cell, params, inputs, state, mask, reset)
     batch_shape = inputs.shape[1:-1]
     if remat is not None:
         positive_integer("remat", remat)
-    if reset is not None:
-        check_mask(reset, inputs.shape[:-1], "reset")
     lookup("method", method, {"scan": None, "parallel": None})
     if perturbation is not None:
         check_perturbation(state, perturbation, len(inputs))
@@ -89,10 +87,7 @@ def unroll(
         def step(state: State, xs: Any) -> tuple[State, Array]:
             inputs_or_drive, perturbation = xs
             drive = inputs_or_drive if hoisted else cell.project(params, inputs_or_drive)
-            new_state = cell.advance(params, state, drive)
-            check_advanced(state, new_state)
-            new_state = perturb(new_state, perturbation)
-            return new_state, cell.output(params, new_state)
+            return perturbed_step(cell, params, state, drive, perturbation)
 
         xs = (cell.project(params, inputs) if hoisted else inputs, perturbation)
         return scan_masked(step, state, xs, mask, reset, fresh, reverse=reverse, remat=remat)
@@ -105,7 +100,14 @@ def unroll(
     return run(cell, params, inputs, state, (perturbation, fresh))
 
 
-def prepare(cell: Cell, params: Params, inputs: Array, state: State | None, mask: Array | None) -> tuple[Array, State]:
+def prepare(
+    cell: Cell,
+    params: Params,
+    inputs: Array,
+    state: State | None,
+    mask: Array | None = None,
+    reset: Array | None = None,
+) -> tuple[Array, State]:
     """Checks the arguments; returns the inputs, zero where masked, and the state, initial where there was none."""
     check_cell("cell", cell, "lstm(64)")
     check_sequence(inputs)
@@ -114,6 +116,8 @@ def prepare(cell: Cell, params: Params, inputs: Array, state: State | None, mask
     if state is None:
         state = cell.initial_state(params, batch_shape)
     check_state(cell, params, state, batch_shape)
+    if reset is not None:
+        check_mask(reset, inputs.shape[:-1], "reset")
     if mask is not None:
         check_mask(mask, inputs.shape[:-1])
         # Whatever stands in the padding, NaN included, must not reach a gradient: 0 * NaN is NaN.
@@ -144,6 +148,16 @@ def run_layers(
 
     outputs = cell.wiring.connect(apply, inputs)
     return tuple(states), outputs
+
+
+def perturbed_step(
+    cell: Cell, params: Params, state: State, drive: Drive, perturbation: State | None
+) -> tuple[State, Array]:
+    """One step with a perturbation inside the recurrence: added to the new state before the output is read from it."""
+    new_state = cell.advance(params, state, drive)
+    check_advanced(state, new_state)
+    new_state = perturb(new_state, perturbation)
+    return new_state, cell.output(params, new_state)
 
 
 def perturb(state: State, perturbation: State | None) -> State:
@@ -249,3 +263,11 @@ def _scan(step: Callable[..., Any], state: State, xs: Any, reverse: bool, remat:
     if not reverse:
         state, rest_outputs = chunk(state, rest)
     return state, jax.tree.map(lambda a, b: jnp.concatenate([a, b]), outputs, rest_outputs)
+
+
+def length_mask(lengths: Array, steps: int) -> Array:
+    """(T, ...) booleans, True at the first ``lengths`` steps of each example; 0 is a length, too."""
+    lengths = jnp.asarray(lengths)
+    if not jnp.issubdtype(lengths.dtype, jnp.integer):
+        raise TypeError(f"lengths have dtype {lengths.dtype}: expected whole numbers of steps")
+    return jnp.arange(steps).reshape(steps, *(1,) * lengths.ndim) < lengths

@@ -26,3 +26,8 @@ def split_gates(pre_activations: Array, gates: int) -> tuple[Array, ...]:
     slice out of a time slice.
     """
     return tuple(jnp.split(pre_activations, gates, axis=-1))
+
+
+def add_to_gates(drive: tuple[Array, ...], recurrent: Array) -> tuple[Array, ...]:
+    """The pre-activations: each gate's part of the drive plus its columns of the recurrent product (..., gates H)."""
+    return tuple(d + r for d, r in zip(drive, split_gates(recurrent, len(drive)), strict=True))

@@ -8,7 +8,7 @@ from jax import Array
 from jax.nn import sigmoid
 
 from rnnjax.cell import Cell
-from rnnjax.cells.gates import gate_kernels, split_gates
+from rnnjax.cells.gates import add_to_gates, gate_kernels, split_gates
 from rnnjax.cells.gru import GRUState
 from rnnjax.checks import positive_integer
 from rnnjax.typing import Initializer, Key
@@ -93,8 +93,7 @@ def ugrnn(
         return OneGateParams(*kernels, bias=jnp.zeros(2 * size).at[:size].set(update_bias))
 
     def advance(params: OneGateParams, state: GRUState, drive: tuple[Array, ...]) -> GRUState:
-        recurrent = split_gates(state.hidden @ params.recurrent_kernel, 2)
-        z, n = (d + r for d, r in zip(drive, recurrent, strict=True))
+        z, n = add_to_gates(drive, state.hidden @ params.recurrent_kernel)
         update = sigmoid(z)
         return GRUState(update * state.hidden + (1 - update) * jnp.tanh(n))
 

@@ -12,7 +12,7 @@ from jax import Array
 from jax.nn import sigmoid
 
 from rnnjax.cell import Cell
-from rnnjax.cells.gates import gate_kernels, split_gates
+from rnnjax.cells.gates import add_to_gates, gate_kernels, split_gates
 from rnnjax.checks import positive_integer
 from rnnjax.typing import Initializer, Key
 
@@ -69,8 +69,7 @@ def lstm(
         return LSTMParams(kernel, recurrent_kernel, _bias(size, forget_bias))
 
     def advance(params: LSTMParams, state: LSTMState, drive: tuple[Array, ...]) -> LSTMState:
-        recurrent = split_gates(state.hidden @ params.recurrent_kernel, 4)
-        i, f, g, o = (d + r for d, r in zip(drive, recurrent, strict=True))
+        i, f, g, o = add_to_gates(drive, state.hidden @ params.recurrent_kernel)
         cell = sigmoid(f) * state.cell + sigmoid(i) * jnp.tanh(g)
         return LSTMState(sigmoid(o) * jnp.tanh(cell), cell)
 
@@ -105,8 +104,7 @@ def peephole_lstm(
         return PeepholeLSTMParams(kernel, recurrent_kernel, bias, peephole_init(peephole_key, (3, size)))
 
     def advance(params: PeepholeLSTMParams, state: LSTMState, drive: tuple[Array, ...]) -> LSTMState:
-        recurrent = split_gates(state.hidden @ params.recurrent_kernel, 4)
-        i, f, g, o = (d + r for d, r in zip(drive, recurrent, strict=True))
+        i, f, g, o = add_to_gates(drive, state.hidden @ params.recurrent_kernel)
         to_i, to_f, to_o = params.peephole
         cell = sigmoid(f + to_f * state.cell) * state.cell + sigmoid(i + to_i * state.cell) * jnp.tanh(g)
         return LSTMState(sigmoid(o + to_o * cell) * jnp.tanh(cell), cell)

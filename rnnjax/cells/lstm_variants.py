@@ -13,7 +13,7 @@ from jax import Array
 from jax.nn import log_sigmoid, sigmoid
 
 from rnnjax.cell import Cell
-from rnnjax.cells.gates import gate_kernels, split_gates
+from rnnjax.cells.gates import add_to_gates, gate_kernels, split_gates
 from rnnjax.cells.lstm import LSTMParams, LSTMState
 from rnnjax.checks import positive_integer
 from rnnjax.typing import Initializer, Key
@@ -66,8 +66,7 @@ def cifg_lstm(
         return split_gates(inputs @ params.kernel + params.bias, 3)
 
     def advance(params: CIFGLSTMParams, state: LSTMState, drive: tuple[Array, ...]) -> LSTMState:
-        recurrent = split_gates(state.hidden @ params.recurrent_kernel, 3)
-        f, g, o = (d + r for d, r in zip(drive, recurrent, strict=True))
+        f, g, o = add_to_gates(drive, state.hidden @ params.recurrent_kernel)
         forget = sigmoid(f)
         cell = forget * state.cell + (1 - forget) * jnp.tanh(g)
         return LSTMState(sigmoid(o) * jnp.tanh(cell), cell)
@@ -121,8 +120,7 @@ def lstm_1997(
         return split_gates(inputs @ params.kernel + params.bias, 3)
 
     def advance(params: LSTM1997Params, state: LSTMState, drive: tuple[Array, ...]) -> LSTMState:
-        recurrent = split_gates(state.hidden @ params.recurrent_kernel, 3)
-        i, g, o = (d + r for d, r in zip(drive, recurrent, strict=True))
+        i, g, o = add_to_gates(drive, state.hidden @ params.recurrent_kernel)
         cell = state.cell + sigmoid(i) * jnp.tanh(g)
         return LSTMState(sigmoid(o) * jnp.tanh(cell), cell)
 
@@ -184,8 +182,7 @@ def janet(
         return split_gates(inputs @ params.kernel + params.bias, 2)
 
     def advance(params: JANETParams, state: JANETState, drive: tuple[Array, ...]) -> JANETState:
-        recurrent = split_gates(state.hidden @ params.recurrent_kernel, 2)
-        f, g = (d + r for d, r in zip(drive, recurrent, strict=True))
+        f, g = add_to_gates(drive, state.hidden @ params.recurrent_kernel)
         return JANETState(sigmoid(f) * state.hidden + (1 - sigmoid(f - lag)) * jnp.tanh(g))
 
     return Cell(init, initial_state, project, advance)
@@ -317,8 +314,7 @@ def slstm(
         return split_gates(inputs @ params.kernel + params.bias, 4)
 
     def advance(params: LSTMParams, state: SLSTMState, drive: tuple[Array, ...]) -> SLSTMState:
-        recurrent = split_gates(state.hidden @ params.recurrent_kernel, 4)
-        i, f, g, o = (d + r for d, r in zip(drive, recurrent, strict=True))
+        i, f, g, o = add_to_gates(drive, state.hidden @ params.recurrent_kernel)
         kept = log_sigmoid(f) + state.stabilizer
         stabilizer = jnp.maximum(kept, i)
         forget_gate, input_gate = jnp.exp(kept - stabilizer), jnp.exp(i - stabilizer)
