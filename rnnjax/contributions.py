@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.extend.core import Jaxpr, JaxprEqn, Literal, Var
 
+from rnnjax.program import execute, is_matrix_product, program_of
 from rnnjax.typing import Params
 
 
@@ -31,58 +32,39 @@ def step_with_slots(step: Callable[..., Any], params: Params, slots: Params, *ar
         slots: like the params, each leaf a real scalar. Their value does not matter.
         *arguments: pytrees of arrays.
     """
-    closed, shape = jax.make_jaxpr(step, return_shape=True)(params, *arguments)
+    program = program_of(step, params, *arguments)
     leaves, slot_leaves = jax.tree.leaves(params), jax.tree.leaves(slots)
-    variables = closed.jaxpr.invars[: len(leaves)]
-    products = _single_products(closed.jaxpr, variables)
+    variables = program.jaxpr.invars[: len(leaves)]
+    products = _single_products(program.jaxpr, variables)
+    slot_of = {id(products[v]): slot for v, slot in zip(variables, slot_leaves, strict=True) if v in products}
 
     rest = [i for i, variable in enumerate(variables) if variable not in products and is_inexact(leaves[i])]
     probed = _probe([leaves[index] for index in rest], [slot_leaves[index] for index in rest])
     for index, leaf in zip(rest, probed, strict=True):
         leaves[index] = leaf
-    slot_of = dict(zip(variables, slot_leaves, strict=True))
 
-    values: dict[Any, Any] = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
-    values.update(zip(closed.jaxpr.invars, [*leaves, *jax.tree.leaves(arguments)], strict=True))
-    for equation in closed.jaxpr.eqns:
-        operands = [variable.val if isinstance(variable, Literal) else values[variable] for variable in equation.invars]
-        kernel = next((variable for variable, product in products.items() if product is equation), None)
-        if kernel is None:
-            results = _evaluate(closed.jaxpr, equation, operands)
-        else:
-            results = [_product(tuple(sorted(equation.params.items())), *operands, slot_of[kernel])]
-        values.update(zip(equation.outvars, results, strict=True))
-    outputs = [variable.val if isinstance(variable, Literal) else values[variable] for variable in closed.jaxpr.outvars]
-    return jax.tree.unflatten(jax.tree.structure(shape), outputs)
+    def measure(equation: JaxprEqn, operands: list[Any]) -> list[Any] | None:
+        if id(equation) not in slot_of:
+            return None
+        return [_product(tuple(sorted(equation.params.items())), *operands, slot_of[id(equation)])]
+
+    return execute(program, [*leaves, *jax.tree.leaves(arguments)], measure)
 
 
 def _single_products(jaxpr: Jaxpr, variables: list[Var]) -> dict[Any, JaxprEqn]:
     """The params used once only, as W in a product x W that is cheaper to measure by Gram matrices."""
     operands = [*(variable for equation in jaxpr.eqns for variable in equation.invars), *jaxpr.outvars]
     uses = collections.Counter(variable for variable in operands if not isinstance(variable, Literal))
-    products = {equation.invars[1]: equation for equation in jaxpr.eqns if _is_product(equation)}
+    products = {equation.invars[1]: equation for equation in jaxpr.eqns if _is_cheaper_by_gram(equation)}
     return {variable: products[variable] for variable in variables if variable in products and uses[variable] == 1}
 
 
-def _is_product(equation: JaxprEqn) -> bool:
-    if equation.primitive is not jax.lax.dot_general_p or isinstance(equation.invars[1], Literal):
+def _is_cheaper_by_gram(equation: JaxprEqn) -> bool:
+    if not is_matrix_product(equation) or isinstance(equation.invars[1], Literal):
         return False
-    x, kernel = (variable.aval.shape for variable in equation.invars)  # type: ignore[attr-defined]
-    if not is_inexact(equation.invars[1].aval):
-        return False
-    contraction = (((len(x) - 1,), (0,)), ((), ()))
-    if len(kernel) != 2 or equation.params["dimension_numbers"] != contraction:
-        return False
-    examples = math.prod(x[:-1])
-    return examples * sum(kernel) < 2 * math.prod(kernel)
-
-
-def _evaluate(jaxpr: Jaxpr, equation: JaxprEqn, operands: list[Any]) -> list[Any]:
-    """One equation as a program of its own: how primitives are called differs between versions of JAX."""
-    variables = [(v, x) for v, x in zip(equation.invars, operands, strict=True) if not isinstance(v, Literal)]
-    invars = [variable for variable, _ in variables]
-    alone = jaxpr.replace(constvars=[], invars=invars, outvars=equation.outvars, eqns=[equation])
-    return jax.core.eval_jaxpr(alone, (), *(operand for _, operand in variables))
+    x, kernel = (variable.aval for variable in equation.invars)
+    examples = math.prod(x.shape[:-1])  # type: ignore[attr-defined]
+    return is_inexact(kernel) and examples * sum(kernel.shape) < 2 * math.prod(kernel.shape)  # type: ignore[attr-defined]
 
 
 @jax.custom_vjp

@@ -1,0 +1,143 @@
+"""A function as the list of its operations (its jaxpr), to be carried out in part, or with one of them changed."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import jax
+from jax.extend.core import Jaxpr, JaxprEqn, Literal
+
+Values = dict[Any, Any]
+"""Arrays by the variables of a jaxpr."""
+
+Replace = Callable[[JaxprEqn, list[Any]], list[Any] | None]
+"""``(operation, operands) -> results``, or None for the usual ones."""
+
+
+class Program(NamedTuple):
+    """What ``program_of`` finds in a function."""
+
+    jaxpr: Jaxpr
+    constants: Values
+    results: Any  # the pytree structure of what the function returns
+
+
+def program_of(function: Callable[..., Any], *arguments: Any) -> Program:
+    """The operations of ``function``, for arguments (pytrees of arrays or their shapes) like these."""
+    closed, shape = jax.make_jaxpr(function, return_shape=True)(*arguments)
+    constants = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
+    return Program(closed.jaxpr, constants, jax.tree.structure(shape))
+
+
+def execute(program: Program, arguments: list[Any], replace: Replace) -> Any:
+    """What the function returns for ``arguments``, the leaves of the pytrees, with some operations replaced."""
+    values = program.constants | dict(zip(program.jaxpr.invars, arguments, strict=True))
+    _carry_out(program.jaxpr, program.jaxpr.eqns, values, replace)
+    return _results(program, values)
+
+
+def fix_first(function: Callable[..., Any], fixed: Any, *others: Any) -> Callable[..., Any]:
+    """``function`` of the other arguments alone; what depends on the first one only is computed now, once.
+
+    In a scan this takes it out of the loop, and the way back through it too: the gradient with respect to a matrix
+    that is made from the params is summed over the steps first, and goes through its making once.
+
+    Args:
+        function: any function of pytrees.
+        fixed: its first argument.
+        *others: the other ones, or their shapes.
+    """
+    program = program_of(function, fixed, *others)
+    variables, leaves = program.jaxpr.invars, jax.tree.leaves(fixed)
+    values = program.constants | dict(zip(variables, leaves, strict=False))
+    now, later = _divide(program.jaxpr, set(values))
+    if not now:
+        return lambda *others: function(fixed, *others)
+    _carry_out(program.jaxpr, now, values)
+
+    def rest(*others: Any) -> Any:
+        inside = values | dict(zip(variables[len(leaves) :], jax.tree.leaves(others), strict=True))
+        _carry_out(program.jaxpr, later, inside)
+        return _results(program, inside)
+
+    return rest
+
+
+def reached(program: Program, variables: Iterable[Any]) -> set[Any]:
+    """These variables and all that depend on them."""
+    found = set(variables)
+    for equation in program.jaxpr.eqns:
+        if operands_of(equation) & found:
+            found |= set(equation.outvars)
+    return found
+
+
+def is_matrix_product(equation: JaxprEqn) -> bool:
+    """Whether it is x W, the last axis of x (..., I) with the first one of W (I, O)."""
+    if equation.primitive is not jax.lax.dot_general_p:
+        return False
+    x, kernel = (operand.aval.shape for operand in equation.invars)  # type: ignore[attr-defined]
+    along = (((len(x) - 1,), (0,)), ((), ()))
+    return len(kernel) == 2 and equation.params["dimension_numbers"] == along
+
+
+def operands_of(equation: JaxprEqn) -> set[Any]:
+    """The variables that an operation takes."""
+    return {operand for operand in equation.invars if not isinstance(operand, Literal)}
+
+
+def _divide(jaxpr: Jaxpr, fixed: set[Any]) -> tuple[list[JaxprEqn], list[JaxprEqn]]:
+    """The operations that can be done once and for all, and the others."""
+    known, possible, later = set(fixed), [], []
+    for equation in jaxpr.eqns:
+        if operands_of(equation) <= known and not equation.effects:
+            known |= set(equation.outvars)
+            possible.append(equation)
+        else:
+            later.append(equation)
+
+    now: list[JaxprEqn] = []
+    used_now: set[Any] = set()
+    used_later = {variable for variable in jaxpr.outvars if not isinstance(variable, Literal)}.union(
+        *map(operands_of, later)
+    )
+    for equation in reversed(possible):
+        results = set(equation.outvars)
+        # What is small before and large after, such as a bias repeated for each example, is better made where it is
+        # used than kept.
+        grows = _size(equation.outvars) > _size(operands_of(equation))
+        if grows and results & used_later:
+            later.insert(0, equation)
+            used_later |= operands_of(equation)
+        if results & used_now or (results & used_later and not grows):
+            now.insert(0, equation)
+            used_now |= operands_of(equation)
+    return now, later
+
+
+def _size(variables: Iterable[Any]) -> int:
+    return sum(math.prod(variable.aval.shape) for variable in variables)
+
+
+def _carry_out(
+    jaxpr: Jaxpr, equations: list[JaxprEqn], values: Values, replace: Replace = lambda equation, operands: None
+) -> None:
+    """Carries out operations of a jaxpr, adding their results to ``values``."""
+    for equation in equations:
+        operands = [o.val if isinstance(o, Literal) else values[o] for o in equation.invars]
+        results = replace(equation, operands)
+        if results is None:
+            results = _evaluate(jaxpr, equation, operands)
+        values.update(zip(equation.outvars, results, strict=True))
+
+
+def _evaluate(jaxpr: Jaxpr, equation: JaxprEqn, operands: list[Any]) -> list[Any]:
+    """One equation as a program of its own: how primitives are called differs between versions of JAX."""
+    variables = {v: x for v, x in zip(equation.invars, operands, strict=True) if not isinstance(v, Literal)}
+    alone = jaxpr.replace(constvars=[], invars=list(variables), outvars=equation.outvars, eqns=[equation])
+    return jax.core.eval_jaxpr(alone, (), *variables.values())
+
+
+def _results(program: Program, values: Values) -> Any:
+    leaves = [v.val if isinstance(v, Literal) else values[v] for v in program.jaxpr.outvars]
+    return jax.tree.unflatten(program.results, leaves)
