@@ -32,19 +32,21 @@ def hidden_of(params: Params, state: State) -> Array:
 
 
 class Wiring(NamedTuple):
-    """How a cell is made of other cells, so that each can be run over a whole sequence in turn.
+    """How a cell is made of other cells, its layers, so that each can be run over a whole sequence in turn.
 
     A wrapper around a cell that has a wiring should hand it on, as ``learned_initial_state`` does; without one the
     whole is run step by step, and ``gradient_flow`` sees of its inner layers only what enters the next step.
 
     Attributes:
-        layers: ``params -> ((cell, its params), ...)``. The state of the whole is the tuple of the layers' states.
-        connect: ``(apply, inputs) -> outputs``, where ``apply(index, inputs)`` runs one layer: over one step when the
-            whole advances one step, over all of them when it is unrolled.
+        layers: ``params -> ((cell, its params), ...)``, picked out of the params without computing with them. The state
+            of the whole is the tuple of the layers' states.
+        feed: ``(inputs of the whole, outputs of the layer before) -> inputs`` of a layer; None is before the first.
+        combine: ``outputs of all layers, a list -> outputs`` of the whole.
     """
 
     layers: Callable[[Any], tuple[tuple["Cell", Any], ...]]
-    connect: Callable[[Callable[[int, Array], Array], Array], Array]
+    feed: Callable[[Array, Array | None], Array]
+    combine: Callable[[list[Array]], Array]
 
 
 class Cell(NamedTuple):
@@ -61,6 +63,7 @@ class Cell(NamedTuple):
         wiring: set by combinators such as ``stack``; None for a cell of one piece.
         affine: ``(params, drive) -> (factor, term)``, both like the state, where the recurrence is
             s_t = factor_t * s_{t-1} + term_t, element by element; None for any other. See ``affine_cell``.
+        memoryless: True where ``advance`` does not look at the old state: all steps are then done at once.
     """
 
     init: Callable[[Key, int], Params]
@@ -70,6 +73,7 @@ class Cell(NamedTuple):
     output: Callable[[Params, State], Array] = hidden_of
     wiring: Wiring | None = None
     affine: Callable[[Params, Drive], tuple[State, State]] | None = None
+    memoryless: bool = False
 
     def step(self, params: Params, state: State, inputs: Array) -> tuple[State, Array]:
         """One online step, in ``lax.scan``'s order: ``partial(cell.step, params)`` is a scan body.
@@ -112,6 +116,34 @@ def affine_cell(
         return jax.tree.map(lambda a, s, b: a * s + b, factor, state, term)
 
     return Cell(init, initial_state, project, advance, output, affine=affine)
+
+
+def composed_cell(init: Callable[[Key, int], Params], wiring: Wiring) -> Cell:
+    """A cell made of others, all of whose functions but ``init`` follow from how they are wired."""
+
+    def initial_state(params: Params, batch_shape: tuple[int, ...] = ()) -> tuple[State, ...]:
+        return tuple(cell.initial_state(p, batch_shape) for cell, p in wiring.layers(params))
+
+    def project(params: Params, inputs: Array) -> Array:
+        return inputs
+
+    def advance(params: Params, state: tuple[State, ...], inputs: Array) -> tuple[State, ...]:
+        states, below = [], None
+        for (cell, p), old in zip(wiring.layers(params), state, strict=True):
+            states.append(cell.advance(p, old, cell.project(p, wiring.feed(inputs, below))))
+            below = cell.output(p, states[-1])
+        return tuple(states)
+
+    def output(params: Params, state: tuple[State, ...]) -> Array:
+        layers = zip(wiring.layers(params), state, strict=True)
+        return wiring.combine([cell.output(p, of_layer) for (cell, p), of_layer in layers])
+
+    return Cell(init, initial_state, project, advance, output, wiring)
+
+
+def output_like(cell: Cell, params: Params) -> jax.ShapeDtypeStruct:
+    """Shape (O,) and dtype of the outputs of one example."""
+    return jax.eval_shape(lambda p: cell.output(p, cell.initial_state(p, ())), params)
 
 
 def check_cell(receiver: str, cell: Any, example: str) -> None:

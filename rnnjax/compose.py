@@ -1,4 +1,4 @@
-"""Cells made of cells: depth, skip connections, learned initial states."""
+"""Cells made of cells: depth, connections past a layer, normalized outputs, learned initial states."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -7,8 +7,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from rnnjax.cell import Cell, Wiring, check_cell
+from rnnjax.cell import Cell, Wiring, check_cell, composed_cell, output_like
+from rnnjax.cells.memoryless import dense_gate, normalization, pass_on
 from rnnjax.checks import positive_integer
+from rnnjax.contributions import is_inexact
 from rnnjax.typing import Key, Params, State
 
 
@@ -38,57 +40,152 @@ def stack(*cells: Cell, input_to_all: bool = False, all_to_output: bool = False)
 
     def init(key: Key, input_size: int) -> tuple[Params, ...]:
         params: list[Params] = []
-
-        def init_layer(index: int, width: int) -> int:
-            params.append(cells[index].init(jax.random.fold_in(key, index), width))
-            return _output_size(cells[index], params[-1])
-
-        size = init_layer(0, positive_integer("input_size", input_size))
-        for index in range(1, len(cells)):
-            size = init_layer(index, size + input_size if input_to_all else size)
+        width = positive_integer("input_size", input_size)
+        for index, cell in enumerate(cells):
+            params.append(cell.init(jax.random.fold_in(key, index), width))
+            size = output_like(cell, params[-1]).shape[-1]
+            width = input_size + size if input_to_all else size
         return tuple(params)
-
-    def initial_state(params: tuple[Params, ...], batch_shape: tuple[int, ...] = ()) -> tuple[State, ...]:
-        return tuple(cell.initial_state(p, batch_shape) for cell, p in zip(cells, params, strict=True))
-
-    def connect(apply: Callable[[int, Array], Array], inputs: Array) -> Array:
-        outputs = [apply(0, inputs)]
-        for index in range(1, len(cells)):
-            below = outputs[-1]
-            outputs.append(apply(index, jnp.concatenate([inputs, below], axis=-1) if input_to_all else below))
-        return jnp.concatenate(outputs, axis=-1) if all_to_output else outputs[-1]
 
     def layers(params: tuple[Params, ...]) -> tuple[tuple[Cell, Params], ...]:
         return tuple(zip(cells, params, strict=True))
 
-    def project(params: tuple[Params, ...], inputs: Array) -> Array:
-        return inputs
+    def feed(inputs: Array, below: Array | None) -> Array:
+        seen = _in_a_row(inputs, below)
+        return jnp.concatenate([inputs, seen], axis=-1) if input_to_all and below is not None else seen
 
-    def advance(params: tuple[Params, ...], state: tuple[State, ...], inputs: Array) -> tuple[State, ...]:
-        states: list[State] = []
-
-        def apply(index: int, inputs: Array) -> Array:
-            cell, p = cells[index], params[index]
-            states.append(cell.advance(p, state[index], cell.project(p, inputs)))
-            return cell.output(p, states[-1])
-
-        connect(apply, inputs)
-        return tuple(states)
-
-    def output(params: tuple[Params, ...], state: tuple[State, ...]) -> Array:
-        outputs = [cell.output(p, s) for cell, p, s in zip(cells, params, state, strict=True)]
+    def combine(outputs: list[Array]) -> Array:
         return jnp.concatenate(outputs, axis=-1) if all_to_output else outputs[-1]
 
-    return Cell(init, initial_state, project, advance, output, Wiring(layers, connect))
+    return composed_cell(init, Wiring(layers, feed, combine))
+
+
+# Connections past a layer
+
+
+def residual(cell: Cell) -> Cell:
+    """A cell whose outputs are added to its inputs (He et al., 2016; between recurrent layers Wu et al., 2016).
+
+        y_t = x_t + cell(x_t)
+
+    The gradient reaches the layers below along the sum undiminished. Params are those of ``cell``; the state is
+    (the state of ``cell``, the inputs passed on).
+
+    Raises:
+        TypeError: if ``cell`` is not one.
+        ValueError: from ``init``, if outputs and inputs differ in width.
+    """
+    check_cell("residual", cell, "residual(lstm(64))")
+
+    def init(key: Key, input_size: int) -> Params:
+        params = cell.init(key, input_size)
+        _check_equal_widths("residual", input_size, output_like(cell, params).shape[-1])
+        return params
+
+    def layers(params: Params) -> tuple[tuple[Cell, Params], ...]:
+        return (cell, params), (pass_on(cell), params)
+
+    return composed_cell(init, Wiring(layers, _side_by_side, lambda outputs: outputs[0] + outputs[1]))
+
+
+class HighwayParams(NamedTuple):
+    cell: Any  # the params of the cell itself
+    gate: Any  # a kernel (I, O) and a bias (O,)
+
+
+def highway(cell: Cell, bias: float = -2.0) -> Cell:
+    """A cell past which a gate lets the inputs through (Srivastava et al., 2015).
+
+        t_t = sigmoid(x_t W + b)                   transform gate
+        y_t = t_t * cell(x_t) + (1 - t_t) * x_t
+
+    Invented so that very deep networks can be trained: at first most of the inputs pass, and so does the gradient.
+    The state is (the state of ``cell``, the gate, the inputs passed on).
+
+    Args:
+        cell: any cell whose outputs are as wide as its inputs.
+        bias: the initial b. Below 0, to begin with more of the inputs than of the cell.
+
+    Raises:
+        TypeError: if ``cell`` is not one.
+        ValueError: from ``init``, if outputs and inputs differ in width.
+    """
+    check_cell("highway", cell, "highway(lstm(64))")
+    gate = dense_gate(bias)
+
+    def init(key: Key, input_size: int) -> HighwayParams:
+        cell_key, gate_key = jax.random.split(key)
+        params = cell.init(cell_key, input_size)
+        _check_equal_widths("highway", input_size, output_like(cell, params).shape[-1])
+        return HighwayParams(params, gate.init(gate_key, input_size))
+
+    def layers(params: HighwayParams) -> tuple[tuple[Cell, Params], ...]:
+        return (cell, params.cell), (gate, params.gate), (pass_on(cell), params.cell)
+
+    def combine(outputs: list[Array]) -> Array:
+        transformed, transform, passed = outputs
+        return transform * transformed + (1 - transform) * passed
+
+    return composed_cell(init, Wiring(layers, _side_by_side, combine))
+
+
+class LayerNormParams(NamedTuple):
+    cell: Any  # the params of the cell itself
+    norm: Any  # scale (O,) and bias (O,)
+
+
+def layer_norm(cell: Cell) -> Cell:
+    """A cell with normalized outputs (Ba et al., 2016): mean 0 and variance 1 over the units, then scaled.
+
+        y_t = scale * (u_t - mean(u_t)) / sqrt(var(u_t) + 1e-5) + bias        u_t the outputs of ``cell``
+
+    For deep stacks, where it keeps the inputs of every layer in range. What recurs inside ``cell`` is not normalized:
+    for that see ``layer_norm_lstm``. The state is (the state of ``cell``, the normalized outputs).
+
+    Raises:
+        TypeError: if ``cell`` is not one.
+    """
+    check_cell("layer_norm", cell, "layer_norm(lstm(64))")
+    norm = normalization()
+
+    def init(key: Key, input_size: int) -> LayerNormParams:
+        params = cell.init(key, input_size)
+        return LayerNormParams(params, norm.init(key, output_like(cell, params).shape[-1]))
+
+    def layers(params: LayerNormParams) -> tuple[tuple[Cell, Params], ...]:
+        return (cell, params.cell), (norm, params.norm)
+
+    return composed_cell(init, Wiring(layers, _in_a_row, lambda outputs: outputs[-1]))
+
+
+def _side_by_side(inputs: Array, below: Array | None) -> Array:
+    return inputs
+
+
+def _in_a_row(inputs: Array, below: Array | None) -> Array:
+    return inputs if below is None else below
+
+
+def _check_equal_widths(receiver: str, input_size: int, output_size: int) -> None:
+    if input_size != output_size:
+        raise ValueError(
+            f"{receiver}: the cell has inputs of width {input_size} and outputs of width {output_size}: expected equal "
+            f"widths; put a layer that changes the width below, as in stack(lstm(64), {receiver}(lstm(64)))"
+        )
+
+
+# Initial states
 
 
 class LearnedInitialStateParams(NamedTuple):
     cell: Any  # the params of the cell itself
-    state: Any  # its state before the first step, without batch axes
+    state: Any  # its state before the first step, without batch axes; None in the place of what has no gradient
 
 
 def learned_initial_state(cell: Cell) -> Cell:
     """The same cell with s_0 among its params, starting from zero; it serves every example of a batch.
+
+    Counters and random keys in a state are not learned.
 
     Raises:
         TypeError: if ``cell`` is not one.
@@ -97,22 +194,52 @@ def learned_initial_state(cell: Cell) -> Cell:
 
     def init(key: Key, input_size: int) -> LearnedInitialStateParams:
         params = cell.init(key, input_size)
-        return LearnedInitialStateParams(params, cell.initial_state(params, ()))
+        start = cell.initial_state(params, ())
+        return LearnedInitialStateParams(params, jax.tree.map(lambda leaf: leaf if is_inexact(leaf) else None, start))
 
     def initial_state(params: LearnedInitialStateParams, batch_shape: tuple[int, ...] = ()) -> State:
-        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (*batch_shape, *leaf.shape)), params.state)
+        def choose(fresh: Array, learned: Array | None) -> Array:
+            return fresh if learned is None else jnp.broadcast_to(learned, (*batch_shape, *learned.shape))
 
-    inner = cell.wiring
-    wiring = inner and Wiring(lambda params: inner.layers(params.cell), inner.connect)
+        return jax.tree.map(choose, cell.initial_state(params.cell, batch_shape), params.state)
+
+    inner, affine = cell.wiring, cell.affine
     return Cell(
         init,
         initial_state,
         project=lambda params, inputs: cell.project(params.cell, inputs),
         advance=lambda params, state, drive: cell.advance(params.cell, state, drive),
         output=lambda params, state: cell.output(params.cell, state),
-        wiring=wiring,
+        wiring=inner and inner._replace(layers=lambda params: inner.layers(params.cell)),
+        affine=affine and (lambda params, drive: affine(params.cell, drive)),
+        memoryless=cell.memoryless,
     )
 
 
-def _output_size(cell: Cell, params: Params) -> int:
-    return jax.eval_shape(lambda p: cell.output(p, cell.initial_state(p, ())), params).shape[-1]
+# Changes to every layer
+
+
+def each_layer(cell: Cell, change: Callable[[Cell, tuple[int, ...]], Cell], path: tuple[int, ...] = ()) -> Cell:
+    """A cell with ``change(layer, path)`` for each layer that has a memory, however deep in the wiring it lies.
+
+    The changed layer takes the same params, and its ``initial_state`` calls that of the layer. ``path`` has the layer's
+    index in each composed cell around it.
+    """
+    if cell.memoryless:
+        return cell
+    if cell.wiring is None:
+        return change(cell, path)
+    wiring = cell.wiring
+
+    def layers(params: Params) -> tuple[tuple[Cell, Params], ...]:
+        parts = enumerate(wiring.layers(params))
+        return tuple((each_layer(layer, change, (*path, index)), p) for index, (layer, p) in parts)
+
+    def initial_state(params: Params, batch_shape: tuple[int, ...] = ()) -> tuple[State, ...]:
+        # The whole may begin otherwise than its layers would by themselves: with a state that it has learned.
+        states = cell.initial_state(params, batch_shape)
+        parts = enumerate(zip(wiring.layers(params), states, strict=True))
+        begun = [(i, layer._replace(initial_state=lambda *_, s=state: s), p) for i, ((layer, p), state) in parts]
+        return tuple(each_layer(layer, change, (*path, i)).initial_state(p, batch_shape) for i, layer, p in begun)
+
+    return composed_cell(cell.init, wiring._replace(layers=layers))._replace(initial_state=initial_state)

@@ -1,5 +1,6 @@
 """A cell over a sequence: ``lax.scan`` forward, so that ``jax.grad`` of it is backpropagation through time."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from rnnjax.checks import (
 )
 from rnnjax.contributions import is_inexact
 from rnnjax.names import lookup
+from rnnjax.program import fix_first
 from rnnjax.typing import Drive, Params, State
 
 
@@ -31,7 +33,7 @@ def unroll(
     mask: Array | None = None,
     reset: Array | None = None,
     reverse: bool = False,
-    remat: int | None = None,
+    remat: int | Literal["sqrt"] | None = None,
     perturbation: State | None = None,
     method: Literal["scan", "parallel"] = "scan",
 ) -> tuple[State, Array]:
@@ -51,10 +53,10 @@ def unroll(
         reverse: runs from the last step to the first; outputs stay where their inputs are, and with padding at the
             end of a sequence the reversal acts within its length.
         remat: keeps states only every that many steps and computes the others again in the backward pass: memory
-            for about T / remat + remat steps, at the price of one more forward pass.
+            for about T / remat + remat steps, at the price of one more forward pass. "sqrt" takes the square root
+            of T, which needs the least: memory grows as sqrt(T) then (Chen et al., 2016).
         perturbation: like the state with a leading time axis, added to the state inside the recurrence. The gradient
             with respect to a zero perturbation is dL/ds_t, the total derivative through outputs and future alike.
-
         method: "scan" goes step by step. "parallel" solves the recurrence in about log2(T) rounds by
             ``lax.associative_scan`` (Blelloch, 1990): for cells with ``affine``, and stacks of them; ``remat`` does not
             apply. The same numbers up to rounding; on one CPU core it does more work, not less.
@@ -68,8 +70,7 @@ def unroll(
     """
     inputs, state = prepare(cell, params, inputs, state, mask, reset)
     batch_shape = inputs.shape[1:-1]
-    if remat is not None:
-        positive_integer("remat", remat)
+    chunk = _chunk(remat, len(inputs))
     lookup("method", method, {"scan": None, "parallel": None})
     if perturbation is not None:
         check_perturbation(state, perturbation, len(inputs))
@@ -81,16 +82,20 @@ def unroll(
             of_layers = [tuple(extra if extra is None else extra[i] for extra in extras) for i in range(len(state))]
             return run_layers(cell, params, inputs, state, of_layers, run)
         perturbation, fresh = extras
+        if cell.memoryless:
+            return _all_at_once(cell, params, inputs, state, perturbation, mask, reverse)
         if method == "parallel":
             return _solve_affine(cell, params, inputs, state, perturbation, mask, reset, fresh, reverse)
 
-        def step(state: State, xs: Any) -> tuple[State, Array]:
+        def any_step(params: Params, state: State, xs: Any) -> tuple[State, Array]:
             inputs_or_drive, perturbation = xs
             drive = inputs_or_drive if hoisted else cell.project(params, inputs_or_drive)
             return perturbed_step(cell, params, state, drive, perturbation)
 
         xs = (cell.project(params, inputs) if hoisted else inputs, perturbation)
-        return scan_masked(step, state, xs, mask, reset, fresh, reverse=reverse, remat=remat)
+        xs_of_a_step = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), xs)
+        step = fix_first(any_step, params, state, xs_of_a_step)
+        return scan_masked(step, state, xs, mask, reset, fresh, reverse=reverse, remat=chunk)
 
     # One large product for all steps keeps an accelerator busy. A CPU core is busy anyway, and pays more for the way
     # of the drive and its gradient through memory: an LSTM's gradient takes up to 1.5 times as long.
@@ -138,16 +143,14 @@ def run_layers(
     ``run(cell, params, inputs, state, extra) -> (state, outputs)`` does one of them, with its element of ``extras``.
     """
     assert cell.wiring is not None
-    layers = cell.wiring.layers(params)
-    states = list(state)
-
-    def apply(index: int, inputs: Array) -> Array:
-        layer, layer_params = layers[index]
-        states[index], outputs = run(layer, layer_params, inputs, states[index], extras[index])
-        return outputs
-
-    outputs = cell.wiring.connect(apply, inputs)
-    return tuple(states), outputs
+    states: list[State] = []
+    outputs: list[Array] = []
+    for (layer, layer_params), old, extra in zip(cell.wiring.layers(params), state, extras, strict=True):
+        layer_inputs = cell.wiring.feed(inputs, outputs[-1] if outputs else None)
+        new_state, output = run(layer, layer_params, layer_inputs, old, extra)
+        states.append(new_state)
+        outputs.append(output)
+    return tuple(states), cell.wiring.combine(outputs)
 
 
 def perturbed_step(
@@ -240,6 +243,40 @@ def _solve_affine(
     if mask is not None:
         outputs = _select(mask, outputs, jnp.zeros_like(outputs))
     return jax.tree.map(lambda leaf: leaf[0 if reverse else -1], states), outputs
+
+
+def _all_at_once(
+    cell: Cell,
+    params: Params,
+    inputs: Array,
+    state: State,
+    perturbation: State | None,
+    mask: Array | None,
+    reverse: bool,
+) -> tuple[State, Array]:
+    """A memoryless cell at all steps."""
+    before = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(inputs), *leaf.shape)), state)
+    states = perturb(cell.advance(params, before, cell.project(params, inputs)), perturbation)
+    outputs = cell.output(params, states)
+    if mask is None:
+        return jax.tree.map(lambda leaf: leaf[0 if reverse else -1], states), outputs
+    last = jnp.argmax(mask, axis=0) if reverse else len(mask) - 1 - jnp.argmax(mask[::-1], axis=0)
+
+    def at_last(leaf: Array) -> Array:
+        index = last.reshape(1, *last.shape, *(1,) * (leaf.ndim - 1 - last.ndim))
+        return jnp.take_along_axis(leaf, index, axis=0)[0]
+
+    final = _select(mask.any(axis=0), jax.tree.map(at_last, states), state)
+    return final, _select(mask, outputs, jnp.zeros_like(outputs))
+
+
+def _chunk(remat: int | Literal["sqrt"] | None, steps: int) -> int | None:
+    """How many steps are computed again together, None for none."""
+    if remat is None:
+        return None
+    if isinstance(remat, str):
+        return lookup("remat", remat, {"sqrt": math.isqrt(steps - 1) + 1})
+    return positive_integer("remat", remat)
 
 
 def _scan(step: Callable[..., Any], state: State, xs: Any, reverse: bool, remat: int | None) -> tuple[State, Any]:

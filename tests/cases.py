@@ -102,6 +102,9 @@ CELL_CASES: dict[str, Callable[[], Cell]] = {
     "stack_all_to_output": partial(mixed_stack, all_to_output=True),
     "stack_both_skips": partial(mixed_stack, input_to_all=True, all_to_output=True),
     "stack_of_stacks": lambda: rnnjax.stack(rnnjax.stack(rnnjax.elman(H), rnnjax.gru(H)), rnnjax.lstm(H)),
+    "residual": lambda: rnnjax.stack(rnnjax.elman(H), rnnjax.residual(rnnjax.lstm(H)), rnnjax.residual(rnnjax.lstm(H))),
+    "highway": lambda: rnnjax.highway(rnnjax.elman(I)),
+    "layer_norm": lambda: rnnjax.layer_norm(mixed_stack()),
     "learned_initial_state": lambda: rnnjax.learned_initial_state(rnnjax.lstm(H)),
     "learned_initial_state_of_stack": lambda: rnnjax.learned_initial_state(mixed_stack(all_to_output=True)),
     "stack_of_learned_initial_states": lambda: rnnjax.stack(

@@ -27,15 +27,13 @@ def step_with_epsilon(cell, params, state, inputs, epsilon):
         state, _ = cell.step(params, state, inputs)
         state = jax.tree.map(jnp.add, state, epsilon)
         return state, cell.output(params, state)
-    states = list(state)
-
-    def apply(index, inputs):
-        layer, layer_params = cell.wiring.layers(params)[index]
-        states[index], outputs = step_with_epsilon(layer, layer_params, state[index], inputs, epsilon[index])
-        return outputs
-
-    outputs = cell.wiring.connect(apply, inputs)
-    return tuple(states), outputs
+    states, outputs = [], []
+    for (layer, layer_params), old, added in zip(cell.wiring.layers(params), state, epsilon, strict=True):
+        layer_inputs = cell.wiring.feed(inputs, outputs[-1] if outputs else None)
+        new_state, output = step_with_epsilon(layer, layer_params, old, layer_inputs, added)
+        states.append(new_state)
+        outputs.append(output)
+    return tuple(states), cell.wiring.combine(outputs)
 
 
 def where_real(real, one, other):

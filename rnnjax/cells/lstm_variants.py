@@ -15,6 +15,7 @@ from jax.nn import log_sigmoid, sigmoid
 from rnnjax.cell import Cell
 from rnnjax.cells.gates import add_to_gates, gate_kernels, split_gates
 from rnnjax.cells.lstm import LSTMParams, LSTMState
+from rnnjax.cells.memoryless import normalized
 from rnnjax.checks import positive_integer
 from rnnjax.typing import Initializer, Key
 
@@ -34,7 +35,7 @@ def cifg_lstm(
     kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
     recurrent_init: Initializer = jax.nn.initializers.orthogonal(),
 ) -> Cell:
-    """LSTM with coupled input and forget gate, the CIFG of Greff et al. (2017).
+    """LSTM with coupled input and forget gate, CIFG (Greff et al., 2017).
 
         f_t = sigmoid(x_t W_f + h_{t-1} U_f + b_f)
         g_t = tanh(x_t W_g + h_{t-1} U_g + b_g)
@@ -97,9 +98,11 @@ def lstm_1997(
         c_t = c_{t-1} + i_t * g_t                         the constant error carousel: its own derivative is 1
         h_t = o_t * tanh(c_t)
 
-    Made against vanishing gradients. The paper squashes by 2 tanh(a / 2) on the way into the memory and by tanh(c / 2)
-    out of it, which is this cell with half the candidate's weights and half of c. Its gates may also see the gates of
-    the step before, and its learning rule cuts the gradient off at the gates; neither is so here.
+    Made against vanishing gradients: what the memory holds stays, and so does its gradient. The paper squashes by
+    2 tanh(a / 2) on the way into the memory and by tanh(c / 2) out of it, which is this cell with half the candidate's
+    weights and half of c. Its gates may also see the gates of the step before, many of its experiments start them
+    nearly shut, by negative biases, and its learning rule cuts the gradient off where it enters a gate or a memory
+    cell. None of that is so here.
 
     Args:
         hidden_size: H.
@@ -155,7 +158,8 @@ def janet(
         h_t = sigmoid(f_t) * h_{t-1} + (1 - sigmoid(f_t - beta)) * g_t
 
     Made to ask how much of the LSTM is due to its forget gate. With beta > 0 a little more is written than is
-    forgotten. The paper draws b_f by its chrono initializer where the time span is known; else it is 1, as here.
+    forgotten. Where the longest time span is known, the authors start b_f by the chrono initializer (Tallec & Ollivier,
+    2018), the logarithm of a number uniform between 1 and that span; else at 1, as here.
 
     Args:
         hidden_size: H.
@@ -239,20 +243,15 @@ def layer_norm_lstm(
         )
 
     def project(params: LayerNormLSTMParams, inputs: Array) -> tuple[Array, ...]:
-        return split_gates(params.input_gain * _normalized(inputs @ params.kernel) + params.bias, 4)
+        return split_gates(params.input_gain * normalized(inputs @ params.kernel) + params.bias, 4)
 
     def advance(params: LayerNormLSTMParams, state: LSTMState, drive: tuple[Array, ...]) -> LSTMState:
-        recurrent = split_gates(params.recurrent_gain * _normalized(state.hidden @ params.recurrent_kernel), 4)
+        recurrent = split_gates(params.recurrent_gain * normalized(state.hidden @ params.recurrent_kernel), 4)
         i, f, g, o = (d + r for d, r in zip(drive, recurrent, strict=True))
         cell = sigmoid(f) * state.cell + sigmoid(i) * jnp.tanh(g)
-        return LSTMState(sigmoid(o) * jnp.tanh(params.cell_gain * _normalized(cell) + params.cell_bias), cell)
+        return LSTMState(sigmoid(o) * jnp.tanh(params.cell_gain * normalized(cell) + params.cell_bias), cell)
 
     return Cell(init, _initial_state, project, advance)
-
-
-def _normalized(z: Array) -> Array:
-    centred = z - jnp.mean(z, axis=-1, keepdims=True)
-    return centred * jax.lax.rsqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + 1e-5)
 
 
 # Exponential input gate

@@ -1,0 +1,80 @@
+"""Layers without a memory, which combinators put beside a cell or after it.
+
+What such a layer gives is its whole state, so that ``gradient_flow`` shows dL/d(outputs) of it like any other.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from rnnjax.cell import Cell, output_like
+from rnnjax.typing import Key, Params
+
+
+class LayerState(NamedTuple):
+    hidden: Array  # (..., O), what the layer gives at this step
+
+
+class GateParams(NamedTuple):
+    kernel: Array  # (I, O)
+    bias: Array  # (O,)
+
+
+class NormParams(NamedTuple):
+    scale: Array  # (O,)
+    bias: Array  # (O,)
+
+
+def pass_on(cell: Cell) -> Cell:
+    """y_t = x_t, for inputs as wide as the outputs of ``cell``; takes that cell's params, to know their shape."""
+    return _memoryless(cell.init, lambda params, inputs: inputs, lambda params: output_like(cell, params))
+
+
+def dense_gate(bias: float) -> Cell:
+    """y_t = sigmoid(x_t W + b), as wide as the inputs."""
+
+    def init(key: Key, input_size: int) -> GateParams:
+        kernel = jax.nn.initializers.lecun_normal()(key, (input_size, input_size))
+        return GateParams(kernel, jnp.full(input_size, bias, kernel.dtype))
+
+    def respond(params: GateParams, inputs: Array) -> Array:
+        return jax.nn.sigmoid(inputs @ params.kernel + params.bias)
+
+    return _memoryless(init, respond, lambda params: params.bias)
+
+
+def normalization() -> Cell:
+    """y_t = scale * N(x_t) + bias, with N as in ``normalized``."""
+
+    def init(key: Key, input_size: int) -> NormParams:
+        return NormParams(jnp.ones(input_size), jnp.zeros(input_size))
+
+    def respond(params: NormParams, inputs: Array) -> Array:
+        return params.scale * normalized(inputs) + params.bias
+
+    return _memoryless(init, respond, lambda params: params.bias)
+
+
+def normalized(z: Array) -> Array:
+    """N(z) = (z - mean z) / sqrt(var z + 1e-5), over the last axis."""
+    centred = z - jnp.mean(z, axis=-1, keepdims=True)
+    return centred * jax.lax.rsqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + 1e-5)
+
+
+def _memoryless(
+    init: Callable[[Key, int], Params],
+    respond: Callable[[Any, Array], Array],
+    like: Callable[[Any], Any],
+) -> Cell:
+    """The cell y_t = respond(params, x_t), whose outputs have shape and dtype of ``like(params)``."""
+
+    def initial_state(params: Params, batch_shape: tuple[int, ...] = ()) -> LayerState:
+        return LayerState(jnp.zeros((*batch_shape, *like(params).shape), like(params).dtype))
+
+    def advance(params: Params, state: LayerState, drive: Array) -> LayerState:
+        return LayerState(drive)
+
+    return Cell(init, initial_state, project=respond, advance=advance, memoryless=True)
