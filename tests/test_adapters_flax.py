@@ -110,6 +110,15 @@ def test_options_are_those_of_unroll(call, padding, reverse):
 
 
 @each_adapter
+@pytest.mark.parametrize("method", ["scan", "parallel"])
+def test_resets_and_recurrences_in_parallel_are_those_of_unroll(call, method):
+    cell = rnnjax.stack(rnnjax.min_gru(H), rnnjax.lru(2))
+    params, reset = random_params(cell), jnp.zeros((T, B), bool).at[2, 1].set(True)
+    received = call(cell, params, INPUTS, {"method": method, "return_carry": True}, mask=MASK, reset=reset)
+    assert_close(received, rnnjax.unroll(cell, params, INPUTS, mask=MASK, reset=reset))
+
+
+@each_adapter
 @pytest.mark.parametrize("batch_shape", [(), (2, 3)])
 def test_any_number_of_batch_axes(call, batch_shape):
     cell = LSTM
@@ -303,6 +312,9 @@ def test_errors_say_what_to_do(call):
     check(ValueError, ["(5,)", "expected (2,)", "(5, 2, 3)", "time first"], run(seq_lengths=jnp.ones(T, int)))
     check(TypeError, ["seq_lengths have dtype float32", "whole numbers"], run(seq_lengths=jnp.ones(B)))
     check(TypeError, ["mask has dtype int32", "mask > 0"], run(mask=MASK.astype(int)))
+    check(TypeError, ["reset has dtype int32"], run(reset=MASK.astype(int)))
+    not_affine = ["method='parallel'", "not affine", "method='scan'"]
+    check(ValueError, not_affine, lambda: call(cell, params, INPUTS, {"method": "parallel"}))
     check(ValueError, ["inputs have shape (3,)", "(T, ..., I)"], run(INPUTS[0, 0]))
     check(ValueError, ["state", "batch shape (2,)"], run(initial_carry=cell.initial_state(params, (3,))))
     received = ["RNN received 64", "lstm(64)"]

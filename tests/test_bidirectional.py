@@ -1,4 +1,4 @@
-"""Layers over whole sequences: two directions, feed-forward layers between, lengths."""
+"""Layers over whole sequences: two directions, outputs that come late, feed-forward layers between, lengths."""
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +45,71 @@ def test_padding_changes_nothing_and_reversal_acts_within_lengths(lengths, seed)
         if length:
             alone = layer.apply(params, inputs[:length, example])
             np.testing.assert_allclose(padded[:length, example], alone, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("steps", [0, 1, T + 2])
+def test_delayed_outputs_are_those_of_later_steps_of_a_loop(steps):
+    cell = rnnjax.stack(rnnjax.lstm(H), rnnjax.elman(H - 1))
+    params, inputs = random_params(cell), random_inputs()
+    outputs = jax.jit(rnnjax.delayed(cell, steps).apply)(params, inputs)
+    state = cell.initial_state(params, (B,))
+    for t in range(T + steps):
+        state, expected = cell.step(params, state, inputs[t] if t < T else jnp.zeros((B, I)))
+        if t >= steps:
+            np.testing.assert_allclose(outputs[t - steps], expected, rtol=1e-12)
+    assert outputs.shape == (T, B, H - 1)
+
+
+def test_padding_anywhere_changes_nothing_of_delayed_outputs():
+    cell, length = rnnjax.gru(H), 3  # each length is compiled
+    layer, params = rnnjax.delayed(cell, 2), random_params(cell)
+    inputs, weights = np.asarray(random_inputs(length, B, I)), random_inputs(length, B, H, seed=5)
+
+    def outputs_and_gradients(inputs, weights, mask=None):
+        def loss(params, inputs):
+            outputs = layer.apply(params, inputs, mask)
+            return jnp.sum(jnp.sin(outputs * weights)), outputs
+
+        return jax.grad(loss, argnums=(0, 1), has_aux=True)(params, inputs)
+
+    padded, alone = jax.jit(outputs_and_gradients), jax.jit(outputs_and_gradients)
+
+    @settings(max_examples=8)
+    @given(mask=st.lists(st.lists(st.booleans(), min_size=B, max_size=B), min_size=length, max_size=length))
+    def check(mask):
+        mask = np.array(mask)
+        (d_params, d_inputs), outputs = padded(np.where(mask[..., None], inputs, np.nan), weights, mask)
+        assert not outputs[~mask].any()
+        assert not d_inputs[~mask].any()
+        total = jax.tree.map(jnp.zeros_like, params)
+        for example, real in enumerate(mask.T):
+            if real.any():
+                (e_params, e_inputs), expected = alone(inputs[real, example], weights[real, example])
+                np.testing.assert_allclose(outputs[real, example], expected, rtol=1e-11, atol=1e-13)
+                np.testing.assert_allclose(d_inputs[real, example], e_inputs, rtol=1e-10, atol=1e-13)
+                total = jax.tree.map(jnp.add, total, e_params)
+        for received, wanted in zip(d_params, total, strict=True):
+            np.testing.assert_allclose(received, wanted, rtol=1e-10, atol=1e-13)
+
+    check()
+
+
+def test_delayed_layers_in_a_chain_and_by_wrong_steps():
+    layer = rnnjax.delayed(rnnjax.gru(3), 2)
+    model = rnnjax.chain(layer, rnnjax.elman(H))
+    params = jax.eval_shape(lambda: model.init(jax.random.key(0), I))
+    assert params[1].kernel.shape == (3, H)
+    assert jax.eval_shape(model.apply, params, random_inputs()).shape == (T, B, H)
+    with pytest.raises(ValueError, match="steps is -1: expected at least 0"):
+        rnnjax.delayed(rnnjax.gru(3), -1)
+    with pytest.raises(TypeError, match=r"steps is 1\.5"):
+        rnnjax.delayed(rnnjax.gru(3), 1.5)
+    with pytest.raises(TypeError, match="steps is None"):
+        rnnjax.delayed(rnnjax.gru(3), None)
+    with pytest.raises(TypeError, match="delayed received gru: expected cells"):
+        rnnjax.delayed(rnnjax.gru, 1)
+    with pytest.raises(ValueError, match=r"mask has shape \(2, 5\): expected \(5, 2\)"):
+        layer.apply(layer.init(jax.random.key(0), I), random_inputs(), jnp.ones((B, T), bool))
 
 
 def test_a_chain_runs_its_layers_in_turn_with_flax_modules_between():

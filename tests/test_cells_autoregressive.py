@@ -294,6 +294,16 @@ BAD = {
         TypeError,
         ["error_feedback received", "tuple", "expected a narx cell"],
     ),
+    "true outputs twice": (
+        lambda: rnnjax.series_parallel(rnnjax.series_parallel(rnnjax.narx(H, O))),
+        TypeError,
+        ["series_parallel received", "given true outputs already", "series_parallel(narx(16, 1))", "once"],
+    ),
+    "true outputs twice, below a learned state": (
+        lambda: rnnjax.error_feedback(rnnjax.learned_initial_state(rnnjax.series_parallel(rnnjax.narx(H, O)))),
+        TypeError,
+        ["error_feedback received", "given true outputs already", "error_feedback(narx(16, 1))"],
+    ),
     "no inputs": (
         lambda: rnnjax.error_feedback(rnnjax.narx(H, O)).init(jax.random.key(0), O),
         ValueError,

@@ -10,6 +10,8 @@
 Time comes first: the tokens are (T, B).
 """
 
+from typing import Literal
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -43,12 +45,14 @@ class RNN(nn.Module):  # type: ignore[misc]
         reverse: runs from the last step to the first, within the lengths; outputs stay where their inputs are.
         return_carry: whether a call returns the final carry beside the outputs.
         remat: keeps states only every that many steps, see ``rnnjax.unroll``.
+        method: "scan", or "parallel" for cells that are linear in their state, see ``rnnjax.unroll``.
     """
 
     cell: Cell
     reverse: bool = False
     return_carry: bool = False
     remat: int | None = None
+    method: Literal["scan", "parallel"] = "scan"
 
     @nn.compact  # type: ignore[untyped-decorator]
     def __call__(
@@ -58,6 +62,7 @@ class RNN(nn.Module):  # type: ignore[misc]
         initial_carry: State | None = None,
         seq_lengths: Array | None = None,
         mask: Array | None = None,
+        reset: Array | None = None,
     ) -> Array | tuple[State, Array]:
         """Outputs (T, ..., O), or with ``return_carry`` the final carry and the outputs.
 
@@ -66,10 +71,11 @@ class RNN(nn.Module):  # type: ignore[misc]
             initial_carry: the cell's state before the first step, by default the cell's own initial state.
             seq_lengths: (...), the number of real steps of each example; the padding is at the end.
             mask: (T, ...) instead, True at real steps. In padding the carry holds and the output is zero.
+            reset: (T, ...), True where a step starts afresh from the cell's own initial state.
 
         Raises:
             ValueError: shapes that do not fit together, or both ``seq_lengths`` and ``mask``.
-            TypeError: something else than a cell, inputs that are not real numbers, a mask that is not boolean.
+            TypeError: something else than a cell, inputs that are not real numbers, a mask or reset not boolean.
         """
         check_cell("RNN", self.cell, "RNN(lstm(64))")
         check_sequence(inputs)
@@ -84,8 +90,10 @@ class RNN(nn.Module):  # type: ignore[misc]
             inputs,
             carry,
             mask=mask,
+            reset=reset,
             reverse=self.reverse,
             remat=self.remat,
+            method=self.method,
             perturbation=self._perturbation(carry, len(inputs)),
         )
         return (carry, outputs) if self.return_carry else outputs

@@ -12,7 +12,7 @@
 Time comes first: the tokens are (T, B).
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -48,6 +48,7 @@ class RNN(nnx.Module):  # type: ignore[misc]
         reverse: bool = False,
         return_carry: bool = False,
         remat: int | None = None,
+        method: Literal["scan", "parallel"] = "scan",
         rngs: nnx.Rngs,
     ) -> None:
         """Makes the params.
@@ -58,6 +59,7 @@ class RNN(nnx.Module):  # type: ignore[misc]
             reverse: runs from the last step to the first, within the lengths; outputs stay where their inputs are.
             return_carry: whether a call returns the final carry beside the outputs.
             remat: keeps states only every that many steps, see ``rnnjax.unroll``.
+            method: "scan", or "parallel" for cells that are linear in their state, see ``rnnjax.unroll``.
             rngs: its stream ``params`` draws the params.
 
         Raises:
@@ -66,7 +68,7 @@ class RNN(nnx.Module):  # type: ignore[misc]
         """
         check_cell("RNN", cell, "RNN(lstm(64), in_features, rngs=nnx.Rngs(0))")
         self.cell = nnx.static(cell)
-        self.reverse, self.return_carry, self.remat = reverse, return_carry, remat
+        self.reverse, self.return_carry, self.remat, self.method = reverse, return_carry, remat, method
         self.params = nnx.data(jax.tree.map(nnx.Param, cell.init(rngs.params(), in_features)))
 
     def __call__(
@@ -76,6 +78,7 @@ class RNN(nnx.Module):  # type: ignore[misc]
         initial_carry: State | None = None,
         seq_lengths: Array | None = None,
         mask: Array | None = None,
+        reset: Array | None = None,
     ) -> Any:
         """Outputs (T, ..., O), or with ``return_carry`` the final carry and the outputs.
 
@@ -84,10 +87,11 @@ class RNN(nnx.Module):  # type: ignore[misc]
             initial_carry: the cell's state before the first step, by default the cell's own initial state.
             seq_lengths: (...), the number of real steps of each example; the padding is at the end.
             mask: (T, ...) instead, True at real steps. In padding the carry holds and the output is zero.
+            reset: (T, ...), True where a step starts afresh from the cell's own initial state.
 
         Raises:
             ValueError: shapes that do not fit together, or both ``seq_lengths`` and ``mask``.
-            TypeError: inputs that are not real numbers, a mask that is not boolean.
+            TypeError: inputs that are not real numbers, a mask or reset that is not boolean.
         """
         check_sequence(inputs)
         mask = mask_of(inputs, mask, seq_lengths)
@@ -99,8 +103,10 @@ class RNN(nnx.Module):  # type: ignore[misc]
             inputs,
             carry,
             mask=mask,
+            reset=reset,
             reverse=self.reverse,
             remat=self.remat,
+            method=self.method,
             perturbation=self._perturbation(carry, len(inputs)),
         )
         return (carry, outputs) if self.return_carry else outputs

@@ -19,7 +19,7 @@ from jax import Array
 from rnnjax.cell import Cell, check_cell
 from rnnjax.cells.activations import activation_named
 from rnnjax.checks import positive_integer
-from rnnjax.typing import Activation, Initializer, Key, Params
+from rnnjax.typing import Activation, Drive, Initializer, Key, Params
 
 
 class TDNNParams(NamedTuple):
@@ -182,24 +182,25 @@ def series_parallel(cell: Cell) -> Cell:
     [x_{t+1}, y*_t].
 
     Raises:
-        TypeError: if ``cell`` is not a ``narx`` cell.
+        TypeError: if ``cell`` is not a ``narx`` cell, or one that is given true outputs already.
         ValueError: from ``init``, if no inputs remain beside the true outputs.
     """
     return _fed_with("series_parallel", cell, lambda true, predicted: true)
 
 
 def error_feedback(cell: Cell) -> Cell:
-    """A ``narx`` cell fed with its past errors, as the moving average of ARMAX models is (Chen & Billings, 1989).
+    """A ``narx`` cell fed with its past errors, the moving average of NARMAX models (Chen & Billings, 1989).
 
         y_t = f(x_t, ..., x_{t-L+1}, e_{t-1}, ..., e_{t-K})        e_t = y*_t - y_t, inputs [x_t, y*_{t-1}] (..., I + O)
 
-    For a predictor that corrects itself: what it is told about the past is only by how much it was wrong. Inputs as
-    for ``series_parallel``; errors before the sequence are zero if y*_0 is given as zero. Params have the shapes of
-    ``cell``'s, but weigh errors: those trained here are to be used here. Where the true outputs end, the expected error
-    is zero: give the prediction for the true output, step by step, [x_{t+1}, cell.output(params, state)].
+    For a predictor that corrects itself: what it is told about the past is only by how much it was wrong. (A NARMAX
+    model also sees the past outputs themselves.) Inputs as for ``series_parallel``; errors before the sequence are zero
+    if y*_0 is given as zero. Params have the shapes of ``cell``'s, but weigh errors: those trained here are to be used
+    here. Where the true outputs end, the expected error is zero: give the prediction for the true output, step by step,
+    [x_{t+1}, cell.output(params, state)].
 
     Raises:
-        TypeError: if ``cell`` is not a ``narx`` cell.
+        TypeError: if ``cell`` is not a ``narx`` cell, or one that is given true outputs already.
         ValueError: from ``init``, if no inputs remain beside the true outputs.
     """
     return _fed_with("error_feedback", cell, lambda true, predicted: true - predicted)
@@ -235,16 +236,21 @@ def _output_size(receiver: str, cell: Cell) -> int:
     check_cell(receiver, cell, f"{receiver}(narx(16, 1))")
     wide = 1024  # enough inputs for any cell; nothing is computed
 
-    def state_and_output() -> tuple[NARXState, Array]:
+    def state_drive_and_output() -> tuple[NARXState, Drive, Array]:
         params = cell.init(jax.random.key(0), wide)
         state = cell.initial_state(params, ())
-        return state, cell.output(params, state)
+        return state, cell.project(params, jnp.zeros(wide)), cell.output(params, state)
 
-    state, output = jax.eval_shape(state_and_output)
+    state, drive, output = jax.eval_shape(state_drive_and_output)
     if not isinstance(state, NARXState):
         raise TypeError(
             f"{receiver} received a cell with a {type(state).__name__} for its state: "
             f"expected a narx cell, as in {receiver}(narx(16, 1))"
+        )
+    if isinstance(drive, tuple):
+        raise TypeError(
+            f"{receiver} received a cell that is given true outputs already: expected a narx cell that feeds back its "
+            f"own, as in {receiver}(narx(16, 1)); use series_parallel or error_feedback, once"
         )
     return output.shape[-1]
 
