@@ -53,8 +53,8 @@ def unroll(
         reverse: runs from the last step to the first; outputs stay where their inputs are, and with padding at the
             end of a sequence the reversal acts within its length.
         remat: keeps states only every that many steps and computes the others again in the backward pass: memory
-            for about T / remat + remat steps, at the price of one more forward pass. "sqrt" takes the square root
-            of T, which needs the least: memory grows as sqrt(T) then (Chen et al., 2016).
+            for about T / remat + remat steps, at the price of one more forward pass. "sqrt" takes about the square
+            root of T, which needs the least: memory beyond inputs and outputs grows as sqrt(T) (Chen et al., 2016).
         perturbation: like the state with a leading time axis, added to the state inside the recurrence. The gradient
             with respect to a zero perturbation is dL/ds_t, the total derivative through outputs and future alike.
         method: "scan" goes step by step. "parallel" solves the recurrence in about log2(T) rounds by
@@ -275,7 +275,10 @@ def _chunk(remat: int | Literal["sqrt"] | None, steps: int) -> int | None:
     if remat is None:
         return None
     if isinstance(remat, str):
-        return lookup("remat", remat, {"sqrt": math.isqrt(steps - 1) + 1})
+        root = lookup("remat", remat, {"sqrt": math.isqrt(steps - 1) + 1})
+        # Where chunks of one length do not make up the sequence, XLA copies the inputs: better none is left over.
+        whole = [chunk for chunk in range(root // 2 + 1, 2 * root) if steps % chunk == 0]
+        return min(whole, key=lambda chunk: abs(math.log(chunk / root)), default=root)
     return positive_integer("remat", remat)
 
 

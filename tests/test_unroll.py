@@ -174,6 +174,26 @@ def test_recomputation_keeps_fewer_states():
     assert residuals(remat=8) < residuals() / 2
 
 
+@pytest.mark.parametrize(("steps", "chunk"), [(1, 1), (2, 2), (16, 4), (60, 10), (1000, 40), (97, 10)])
+def test_sqrt_takes_a_divisor_near_the_square_root_where_there_is_one(steps, chunk):
+    cell, params = case("lstm")
+    inputs = jnp.zeros((steps, B, I))
+    root, same = (str(jax.make_jaxpr(partial(rnnjax.unroll, cell, remat=r))(params, inputs)) for r in ("sqrt", chunk))
+    assert root == same
+
+
+def test_memory_of_recomputation_in_chunks_of_sqrt_t_grows_as_sqrt_t():
+    def temporary_bytes(steps, remat):
+        gradient = jax.grad(lambda p, x: jnp.sum(rnnjax.unroll(cell, p, x, remat=remat)[0].hidden))
+        compiled = jax.jit(gradient).lower(params, jnp.zeros((steps, B, I))).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    cell, params = case("lstm")
+    for remat, power in [(None, 1.0), ("sqrt", 0.5)]:
+        low, high = (temporary_bytes(steps, remat) for steps in (1024, 16384))
+        assert abs(np.log(high / low) / np.log(16) - power) < 0.05
+
+
 # Perturbation, given states
 
 
