@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKDIR ?= runs/gradient_flow
 
-.PHONY: help run quick test test-fast lint types peers bench clean
+.PHONY: help run quick test test-fast lint types peers bench cells clean
 
 help:
 	@echo "make run     where do gradients die? figures and a table in $(WORKDIR) (under 90 s on two cores)"
@@ -13,6 +13,7 @@ help:
 	@echo "make test    the tests"
 	@echo "make lint    ruff; make types: mypy; make peers: install PyTorch, haiku, equinox to compare with"
 	@echo "make bench   the benchmarks against the peers"
+	@echo "make cells   docs/cells.md anew: every cell's equation, size, and how fast its gradient decays"
 
 run: $(VENV)/.installed
 	$(BIN)/python -m experiments.gradient_flow --workdir=$(WORKDIR)
@@ -37,6 +38,9 @@ peers: $(VENV)/.installed-peers
 
 bench: $(VENV)/.installed-peers
 	$(BIN)/python -m benchmarks.unroll
+
+cells: $(VENV)/.installed
+	$(BIN)/python -m experiments.cell_table
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else f"rnnjax needs Python 3.11 or later, this is {v[0]}.{v[1]}: call make PYTHON=python3.11")'

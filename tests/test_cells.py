@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import rnnjax
+from experiments import checkpoint
 from rnnjax import initializers
 from tests import reference
-from tests.cases import B, H, I, T, random_inputs, random_like, random_params, random_state
+from tests.cases import CELL_CASES, B, H, I, T, random_inputs, random_like, random_params, random_state
 
 A = 3  # a second batch axis
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -99,6 +100,41 @@ def test_dtype_of_params_is_the_dtype_of_everything(x64, cell, dtype):
         assert leaf.dtype == (complex_dtype if jnp.iscomplexobj(leaf) else dtype)
     for norm in jax.tree.leaves((flow.state, flow.examples, flow.parameters)):
         assert norm.dtype == wide
+
+
+def test_bfloat16_computes_what_float64_does_of_the_same_numbers(x64, cell):
+    params = jax.tree.map(lambda leaf: (leaf / 2).astype(jnp.bfloat16), random_params(cell))
+    inputs = random_inputs().astype(jnp.bfloat16)
+
+    def outputs(params, inputs):  # operation by operation: little is compiled that other cells do not need, too
+        state, outputs = cell.initial_state(params, (B,)), []
+        for x in inputs:
+            state = cell.advance(params, state, cell.project(params, x))
+            outputs.append(cell.output(params, state))
+        return jnp.stack(outputs)
+
+    received, vjp = jax.vjp(partial(outputs, inputs=inputs), params)
+    expected = outputs(*jax.tree.map(lambda leaf: leaf.astype(jnp.float64), (params, inputs)))
+    # A rounding changes a number by 2^-8 of itself at most. With weights as small as these no step makes the errors
+    # of the steps before it much larger, so that they add up: one for each of the T steps.
+    error = jnp.abs(received.astype(jnp.float64) - expected).max()
+    assert error < T * 2.0**-8 * jnp.abs(expected).max()
+    (gradient,) = vjp(jnp.ones_like(received))
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
+def test_params_and_states_come_back_from_a_checkpoint_as_they_were(tmp_path):
+    saved = {}
+    for name, make in CELL_CASES.items():
+        params = random_params(make())
+        narrow = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), params)
+        saved[name] = {"params": params, "state": random_state(make(), narrow)}
+    checkpoint.save(tmp_path, 1, saved)
+    step, restored = checkpoint.restore(tmp_path, jax.eval_shape(lambda: saved))
+    assert step == 1
+    assert jax.tree.structure(restored) == jax.tree.structure(saved)
+    assert signature(restored) == signature(saved)
+    assert_trees_close(restored, saved, rtol=0, atol=0)
 
 
 def test_forward_and_gradient_export_to_cpu_cuda_and_tpu(cell):

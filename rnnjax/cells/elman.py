@@ -62,7 +62,9 @@ def elman(
 
         h_t = g(x_t W + h_{t-1} U + b)
 
-    With ``activation="relu"`` and ``recurrent_init=rnnjax.initializers.identity()`` it is the IRNN.
+    Invented to find structure in time, such as the classes of words in sentences: the context of an input is what the
+    hidden units made of those before it. With ``activation="relu"`` and
+    ``recurrent_init=rnnjax.initializers.identity()`` it is the IRNN.
 
     Args:
         hidden_size: H.

@@ -51,6 +51,9 @@ def gru(
         n_t = tanh(x_t W_n + r_t * (h_{t-1} U_n + c) + b_n)   after it, as in PyTorch and cuDNN
         h_t = z_t * h_{t-1} + (1 - z_t) * n_t
 
+    Invented for translation by an encoder and a decoder, as a simpler unit than the LSTM that also learns what to keep
+    and what to forget.
+
     Args:
         hidden_size: H.
         reset: "before" the recurrent product (Cho et al., 2014) or "after" it, which adds the bias c.

@@ -41,7 +41,7 @@ def orthogonal_rnn(
     skew_init: Initializer | None = None,
     bias_init: Initializer = jax.nn.initializers.zeros,
 ) -> Cell:
-    """A network whose recurrent matrix is orthogonal: products of it keep every norm.
+    """A network with an orthogonal recurrent matrix (Lezcano-Casado & Martinez-Rubio, 2019; Helfrich et al., 2018).
 
         A = S - S^T                          S strictly upper triangular
         U = exp(A)                           "exponential" (expRNN: Lezcano-Casado & Martinez-Rubio, 2019), or
@@ -50,9 +50,9 @@ def orthogonal_rnn(
         h_t = sign(z_t) * relu(|z_t| + b)    "modrelu" (Arjovsky et al., 2016), or
         h_t = g(z_t + b)                     any other activation g
 
-    Invented so that gradients can neither vanish nor explode by the recurrent matrix, with any ordinary optimizer on
-    S. "exponential" reaches every rotation; "cayley" those without eigenvalue -1 (scoRNN adds a fixed diagonal of
-    signs to reach the others; here it is the identity).
+    Invented so that gradients can neither vanish nor explode by the recurrent matrix, whose products keep every norm,
+    with any ordinary optimizer on S. "exponential" reaches every rotation; "cayley" those without eigenvalue -1 (scoRNN
+    adds a fixed diagonal of signs to reach the others; here it is the identity).
 
     Args:
         hidden_size: H.

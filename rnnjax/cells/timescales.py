@@ -73,7 +73,8 @@ def scrn(
 
     Invented for longer memory in language models than an Elman network has, at a fraction of an LSTM: the recurrent
     matrix of the s units is held at alpha times the identity. The authors read out f(h_t U + s_t V), which is a dense
-    layer on this output; b is not in the paper. Here H counts all units; theirs counts those of h.
+    layer on this output; b is not in the paper. In their code h_t sees s_{t-1}; here, as in the paper, it sees s_t.
+    Here H counts all units; theirs counts those of h.
 
     Args:
         hidden_size: H, all units.
