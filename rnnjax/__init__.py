@@ -5,9 +5,7 @@ through time, and ``gradient_flow`` measures dL/ds_t at every step and layer.
 """
 
 from rnnjax import initializers
-from rnnjax.bidirectional import SequenceLayer
 from rnnjax.bidirectional import bidirectional
-from rnnjax.bidirectional import chain
 from rnnjax.cell import Cell
 from rnnjax.cell import Wiring
 from rnnjax.cells import CELLS
@@ -47,14 +45,33 @@ from rnnjax.cells.orthogonal import orthogonal_rnn
 from rnnjax.cells.timescales import clockwork
 from rnnjax.cells.timescales import mist
 from rnnjax.cells.timescales import scrn
+from rnnjax.clipping import clip_gradient_norm
+from rnnjax.clipping import clip_gradient_values
+from rnnjax.compose import highway
+from rnnjax.compose import layer_norm
 from rnnjax.compose import learned_initial_state
+from rnnjax.compose import repeat
+from rnnjax.compose import residual
 from rnnjax.compose import stack
 from rnnjax.decay import Decay
 from rnnjax.decay import ExampleNorms
 from rnnjax.decay import decay
 from rnnjax.decay import example_norms
+from rnnjax.encoder_decoder import EncoderDecoder
+from rnnjax.encoder_decoder import encoder_decoder
 from rnnjax.gradient_flow import GradientFlow
 from rnnjax.gradient_flow import gradient_flow
+from rnnjax.newton import NewtonReport
+from rnnjax.newton import newton_unroll
+from rnnjax.noise import drop_connect
+from rnnjax.noise import dropout
+from rnnjax.noise import variational_dropout
+from rnnjax.noise import zoneout
+from rnnjax.one_to_many import OneToMany
+from rnnjax.one_to_many import one_to_many
+from rnnjax.sequences import SequenceLayer
+from rnnjax.sequences import chain
+from rnnjax.sequences import delayed
 from rnnjax.truncated import truncated_gradient
 from rnnjax.unroll import length_mask
 from rnnjax.unroll import unroll
@@ -66,8 +83,11 @@ __all__ = [
     "CELLS",
     "Cell",
     "Decay",
+    "EncoderDecoder",
     "ExampleNorms",
     "GradientFlow",
+    "NewtonReport",
+    "OneToMany",
     "SequenceLayer",
     "Wiring",
     "antisymmetric",
@@ -75,19 +95,27 @@ __all__ = [
     "cell_named",
     "chain",
     "cifg_lstm",
+    "clip_gradient_norm",
+    "clip_gradient_values",
     "clockwork",
     "cornn",
     "decay",
+    "delayed",
+    "drop_connect",
+    "dropout",
     "elman",
+    "encoder_decoder",
     "error_feedback",
     "example_norms",
     "gated_antisymmetric",
     "gradient_flow",
     "gru",
+    "highway",
     "indrnn",
     "initializers",
     "janet",
     "jordan",
+    "layer_norm",
     "layer_norm_lstm",
     "leaky",
     "learned_initial_state",
@@ -103,10 +131,14 @@ __all__ = [
     "minimal_gated_unit",
     "mist",
     "narx",
+    "newton_unroll",
+    "one_to_many",
     "orthogonal_rnn",
     "peephole_lstm",
     "qrnn",
     "recurrent_highway",
+    "repeat",
+    "residual",
     "scrn",
     "series_parallel",
     "slstm",
@@ -116,4 +148,6 @@ __all__ = [
     "truncated_gradient",
     "ugrnn",
     "unroll",
+    "variational_dropout",
+    "zoneout",
 ]

@@ -9,10 +9,11 @@ and ``output`` is g. Because the output is read *from the state*, adding a zero 
 depends on it, which is how ``rnnjax.gradient_flow`` sees dL/ds_t of any cell.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 
 from rnnjax.checks import check_advanced, check_params, check_state
@@ -49,6 +50,29 @@ class Wiring(NamedTuple):
     combine: Callable[[list[Array]], Array]
 
 
+class Repetition(NamedTuple):
+    """How a cell is made of equal layers, with a leading axis for the layers in every leaf of their params.
+
+    Attributes:
+        layers: ``params -> params of the layers``, picked out of the params without computing with them. The state of
+            the whole is the tuple of the layers' states.
+        cell: of which each layer is one.
+        times: how many there are.
+    """
+
+    layers: Callable[[Any], Any]
+    cell: "Cell"
+    times: int
+
+    def feed(self, inputs: Array, below: Array | None) -> Array:
+        """As of a ``Wiring``: each layer sees the one below."""
+        return inputs if below is None else below
+
+    def combine(self, outputs: list[Array]) -> Array:
+        """As of a ``Wiring``: the outputs of the last layer."""
+        return outputs[-1]
+
+
 class Cell(NamedTuple):
     """A recurrent cell: four pure functions, and a fifth where the output is not the hidden state.
 
@@ -60,7 +84,7 @@ class Cell(NamedTuple):
         project: ``(params, inputs (..., I)) -> drive``: everything that needs no state.
         advance: ``(params, state, drive) -> state``: the recurrence proper.
         output: ``(params, state) -> outputs (..., O)``, by default the state's ``hidden``.
-        wiring: set by combinators such as ``stack``; None for a cell of one piece.
+        wiring: set by combinators such as ``stack`` and ``repeat``; None for a cell of one piece.
         affine: ``(params, drive) -> (factor, term)``, both like the state, where the recurrence is
             s_t = factor_t * s_{t-1} + term_t, element by element; None for any other. See ``affine_cell``.
         memoryless: True where ``advance`` does not look at the old state: all steps are then done at once.
@@ -71,7 +95,7 @@ class Cell(NamedTuple):
     project: Callable[[Params, Array], Drive]
     advance: Callable[[Params, State, Drive], State]
     output: Callable[[Params, State], Array] = hidden_of
-    wiring: Wiring | None = None
+    wiring: Wiring | Repetition | None = None
     affine: Callable[[Params, Drive], tuple[State, State]] | None = None
     memoryless: bool = False
 
@@ -118,6 +142,14 @@ def affine_cell(
     return Cell(init, initial_state, project, advance, output, affine=affine)
 
 
+def layers_of(wiring: Wiring | Repetition, params: Params) -> tuple[tuple[Cell, Params], ...]:
+    """The layers of a composed cell, each with its params."""
+    if isinstance(wiring, Wiring):
+        return wiring.layers(params)
+    stacked = wiring.layers(params)
+    return tuple((wiring.cell, jax.tree.map(lambda leaf, i=i: leaf[i], stacked)) for i in range(wiring.times))
+
+
 def composed_cell(init: Callable[[Key, int], Params], wiring: Wiring) -> Cell:
     """A cell made of others, all of whose functions but ``init`` follow from how they are wired."""
 
@@ -139,6 +171,50 @@ def composed_cell(init: Callable[[Key, int], Params], wiring: Wiring) -> Cell:
         return wiring.combine([cell.output(p, of_layer) for (cell, p), of_layer in layers])
 
     return Cell(init, initial_state, project, advance, output, wiring)
+
+
+def repeated_cell(init: Callable[[Key, int], Params], repetition: Repetition) -> Cell:
+    """A cell made of equal layers, all of whose functions but ``init`` follow from that."""
+    times = repetition.times
+
+    def initial_state(params: Params, batch_shape: tuple[int, ...] = ()) -> tuple[State, ...]:
+        return tuple(cell.initial_state(p, batch_shape) for cell, p in layers_of(repetition, params))
+
+    def project(params: Params, inputs: Array) -> Array:
+        return inputs
+
+    def advance(params: Params, state: tuple[State, ...], inputs: Array) -> tuple[State, ...]:
+        def step(cell: Cell, params: Params, inputs: Array, state: State, extra: None) -> tuple[State, Array]:
+            new_state = cell.advance(params, state, cell.project(params, inputs))
+            return new_state, cell.output(params, new_state)
+
+        return scan_layers(repetition, params, inputs, state, [None] * times, step)[0]
+
+    def output(params: Params, state: tuple[State, ...]) -> Array:
+        cell, last = layers_of(repetition, params)[-1]
+        return cell.output(last, state[-1])
+
+    return Cell(init, initial_state, project, advance, output, repetition)
+
+
+def scan_layers(
+    repetition: Repetition,
+    params: Params,
+    inputs: Array,
+    state: tuple[State, ...],
+    extras: Sequence[Any],
+    run: Callable[[Cell, Params, Array, State, Any], tuple[State, Array]],
+) -> tuple[tuple[State, ...], Array]:
+    """Runs equal layers after each other, as one program: ``run(cell, params, inputs, state, extra)`` does a layer."""
+
+    def layer(inputs: Array, arguments: Any) -> tuple[Array, State]:
+        layer_params, state, extra = arguments
+        state, outputs = run(repetition.cell, layer_params, inputs, state, extra)
+        return outputs, state
+
+    of_layers = jax.tree.map(lambda *leaves: jnp.stack(leaves), *zip(state, extras, strict=True))
+    outputs, states = jax.lax.scan(layer, inputs, (repetition.layers(params), *of_layers))
+    return tuple(jax.tree.map(lambda leaf, i=i: leaf[i], states) for i in range(repetition.times)), outputs
 
 
 def output_like(cell: Cell, params: Params) -> jax.ShapeDtypeStruct:

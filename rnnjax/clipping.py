@@ -46,8 +46,8 @@ def clip_gradient_values(cell: Cell, largest: float) -> Cell:
 
         (ds_t/ds_{t-1})^T dL/ds_t   becomes   its components, limited to [-largest, largest]
 
-    As ``clip_gradient_norm`` otherwise. Graves clips at the sums inside the gates; here it is at the state. Of a complex
-    state real and imaginary part are components.
+    As ``clip_gradient_norm`` otherwise. Graves clips at the sums inside the gates; here it is at the state. Real and
+    imaginary part of a complex state are two components.
     """
     limit = positive_number("largest", largest)
 

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from rnnjax.cell import Cell
+from rnnjax.cell import Cell, Repetition, layers_of
 from rnnjax.contributions import is_inexact, norm, norm_dtype, step_with_slots
 from rnnjax.typing import Loss, Params, State
 from rnnjax.unroll import perturbed_step, prepare, run_layers, scan_masked
@@ -30,7 +30,7 @@ class GradientFlow(NamedTuple):
             memory, with h_t held fixed (so it is 0 at the very last step).
         examples: like the state, each leaf (T, ...): the same norm for each example.
         parameters: like the params, each leaf (T,): the norm of what step t adds to dL/dparams. (What the loss owes to
-            a learned initial state is no step's: 0 there.)
+            a learned initial state is no step's: 0 there.) In a ``repeat`` (layers, T).
     """
 
     loss: Array
@@ -84,7 +84,7 @@ def gradient_flow(
     def run(cell: Cell, params: Params, inputs: Array, state: State, extras: Any) -> tuple[State, Array]:
         epsilons, slots, fresh = extras
         if cell.wiring:
-            layer_slots = [slots for _, slots in cell.wiring.layers(slots)]
+            layer_slots = [slots for _, slots in layers_of(cell.wiring, slots)]
             return run_layers(cell, params, inputs, state, list(zip(epsilons, layer_slots, fresh, strict=True)), run)
 
         def step(params: Params, state: State, inputs: Array, epsilon: State) -> tuple[State, Array]:
@@ -106,13 +106,34 @@ def gradient_flow(
         return jnp.zeros((steps, *leaf.shape), leaf.dtype) if is_inexact(leaf) else jnp.zeros((steps, *batch_shape))
 
     epsilons = jax.tree.map(zeros_for, state)
-    slots = jax.tree.map(lambda leaf: jnp.zeros(steps, norm_dtype(leaf.dtype) if is_inexact(leaf) else None), params)
+    leaves, structure = jax.tree.flatten(params)
+    repeated = _repetitions(cell, jax.tree.unflatten(structure, range(len(leaves))))
+    slots = jax.tree.unflatten(
+        structure,
+        [
+            jnp.zeros((*repeated.get(place, ()), steps), norm_dtype(leaf.dtype) if is_inexact(leaf) else None)
+            for place, leaf in enumerate(leaves)
+        ],
+    )
     value, vjp = jax.vjp(loss_of, epsilons, slots)
     adjoints, contributions = vjp(jnp.ones_like(value))
 
     batch_axes = range(1, 1 + len(batch_shape))
     examples = jax.tree.map(lambda g: norm(g, tuple(range(1 + len(batch_shape), g.ndim))), adjoints)
     return GradientFlow(value, jax.tree.map(lambda g: norm(g, tuple(batch_axes)), examples), examples, contributions)
+
+
+def _repetitions(cell: Cell, places: Any) -> dict[int, tuple[int, ...]]:
+    """By its place among the leaves of the params: the leading axes of a leaf that stand for repeated layers."""
+    if cell.wiring is None:
+        return dict.fromkeys(jax.tree.leaves(places), ())
+    if isinstance(cell.wiring, Repetition):
+        inside = _repetitions(cell.wiring.cell, cell.wiring.layers(places))
+        return {place: (cell.wiring.times, *counts) for place, counts in inside.items()}
+    found: dict[int, tuple[int, ...]] = {}
+    for layer, of_layer in cell.wiring.layers(places):
+        found = _repetitions(layer, of_layer) | found
+    return found
 
 
 def _check_loss(value: Any) -> None:

@@ -10,7 +10,7 @@ to evaluate with.
 
 Of a ``stack`` and other composed cells every layer that has a memory is changed, each with its own key. What is drawn
 for a sequence follows from a key for each example in the state, so that single steps draw the same as ``unroll``, and a
-state that is carried on goes on drawing. Where ``reset`` starts a step afresh, so do its draws.
+state that is carried on goes on drawing. Where ``reset`` starts a step afresh, it draws what a first step does.
 """
 
 import functools
@@ -42,7 +42,8 @@ def dropout(cell: Cell, rate: float, key: Key | None = None, each: Literal["step
 
         y_t = m_t * y'_t / (1 - rate)        m_t = 1 with probability 1 - rate, else 0; y' the outputs of ``cell``
 
-    The recurrence itself is left alone. In a stack the outputs of every layer are dropped, those of the last too.
+    The recurrence itself is left alone. In a stack the outputs of every layer are dropped, those of the last too. What
+    ``residual``, ``highway`` or ``layer_norm`` does to the outputs of a layer it does to those that are left.
 
     Args:
         cell: any cell.
@@ -119,7 +120,8 @@ def zoneout(cell: Cell, rate: Any, key: Key | None = None) -> Cell:
         s_t = m_t * s_{t-1} + (1 - m_t) * f(s_{t-1}, x_t)        m_t = 1 with probability rate, else 0
 
     A dropout after which the information, and the gradient, is still there. Without a key m_t is its expectation, the
-    rate, as in the paper at test time.
+    rate, as in the paper at test time. Every field of a state is taken for units: give the ``step`` that ``clockwork``
+    counts in the rate 0, as in ``ClockworkState(hidden=0.1, step=0)``.
 
     Args:
         cell: any cell.
@@ -132,7 +134,7 @@ def zoneout(cell: Cell, rate: Any, key: Key | None = None) -> Cell:
         ValueError: for a rate outside [0, 1]; from a step, for rates that are not like the state.
     """
     check_cell("zoneout", cell, "zoneout(lstm(64), 0.1, key)")
-    rate = jax.tree.map(lambda one: number_between("rate", one, 0, 1), rate)
+    rate = jax.tree.map(lambda one: number_between("rate", one, 0, 1), rate, is_leaf=lambda one: one is None)
 
     def expected(layer: Cell, path: tuple[int, ...]) -> Cell:
         def advance(params: Params, state: State, drive: Drive) -> State:
@@ -167,7 +169,7 @@ def drop_connect(
     cell: Cell,
     rate: float,
     key: Key | None = None,
-    names: tuple[str, ...] = ("recurrent_kernel", "recurrent_weight"),
+    names: str | tuple[str, ...] = ("recurrent_kernel", "recurrent_weight"),
 ) -> Cell:
     """Recurrent weights dropped at random (Wan et al., 2013; in recurrent nets Merity et al., 2018).
 
@@ -186,16 +188,17 @@ def drop_connect(
         ValueError: for a rate outside [0, 1); from a step, if the params of a layer have no field of these names.
     """
     kept = 1 - _rate("drop_connect", cell, rate)
+    among = (names,) if isinstance(names, str) else names
     if key is None:
         return cell
 
     def change(layer: Cell, key: Key) -> Cell:
         def thinned(params: Params) -> Params:
             leaves, structure = jax.tree_util.tree_flatten_with_path(params)
-            chosen = [any(jax.tree_util.keystr((part,), simple=True) in names for part in path) for path, _ in leaves]
+            chosen = [any(jax.tree_util.keystr((part,), simple=True) in among for part in path) for path, _ in leaves]
             if not any(chosen):
                 raise ValueError(
-                    f"drop_connect found no {' or '.join(names)} among the params of a layer "
+                    f"drop_connect found no {' or '.join(among)} among the params of a layer "
                     f"({', '.join(jax.tree_util.keystr(path) for path, _ in leaves)}); pass their names"
                 )
             dropped = [
@@ -204,10 +207,16 @@ def drop_connect(
             ]
             return jax.tree.unflatten(structure, dropped)
 
+        def project(params: Params, inputs: Array) -> Drive:
+            return layer.project(thinned(params), inputs)
+
         def advance(params: Params, state: State, drive: Drive) -> State:
             return layer.advance(thinned(params), state, drive)
 
-        return layer._replace(advance=advance, affine=None)
+        def output(params: Params, state: State) -> Array:
+            return layer.output(thinned(params), state)
+
+        return layer._replace(project=project, advance=advance, output=output, affine=None)
 
     return _changed("drop_connect", cell, change, key)
 

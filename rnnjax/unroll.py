@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from rnnjax.cell import Cell, check_cell
+from rnnjax.cell import Cell, Repetition, check_cell, layers_of, scan_layers
 from rnnjax.checks import (
     check_advanced,
     check_mask,
@@ -142,10 +142,24 @@ def run_layers(
 
     ``run(cell, params, inputs, state, extra) -> (state, outputs)`` does one of them, with its element of ``extras``.
     """
+    if isinstance(cell.wiring, Repetition):
+        return scan_layers(cell.wiring, params, inputs, state, extras, run)
+    return run_in_turn(cell, params, inputs, state, extras, run)
+
+
+def run_in_turn(
+    cell: Cell,
+    params: Params,
+    inputs: Array,
+    state: State,
+    extras: Sequence[Any],
+    run: Callable[..., tuple[State, Array]],
+) -> tuple[State, Array]:
+    """``run_layers`` without a scan over those that are repeated."""
     assert cell.wiring is not None
     states: list[State] = []
     outputs: list[Array] = []
-    for (layer, layer_params), old, extra in zip(cell.wiring.layers(params), state, extras, strict=True):
+    for (layer, layer_params), old, extra in zip(layers_of(cell.wiring, params), state, extras, strict=True):
         layer_inputs = cell.wiring.feed(inputs, outputs[-1] if outputs else None)
         new_state, output = run(layer, layer_params, layer_inputs, old, extra)
         states.append(new_state)

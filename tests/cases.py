@@ -102,6 +102,7 @@ CELL_CASES: dict[str, Callable[[], Cell]] = {
     "stack_all_to_output": partial(mixed_stack, all_to_output=True),
     "stack_both_skips": partial(mixed_stack, input_to_all=True, all_to_output=True),
     "stack_of_stacks": lambda: rnnjax.stack(rnnjax.stack(rnnjax.elman(H), rnnjax.gru(H)), rnnjax.lstm(H)),
+    "repeat": lambda: rnnjax.stack(rnnjax.elman(H), rnnjax.repeat(rnnjax.gru(H), 2)),
     "residual": lambda: rnnjax.stack(rnnjax.elman(H), rnnjax.residual(rnnjax.lstm(H)), rnnjax.residual(rnnjax.lstm(H))),
     "highway": lambda: rnnjax.highway(rnnjax.elman(I)),
     "layer_norm": lambda: rnnjax.layer_norm(mixed_stack()),

@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-def run(*flags: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "benchmarks.unroll", *flags]
+def run(*flags: str, module: str = "benchmarks.unroll") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", module, *flags]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
 
 
@@ -51,6 +51,40 @@ def test_unroll_measures_every_program(tmp_path: Path) -> None:
 )
 def test_unknown_names_are_refused_in_a_line(flag: str, expected: str) -> None:
     finished = run(flag)
+    assert finished.returncode != 0
+    assert expected in finished.stderr
+    assert finished.stderr.count("\n") == 1
+
+
+def test_parallel_measures_every_method(tmp_path: Path) -> None:
+    flags = ("--quick", "--steps=8", "--cells=min_gru,elman", f"--output={tmp_path}")
+    finished = run(*flags, module="benchmarks.parallel")
+    assert finished.returncode == 0, finished.stderr
+    for text in ("min_gru", "elman, full", "elman, diagonal", "T = 8", "Newton's method: "):
+        assert text in finished.stdout
+
+    records = json.loads((tmp_path / "results.json").read_text())["records"]
+    assert [(r["cell"], r["method"], r["steps"]) for r in records] == [
+        ("min_gru", "affine", 8),
+        ("elman", "full", 8),
+        ("elman", "diagonal", 8),
+    ]
+    for record in records:
+        assert record["largest_difference"] < 1e-4
+        assert record.get("converged", True)
+        for program in ("forward", "forward + backward"):
+            assert record["ratio"][program][0] > 0
+            assert {len(rounds) for rounds in record["rounds"][program].values()} == {2}
+    for name in ("table.txt", "parallel.png", "parallel.svg"):
+        assert (tmp_path / name).stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    ("flag", "expected"),
+    [("--cells=gruu", "did you mean 'gru'"), ("--sizes=8", "expected whole numbers"), ("--steps=1.5", "as in --steps")],
+)
+def test_parallel_refuses_what_it_does_not_know_in_a_line(flag: str, expected: str) -> None:
+    finished = run(flag, module="benchmarks.parallel")
     assert finished.returncode != 0
     assert expected in finished.stderr
     assert finished.stderr.count("\n") == 1

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import rnnjax
+from rnnjax.cell import layers_of
 from rnnjax.cells.elman import ElmanParams
 from tests.cases import CELL_CASES, B, H, I, T, random_inputs, random_params
 
@@ -28,7 +29,7 @@ def step_with_epsilon(cell, params, state, inputs, epsilon):
         state = jax.tree.map(jnp.add, state, epsilon)
         return state, cell.output(params, state)
     states, outputs = [], []
-    for (layer, layer_params), old, added in zip(cell.wiring.layers(params), state, epsilon, strict=True):
+    for (layer, layer_params), old, added in zip(layers_of(cell.wiring, params), state, epsilon, strict=True):
         layer_inputs = cell.wiring.feed(inputs, outputs[-1] if outputs else None)
         new_state, output = step_with_epsilon(layer, layer_params, old, layer_inputs, added)
         states.append(new_state)
@@ -85,7 +86,11 @@ def check_against_brute_force(cell, batch_shape, masks):
             np.testing.assert_allclose(flow.loss, loss, rtol=1e-12)
             assert_trees_close(flow.state, norm_over(adjoints, 1))
             assert_trees_close(flow.examples, norm_over(adjoints, 1 + len(batch_shape)))
-            assert_trees_close(flow.parameters, norm_over(contributions, 1))
+            # Of repeated layers each has its own curve, (layers, T).
+            by_layer = jax.tree.map(
+                lambda norms, leaf: np.moveaxis(norm_over(leaf, norms.ndim), 0, -1), flow.parameters, contributions
+            )
+            assert_trees_close(flow.parameters, by_layer)
 
 
 # Against brute force
