@@ -182,6 +182,11 @@ def test_recomputation_every_no_steps(remat, error):
     check(error, ["remat is", repr(remat), "expected"], lambda: rnnjax.unroll(CELL, PARAMS, INPUTS, remat=remat))
 
 
+def test_recomputation_by_an_unknown_name():
+    parts = ["remat 'sqr'", "did you mean 'sqrt'"]
+    check(ValueError, parts, lambda: rnnjax.unroll(CELL, PARAMS, INPUTS, remat="sqr"))
+
+
 def test_perturbation_of_another_shape_or_structure():
     parts = ["perturbation.hidden", "(2, 4)", "5 time steps", "(5, 2, 4)", "time axis"]
     check(ValueError, parts, lambda: rnnjax.unroll(CELL, PARAMS, INPUTS, perturbation=STATE))
