@@ -9,9 +9,7 @@ scanned over its layers. Time is that of tracing, lowering and compiling, in pro
 turns; then the program runs, so that the price in steady state is seen, too.
 """
 
-import json
 import statistics
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -21,14 +19,16 @@ import jax.numpy as jnp
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 from absl import app, flags
+from matplotlib.figure import Figure
 from tabulate import tabulate
 from tqdm import tqdm
 
 import rnnjax
+from benchmarks import command
 from benchmarks.measure import Ratio, Worker, describe_machine, ratio, sample, serve
 
 WAYS = ("stack", "repeat")
-QUICK = {"depths": ["2", "4"], "rounds": 1, "hidden": 8, "steps": 8, "output": "runs/benchmarks/compile-quick"}
+QUICK = {"depths": ["2", "4"], "rounds": 1, "hidden": 8, "steps": 8}
 
 flags.DEFINE_string("cell", "lstm", "A cell by rnnjax's name.")
 flags.DEFINE_list("depths", ["2", "8", "32"], "Numbers of layers, 2 and more; compared with the first.")
@@ -36,9 +36,7 @@ flags.DEFINE_integer("hidden", 64, "H, and the width of the inputs.", lower_boun
 flags.DEFINE_integer("steps", 200, "T.", lower_bound=1)
 flags.DEFINE_integer("batch", 16, "B.", lower_bound=1)
 flags.DEFINE_integer("rounds", 5, "Fresh processes for each point.", lower_bound=1)
-flags.DEFINE_string("output", "runs/benchmarks/compile_time", "Folder for results.json, table.txt and the figure.")
-flags.DEFINE_bool("overwrite", False, "Replace the results already in that folder.")
-flags.DEFINE_bool("quick", False, f"Seconds instead of minutes: {QUICK}, where not set otherwise.")
+command.define_flags("compile_time", QUICK)
 flags.DEFINE_string("worker", None, "Be the process of this way, answering the requests on standard input.")
 FLAGS = flags.FLAGS
 
@@ -50,20 +48,12 @@ def main(argv: list[str]) -> None:
     if FLAGS.worker:
         serve(lambda **request: measure(FLAGS.worker, **request))
         return
-    for flag, value in QUICK.items():
-        if FLAGS.quick and FLAGS[flag].using_default_value:
-            FLAGS[flag].value = value
-    try:
-        if argv[1:]:
-            raise ValueError(f"received {' '.join(argv[1:])!r}: expected flags only, as in --cell=gru")
+    command.apply_quick("compile_time", QUICK)
+    with command.refusals("compile_time"):
         rnnjax.cell_named(FLAGS.cell)
         if not all(depth.isdecimal() and int(depth) >= 2 for depth in FLAGS.depths):
             raise ValueError(f"--depths is {','.join(FLAGS.depths)}: expected whole numbers from 2 on")
-        output = Path(FLAGS.output)
-        if (output / "results.json").exists() and not FLAGS.overwrite:
-            raise ValueError(f"{output} has results already: pass --overwrite, or another folder as --output")
-    except ValueError as error:
-        sys.exit(f"benchmarks.compile_time: {error}")
+        output = command.output_folder(argv)
 
     machine = describe_machine(["rnnjax", "jax", "jaxlib", "numpy"])
     report(output, machine, records(sorted({int(depth) for depth in FLAGS.depths}), FLAGS.rounds))
@@ -119,12 +109,10 @@ def measure(way: str, cell: str, depth: int, hidden: int, steps: int, batch: int
 
 def report(output: Path, machine: dict[str, Any], records: list[Record]) -> None:
     """Prints the table; writes it, results.json and the figure."""
-    output.mkdir(parents=True, exist_ok=True)
     names = ("cell", "hidden", "steps", "batch", "rounds")
     settings = {name: FLAGS[name].value for name in names}
     finding = find(records)
     results = {"finding": finding, "machine": machine, "settings": settings, "records": records}
-    (output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     first = records[0]["depth"]
     heads = ["way", "depth", "compile", f"/ depth {first}", "run", "/ stack"]
     rows = [
@@ -139,10 +127,7 @@ def report(output: Path, machine: dict[str, Any], records: list[Record]) -> None
         for record in sorted(records, key=lambda record: WAYS.index(record["way"]))
     ]
     text = f"{tabulate(rows, heads, colalign=('left', *['right'] * 5), disable_numparse=True)}\n\n{finding}\n"
-    (output / "table.txt").write_text(text)
-    draw(output, records, finding)
-    print(text)
-    print(f"Records, table and figure are in {output}")
+    command.save(output, "compile_time", results, text, draw(records, finding))
 
 
 def find(records: list[Record]) -> str:
@@ -157,7 +142,7 @@ def find(records: list[Record]) -> str:
     )
 
 
-def draw(output: Path, records: list[Record], finding: str) -> None:
+def draw(records: list[Record], finding: str) -> Figure:
     """Seconds to compile against depth."""
     mpl.use("Agg")
     figure, axis = plt.subplots(figsize=(7, 4.5))
@@ -177,9 +162,7 @@ def draw(output: Path, records: list[Record], finding: str) -> None:
     axis.legend(frameon=False)
     axis.set_title(f"{finding}\n{FLAGS.cell}, H = {FLAGS.hidden}. Bars: from the least to the most seen.", fontsize=9)
     figure.tight_layout()
-    for suffix in ("png", "svg"):
-        figure.savefig(output / f"compile_time.{suffix}", dpi=120)
-    plt.close(figure)
+    return figure
 
 
 if __name__ == "__main__":

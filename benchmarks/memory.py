@@ -9,8 +9,6 @@ point is a process of its own: XLA's own account of the temporary memory of the 
 the process gained by running it.
 """
 
-import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,23 +20,23 @@ import matplotlib.pyplot as plt
 import numpy as np
 from absl import app, flags
 from jax import Array
+from matplotlib.figure import Figure
 from tabulate import tabulate
 from tqdm import tqdm
 
 import rnnjax
+from benchmarks import command
 from benchmarks.measure import Worker, describe_machine, sample, serve
 
 CHUNK = 100
-QUICK = {"steps": ["100", "400"], "batch": 2, "hidden": 8, "output": "runs/benchmarks/memory-quick"}
+QUICK = {"steps": ["100", "400"], "batch": 2, "hidden": 8}
 MIB = 2**20
 
 flags.DEFINE_string("cell", "lstm", "A cell by rnnjax's name.")
 flags.DEFINE_list("steps", ["1000", "4000", "16000", "64000"], "T, several of them.")
 flags.DEFINE_integer("batch", 8, "B.", lower_bound=1)
 flags.DEFINE_integer("hidden", 64, "H, and the width of the inputs.", lower_bound=1)
-flags.DEFINE_string("output", "runs/benchmarks/memory", "Folder for results.json, table.txt and the figure.")
-flags.DEFINE_bool("overwrite", False, "Replace the results already in that folder.")
-flags.DEFINE_bool("quick", False, f"Seconds instead of a minute: {QUICK}, where not set otherwise.")
+command.define_flags("memory", QUICK)
 flags.DEFINE_string("worker", None, "Be the process of this method, answering the requests on standard input.")
 FLAGS = flags.FLAGS
 
@@ -50,21 +48,13 @@ def main(argv: list[str]) -> None:
     if FLAGS.worker:
         serve(lambda **request: measure(FLAGS.worker, **request))
         return
-    for flag, value in QUICK.items():
-        if FLAGS.quick and FLAGS[flag].using_default_value:
-            FLAGS[flag].value = value
-    try:
-        if argv[1:]:
-            raise ValueError(f"received {' '.join(argv[1:])!r}: expected flags only, as in --cell=gru")
+    command.apply_quick("memory", QUICK)
+    with command.refusals("memory"):
         rnnjax.cell_named(FLAGS.cell)
         if not all(steps.isdecimal() and int(steps) >= CHUNK // 2 for steps in FLAGS.steps):
             raise ValueError(f"--steps is {','.join(FLAGS.steps)}: expected whole numbers of at least {CHUNK // 2}")
         lengths = sorted({int(steps) for steps in FLAGS.steps})
-        output = Path(FLAGS.output)
-        if (output / "results.json").exists() and not FLAGS.overwrite:
-            raise ValueError(f"{output} has results already: pass --overwrite, or another folder as --output")
-    except ValueError as error:
-        sys.exit(f"benchmarks.memory: {error}")
+        output = command.output_folder(argv)
 
     machine = describe_machine(["rnnjax", "jax", "jaxlib", "numpy"])
     report(output, machine, [point(method, steps) for steps in tqdm(lengths, disable=None) for method in METHODS])
@@ -137,11 +127,9 @@ def peak_resident() -> int:
 
 def report(output: Path, machine: dict[str, Any], records: list[Record]) -> None:
     """Prints the table; writes it, results.json and the figure."""
-    output.mkdir(parents=True, exist_ok=True)
     settings = {"cell": FLAGS.cell, "batch": FLAGS.batch, "hidden": FLAGS.hidden}
     finding = find(records)
     results = {"finding": finding, "machine": machine, "settings": settings, "records": records}
-    (output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     heads = ["method", "T", "temporary MiB", "resident MiB gained", "microseconds a step"]
     rows = [
         [
@@ -154,10 +142,7 @@ def report(output: Path, machine: dict[str, Any], records: list[Record]) -> None
         for record in sorted(records, key=lambda record: list(METHODS).index(record["method"]))
     ]
     text = f"{tabulate(rows, heads, colalign=('left', *['right'] * 4), disable_numparse=True)}\n\n{finding}\n"
-    (output / "table.txt").write_text(text)
-    draw(output, records, finding)
-    print(text)
-    print(f"Records, table and figure are in {output}")
+    command.save(output, "memory", results, text, draw(records, finding))
 
 
 def find(records: list[Record]) -> str:
@@ -178,7 +163,7 @@ def find(records: list[Record]) -> str:
     )
 
 
-def draw(output: Path, records: list[Record], finding: str) -> None:
+def draw(records: list[Record], finding: str) -> Figure:
     """Memory against T, both on log axes, with the slopes of T and sqrt(T) to compare with."""
     mpl.use("Agg")
     figure, axis = plt.subplots(figsize=(7.5, 5))
@@ -195,9 +180,7 @@ def draw(output: Path, records: list[Record], finding: str) -> None:
     axis.legend(frameon=False)
     axis.set_title(f"{finding}\n{FLAGS.cell}, B = {FLAGS.batch}, H = {FLAGS.hidden}", fontsize=9)
     figure.tight_layout()
-    for suffix in ("png", "svg"):
-        figure.savefig(output / f"memory.{suffix}", dpi=120)
-    plt.close(figure)
+    return figure
 
 
 if __name__ == "__main__":

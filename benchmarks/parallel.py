@@ -8,9 +8,7 @@ Cells with an affine recurrence run by ``unroll(method="parallel")``, the others
 Jacobian and with its diagonal, all against ``unroll``. Calls take turns in one process. See README.md in this folder.
 """
 
-import json
 import os
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,10 +17,12 @@ import jax.numpy as jnp
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 from absl import app, flags
+from matplotlib.figure import Figure
 from tabulate import tabulate
 from tqdm import tqdm
 
 import rnnjax
+from benchmarks import command
 from benchmarks.measure import UNSTEADY, Call, Ratio, describe_machine, elapsed, pooled_median, ratio, sample
 from benchmarks.peers import FORWARD, GRADIENT
 from rnnjax import Cell
@@ -38,16 +38,13 @@ QUICK = {
     "sizes": ["1x4"],
     "cells": ["min_gru", "elman"],
     "rounds": 2,
-    "output": "runs/benchmarks/parallel_quick",
 }
 
 flags.DEFINE_list("cells", ["min_gru", "sru", "lru", "elman", "gru"], "Cells by rnnjax's names.")
 flags.DEFINE_list("steps", ["64", "512", "4096", "16384"], "Lengths T.")
 flags.DEFINE_list("sizes", ["1x8", "8x64"], "BxH: batch, and input and hidden width.")
 flags.DEFINE_integer("rounds", 5, "Turns that each program takes.", lower_bound=1)
-flags.DEFINE_string("output", "runs/benchmarks/parallel", "Folder for results.json, table.txt and the figure.")
-flags.DEFINE_bool("overwrite", False, "Replace the results already in that folder.")
-flags.DEFINE_bool("quick", False, f"Seconds instead of minutes: {QUICK}, where not set otherwise.")
+command.define_flags("parallel", QUICK)
 FLAGS = flags.FLAGS
 
 Record = dict[str, Any]
@@ -63,20 +60,12 @@ class Size(NamedTuple):
 
 
 def main(argv: list[str]) -> None:
-    for flag, value in QUICK.items():
-        if FLAGS.quick and FLAGS[flag].using_default_value:
-            FLAGS[flag].value = value
-    try:
-        if argv[1:]:
-            raise ValueError(f"received {' '.join(argv[1:])!r}: expected flags only, as in --cells=gru")
+    command.apply_quick("parallel", QUICK)
+    with command.refusals("parallel"):
         cells = {name: rnnjax.cell_named(name) for name in FLAGS.cells}
         steps = sorted(whole_numbers("steps", text, 1)[0] for text in FLAGS.steps)
         sizes = [Size(*whole_numbers("sizes", text, 2)) for text in FLAGS.sizes]
-        output = Path(FLAGS.output)
-        if (output / "results.json").exists() and not FLAGS.overwrite:
-            raise ValueError(f"{output} has results already: pass --overwrite, or another folder as --output")
-    except ValueError as error:
-        sys.exit(f"benchmarks.parallel: {error}")
+        output = command.output_folder(argv)
 
     machine = describe_machine(["rnnjax", "jax", "jaxlib", "numpy"])
     machine["device"] = jax.devices()[0].device_kind
@@ -170,20 +159,15 @@ def agreement(scan: tuple[Any, ...], parallel: tuple[Any, ...]) -> Record:
 
 def report(output: Path, machine: dict[str, Any], records: list[Record]) -> None:
     """Prints the table; writes it, results.json and the figure."""
-    output.mkdir(parents=True, exist_ok=True)
     finding = find(records)
     settings = {"rounds": FLAGS.rounds, "input_width": "that of the hidden state", "dtype": "float32"}
     results = {"finding": finding, "machine": machine, "settings": settings, "records": records}
-    (output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     place = f"{machine['device']}: {machine['processor']}, {machine['cores']} cores"
     legend = "Time of all steps at once as a multiple of the scan's (above 1: slower), steady state."
     load = f"Load average {machine['load_average_before'][0]:.1f} at the start, {machine['load_average_after'][0]:.1f}"
     doubt = f"~ marks ratios whose quartiles over rounds are a factor of over {UNSTEADY} apart."
     text = f"{legend}\n{place}. {load} at the end. {doubt}\n\n{table(records)}\n\n{finding}\n"
-    (output / "table.txt").write_text(text)
-    draw(output, records, f"{finding}\n{place}")
-    print(text)
-    print(f"Samples, table and figure are in {output}")
+    command.save(output, "parallel", results, text, draw(records, f"{finding}\n{place}"))
 
 
 def find(records: list[Record]) -> str:
@@ -241,7 +225,7 @@ def name_of(record: Record) -> str:
     return record["cell"] if record["method"] == AFFINE else f"{record['cell']}, {record['method']}"
 
 
-def draw(output: Path, records: list[Record], title: str) -> None:
+def draw(records: list[Record], title: str) -> Figure:
     """The ratio against T on log axes, a panel for each size and program, a line for each cell and method."""
     mpl.use("Agg")
     sizes = list(dict.fromkeys(record["size"] for record in records))
@@ -265,9 +249,7 @@ def draw(output: Path, records: list[Record], title: str) -> None:
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     figure.suptitle(title, fontsize=10)
-    for suffix in ("png", "svg"):
-        figure.savefig(output / f"parallel.{suffix}", dpi=120)
-    plt.close(figure)
+    return figure
 
 
 def draw_line(axis: Any, points: list[tuple[int, Ratio]], label: str, index: int, count: int) -> None:

@@ -9,9 +9,7 @@ processes take turns, so that a busy machine slows all of them alike. See README
 """
 
 import functools
-import json
 import os
-import sys
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,10 +18,11 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 from absl import app, flags
+from matplotlib.figure import Figure
 from tabulate import tabulate
 from tqdm import tqdm
 
-from benchmarks import peers
+from benchmarks import command, peers
 from benchmarks.measure import UNSTEADY, Ratio, Worker, describe_machine, elapsed, pooled_median, ratio, sample, serve
 from benchmarks.peers import FLOW, FORWARD, GRADIENT, Programs, Shape
 from rnnjax.names import lookup
@@ -37,7 +36,6 @@ QUICK = {
     "cells": ["elman", "lstm"],
     "repeats": 3,
     "rounds": 2,
-    "output": "runs/benchmarks/quick",
 }
 
 flags.DEFINE_list("shapes", ["100x32x128x128", "200x16x64x64"], "TxBxIxH: time steps, batch, input and hidden width.")
@@ -45,9 +43,7 @@ flags.DEFINE_list("cells", list(peers.GATES), "Cells by rnnjax's names.")
 flags.DEFINE_list("peers", PEERS, "Libraries to compare with.")
 flags.DEFINE_integer("repeats", 5, "Calls of each program in each round.", lower_bound=1)
 flags.DEFINE_integer("rounds", 9, "Turns that each library takes on each cell and shape.", lower_bound=1)
-flags.DEFINE_string("output", "runs/benchmarks/unroll", "Folder for results.json, table.txt and the figure.")
-flags.DEFINE_bool("overwrite", False, "Replace the results already in that folder.")
-flags.DEFINE_bool("quick", False, f"Seconds instead of minutes: {QUICK}, where not set otherwise.")
+command.define_flags("unroll", QUICK)
 flags.DEFINE_string("worker", None, "Be the process of this library, answering the requests on standard input.")
 FLAGS = flags.FLAGS
 
@@ -59,20 +55,12 @@ def main(argv: list[str]) -> None:
     if FLAGS.worker:
         work(FLAGS.worker)
         return
-    for flag, value in QUICK.items():
-        if FLAGS.quick and FLAGS[flag].using_default_value:
-            FLAGS[flag].value = value
-    try:
-        if argv[1:]:
-            raise ValueError(f"received {' '.join(argv[1:])!r}: expected flags only, as in --cells=lstm")
+    command.apply_quick("unroll", QUICK)
+    with command.refusals("unroll"):
         shapes = [parse_shape(text) for text in FLAGS.shapes]
         cells = known("cell", FLAGS.cells, peers.GATES)
         libraries = ["rnnjax", *known("peer", FLAGS.peers, PEERS)]
-        output = Path(FLAGS.output)
-        if (output / "results.json").exists() and not FLAGS.overwrite:
-            raise ValueError(f"{output} has results already: pass --overwrite, or another folder as --output")
-    except ValueError as error:
-        sys.exit(f"benchmarks.unroll: {error}")
+        output = command.output_folder(argv)
 
     machine = describe_machine(["rnnjax", "jax", "jaxlib", "numpy", *peers.PACKAGES.values()])
     records = measure(libraries, [(cell, shape) for shape in shapes for cell in cells], FLAGS.rounds, FLAGS.repeats)
@@ -164,19 +152,14 @@ def summarize(record: Record, reference: Record) -> Record:
 
 def report(output: Path, libraries: list[str], machine: dict[str, Any], records: list[Record]) -> None:
     """Prints the table; writes it, results.json and the figure."""
-    output.mkdir(parents=True, exist_ok=True)
     settings = {"rounds": FLAGS.rounds, "repeats": FLAGS.repeats, "flow_overhead_target": FLOW_TARGET}
     finding = find(records)
     results = {"finding": finding, "machine": machine, "settings": settings, "records": records}
-    (output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     legend = "Steady state: rnnjax in ms; the others, and gradient_flow, as multiples of its time (above 1: slower)."
     load = f"Load average {machine['load_average_before'][0]:.1f} at the start on {machine['cores']} cores."
     doubt = f"~ marks ratios whose quartiles over rounds are a factor of over {UNSTEADY} apart: too noisy to rely on."
     text = f"{legend}\n{load} {doubt}\n\n{table(libraries, records)}\n\n{skips(records)}\n{finding}\n"
-    (output / "table.txt").write_text(text)
-    draw(output, libraries, records, finding, machine)
-    print(text)
-    print(f"Samples, table and figure are in {output}")
+    command.save(output, "unroll", results, text, draw(libraries, records, finding, machine))
 
 
 def find(records: list[Record]) -> str:
@@ -237,7 +220,7 @@ def skips(records: list[Record]) -> str:
     return "".join(f"Skipped: {reason}.\n" for reason in reasons)
 
 
-def draw(output: Path, libraries: list[str], records: list[Record], finding: str, machine: dict[str, Any]) -> None:
+def draw(libraries: list[str], records: list[Record], finding: str, machine: dict[str, Any]) -> Figure:
     """Bars of time relative to rnnjax on a log axis, one panel a program, one group a cell and shape."""
     mpl.use("Agg")
     ours = [record for record in records if record["library"] == "rnnjax"]
@@ -265,9 +248,7 @@ def draw(output: Path, libraries: list[str], records: list[Record], finding: str
     guide = "Bars above 1: slower than rnnjax. Whiskers: quartiles over rounds. Gaps: the library has no such cell."
     figure.suptitle(f"{finding}\n{guide} {place}.", fontsize=10)
     figure.tight_layout()
-    for suffix in ("png", "svg"):
-        figure.savefig(output / f"unroll.{suffix}", dpi=120)
-    plt.close(figure)
+    return figure
 
 
 def bars(axis: Any, ratios: list[Ratio | None], index: int, count: int, label: str) -> None:

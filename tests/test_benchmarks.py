@@ -88,3 +88,34 @@ def test_parallel_refuses_what_it_does_not_know_in_a_line(flag: str, expected: s
     assert finished.returncode != 0
     assert expected in finished.stderr
     assert finished.stderr.count("\n") == 1
+
+
+def test_memory_measures_every_method(tmp_path: Path) -> None:
+    finished = run("--quick", "--steps=100", f"--output={tmp_path}", module="benchmarks.memory")
+    assert finished.returncode == 0, finished.stderr
+    records = json.loads((tmp_path / "results.json").read_text())["records"]
+    bytes_by_method = {record["method"]: record["temporary_bytes"] for record in records}
+    assert bytes_by_method["remat='sqrt'"] < bytes_by_method["plain"] / 3
+    assert all(record["resident_bytes"] >= 0 and record["seconds"] > 0 for record in records)
+    assert (tmp_path / "memory.png").stat().st_size > 0
+
+
+def test_compile_time_measures_both_ways_of_depth(tmp_path: Path) -> None:
+    finished = run("--quick", "--depths=2", f"--output={tmp_path}", module="benchmarks.compile_time")
+    assert finished.returncode == 0, finished.stderr
+    records = json.loads((tmp_path / "results.json").read_text())["records"]
+    assert [(record["way"], record["depth"]) for record in records] == [("stack", 2), ("repeat", 2)]
+    assert all(record["compile"][0] > 0 and record["run"][0] > 0 for record in records)
+    assert records[0]["compile_ratio"][0] == 1
+    assert (tmp_path / "compile_time.png").stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    ("module", "flag", "expected"),
+    [("memory", "--steps=ten", "expected whole numbers"), ("compile_time", "--depths=1", "whole numbers from 2 on")],
+)
+def test_sizes_that_are_none_are_refused_in_a_line(module: str, flag: str, expected: str) -> None:
+    finished = run(flag, module=f"benchmarks.{module}")
+    assert finished.returncode != 0
+    assert expected in finished.stderr
+    assert finished.stderr.count("\n") == 1

@@ -51,7 +51,7 @@ class RNN(nn.Module):  # type: ignore[misc]
     cell: Cell
     reverse: bool = False
     return_carry: bool = False
-    remat: int | None = None
+    remat: int | Literal["sqrt"] | None = None
     method: Literal["scan", "parallel"] = "scan"
 
     @nn.compact  # type: ignore[untyped-decorator]

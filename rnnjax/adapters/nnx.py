@@ -47,7 +47,7 @@ class RNN(nnx.Module):  # type: ignore[misc]
         *,
         reverse: bool = False,
         return_carry: bool = False,
-        remat: int | None = None,
+        remat: int | Literal["sqrt"] | None = None,
         method: Literal["scan", "parallel"] = "scan",
         rngs: nnx.Rngs,
     ) -> None:
