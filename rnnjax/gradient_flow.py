@@ -103,7 +103,9 @@ def gradient_flow(
 
     def zeros_for(leaf: Array) -> Array:
         # A counter or a random key has no gradient and is not perturbed: its norms are 0.
-        return jnp.zeros((steps, *leaf.shape), leaf.dtype) if is_inexact(leaf) else jnp.zeros((steps, *batch_shape))
+        if is_inexact(leaf):
+            return jnp.zeros((steps, *leaf.shape), leaf.dtype)
+        return jnp.zeros((steps, *batch_shape), norm_dtype(inputs.dtype))
 
     epsilons = jax.tree.map(zeros_for, state)
     leaves, structure = jax.tree.flatten(params)
@@ -111,7 +113,7 @@ def gradient_flow(
     slots = jax.tree.unflatten(
         structure,
         [
-            jnp.zeros((*repeated.get(place, ()), steps), norm_dtype(leaf.dtype) if is_inexact(leaf) else None)
+            jnp.zeros((*repeated.get(place, ()), steps), norm_dtype(leaf.dtype if is_inexact(leaf) else inputs.dtype))
             for place, leaf in enumerate(leaves)
         ],
     )

@@ -24,7 +24,7 @@ from rnnjax.cell import Cell
 from rnnjax.checks import check_advanced, positive_integer, positive_number
 from rnnjax.contributions import is_inexact
 from rnnjax.names import lookup
-from rnnjax.program import fix_first
+from rnnjax.program import fix_first, program_of
 from rnnjax.typing import Params, State
 from rnnjax.unroll import prepare, run_layers, unroll
 
@@ -76,8 +76,8 @@ def newton_unroll(
     with "diagonal". They are first derivatives in reverse mode, with respect to params, inputs and s_0.
 
     All examples of a batch iterate together, until the last has converged; ``jax.vmap`` gives each a report of its own.
-    Layers of a stack run one after the other. A state that moves in steps without slope, as the clock of ``clockwork``,
-    is right one step an iteration.
+    Layers of a stack run one after the other. A state that moves in steps without slope is right one step an
+    iteration.
 
     Args:
         cell: any cell whose state is made of real or complex numbers; stacks included.
@@ -97,7 +97,8 @@ def newton_unroll(
 
     Raises:
         ValueError: as ``unroll``; for an unknown jacobian, a tolerance that is not positive or max_iterations < 1.
-        TypeError: as ``unroll``; for a state that has other leaves than real or complex numbers.
+        TypeError: as ``unroll``; for a state that has other leaves than real or complex numbers, or a cell with a
+            ``jax.custom_vjp``.
     """
     inputs, state = prepare(cell, params, inputs, state, mask, reset)
     lookup("jacobian", jacobian, {"full": None, "diagonal": None})
@@ -150,6 +151,15 @@ def _check_numbers(state: State) -> None:
             )
 
 
+def _check_slope(step: Callable[..., Array], params: Params, xs: Any, first: Array) -> None:
+    """Raises unless a step can be differentiated forward."""
+    if "custom_vjp" in str(program_of(step, params, _at(0, xs), first).jaxpr):
+        raise TypeError(
+            "newton_unroll received a cell with a backward pass of its own (jax.custom_vjp), such as "
+            "clip_gradient_norm makes: expected one that can be differentiated forward; use rnnjax.unroll"
+        )
+
+
 # One layer
 
 
@@ -193,6 +203,7 @@ def _solve(
     if reset is not None:
         fresh = jnp.broadcast_to(from_state(fresh), (len(inputs), *first.shape))
     xs = cell.project(params, inputs), mask, reset, fresh
+    _check_slope(step, params, xs, first)
     states, report = _roots(_Recurrence(step, to_state, options), params, xs, first)
     outputs = cell.output(params, to_state(states))
     if mask is not None:

@@ -28,8 +28,18 @@ from rnnjax.checks import number_between
 from rnnjax.compose import each_layer
 from rnnjax.contributions import is_inexact
 from rnnjax.names import lookup
-from rnnjax.program import Program, execute, is_matrix_product, program_of, reached
+from rnnjax.program import Program, execute, is_matrix_product, operands_of, program_of, reached
 from rnnjax.typing import Drive, Key, Params, State
+
+RECURRENT = (
+    "recurrent_kernel",
+    "recurrent_weight",
+    "mixture_recurrent_kernel",
+    "linear_kernel",
+    "velocity_kernel",
+    "memory_kernel",
+)
+"""What the cells here call the weights that a state is multiplied by."""
 
 
 class NoisyState(NamedTuple):
@@ -88,7 +98,8 @@ def variational_dropout(cell: Cell, rate: float, key: Key | None = None) -> Cell
 
     Raises:
         TypeError: if ``cell`` is not one, or ``key`` no key.
-        ValueError: for a rate outside [0, 1); from a step, if no product with a matrix of params is found there.
+        ValueError: for a rate outside [0, 1); from a step, if no product with a matrix of params is found there, or one
+            that is not plainly x @ W.
     """
     kept = 1 - _rate("variational_dropout", cell, rate)
     if key is None:
@@ -120,8 +131,8 @@ def zoneout(cell: Cell, rate: Any, key: Key | None = None) -> Cell:
         s_t = m_t * s_{t-1} + (1 - m_t) * f(s_{t-1}, x_t)        m_t = 1 with probability rate, else 0
 
     A dropout after which the information, and the gradient, is still there. Without a key m_t is its expectation, the
-    rate, as in the paper at test time. Every field of a state is taken for units: give the ``step`` that ``clockwork``
-    counts in the rate 0, as in ``ClockworkState(hidden=0.1, step=0)``.
+    rate, as in the paper at test time. Counters and keys in a state go on as they are. Fields that belong together,
+    such as the memory and the normalizer of ``slstm``, are drawn apart: give rates by field where that matters.
 
     Args:
         cell: any cell.
@@ -169,19 +180,20 @@ def drop_connect(
     cell: Cell,
     rate: float,
     key: Key | None = None,
-    names: str | tuple[str, ...] = ("recurrent_kernel", "recurrent_weight"),
+    names: str | tuple[str, ...] = RECURRENT,
 ) -> Cell:
     """Recurrent weights dropped at random (Wan et al., 2013; in recurrent nets Merity et al., 2018).
 
         U   becomes   M * U / (1 - rate)        M drawn once for a sequence and all examples of a batch
 
-    Drawn weight by weight, so that the recurrence can be any: its products are those of a plain cell.
+    Drawn weight by weight, so that the recurrence can be any: its products are those of a plain cell. In a ``repeat``
+    the same weights of every layer are dropped.
 
     Args:
         cell: any cell.
         rate: the probability that a weight is dropped.
         key: for training; without one nothing is dropped.
-        names: of the fields of the params that are dropped from.
+        names: of the fields of the params that are dropped from, by default those of all recurrent weights here.
 
     Raises:
         TypeError: if ``cell`` is not one, or ``key`` no key.
@@ -265,6 +277,14 @@ def _recurrent_products(program: Program, params: Params, state: State) -> list[
         for equation in filter(is_matrix_product, program.jaxpr.eqns)
         if equation.invars[0] in of_state and equation.invars[1] not in not_of_params
     ]
+    chosen = set(map(id, products))
+    for equation in program.jaxpr.eqns:
+        inside = operands_of(equation) & of_state and "dot_general" in f"{equation.primitive} {equation.params}"
+        if inside and id(equation) not in chosen and not operands_of(equation) <= not_of_params:
+            raise ValueError(
+                "variational_dropout found a product with params that it cannot change: expected x @ W, W (I, O), and "
+                "not inside a jax.jit, a loop or a jax.checkpoint of the cell's own; take those away, or use dropout"
+            )
     if not products:
         raise ValueError(
             "variational_dropout found no product of the state with a matrix of params in a step: expected a cell with "

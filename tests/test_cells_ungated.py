@@ -149,7 +149,7 @@ def test_clockwork_modules_change_only_at_multiples_of_their_periods():
 def test_clockwork_links_run_from_slow_to_fast():
     cell = rnnjax.clockwork(4, (1, 2))
     params = random_params(cell)
-    state = random_state(cell, params, ())._replace(step=jnp.zeros(1))  # all modules run
+    state = random_state(cell, params, ())._replace(step=jnp.zeros(1, jnp.int32))  # all modules run
     jacobian = jacobian_of_one_step(cell, params, state)
     assert (jacobian[2:, :2] == 0).all()
     assert (jacobian[:2] != 0).all()

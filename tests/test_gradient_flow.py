@@ -11,6 +11,7 @@ import pytest
 import rnnjax
 from rnnjax.cell import layers_of
 from rnnjax.cells.elman import ElmanParams
+from rnnjax.contributions import is_inexact
 from tests.cases import CELL_CASES, B, H, I, T, random_inputs, random_params
 
 EVERY_STEP, LAST_STEP = np.ones(T), np.eye(T)[-1]
@@ -26,7 +27,7 @@ def step_with_epsilon(cell, params, state, inputs, epsilon):
     """One step, epsilon added to the state before anything reads it: in a stack, before the layer above does."""
     if cell.wiring is None:
         state, _ = cell.step(params, state, inputs)
-        state = jax.tree.map(jnp.add, state, epsilon)
+        state = jax.tree.map(lambda leaf, e: leaf + e if is_inexact(leaf) else leaf, state, epsilon)
         return state, cell.output(params, state)
     states, outputs = [], []
     for (layer, layer_params), old, added in zip(layers_of(cell.wiring, params), state, epsilon, strict=True):
@@ -54,7 +55,7 @@ def brute_force(cell, params, inputs, weights, mask):
         return weighted_loss(weights)(jnp.stack(outputs))
 
     state = cell.initial_state(params, inputs.shape[1:-1])
-    epsilons = jax.tree.map(lambda leaf: jnp.zeros((T, *leaf.shape), leaf.dtype), state)
+    epsilons = jax.tree.map(lambda leaf: jnp.zeros((T, *leaf.shape), leaf.dtype if is_inexact(leaf) else float), state)
     copies = jax.tree.map(lambda leaf: jnp.stack([leaf] * T), params)
     return loss(epsilons, copies), *jax.grad(loss, argnums=(0, 1))(epsilons, copies)
 

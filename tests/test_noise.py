@@ -503,12 +503,11 @@ def test_rates_may_be_numbers_of_any_kind(number):
     jax.tree.map(np.testing.assert_array_equal, received, expected)
 
 
-def test_zoneout_leaves_a_clock_alone_where_its_rate_is_zero():
+def test_zoneout_leaves_a_clock_alone():
     plain = rnnjax.clockwork(H, (1, 2))
     params, inputs = random_params(plain), random_inputs()
-    state = plain.initial_state(params, (B,))
     for k in (None, key(0)):
-        final, _ = rnnjax.unroll(rnnjax.zoneout(plain, type(state)(hidden=0.5, step=0), k), params, inputs)
+        final, _ = rnnjax.unroll(rnnjax.zoneout(plain, 0.5, k), params, inputs)
         final = final.cell if k is not None else final
         np.testing.assert_array_equal(final.step, np.full((B, 1), T % 2))
 
@@ -604,6 +603,16 @@ def run(cell):
 def test_variational_dropout_of_a_cell_without_a_recurrent_matrix():
     cell = rnnjax.variational_dropout(rnnjax.stack(rnnjax.gru(H), rnnjax.min_gru(H)), RATE, key(0))
     check(ValueError, ["no product", "recurrent matrices", "lstm or gru", "zoneout"], run(cell))
+
+
+@pytest.mark.parametrize("nest", [jax.jit, jax.checkpoint])
+def test_products_that_variational_dropout_cannot_reach_are_refused_not_skipped(nest):
+    plain = rnnjax.elman(H)
+    cell = plain._replace(advance=lambda p, s, d: plain.advance(p, nest(plain.advance)(p, s, d), d))
+    noisy = rnnjax.variational_dropout(cell, 0.5, key(0))
+    params = random_params(cell)
+    parts = ["product with params that it cannot change", "x @ W", "jax.jit", "use dropout"]
+    check(ValueError, parts, lambda: rnnjax.unroll(noisy, params, random_inputs()))
 
 
 def test_drop_connect_from_params_without_such_names():

@@ -39,7 +39,7 @@ class ClockworkParams(NamedTuple):
 
 class ClockworkState(NamedTuple):
     hidden: Array  # (..., H)
-    step: Array  # (..., 1), steps done, modulo the least common multiple of the periods; a whole number as a float
+    step: Array  # (..., 1), int32: steps done, modulo the least common multiple of the periods
 
 
 class MISTParams(NamedTuple):
@@ -149,7 +149,7 @@ def clockwork(
 
     Args:
         hidden_size: H, cut into one module for each period, as equal as possible (equal in the paper).
-        periods: T_1 < T_2 < ..., whole numbers. In bfloat16 the clock is exact up to a least common multiple of 256.
+        periods: T_1 < T_2 < ..., whole numbers.
         activation: g, a name or any elementwise function.
         kernel_init: for W (I, H).
         recurrent_init: for U (H, H), before the links that do not exist are left out.
@@ -180,7 +180,7 @@ def clockwork(
 
     def initial_state(params: ClockworkParams, batch_shape: tuple[int, ...] = ()) -> ClockworkState:
         dtype = params.recurrent_kernel.dtype
-        return ClockworkState(jnp.zeros((*batch_shape, size), dtype), jnp.zeros((*batch_shape, 1), dtype))
+        return ClockworkState(jnp.zeros((*batch_shape, size), dtype), jnp.zeros((*batch_shape, 1), jnp.int32))
 
     def project(params: ClockworkParams, inputs: Array) -> Array:
         return inputs @ params.kernel + params.bias
@@ -188,10 +188,8 @@ def clockwork(
     def advance(params: ClockworkParams, state: ClockworkState, drive: Array) -> ClockworkState:
         recurrent_kernel = jnp.where(links, params.recurrent_kernel, jnp.zeros_like(params.recurrent_kernel))
         moved = g(drive + state.hidden @ recurrent_kernel)
-        # A float, like every other leaf of a state, so that it can be perturbed; its gradient is zero.
-        step = jnp.round(state.step)
-        active = jnp.mod(step, unit_periods.astype(step.dtype)) == 0
-        return ClockworkState(jnp.where(active, moved, state.hidden), jnp.mod(step + 1, cycle))
+        active = state.step % unit_periods.astype(np.int32) == 0
+        return ClockworkState(jnp.where(active, moved, state.hidden), (state.step + 1) % cycle)
 
     return Cell(init, initial_state, project, advance)
 
