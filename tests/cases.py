@@ -41,22 +41,15 @@ def own_cell(size: int) -> Cell:
     return Cell(init, initial_state, project, advance)
 
 
-def irnn(size: int) -> Cell:
-    return rnnjax.elman(size, "relu", recurrent_init=rnnjax.initializers.identity())
-
-
 def mixed_stack(**skips: bool) -> Cell:
     return rnnjax.stack(rnnjax.lstm(H), rnnjax.elman(H - 1), rnnjax.gru(H), **skips)
 
 
 CELL_CASES: dict[str, Callable[[], Cell]] = {
     "elman_tanh": partial(rnnjax.elman, H),
-    "elman_sigmoid": partial(rnnjax.elman, H, "sigmoid"),
-    "elman_softplus": partial(rnnjax.elman, H, "softplus"),
     "elman_identity": partial(rnnjax.elman, H, "identity"),
     "elman_relu": partial(rnnjax.elman, H, "relu"),
     "elman_function": partial(rnnjax.elman, H, jnp.sin),
-    "irnn": partial(irnn, H),
     "jordan": partial(rnnjax.jordan, H, H - 1, "tanh", "softplus"),
     "leaky": partial(rnnjax.leaky, H, 0.3),
     "learned_leaky": partial(rnnjax.learned_leaky, H),
@@ -67,7 +60,6 @@ CELL_CASES: dict[str, Callable[[], Cell]] = {
     "mist": partial(rnnjax.mist, H, 3),
     "tdnn": partial(rnnjax.tdnn, H, 3),
     "narx": partial(rnnjax.narx, H, 2, 3, 2),
-    "narx_of_one_tap": partial(rnnjax.narx, H, None, 1, 1, "softplus"),
     "narx_series_parallel": lambda: rnnjax.series_parallel(rnnjax.narx(H, 2, 3, 2)),
     "narx_error_feedback": lambda: rnnjax.error_feedback(rnnjax.narx(H, 2, 2, 3)),
     "antisymmetric": partial(rnnjax.antisymmetric, H, 0.3, 0.1),
@@ -97,9 +89,6 @@ CELL_CASES: dict[str, Callable[[], Cell]] = {
     "lru": partial(rnnjax.lru, H),
     "own_cell": partial(own_cell, H),
     "stack": mixed_stack,
-    "stack_of_own_cell": lambda: rnnjax.stack(rnnjax.lstm(H), own_cell(H - 1), rnnjax.peephole_lstm(H)),
-    "stack_input_to_all": partial(mixed_stack, input_to_all=True),
-    "stack_all_to_output": partial(mixed_stack, all_to_output=True),
     "stack_both_skips": partial(mixed_stack, input_to_all=True, all_to_output=True),
     "stack_of_stacks": lambda: rnnjax.stack(rnnjax.stack(rnnjax.elman(H), rnnjax.gru(H)), rnnjax.lstm(H)),
     "repeat": lambda: rnnjax.stack(rnnjax.elman(H), rnnjax.repeat(rnnjax.gru(H), 2)),
@@ -112,6 +101,23 @@ CELL_CASES: dict[str, Callable[[], Cell]] = {
         rnnjax.learned_initial_state(rnnjax.gru(H)), rnnjax.learned_initial_state(own_cell(H))
     ),
 }
+
+
+TYPICAL = (
+    "elman_tanh",
+    "gru_reset_before",
+    "clockwork",
+    "narx_series_parallel",
+    "slstm",
+    "orthogonal_rnn_cayley",
+    "lru",
+    "own_cell",
+    "stack_both_skips",
+    "learned_initial_state_of_stack",
+    "repeat",
+    "residual",
+)
+"""One cell of each kind."""
 
 
 def random_like(tree: Any, seed: int, scale: float = 1.0) -> Any:

@@ -8,7 +8,7 @@ import jax
 import pytest
 
 from rnnjax import Cell
-from tests.cases import CELL_CASES
+from tests.cases import CELL_CASES, TYPICAL
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 # Tests compile far more than they run.
@@ -35,4 +35,10 @@ def x64() -> Iterator[None]:
 @pytest.fixture(params=list(CELL_CASES))
 def cell(request: pytest.FixtureRequest) -> Cell:
     """Every cell there is, one after the other."""
+    return CELL_CASES[request.param]()
+
+
+@pytest.fixture(params=TYPICAL)
+def typical_cell(request: pytest.FixtureRequest) -> Cell:
+    """One of each kind, for what depends on the cell's kind alone."""
     return CELL_CASES[request.param]()

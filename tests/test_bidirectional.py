@@ -1,5 +1,7 @@
 """Layers over whole sequences: two directions, outputs that come late, feed-forward layers between, lengths."""
 
+from functools import lru_cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,18 +34,23 @@ def test_each_direction_is_a_loop_of_its_own_steps():
         np.testing.assert_allclose(outputs[T - 1 - t, :, H:], expected, rtol=1e-12)
 
 
+@lru_cache
+def compiled():
+    forward, backward, params = two_directions()
+    return jax.jit(rnnjax.bidirectional(forward, backward).apply), params
+
+
 @settings(max_examples=8)
 @given(lengths=st.lists(st.integers(0, T), min_size=B, max_size=B), seed=st.integers(0, 2))
 def test_padding_changes_nothing_and_reversal_acts_within_lengths(lengths, seed):
-    forward, backward, params = two_directions()
-    layer = rnnjax.bidirectional(forward, backward)
+    apply, params = compiled()
     inputs = random_inputs(T, B, I, seed=seed)
     mask = rnnjax.length_mask(jnp.array(lengths), T)
-    padded = layer.apply(params, jnp.where(mask[..., None], inputs, jnp.nan), mask)
+    padded = apply(params, jnp.where(mask[..., None], inputs, jnp.nan), mask)
     for example, length in enumerate(lengths):
         assert (padded[length:, example] == 0).all()
         if length:
-            alone = layer.apply(params, inputs[:length, example])
+            alone = apply(params, inputs[:length, example])
             np.testing.assert_allclose(padded[:length, example], alone, rtol=1e-11, atol=1e-13)
 
 

@@ -114,14 +114,12 @@ def test_bfloat16_computes_what_float64_does_of_the_same_numbers(x64, cell):
             outputs.append(cell.output(params, state))
         return jnp.stack(outputs)
 
-    received, vjp = jax.vjp(partial(outputs, inputs=inputs), params)
+    received = outputs(params, inputs)
     expected = outputs(*jax.tree.map(lambda leaf: leaf.astype(jnp.float64), (params, inputs)))
     # A rounding changes a number by 2^-8 of itself at most. With weights as small as these no step makes the errors
     # of the steps before it much larger, so that they add up: one for each of the T steps.
     error = jnp.abs(received.astype(jnp.float64) - expected).max()
     assert error < T * 2.0**-8 * jnp.abs(expected).max()
-    (gradient,) = vjp(jnp.ones_like(received))
-    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
 def test_params_and_states_come_back_from_a_checkpoint_as_they_were(tmp_path):

@@ -114,11 +114,12 @@ def test_gradient_flow_can_be_differentiated_in_its_turn(x64: None, batch: int) 
     params, direction = random_params(cell, 0), random_params(cell, 1)
     inputs = random_inputs(5, batch, 3)
 
+    @jax.jit
     def quantities(params: Any) -> Array:
         flow = rnnjax.gradient_flow(cell, params, inputs, lambda outputs: jnp.sum(outputs[-1] ** 2))
         return jnp.stack([flow.loss, *(leaf.sum() for leaf in jax.tree.leaves((flow.state, flow.parameters)))])
 
-    jacobian = jax.jacrev(quantities)(params)
+    jacobian = jax.jit(jax.jacrev(quantities))(params)
     slopes = sum(
         jnp.sum((a * b).reshape(len(a), -1), axis=1)
         for a, b in zip(jax.tree.leaves(jacobian), jax.tree.leaves(direction), strict=True)

@@ -322,7 +322,7 @@ def test_the_hidden_state_alone_understates_the_flow_in_an_lstm(x64):
 def test_gradient_through_19_layers_shrinks_by_the_predicted_factor_per_layer(activation, factors):
     """A stack of Elman layers over one time step is a fully connected net; weight variances 1/3n, 1/n, 2/n."""
     width = 512
-    cell = rnnjax.stack(*(rnnjax.elman(width, activation) for _ in range(19)))
+    cell = rnnjax.repeat(rnnjax.elman(width, activation), 19)
     random = np.random.default_rng(0)
     inputs, direction = jnp.float32(random.normal(size=(1, 64, width))), jnp.float32(random.normal(size=(64, width)))
 
@@ -335,9 +335,7 @@ def test_gradient_through_19_layers_shrinks_by_the_predicted_factor_per_layer(ac
         draws = []
         for _ in range(4):
             kernels = np.sqrt(scale / width) * random.normal(size=(19, 2, width, width)).astype(np.float32)
-            draws.append(
-                np.log(norms(tuple(ElmanParams(*map(jnp.asarray, pair), jnp.zeros(width)) for pair in kernels)))
-            )
+            draws.append(np.log(norms(ElmanParams(*map(jnp.asarray, kernels.swapaxes(0, 1)), jnp.zeros((19, width))))))
         logs = np.mean(draws, axis=0)
         # Away from the input, whose distribution the layers first make their own.
         per_layer = np.exp((logs[4] - logs[-1]) / (len(logs) - 5))

@@ -15,7 +15,6 @@ from tests.cases import H, I, T, random_inputs, random_params
 
 LAYERS = 3
 REPEATED: dict[str, Callable[[], Cell]] = {
-    "gru": partial(rnnjax.gru, H),
     "stack": lambda: rnnjax.stack(rnnjax.elman(H - 1), rnnjax.gru(H)),
     "repeat": lambda: rnnjax.repeat(rnnjax.elman(H), 2),
     "residual": lambda: rnnjax.residual(rnnjax.elman(H)),

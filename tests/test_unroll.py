@@ -101,7 +101,8 @@ def test_undefined_numbers_in_the_padding_do_not_matter(filling):
     assert_trees_equal(compiled(name)(params, padded, mask), compiled(name)(params, inputs, mask))
 
 
-def test_mask_of_true_everywhere_changes_nothing(cell):
+def test_mask_of_true_everywhere_changes_nothing(typical_cell):
+    cell = typical_cell
     params, inputs = random_params(cell), random_inputs()
     unroll = jax.jit(partial(rnnjax.unroll, cell))
     assert_trees_equal(unroll(params, inputs, mask=jnp.ones((T, B), bool)), unroll(params, inputs))
@@ -110,7 +111,8 @@ def test_mask_of_true_everywhere_changes_nothing(cell):
 # Direction
 
 
-def test_reverse_equals_turning_the_inputs_and_the_outputs(cell):
+def test_reverse_equals_turning_the_inputs_and_the_outputs(typical_cell):
+    cell = typical_cell
     params, inputs = random_params(cell), random_inputs()
     state = random_state(cell, params)
     final, outputs = jax.jit(partial(rnnjax.unroll, cell, reverse=True))(params, inputs, state)
@@ -121,7 +123,8 @@ def test_reverse_equals_turning_the_inputs_and_the_outputs(cell):
 # The input projection, in the loop on a CPU and ahead of it on an accelerator
 
 
-def test_projection_ahead_of_the_loop_changes_no_value_and_no_gradient(monkeypatch, cell):
+def test_projection_ahead_of_the_loop_changes_no_value_and_no_gradient(monkeypatch, typical_cell):
+    cell = typical_cell
     params, inputs = random_params(cell), random_inputs()
 
     def traced():
@@ -213,7 +216,8 @@ def test_perturbation_is_added_to_the_state_inside_the_recurrence(reverse):
     assert_trees_equal((final, outputs), (state, jnp.stack(expected)))
 
 
-def test_zero_perturbation_changes_nothing(cell):
+def test_zero_perturbation_changes_nothing(typical_cell):
+    cell = typical_cell
     params, inputs = random_params(cell), random_inputs()
     shapes = jax.eval_shape(lambda: cell.initial_state(params, (B,)))
     zeros = jax.tree.map(lambda leaf: jnp.zeros((T, *leaf.shape), leaf.dtype), shapes)
@@ -221,7 +225,8 @@ def test_zero_perturbation_changes_nothing(cell):
     assert_trees_equal(unroll(params, inputs, perturbation=zeros), unroll(params, inputs))
 
 
-def test_two_halves_equal_the_whole(cell):
+def test_two_halves_equal_the_whole(typical_cell):
+    cell = typical_cell
     params, inputs = random_params(cell), random_inputs(6, B, I)
     unroll = jax.jit(partial(rnnjax.unroll, cell))
     start = random_state(cell, params)
