@@ -119,6 +119,9 @@ TYPICAL = (
 )
 """One cell of each kind."""
 
+OF_ONE_PIECE = tuple(name for name, make in CELL_CASES.items() if not make().wiring)
+"""All that are not made of others."""
+
 
 def random_like(tree: Any, seed: int, scale: float = 1.0) -> Any:
     """A tree of Gaussian numbers of the same shapes and dtypes, drawn by NumPy: nothing to compile."""

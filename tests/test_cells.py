@@ -12,7 +12,19 @@ from experiments import checkpoint
 from rnnjax import initializers
 from rnnjax.contributions import is_inexact
 from tests import reference
-from tests.cases import CELL_CASES, B, H, I, T, random_inputs, random_like, random_params, random_state
+from tests.cases import (
+    CELL_CASES,
+    OF_ONE_PIECE,
+    TYPICAL,
+    B,
+    H,
+    I,
+    T,
+    random_inputs,
+    random_like,
+    random_params,
+    random_state,
+)
 
 A = 3  # a second batch axis
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -58,17 +70,17 @@ def test_one_unroll_equals_single_steps_and_a_scan_over_the_step(cell):
 
 
 def test_leading_axes_are_independent_examples(x64, cell):
-    params, inputs = random_params(cell), random_inputs(T, A, B, I)
-    unroll = jax.jit(partial(rnnjax.unroll, cell, params))
-    final, outputs = unroll(inputs)
-    for a in range(A):
-        assert_trees_close(jax.tree.map(lambda leaf, a=a: leaf[a], final), unroll(inputs[:, a])[0])
-        np.testing.assert_allclose(outputs[:, a], unroll(inputs[:, a])[1], rtol=1e-11, atol=1e-13)
-    assert_trees_close(jax.tree.map(lambda leaf: leaf[1, 1], final), unroll(inputs[:, 1, 1])[0])
-    np.testing.assert_allclose(outputs[:, 1, 1], unroll(inputs[:, 1, 1])[1], rtol=1e-11, atol=1e-13)
+    params, x = random_params(cell), random_inputs(A, B, I)
+    state = random_state(cell, params, (A, B))
+    stepped = cell.step(params, state, x)  # operation by operation: most of them other cells need, too
+    for index in (0, A - 1, (1, 1)):
+        state_of_one, expected = jax.tree.map(lambda leaf, index=index: leaf[index], (state, stepped))
+        assert_trees_close(cell.step(params, state_of_one, x[index]), expected, rtol=1e-11, atol=1e-13)
 
 
-def test_vmap_over_params_equals_one_after_the_other_and_gradients_are_finite_even_at_zero(cell):
+@pytest.mark.parametrize("name", sorted({*OF_ONE_PIECE, *TYPICAL}))
+def test_vmap_over_params_equals_one_after_the_other_and_gradients_are_finite_even_at_zero(name):
+    cell = CELL_CASES[name]()
     inputs, several = random_inputs(), [random_params(cell, seed) for seed in (0, 1)]
     several.append(jax.tree.map(jnp.zeros_like, several[0]))
 
