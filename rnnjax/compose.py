@@ -112,7 +112,7 @@ def residual(cell: Cell) -> Cell:
         return params
 
     def layers(params: Params) -> tuple[tuple[Cell, Params], ...]:
-        return (cell, params), (pass_on(cell), params)
+        return (cell, params), (pass_on(cell, params), ())
 
     return composed_cell(init, Wiring(layers, _side_by_side, lambda outputs: outputs[0] + outputs[1]))
 
@@ -149,7 +149,7 @@ def highway(cell: Cell, bias: float = -2.0) -> Cell:
         return HighwayParams(params, gate.init(gate_key, input_size))
 
     def layers(params: HighwayParams) -> tuple[tuple[Cell, Params], ...]:
-        return (cell, params.cell), (gate, params.gate), (pass_on(cell), params.cell)
+        return (cell, params.cell), (gate, params.gate), (pass_on(cell, params.cell), ())
 
     def combine(outputs: list[Array]) -> Array:
         transformed, transform, passed = outputs

@@ -48,7 +48,6 @@ def mixed_stack(**skips: bool) -> Cell:
 CELL_CASES: dict[str, Callable[[], Cell]] = {
     "elman_tanh": partial(rnnjax.elman, H),
     "elman_identity": partial(rnnjax.elman, H, "identity"),
-    "elman_relu": partial(rnnjax.elman, H, "relu"),
     "elman_function": partial(rnnjax.elman, H, jnp.sin),
     "jordan": partial(rnnjax.jordan, H, H - 1, "tanh", "softplus"),
     "leaky": partial(rnnjax.leaky, H, 0.3),
@@ -90,7 +89,6 @@ CELL_CASES: dict[str, Callable[[], Cell]] = {
     "own_cell": partial(own_cell, H),
     "stack": mixed_stack,
     "stack_both_skips": partial(mixed_stack, input_to_all=True, all_to_output=True),
-    "stack_of_stacks": lambda: rnnjax.stack(rnnjax.stack(rnnjax.elman(H), rnnjax.gru(H)), rnnjax.lstm(H)),
     "repeat": lambda: rnnjax.stack(rnnjax.elman(H), rnnjax.repeat(rnnjax.gru(H), 2)),
     "residual": lambda: rnnjax.stack(rnnjax.elman(H), rnnjax.residual(rnnjax.lstm(H)), rnnjax.residual(rnnjax.lstm(H))),
     "highway": lambda: rnnjax.highway(rnnjax.elman(I)),

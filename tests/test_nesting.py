@@ -99,7 +99,7 @@ def norms(leaf):
     return np.sqrt((np.asarray(leaf) ** 2).sum(axis=tuple(range(1, leaf.ndim))))
 
 
-@hypothesis.settings(max_examples=10)
+@hypothesis.settings(max_examples=7)
 @hypothesis.given(data=st.data())
 def test_any_nesting_is_a_cell(x64, data):
     nest = data.draw(nests(I, data.draw(st.integers(2, 3))))

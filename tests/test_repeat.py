@@ -15,9 +15,8 @@ from tests.cases import H, I, T, random_inputs, random_params
 
 LAYERS = 3
 REPEATED: dict[str, Callable[[], Cell]] = {
-    "stack": lambda: rnnjax.stack(rnnjax.elman(H - 1), rnnjax.gru(H)),
+    "stack": lambda: rnnjax.stack(rnnjax.elman(H - 1), rnnjax.residual(rnnjax.elman(H - 1)), rnnjax.gru(H)),
     "repeat": lambda: rnnjax.repeat(rnnjax.elman(H), 2),
-    "residual": lambda: rnnjax.residual(rnnjax.elman(H)),
 }
 
 assert_trees_close = partial(jax.tree.map, partial(np.testing.assert_allclose, rtol=1e-11, atol=1e-14))
@@ -29,6 +28,17 @@ def layer_of(params: Any, index: int) -> Any:
 
 def summed(outputs: jax.Array) -> jax.Array:
     return jnp.sum(jnp.sin(outputs) ** 2)
+
+
+def test_gradient_flow_sees_the_layers_of_a_repeat_inside_other_cells(x64: None) -> None:
+    cell = rnnjax.residual(rnnjax.repeat(rnnjax.elman(H), LAYERS))
+    params, inputs = random_params(cell, input_size=H), random_inputs(T, 2, H)
+    flow = rnnjax.gradient_flow(cell, params, inputs, summed)
+    assert flow.parameters.bias.shape == (LAYERS, T)
+    assert [layer.hidden.shape for layer in flow.state[0]] == [(T,)] * LAYERS
+    # Of the last layer it is what the cell alone has, of a loss that adds the inputs.
+    alone = rnnjax.gradient_flow(cell.wiring.layers(params)[0][0], params, inputs, lambda y: summed(inputs + y))
+    assert_trees_close((flow.state[0], flow.parameters), (alone.state, alone.parameters))
 
 
 @pytest.mark.parametrize("name", sorted(REPEATED))
