@@ -2,7 +2,8 @@
 
     T  time steps          I  input width           L  layers
     B  batch               H  hidden width          V  vocabulary
-    ...  any leading axes  O  output width
+    ...  any leading axes  O  output width          N  width of a vector that a sequence starts from
+    S  steps of a source   J  width of a source
 
 Sequences are time-major: ``(T, B, I)``, or ``(T, ..., I)`` for any number of batch axes, none included.
 """
