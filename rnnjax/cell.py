@@ -9,11 +9,10 @@ and ``output`` is g. Because the output is read *from the state*, adding a zero 
 depends on it, which is how ``rnnjax.gradient_flow`` sees dL/ds_t of any cell.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jax import Array
 
 from rnnjax.checks import check_advanced, check_params, check_state
@@ -140,81 +139,6 @@ def affine_cell(
         return jax.tree.map(lambda a, s, b: a * s + b, factor, state, term)
 
     return Cell(init, initial_state, project, advance, output, affine=affine)
-
-
-def layers_of(wiring: Wiring | Repetition, params: Params) -> tuple[tuple[Cell, Params], ...]:
-    """The layers of a composed cell, each with its params."""
-    if isinstance(wiring, Wiring):
-        return wiring.layers(params)
-    stacked = wiring.layers(params)
-    return tuple((wiring.cell, jax.tree.map(lambda leaf, i=i: leaf[i], stacked)) for i in range(wiring.times))
-
-
-def composed_cell(init: Callable[[Key, int], Params], wiring: Wiring) -> Cell:
-    """A cell made of others, all of whose functions but ``init`` follow from how they are wired."""
-
-    def initial_state(params: Params, batch_shape: tuple[int, ...] = ()) -> tuple[State, ...]:
-        return tuple(cell.initial_state(p, batch_shape) for cell, p in wiring.layers(params))
-
-    def project(params: Params, inputs: Array) -> Array:
-        return inputs
-
-    def advance(params: Params, state: tuple[State, ...], inputs: Array) -> tuple[State, ...]:
-        states, below = [], None
-        for (cell, p), old in zip(wiring.layers(params), state, strict=True):
-            states.append(cell.advance(p, old, cell.project(p, wiring.feed(inputs, below))))
-            below = cell.output(p, states[-1])
-        return tuple(states)
-
-    def output(params: Params, state: tuple[State, ...]) -> Array:
-        layers = zip(wiring.layers(params), state, strict=True)
-        return wiring.combine([cell.output(p, of_layer) for (cell, p), of_layer in layers])
-
-    return Cell(init, initial_state, project, advance, output, wiring)
-
-
-def repeated_cell(init: Callable[[Key, int], Params], repetition: Repetition) -> Cell:
-    """A cell made of equal layers, all of whose functions but ``init`` follow from that."""
-    times = repetition.times
-
-    def initial_state(params: Params, batch_shape: tuple[int, ...] = ()) -> tuple[State, ...]:
-        return tuple(cell.initial_state(p, batch_shape) for cell, p in layers_of(repetition, params))
-
-    def project(params: Params, inputs: Array) -> Array:
-        return inputs
-
-    def advance(params: Params, state: tuple[State, ...], inputs: Array) -> tuple[State, ...]:
-        def step(cell: Cell, params: Params, inputs: Array, state: State, extra: None) -> tuple[State, Array]:
-            new_state = cell.advance(params, state, cell.project(params, inputs))
-            return new_state, cell.output(params, new_state)
-
-        return scan_layers(repetition, params, inputs, state, [None] * times, step)[0]
-
-    def output(params: Params, state: tuple[State, ...]) -> Array:
-        cell, last = layers_of(repetition, params)[-1]
-        return cell.output(last, state[-1])
-
-    return Cell(init, initial_state, project, advance, output, repetition)
-
-
-def scan_layers(
-    repetition: Repetition,
-    params: Params,
-    inputs: Array,
-    state: tuple[State, ...],
-    extras: Sequence[Any],
-    run: Callable[[Cell, Params, Array, State, Any], tuple[State, Array]],
-) -> tuple[tuple[State, ...], Array]:
-    """Runs equal layers after each other, as one program: ``run(cell, params, inputs, state, extra)`` does a layer."""
-
-    def layer(inputs: Array, arguments: Any) -> tuple[Array, State]:
-        layer_params, state, extra = arguments
-        state, outputs = run(repetition.cell, layer_params, inputs, state, extra)
-        return outputs, state
-
-    of_layers = jax.tree.map(lambda *leaves: jnp.stack(leaves), *zip(state, extras, strict=True))
-    outputs, states = jax.lax.scan(layer, inputs, (repetition.layers(params), *of_layers))
-    return tuple(jax.tree.map(lambda leaf, i=i: leaf[i], states) for i in range(repetition.times)), outputs
 
 
 def output_like(cell: Cell, params: Params) -> jax.ShapeDtypeStruct:

@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from rnnjax.cell import Cell, Repetition, Wiring, check_cell, composed_cell, layers_of, output_like, repeated_cell
+from rnnjax.cell import Cell, Repetition, Wiring, check_cell, output_like
 from rnnjax.cells.memoryless import dense_gate, normalization, pass_on
 from rnnjax.checks import positive_integer
 from rnnjax.contributions import is_inexact
 from rnnjax.typing import Key, Params, State
+from rnnjax.wiring import composed_cell, layers_of
 
 
 def stack(*cells: Cell, input_to_all: bool = False, all_to_output: bool = False) -> Cell:
@@ -86,7 +87,7 @@ def repeat(cell: Cell, times: int) -> Cell:
         # One layer after the other: XLA's batched QR, of orthogonal matrices, is very slow on few cores.
         return jax.lax.map(init_layer, jax.random.split(key, layers))
 
-    return repeated_cell(init, Repetition(lambda params: params, cell, layers))
+    return composed_cell(init, Repetition(lambda params: params, cell, layers))
 
 
 # Connections past a layer
@@ -269,7 +270,7 @@ def each_layer(cell: Cell, change: Callable[[Cell, tuple[int, ...]], Cell], path
 
     if isinstance(wiring, Repetition):
         changed = each_layer(wiring.cell, change, (*path, 0))
-        return repeated_cell(cell.init, wiring._replace(cell=changed))._replace(initial_state=initial_state)
+        return composed_cell(cell.init, wiring._replace(cell=changed))._replace(initial_state=initial_state)
 
     def layers(params: Params) -> tuple[tuple[Cell, Params], ...]:
         parts = enumerate(wiring.layers(params))

@@ -14,10 +14,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from rnnjax.cell import Cell, Repetition, layers_of
+from rnnjax.cell import Cell, Repetition
 from rnnjax.contributions import is_inexact, norm, norm_dtype, step_with_slots
 from rnnjax.typing import Loss, Params, State
-from rnnjax.unroll import perturbed_step, prepare, run_layers, scan_masked
+from rnnjax.unroll import perturbed_step, prepare, scan_masked
+from rnnjax.wiring import layers_of, run_layers
 
 
 class GradientFlow(NamedTuple):
@@ -85,7 +86,9 @@ def gradient_flow(
         epsilons, slots, fresh = extras
         if cell.wiring:
             layer_slots = [slots for _, slots in layers_of(cell.wiring, slots)]
-            return run_layers(cell, params, inputs, state, list(zip(epsilons, layer_slots, fresh, strict=True)), run)
+            return run_layers(
+                cell.wiring, params, inputs, state, list(zip(epsilons, layer_slots, fresh, strict=True)), run
+            )
 
         def step(params: Params, state: State, inputs: Array, epsilon: State) -> tuple[State, Array]:
             return perturbed_step(cell, params, state, cell.project(params, inputs), epsilon)

@@ -26,7 +26,8 @@ from rnnjax.contributions import is_inexact
 from rnnjax.names import lookup
 from rnnjax.program import fix_first, program_of
 from rnnjax.typing import Params, State
-from rnnjax.unroll import prepare, run_layers, unroll
+from rnnjax.unroll import prepare, unroll
+from rnnjax.wiring import run_layers
 
 
 class NewtonReport(NamedTuple):
@@ -113,7 +114,7 @@ def newton_unroll(
     def run(cell: Cell, params: Params, inputs: Array, state: State, fresh: State | None) -> tuple[Any, Array]:
         if cell.wiring:
             of_layers = [None] * len(state) if fresh is None else fresh
-            return run_layers(cell, params, inputs, state, of_layers, run)
+            return run_layers(cell.wiring, params, inputs, state, of_layers, run)
         if cell.affine or cell.memoryless:
             return _solve_directly(cell, params, inputs, state, fresh, mask, reset)
         return _solve(cell, params, inputs, state, fresh, mask, reset, options)

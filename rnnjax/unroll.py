@@ -1,14 +1,14 @@
 """A cell over a sequence: ``lax.scan`` forward, so that ``jax.grad`` of it is backpropagation through time."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from rnnjax.cell import Cell, Repetition, check_cell, layers_of, scan_layers
+from rnnjax.cell import Cell, check_cell
 from rnnjax.checks import (
     check_advanced,
     check_mask,
@@ -22,6 +22,7 @@ from rnnjax.contributions import is_inexact
 from rnnjax.names import lookup
 from rnnjax.program import fix_first
 from rnnjax.typing import Drive, Params, State
+from rnnjax.wiring import run_layers
 
 
 def unroll(
@@ -81,7 +82,7 @@ def unroll(
     ) -> tuple[State, Array]:
         if cell.wiring:
             of_layers = [tuple(extra if extra is None else extra[i] for extra in extras) for i in range(len(state))]
-            return run_layers(cell, params, inputs, state, of_layers, run)
+            return run_layers(cell.wiring, params, inputs, state, of_layers, run)
         perturbation, fresh = extras
         if cell.memoryless:
             return _all_at_once(cell, params, inputs, state, perturbation, mask, reverse)
@@ -129,43 +130,6 @@ def prepare(
         # Whatever stands in the padding, NaN included, must not reach a gradient: 0 * NaN is NaN.
         inputs = jnp.where(mask[..., None], inputs, jnp.zeros_like(inputs))
     return inputs, state
-
-
-def run_layers(
-    cell: Cell,
-    params: Params,
-    inputs: Array,
-    state: State,
-    extras: Sequence[Any],
-    run: Callable[..., tuple[State, Array]],
-) -> tuple[State, Array]:
-    """Runs the layers of a composed cell one after the other, each over the whole sequence.
-
-    ``run(cell, params, inputs, state, extra) -> (state, outputs)`` does one of them, with its element of ``extras``.
-    """
-    if isinstance(cell.wiring, Repetition):
-        return scan_layers(cell.wiring, params, inputs, state, extras, run)
-    return run_in_turn(cell, params, inputs, state, extras, run)
-
-
-def run_in_turn(
-    cell: Cell,
-    params: Params,
-    inputs: Array,
-    state: State,
-    extras: Sequence[Any],
-    run: Callable[..., tuple[State, Array]],
-) -> tuple[State, Array]:
-    """``run_layers`` without a scan over those that are repeated."""
-    assert cell.wiring is not None
-    states: list[State] = []
-    outputs: list[Array] = []
-    for (layer, layer_params), old, extra in zip(layers_of(cell.wiring, params), state, extras, strict=True):
-        layer_inputs = cell.wiring.feed(inputs, outputs[-1] if outputs else None)
-        new_state, output = run(layer, layer_params, layer_inputs, old, extra)
-        states.append(new_state)
-        outputs.append(output)
-    return tuple(states), cell.wiring.combine(outputs)
 
 
 def perturbed_step(

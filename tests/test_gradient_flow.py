@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import rnnjax
-from rnnjax.cell import layers_of
 from rnnjax.cells.elman import ElmanParams
 from rnnjax.contributions import is_inexact
+from rnnjax.wiring import layers_of
 from tests.cases import CELL_CASES, B, H, I, T, random_inputs, random_params
 
 EVERY_STEP, LAST_STEP = np.ones(T), np.eye(T)[-1]
