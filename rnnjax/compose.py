@@ -67,7 +67,7 @@ def repeat(cell: Cell, times: int) -> Cell:
         h^l_t = cell(h^l_{t-1}, h^{l-1}_t)        l = 1, ..., times, each with params of its own; h^0_t = x_t
 
     As ``stack`` of ``times`` such cells, but for its params: those of the cell with a leading axis for the layers. (The
-    state is a tuple, one element a layer.) The time to compile hardly grows with depth; to run, it takes a little more
+    state is a tuple, one element a layer.) The time to compile grows little with depth; to run, it takes a little more
     than a stack on a CPU, since what the backward pass needs of a layer is copied. Inputs and outputs must be equally
     wide: put what changes the width below, as in stack(lstm(64), repeat(lstm(64), 31)).
 
