@@ -18,7 +18,10 @@ def composed_cell(init: Callable[[Key, int], Params], wiring: Wiring | Repetitio
     """A cell made of others, all of whose functions but ``init`` follow from how they are wired."""
 
     def initial_state(params: Params, batch_shape: tuple[int, ...] = ()) -> tuple[State, ...]:
-        return tuple(cell.initial_state(p, batch_shape) for cell, p in layers_of(wiring, params))
+        if isinstance(wiring, Repetition):
+            states = jax.vmap(lambda p: wiring.cell.initial_state(p, batch_shape))(wiring.layers(params))
+            return _unstack(wiring, states)
+        return tuple(cell.initial_state(p, batch_shape) for cell, p in wiring.layers(params))
 
     def project(params: Params, inputs: Array) -> Array:
         return inputs
@@ -41,8 +44,7 @@ def layers_of(wiring: Wiring | Repetition, params: Params) -> tuple[tuple[Cell, 
     """The layers of a composed cell, each with its params."""
     if isinstance(wiring, Wiring):
         return wiring.layers(params)
-    stacked = wiring.layers(params)
-    return tuple((wiring.cell, jax.tree.map(lambda leaf, i=i: leaf[i], stacked)) for i in range(wiring.times))
+    return tuple((wiring.cell, of_layer) for of_layer in _unstack(wiring, wiring.layers(params)))
 
 
 def run_layers(
@@ -81,4 +83,12 @@ def _scan_layers(
 
     of_layers = jax.tree.map(lambda *leaves: jnp.stack(leaves), *zip(state, extras, strict=True))
     outputs, states = jax.lax.scan(layer, inputs, (repetition.layers(params), *of_layers))
-    return tuple(jax.tree.map(lambda leaf, i=i: leaf[i], states) for i in range(repetition.times)), outputs
+    return _unstack(repetition, states), outputs
+
+
+def _unstack(repetition: Repetition, stacked: Any) -> tuple[Any, ...]:
+    """One element a layer."""
+    # To index every leaf would take several times as long to trace, which deep networks notice.
+    leaves, structure = jax.tree.flatten(stacked)
+    of_layers = zip(*(jnp.unstack(leaf) for leaf in leaves), strict=True) if leaves else [()] * repetition.times
+    return tuple(jax.tree.unflatten(structure, of_layer) for of_layer in of_layers)
