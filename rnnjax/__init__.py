@@ -69,6 +69,7 @@ from rnnjax.noise import variational_dropout
 from rnnjax.noise import zoneout
 from rnnjax.one_to_many import OneToMany
 from rnnjax.one_to_many import one_to_many
+from rnnjax.precision import mixed_precision
 from rnnjax.sequences import SequenceLayer
 from rnnjax.sequences import chain
 from rnnjax.sequences import delayed
@@ -130,6 +131,7 @@ __all__ = [
     "min_lstm",
     "minimal_gated_unit",
     "mist",
+    "mixed_precision",
     "narx",
     "newton_unroll",
     "one_to_many",
