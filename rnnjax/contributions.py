@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.extend.core import Jaxpr, JaxprEqn, Literal, Var
+from jax.sharding import NamedSharding, PartitionSpec
 
 from rnnjax.program import execute, is_matrix_product, program_of
 from rnnjax.typing import Params
@@ -107,7 +108,7 @@ def _product_backward(
     _, vjp = jax.vjp(lambda x, kernel: jax.lax.dot_general_p.bind(x, kernel, **dict(options)), *residuals)
     # The kernel's gradient is for whoever differentiates the norms themselves; unused, it is not computed.
     x, _ = residuals
-    flat = x.reshape(-1, x.shape[-1]), delta.reshape(-1, delta.shape[-1])
+    flat = [_on_every_device(array).reshape(-1, array.shape[-1]) for array in (x, delta)]
     return *vjp(delta), _norm_of_product(*map(_widened, flat))
 
 
@@ -125,6 +126,14 @@ def _norm_of_product(x: Array, delta: Array) -> Array:
         lambda: jnp.sqrt(square),
         lambda: norm(x.T @ delta, (0, 1)),
     )
+
+
+def _on_every_device(array: Array) -> Array:
+    """In a mesh of explicit axes, the whole array everywhere: Gram matrices are between all examples."""
+    placed = jax.typeof(array).sharding
+    if all(axis is None for axis in placed.spec):
+        return array
+    return jax.sharding.reshard(array, NamedSharding(placed.mesh, PartitionSpec()))
 
 
 def _holds_digits(square_sum: Array) -> Array:

@@ -107,7 +107,7 @@ def gradient_flow(
     def zeros_for(leaf: Array) -> Array:
         # A counter or a random key has no gradient and is not perturbed: its norms are 0.
         if is_inexact(leaf):
-            return jnp.zeros((steps, *leaf.shape), leaf.dtype)
+            return jnp.broadcast_to(jnp.zeros_like(leaf), (steps, *leaf.shape))
         return jnp.zeros((steps, *batch_shape), norm_dtype(inputs.dtype))
 
     epsilons = jax.tree.map(zeros_for, state)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.sharding import NamedSharding, PartitionSpec
 
 from rnnjax.cell import Cell, check_cell
 from rnnjax.checks import (
@@ -121,7 +122,7 @@ def prepare(
     check_params(cell, params, inputs)
     batch_shape = inputs.shape[1:-1]
     if state is None:
-        state = cell.initial_state(params, batch_shape)
+        state = _sharded_like(inputs, cell.initial_state(params, batch_shape))
     check_state(cell, params, state, batch_shape)
     if reset is not None:
         check_mask(reset, inputs.shape[:-1], "reset")
@@ -130,6 +131,23 @@ def prepare(
         # Whatever stands in the padding, NaN included, must not reach a gradient: 0 * NaN is NaN.
         inputs = jnp.where(mask[..., None], inputs, jnp.zeros_like(inputs))
     return inputs, state
+
+
+def _sharded_like(inputs: Array, state: State) -> State:
+    """The state with its batch axes on the devices that those of the inputs are on, in a mesh of explicit axes.
+
+    Else each step would gather it. In a mesh of automatic axes the compiler sees to that.
+    """
+    placed = jax.typeof(inputs).sharding
+    batch_axes = placed.spec[1:-1]
+    if all(axis is None for axis in batch_axes):
+        return state
+
+    def put(leaf: Array) -> Array:
+        spec = PartitionSpec(*batch_axes, *(None,) * (leaf.ndim - len(batch_axes)))
+        return jax.sharding.reshard(leaf, NamedSharding(placed.mesh, spec))
+
+    return jax.tree.map(put, state)
 
 
 def perturbed_step(

@@ -13,6 +13,7 @@ from tests.cases import CELL_CASES, TYPICAL
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 # Tests compile far more than they run.
 jax.config.update("jax_disable_most_optimizations", True)
+jax.config.update("jax_num_cpu_devices", 2)  # the second is for tests/test_sharding.py
 
 hypothesis.settings.register_profile(
     "rnnjax",

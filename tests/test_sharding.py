@@ -1,0 +1,42 @@
+"""A batch on several devices: the numbers of one device, and nothing exchanged at each step of an ``unroll``."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+import rnnjax
+from tests.cases import H, I, T, random_inputs, random_params
+
+BATCH = 4
+NETWORK = rnnjax.stack(rnnjax.gru(H), rnnjax.repeat(rnnjax.lstm(H), 2))
+pytestmark = pytest.mark.skipif(len(jax.devices()) < 2, reason="needs two devices")
+
+
+def gradient(params, inputs):
+    return jax.grad(lambda params: jnp.sum(rnnjax.unroll(NETWORK, params, inputs)[1] ** 2))(params)
+
+
+def flow(params, inputs):
+    return rnnjax.gradient_flow(NETWORK, params, inputs, lambda outputs: jnp.sum(outputs[-1] ** 2))
+
+
+@pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
+@pytest.mark.parametrize("function", [gradient, flow])
+def test_a_batch_over_two_devices_gives_what_one_gives(x64, function, axis_type):
+    params, inputs = random_params(NETWORK), random_inputs(T, BATCH, I)
+    mesh = jax.make_mesh((2,), ("batch",), axis_types=(axis_type,), devices=jax.devices()[:2])
+    spread = jax.device_put(inputs, NamedSharding(mesh, PartitionSpec(None, "batch")))
+    everywhere = jax.device_put(params, NamedSharding(mesh, PartitionSpec()))
+    compiled = jax.jit(function).lower(everywhere, spread).compile()
+
+    received, expected = compiled(everywhere, spread), jax.jit(function)(params, inputs)
+    for a, b in zip(jax.tree.leaves(received), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+    if function is gradient:
+        # The gradients of the devices' examples are added up, once in each of the two programs for layers.
+        exchanges = re.findall(r"(all-\w+|collective-\w+|reduce-scatter)\(", compiled.as_text())
+        assert exchanges == ["all-reduce"] * 2
