@@ -96,7 +96,7 @@ def unroll(
             return perturbed_step(cell, params, state, drive, perturbation)
 
         xs = (cell.project(params, inputs) if hoisted else inputs, perturbation)
-        xs_of_a_step = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), xs)
+        xs_of_a_step = jax.eval_shape(lambda xs: jax.tree.map(lambda x: x[0], xs), xs)
         step = fix_first(any_step, params, state, xs_of_a_step)
         return scan_masked(step, state, xs, mask, reset, fresh, reverse=reverse, remat=chunk)
 
@@ -134,18 +134,18 @@ def prepare(
 
 
 def _sharded_like(inputs: Array, state: State) -> State:
-    """The state with its batch axes on the devices that those of the inputs are on, in a mesh of explicit axes.
+    """The state with its batch axes on the devices that those of the inputs are on.
 
-    Else each step would gather it. In a mesh of automatic axes the compiler sees to that.
+    In a mesh of explicit axes each step would gather it otherwise; inside ``jax.shard_map`` it must be said to differ
+    from device to device, as what it becomes does. In a mesh of automatic axes the compiler sees to that.
     """
-    placed = jax.typeof(inputs).sharding
-    batch_axes = placed.spec[1:-1]
-    if all(axis is None for axis in batch_axes):
-        return state
+    placed, batch_axes = jax.typeof(inputs), jax.typeof(inputs).sharding.spec[1:-1]
 
     def put(leaf: Array) -> Array:
-        spec = PartitionSpec(*batch_axes, *(None,) * (leaf.ndim - len(batch_axes)))
-        return jax.sharding.reshard(leaf, NamedSharding(placed.mesh, spec))
+        if any(axis is not None for axis in batch_axes):
+            spec = PartitionSpec(*batch_axes, *(None,) * (leaf.ndim - len(batch_axes)))
+            leaf = jax.sharding.reshard(leaf, NamedSharding(placed.sharding.mesh, spec))
+        return jax.lax.pcast(leaf, tuple(placed.mat.varying - jax.typeof(leaf).mat.varying), to="varying")
 
     return jax.tree.map(put, state)
 

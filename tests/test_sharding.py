@@ -1,4 +1,4 @@
-"""A batch on several devices: the numbers of one device, and nothing exchanged at each step of an ``unroll``."""
+"""A batch on several devices: the numbers of one device, and no state passed from one to another."""
 
 import re
 
@@ -40,3 +40,20 @@ def test_a_batch_over_two_devices_gives_what_one_gives(x64, function, axis_type)
         # The gradients of the devices' examples are added up, once in each of the two programs for layers.
         exchanges = re.findall(r"(all-\w+|collective-\w+|reduce-scatter)\(", compiled.as_text())
         assert exchanges == ["all-reduce"] * 2
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_in_shard_map_gradients_are_those_of_one_device(x64, own):
+    """``own``: each device has the gradient of its own examples, and they are added up at the end."""
+
+    def of_device(params, inputs):
+        if not own:
+            return gradient(params, inputs)
+        return jax.lax.psum(gradient(jax.lax.pcast(params, "batch", to="varying"), inputs), "batch")
+
+    params, inputs = random_params(NETWORK), random_inputs(T, BATCH, I)
+    mesh = jax.make_mesh((2,), ("batch",), axis_types=(AxisType.Auto,), devices=jax.devices()[:2])
+    specs = PartitionSpec(), PartitionSpec(None, "batch")
+    received = jax.jit(jax.shard_map(of_device, mesh=mesh, in_specs=specs, out_specs=PartitionSpec()))(params, inputs)
+    for a, b in zip(jax.tree.leaves(received), jax.tree.leaves(jax.jit(gradient)(params, inputs)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
