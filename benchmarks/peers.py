@@ -2,16 +2,21 @@
 
 A builder takes a cell's name and a shape and returns the programs to time. All are float32, on the CPU, and jitted
 where the library can be; the loss is the sum of squares of the outputs, differentiated with respect to all weights.
+Beside the libraries stand two references: the matrix products alone, and a loop in PyTorch that measures gradients.
 """
 
+import functools
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.nn import sigmoid
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import rnnjax
 from benchmarks.measure import Call
@@ -40,19 +45,40 @@ class UnavailableError(Exception):
 
 
 class Programs(NamedTuple):
-    calls: dict[str, Call]  # by FORWARD, GRADIENT and, for rnnjax, FLOW
+    calls: dict[str, Call]  # by FORWARD and GRADIENT, FLOW, or all three
     output_shape: tuple[int, ...]
     matrix_weights: int  # how many weights stand in matrices: equal where the work is equal
 
 
 def build_rnnjax(cell: str, shape: Shape) -> Programs:
     """``rnnjax.unroll``, and ``rnnjax.gradient_flow`` of the same loss."""
-    net = rnnjax.cell_named(cell)(shape.hidden_size)
-    params, inputs = net.init(jax.random.key(0), shape.input_size), _inputs(shape)
-    programs = _jax_programs(lambda params, inputs: rnnjax.unroll(net, params, inputs)[1], params, inputs)
+    net, outputs, params, inputs = _rnnjax_layer(cell, shape)
+    programs = _jax_programs(outputs, params, inputs)
     flow = jax.jit(lambda params, inputs: rnnjax.gradient_flow(net, params, inputs, _sum_of_squares))
-    programs.calls[FLOW] = lambda: jax.block_until_ready(flow(params, inputs))
+    programs.calls[FLOW] = _call(flow, params, inputs)
     return programs
+
+
+def build_rnnjax_2_devices(cell: str, shape: Shape) -> Programs:
+    """``rnnjax.unroll`` with half of the batch on each of two devices; the results must be those of one device."""
+    if shape.batch % 2:
+        raise UnavailableError(f"a batch of {shape.batch} cannot be halved")
+    mesh, everywhere, halves = _two_devices(), PartitionSpec(), PartitionSpec(None, "batch")
+    _, outputs, params, inputs = _rnnjax_layer(cell, shape)
+    spread = partial(jax.shard_map, mesh=mesh, in_specs=(everywhere, halves), check_vma=False)
+
+    def sum_over_devices(params: Any, inputs: Array) -> Any:
+        return jax.lax.psum(_loss_and_gradient(outputs)(params, inputs), "batch")
+
+    placed = jax.device_put((params, inputs), (NamedSharding(mesh, everywhere), NamedSharding(mesh, halves)))
+    calls = {
+        FORWARD: _call(jax.jit(spread(outputs, out_specs=halves)), *placed),
+        GRADIENT: _call(jax.jit(spread(sum_over_devices, out_specs=everywhere)), *placed),
+    }
+    alone = _jax_programs(outputs, params, inputs)
+    for name, call in calls.items():
+        jax.tree.map(_assert_close, call(), alone.calls[name]())
+    return alone._replace(calls=calls)
 
 
 def build_scan(cell: str, shape: Shape) -> Programs:
@@ -103,7 +129,22 @@ def build_flax(cell: str, shape: Shape) -> Programs:
     cells = {"elman": "SimpleCell", "lstm": "OptimizedLSTMCell", "gru_reset_after": "GRUCell"}
     module = linen.RNN(getattr(linen, _same_cell("flax", cell, cells))(shape.hidden_size), time_major=True)
     inputs = _inputs(shape)
-    return _jax_programs(module.apply, module.init(jax.random.key(0), inputs), inputs)
+    return _jax_programs(module.apply, jax.jit(module.init)(jax.random.key(0), inputs), inputs)
+
+
+def build_nnx(cell: str, shape: Shape) -> Programs:
+    """``flax.nnx.RNN``, split once into its graph and its weights."""
+    from flax import nnx
+
+    cells = {"elman": "SimpleCell", "lstm": "OptimizedLSTMCell", "gru_reset_after": "GRUCell"}
+    make = getattr(nnx, _same_cell("nnx", cell, cells))
+    module = nnx.RNN(make(shape.input_size, shape.hidden_size, rngs=nnx.Rngs(0)), time_major=True)
+    graph, params, rest = nnx.split(module, nnx.Param, ...)
+
+    def outputs(params: Any, inputs: Array) -> Array:
+        return nnx.merge(graph, params, rest, copy=True)(inputs)
+
+    return _jax_programs(outputs, params, _inputs(shape))
 
 
 def build_haiku(cell: str, shape: Shape) -> Programs:
@@ -119,7 +160,7 @@ def build_haiku(cell: str, shape: Shape) -> Programs:
 
     transformed = haiku.without_apply_rng(haiku.transform(outputs))
     inputs = _inputs(shape)
-    return _jax_programs(transformed.apply, transformed.init(jax.random.key(0), inputs), inputs)
+    return _jax_programs(transformed.apply, jax.jit(transformed.init)(jax.random.key(0), inputs), inputs)
 
 
 def build_equinox(cell: str, shape: Shape) -> Programs:
@@ -138,6 +179,34 @@ def build_equinox(cell: str, shape: Shape) -> Programs:
         return jax.lax.scan(step, (zero, zero) if cell == "lstm" else zero, inputs)[1]
 
     return _jax_programs(outputs, params, _inputs(shape))
+
+
+def build_keras(cell: str, shape: Shape) -> Programs:
+    """Keras layers on its JAX backend, called statelessly.
+
+    They take and return (batch, time, width): here they get their inputs and leave their outputs as they like them.
+    """
+    os.environ["KERAS_BACKEND"] = "jax"
+    import keras
+
+    layers = {
+        "elman": keras.layers.SimpleRNN,
+        "lstm": keras.layers.LSTM,
+        "gru": partial(keras.layers.GRU, reset_after=False),
+        "gru_reset_after": keras.layers.GRU,
+    }
+    layer = layers[cell](shape.hidden_size, return_sequences=True)
+    inputs = _inputs(shape).swapaxes(0, 1)
+    layer.build(inputs.shape)
+    params, fixed = ([v.value for v in of] for of in (layer.trainable_variables, layer.non_trainable_variables))
+
+    def outputs(params: Any, inputs: Array) -> Array:
+        return layer.stateless_call(params, fixed, inputs)[0]
+
+    programs = _jax_programs(outputs, params, inputs)
+    batch, steps, width = programs.output_shape
+    matrices = [v.value for v in layer.trainable_variables if v.name != "bias"]  # that of GRU has two rows
+    return Programs(programs.calls, (steps, batch, width), sum(matrix.size for matrix in matrices))
 
 
 def build_torch(cell: str, shape: Shape) -> Programs:
@@ -160,19 +229,75 @@ def build_torch(cell: str, shape: Shape) -> Programs:
     return Programs({FORWARD: forward, GRADIENT: gradient}, tuple(forward().shape), weights)
 
 
+def build_torch_loop(cell: str, shape: Shape) -> Programs:
+    """``torch.nn`` cells in a loop, ``retain_grad`` on every hidden state: how PyTorch gives the norms of dL/dh_t."""
+    import torch
+
+    cells = {"elman": torch.nn.RNNCell, "lstm": torch.nn.LSTMCell, "gru_reset_after": torch.nn.GRUCell}
+    step = _same_cell("torch", cell, cells)(shape.input_size, shape.hidden_size)
+    inputs = torch.randn(shape[:3])
+
+    def hidden_states() -> list[Any]:
+        state, states = None, []
+        for x in inputs:
+            state = step(x, state)
+            states.append(state[0] if cell == "lstm" else state)
+        return states
+
+    def flow() -> list[float]:
+        step.zero_grad()
+        states = hidden_states()
+        for state in states:
+            state.retain_grad()
+        torch.stack(states).square().sum().backward()
+        return torch.stack([state.grad for state in states]).flatten(1).norm(dim=1).tolist()
+
+    weights = sum(weight.numel() for weight in step.parameters() if weight.ndim == 2)
+    return Programs({FLOW: flow}, tuple(torch.stack(hidden_states()).shape), weights)
+
+
+def build_products(cell: str, shape: Shape) -> Programs:
+    """The matrix products alone, each over all time steps at once: no large layer is faster.
+
+    Forward x W and h U; backward, with d the gradient of their sum, d U^T, x^T d and h^T d.
+    """
+    steps, batch, width, H = shape
+    columns = GATES[cell] * H
+    sizes = (steps * batch, width), (steps * batch, H), (steps * batch, columns), (width, columns), (H, columns)
+    keys = jax.random.split(jax.random.key(0), len(sizes))
+    x, h, d, W, U = [jax.random.normal(key, size) for key, size in zip(keys, sizes, strict=True)]
+    forward = jax.jit(lambda x, h, W, U: (x @ W, h @ U))
+    gradient = jax.jit(lambda x, h, d, W, U: (x @ W, h @ U, d @ U.T, x.T @ d, h.T @ d))
+    calls = {FORWARD: _call(forward, x, h, W, U), GRADIENT: _call(gradient, x, h, d, W, U)}
+    return Programs(calls, (steps, batch, H), W.size + U.size)
+
+
 BUILDERS: dict[str, Callable[[str, Shape], Programs]] = {
     "rnnjax": build_rnnjax,
+    "rnnjax_2_devices": build_rnnjax_2_devices,
     "scan": build_scan,
     "flax": build_flax,
+    "nnx": build_nnx,
     "haiku": build_haiku,
     "equinox": build_equinox,
+    "keras": build_keras,
     "torch": build_torch,
+    "torch_loop": build_torch_loop,
+    "matmul": build_products,
 }
 
-EAGER = {"torch"}
-"""Libraries that compile nothing before they run."""
+JAX_PEERS = ("scan", "flax", "nnx", "haiku", "equinox", "keras")
+"""What else a researcher with JAX would take."""
 
-PACKAGES = {"flax": "flax", "haiku": "dm-haiku", "equinox": "equinox", "torch": "torch"}
+PACKAGES = {
+    "flax": "flax",
+    "nnx": "flax",
+    "haiku": "dm-haiku",
+    "equinox": "equinox",
+    "keras": "keras",
+    "torch": "torch",
+    "torch_loop": "torch",
+}
 """What to install for a peer: all of them come with ``make peers``."""
 
 
@@ -189,6 +314,22 @@ def build(library: str, cell: str, shape: Shape) -> Programs:
     return programs
 
 
+def _rnnjax_layer(cell: str, shape: Shape) -> tuple[rnnjax.Cell, Callable[[Any, Array], Array], Any, Array]:
+    net = rnnjax.cell_named(cell)(shape.hidden_size)
+    params = net.init(jax.random.key(0), shape.input_size)
+    return net, lambda params, inputs: rnnjax.unroll(net, params, inputs)[1], params, _inputs(shape)
+
+
+@functools.cache
+def _two_devices() -> Mesh:
+    jax.config.update("jax_num_cpu_devices", 2)  # before the process's first array
+    return Mesh(jax.devices(), ("batch",))
+
+
+def _assert_close(actual: Array, expected: Array) -> None:
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5 * float(jnp.abs(expected).max()))
+
+
 def _same_cell(library: str, cell: str, cells: dict[str, Any]) -> Any:
     other = {"gru": "gru_reset_after", "gru_reset_after": "gru"}.get(cell)
     if cell in cells:
@@ -200,14 +341,20 @@ def _same_cell(library: str, cell: str, cells: dict[str, Any]) -> Any:
 
 
 def _jax_programs(outputs: Callable[[Any, Array], Array], params: Any, inputs: Array) -> Programs:
-    forward = jax.jit(outputs)
-    gradient = jax.jit(jax.value_and_grad(lambda params, inputs: _sum_of_squares(outputs(params, inputs))))
-    calls: dict[str, Call] = {
-        FORWARD: lambda: jax.block_until_ready(forward(params, inputs)),
-        GRADIENT: lambda: jax.block_until_ready(gradient(params, inputs)),
+    calls = {
+        FORWARD: _call(jax.jit(outputs), params, inputs),
+        GRADIENT: _call(jax.jit(_loss_and_gradient(outputs)), params, inputs),
     }
     weights = sum(leaf.size for leaf in jax.tree.leaves(params) if leaf.ndim == 2)
     return Programs(calls, jax.eval_shape(outputs, params, inputs).shape, weights)
+
+
+def _call(program: Callable[..., Any], *arguments: Any) -> Call:
+    return lambda: jax.block_until_ready(program(*arguments))
+
+
+def _loss_and_gradient(outputs: Callable[[Any, Array], Array]) -> Callable[[Any, Array], Any]:
+    return jax.value_and_grad(lambda params, inputs: _sum_of_squares(outputs(params, inputs)))
 
 
 def _sum_of_squares(outputs: Array) -> Array:

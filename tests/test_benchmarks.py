@@ -3,9 +3,13 @@
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from benchmarks import peers, unroll_report
+from benchmarks.measure import Ratio
 
 ROOT = Path(__file__).parents[1]
 
@@ -16,21 +20,24 @@ def run(*flags: str, module: str = "benchmarks.unroll") -> subprocess.CompletedP
 
 
 def test_unroll_measures_every_program(tmp_path: Path) -> None:
-    flags = ("--quick", "--shapes=5x2x3x4", "--cells=lstm", "--peers=scan", f"--output={tmp_path}")
+    names = ["scan", "rnnjax_2_devices", "matmul"]
+    of = f"--peers={','.join(names)}"
+    flags = ("--quick", "--shapes=5x2x3x4", "--cells=lstm", of, f"--output={tmp_path}")
     finished = run(*flags)
     assert finished.returncode == 0, finished.stderr
-    for text in ("plain scan", "5x2x3x4", "forward + backward", "compile", "gradient_flow takes"):
+    for text in ("plain scan", "5x2x3x4", "compile", "two devices / products", "gradient_flow takes"):
         assert text in finished.stdout
 
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["machine"]["cores"] >= 1
     assert results["machine"]["versions"]["jax"]
-    ours, scan = results["records"]
-    assert (ours["library"], scan["library"]) == ("rnnjax", "scan")
-    for record in (ours, scan):
+    assert [record["library"] for record in results["records"]] == ["rnnjax", *names]
+    for record in results["records"]:
         for program in ("forward", "forward + backward"):
-            assert [len(samples) for samples in record["rounds"][program]] == [3, 3]
+            assert len(record["rounds"][program]) == 2
+            assert record["ratio"][program][0] > 0
             assert record["median_seconds"][program] > 0
+    ours = results["records"][0]
     assert ours["ratio"]["forward"] == [1, 1, 1]
     assert ours["flow_overhead"][0] > 0
     for name in ("table.txt", "unroll.png", "unroll.svg"):
@@ -41,12 +48,49 @@ def test_unroll_measures_every_program(tmp_path: Path) -> None:
     assert "--overwrite" in again.stderr
 
 
+def test_targets_are_judged_by_every_shape_and_the_geometric_mean() -> None:
+    """The fastest peer counts, shape by shape; a target that nothing was measured for is not met."""
+    small, large = peers.Shape(100, 32, 128, 128), peers.Shape(50, 50, 512, 512)
+    times = {
+        small: {"rnnjax": 1.0, "scan": 1.6, "flax": 5.0},
+        large: {"rnnjax": 1.0, "scan": 8.0, "flax": 4.0, "matmul": 0.5},
+    }
+    records = [
+        {"cell": "lstm", "shape": shape, "library": library, "rounds": {peers.GRADIENT: [[seconds], [seconds]]}}
+        for shape, by_library in times.items()
+        for library, seconds in by_library.items()
+    ]
+    for record in records:
+        record["flow_overhead"] = Ratio(1.2, 1.1, 1.3)
+
+    verdicts = {row["target"]: row["one device"] for row in unroll_report.check_targets(records)}
+    peers_of_lstm, *_, flow, loop, _ = verdicts
+    assert verdicts[peers_of_lstm] == "met: 1.60 (lstm 100x32x128x128), mean 2.53 (lstm), of 2"
+    assert verdicts["at 50x50x512x512: at most 1.6 times as long as the matrix products"].startswith("not met: 2.00")
+    assert verdicts[flow] == "not met: 1.20 (lstm 100x32x128x128)"
+    assert verdicts[loop] == "not measured"
+
+
+@pytest.mark.parametrize(("library", "cell"), [("nnx", "elman"), ("keras", "gru"), ("torch_loop", "lstm")])
+def test_peers_do_equal_work(library: str, cell: str) -> None:
+    """``build`` raises where outputs or weights are not those of the other libraries."""
+    if not find_spec(peers.PACKAGES[library]):
+        pytest.skip(f"{library} is not installed")
+    for call in peers.build(library, cell, peers.Shape(3, 2, 4, 5)).calls.values():
+        call()
+
+
+def test_an_odd_batch_is_not_shared_by_two_devices() -> None:
+    with pytest.raises(peers.UnavailableError, match="a batch of 3 cannot be halved"):
+        peers.build("rnnjax_2_devices", "lstm", peers.Shape(5, 3, 4, 4))
+
+
 @pytest.mark.parametrize(
     ("flag", "expected"),
     [
         ("--cells=lstn", "did you mean 'lstm'"),
         ("--shapes=3x4", "expected TxBxIxH"),
-        ("--peers=keras", "valid names: equinox, flax"),
+        ("--peers=kera", "did you mean 'keras'"),
     ],
 )
 def test_unknown_names_are_refused_in_a_line(flag: str, expected: str) -> None:
@@ -96,17 +140,26 @@ def test_memory_measures_every_method(tmp_path: Path) -> None:
     records = json.loads((tmp_path / "results.json").read_text())["records"]
     bytes_by_method = {record["method"]: record["temporary_bytes"] for record in records}
     assert bytes_by_method["remat='sqrt'"] < bytes_by_method["plain"] / 3
-    assert all(record["resident_bytes"] >= 0 and record["seconds"] > 0 for record in records)
+    for record in records:
+        assert record["peak_bytes"] > record["baseline_bytes"] + record["input_bytes"] > 0
+        assert record["seconds"] > 0
+    assert records[0]["step_ratio"] == 1
+    assert "plain (" in finished.stdout  # its verdict
     assert (tmp_path / "memory.png").stat().st_size > 0
 
 
-def test_compile_time_measures_both_ways_of_depth(tmp_path: Path) -> None:
+def test_compile_time_measures_every_way_of_depth(tmp_path: Path) -> None:
     finished = run("--quick", "--depths=2", f"--output={tmp_path}", module="benchmarks.compile_time")
     assert finished.returncode == 0, finished.stderr
     records = json.loads((tmp_path / "results.json").read_text())["records"]
-    assert [(record["way"], record["depth"]) for record in records] == [("stack", 2), ("repeat", 2)]
+    assert [(record["way"], record["depth"]) for record in records] == [
+        ("stack", 2),
+        ("stack + repeat", 2),
+        ("repeat", 2),
+    ]
     assert all(record["compile"][0] > 0 and record["run"][0] > 0 for record in records)
     assert records[0]["compile_ratio"][0] == 1
+    assert all(record["compile_growth"][0] == 1 for record in records)
     assert (tmp_path / "compile_time.png").stat().st_size > 0
 
 
