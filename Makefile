@@ -12,7 +12,7 @@ help:
 	@echo "make quick   the same in seconds, on tiny networks, in runs/quick"
 	@echo "make test    the tests"
 	@echo "make lint    ruff; make types: mypy; make peers: install PyTorch, haiku, equinox to compare with"
-	@echo "make bench   the benchmarks, against the peers, of memory, of compiling, of parallel time (half an hour)"
+	@echo "make bench   the benchmarks: peers, memory, compiling, parallel time, training, online steps (half an hour)"
 	@echo "make cells   docs/cells.md anew: every cell's equation, size, and how fast its gradient decays"
 
 run: $(VENV)/.installed
@@ -41,6 +41,8 @@ bench: $(VENV)/.installed-peers
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.compile_time
 	$(BIN)/python -m benchmarks.parallel
+	$(BIN)/python -m benchmarks.training
+	$(BIN)/python -m benchmarks.online
 
 cells: $(VENV)/.installed
 	$(BIN)/python -m experiments.cell_table
