@@ -3,7 +3,10 @@
 import re
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import matplotlib as mpl
+import numpy as np
 import pytest
 
 import rnnjax
@@ -42,6 +45,24 @@ def test_the_cell_of_ones_own_runs_as_written() -> None:
     flow = names["flow"]
     assert isinstance(flow, rnnjax.GradientFlow)
     assert flow.state[0].shape == (50,)
+
+
+def test_the_code_of_the_page_on_accelerators_runs_as_written_and_gives_the_gradient_of_one_device() -> None:
+    page = (ROOT / "docs" / "accelerators.md").read_text(encoding="utf-8")
+    cell = rnnjax.lstm(4)
+    params, inputs = cell.init(jax.random.key(0), 3), jax.random.normal(jax.random.key(1), (5, 4, 3))
+
+    def loss(outputs: jax.Array) -> jax.Array:
+        return jnp.sum(outputs**2)
+
+    expected = jax.grad(lambda params: loss(rnnjax.unroll(cell, params, inputs)[1]))(params)
+    names = {"jax": jax, "rnnjax": rnnjax, "cell": cell, "params": params, "inputs": inputs, "loss": loss}
+    measure, mixed, place, divide = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    for block in (measure, place, divide, mixed):
+        exec(block, names)
+    assert isinstance(names["flow"], rnnjax.GradientFlow)
+    for a, b in zip(names["gradient"], expected, strict=True):  # type: ignore[call-overload]
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
 def test_every_name_and_file_the_readme_speaks_of_exists() -> None:
