@@ -283,14 +283,19 @@ def _scan(step: Callable[..., Any], state: State, xs: Any, reverse: bool, remat:
     if remat is None:
         return jax.lax.scan(step, state, xs, reverse=reverse)
 
+    of_a_step = jax.tree.map(lambda x: x.shape[1:], xs)
+
     @jax.checkpoint
     def chunk(state: State, xs: Any) -> tuple[State, Any]:
+        xs = jax.tree.map(lambda x, shape: x.reshape(len(x), *shape), xs, of_a_step)
         return jax.lax.scan(step, state, xs, reverse=reverse)
 
     length = len(jax.tree.leaves(xs)[0])
     whole = length - length % remat  # the rest, at the end in time, is a shorter chunk of its own
-    chunks = jax.tree.map(lambda x: x[:whole].reshape(whole // remat, remat, *x.shape[1:]), xs)
-    rest = jax.tree.map(lambda x: x[whole:], xs)
+    # Without axes of length 1, a batch of one example: XLA copies all inputs to cut them with such an axis.
+    slim = jax.tree.map(lambda x: x.reshape(length, *(size for size in x.shape[1:] if size != 1)), xs)
+    chunks = jax.tree.map(lambda x: x[:whole].reshape(whole // remat, remat, *x.shape[1:]), slim)
+    rest = jax.tree.map(lambda x: x[whole:], slim)
     if reverse and whole < length:
         state, rest_outputs = chunk(state, rest)
     state, outputs = jax.lax.scan(chunk, state, chunks, reverse=reverse)

@@ -185,10 +185,11 @@ def test_sqrt_takes_a_divisor_near_the_square_root_where_there_is_one(steps, chu
     assert root == same
 
 
-def test_memory_of_recomputation_in_chunks_of_sqrt_t_grows_as_sqrt_t():
+@pytest.mark.parametrize("batch", [B, 1])
+def test_memory_of_recomputation_in_chunks_of_sqrt_t_grows_as_sqrt_t(batch):
     def temporary_bytes(steps, remat):
         gradient = jax.grad(lambda p, x: jnp.sum(rnnjax.unroll(cell, p, x, remat=remat)[0].hidden))
-        compiled = jax.jit(gradient).lower(params, jnp.zeros((steps, B, I))).compile()
+        compiled = jax.jit(gradient).lower(params, jnp.zeros((steps, batch, I))).compile()
         return compiled.memory_analysis().temp_size_in_bytes
 
     cell, params = case("lstm")
