@@ -11,8 +11,8 @@ help:
 	@echo "make run     where do gradients die? figures and a table in $(WORKDIR) (under 90 s on two cores)"
 	@echo "make quick   the same in seconds, on tiny networks, in runs/quick"
 	@echo "make test    the tests"
-	@echo "make lint    ruff; make types: mypy; make peers: install PyTorch, haiku, equinox to compare with"
-	@echo "make bench   the benchmarks: peers, memory, compiling, parallel time, training, online steps (half an hour)"
+	@echo "make lint    ruff; make types: mypy; make peers: install PyTorch, haiku, equinox, Keras to compare with"
+	@echo "make bench   the benchmarks: peers, memory, compiling, parallel time, training, online steps, a study (half an hour)"
 	@echo "make cells   docs/cells.md anew: every cell's equation, size, and how fast its gradient decays"
 
 run: $(VENV)/.installed
@@ -39,10 +39,12 @@ peers: $(VENV)/.installed-peers
 bench: $(VENV)/.installed-peers
 	$(BIN)/python -m benchmarks.unroll
 	$(BIN)/python -m benchmarks.memory
+	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.compile_time
 	$(BIN)/python -m benchmarks.parallel
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.online
+	$(BIN)/python -m benchmarks.study
 
 cells: $(VENV)/.installed
 	$(BIN)/python -m experiments.cell_table

@@ -11,19 +11,18 @@ which tells what a call costs from what a step costs. "State donated" and "compi
 
 What to do for the lowest latency, and what it gave with H = 128 (microseconds for Elman, GRU and LSTM, two CPU cores):
 
-- ``jax.jit`` the step: 460, 770 and 800 without, 11, 13 and 15 with it.
+- ``jax.jit`` the step: 420, 690 and 780 without, 10, 13 and 16 with it.
 - ``jax.config.update("jax_cpu_enable_async_dispatch", False)`` before the first array: the program then runs in the
-  thread that calls it. By default a program of some size is handed to another one: 30 to 60, and milliseconds in one
-  call of a hundred where other programs want the cores.
+  thread that calls it. By default a program of some size is handed to another one, and a jitted step takes 100.
 - Keep the state as JAX has it: 5 to 8 more where each step takes it to NumPy and back.
-- Donate the state (``donate_argnums``): 0.5 to 1 less.
+- Donate the state (``donate_argnums``): up to 1 less.
 - Let the params be constants of the program, a closure instead of an argument: another 1 less. It is compiled anew
   where they change.
 - ``.lower(...).compile()`` makes the first step as fast as the others, as does calling the jitted step once beforehand;
   no call is faster for it.
-- Inputs from NumPy and outputs to NumPy cost 2.5.
+- Inputs from NumPy and outputs to NumPy cost 2 to 3.
 - About 8 are the call, whatever is in it: where more inputs are there already, give them to one ``unroll``, which takes
-  1.3, 3.4 and 5.0 a step. A step in NumPy has no such call: 4, 13 and 16.
+  1.3, 3.4 and 5.2 a step. A step in NumPy has no such call: 4, 14 and 16.
 """
 
 import functools

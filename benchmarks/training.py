@@ -345,7 +345,7 @@ def find(records: list[Record]) -> str:
 
 def doubt(machine: dict[str, Any]) -> str:
     """A warning where other programs wanted the cores: PyTorch's threads wait for each other, and so lose most."""
-    busy = machine["load_average_before"][0] > machine["cores"]
+    busy = machine["load_average_before"][0] > 1.5 * machine["cores"]  # as many as cores: the benchmark run before
     return (
         "\nThe machine was busy with other programs: measure again, these ratios are not to be relied on."
         if busy

@@ -19,6 +19,7 @@ def run(*flags: str, module: str = "benchmarks.unroll") -> subprocess.CompletedP
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
 
 
+@pytest.mark.slow
 def test_unroll_measures_every_program(tmp_path: Path) -> None:
     names = ["scan", "rnnjax_2_devices", "matmul"]
     of = f"--peers={','.join(names)}"
@@ -100,6 +101,7 @@ def test_unknown_names_are_refused_in_a_line(flag: str, expected: str) -> None:
     assert finished.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_parallel_measures_every_method(tmp_path: Path) -> None:
     flags = ("--quick", "--steps=8", "--cells=min_gru,elman", f"--output={tmp_path}")
     finished = run(*flags, module="benchmarks.parallel")
@@ -134,6 +136,7 @@ def test_parallel_refuses_what_it_does_not_know_in_a_line(flag: str, expected: s
     assert finished.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_memory_measures_every_method(tmp_path: Path) -> None:
     finished = run("--quick", "--steps=100", f"--output={tmp_path}", module="benchmarks.memory")
     assert finished.returncode == 0, finished.stderr
@@ -148,6 +151,7 @@ def test_memory_measures_every_method(tmp_path: Path) -> None:
     assert (tmp_path / "memory.png").stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_compile_time_measures_every_way_of_depth(tmp_path: Path) -> None:
     finished = run("--quick", "--depths=2", f"--output={tmp_path}", module="benchmarks.compile_time")
     assert finished.returncode == 0, finished.stderr

@@ -28,6 +28,7 @@ def results_of(module: str, folder: Path, *flags: str) -> dict[str, Any]:
     return results
 
 
+@pytest.mark.slow
 def test_training_measures_every_way_and_all_train_alike(tmp_path: Path) -> None:
     records = results_of("training", tmp_path)["records"]
     assert [record["way"] for record in records] == ["rnnjax", "jit_2_devices", "shard_map_2_devices", "torch"]
@@ -46,6 +47,7 @@ def test_training_measures_every_way_and_all_train_alike(tmp_path: Path) -> None
     assert "--overwrite" in again.stderr
 
 
+@pytest.mark.slow
 def test_online_measures_every_way(tmp_path: Path) -> None:
     records = results_of("online", tmp_path, "--cells=lstm")["records"]
     measured = {(record["library"], record["way"]): record for record in records if "skipped" not in record}
