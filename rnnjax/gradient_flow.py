@@ -17,7 +17,7 @@ from jax import Array
 from rnnjax.cell import Cell, Repetition
 from rnnjax.contributions import is_inexact, norm, norm_dtype, step_with_slots
 from rnnjax.typing import Loss, Params, State
-from rnnjax.unroll import perturbed_step, prepare, scan_masked
+from rnnjax.unroll import perturbed_step, prepare, scan_masked, state_beside
 from rnnjax.wiring import layers_of, run_layers
 
 
@@ -80,7 +80,7 @@ def gradient_flow(
     batch_shape = inputs.shape[1:-1]
     steps = len(inputs)
 
-    fresh = cell.initial_state(params, batch_shape)
+    fresh = state_beside(inputs, cell, params)
 
     def run(cell: Cell, params: Params, inputs: Array, state: State, extras: Any) -> tuple[State, Array]:
         epsilons, slots, fresh = extras

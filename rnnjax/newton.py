@@ -26,7 +26,7 @@ from rnnjax.contributions import is_inexact
 from rnnjax.names import lookup
 from rnnjax.program import fix_first, program_of
 from rnnjax.typing import Params, State
-from rnnjax.unroll import prepare, unroll
+from rnnjax.unroll import prepare, state_beside, unroll
 from rnnjax.wiring import run_layers
 
 
@@ -107,7 +107,7 @@ def newton_unroll(
     if tolerance is not None:
         tolerance = positive_number("tolerance", tolerance)
     options = _Options(jacobian == "full", tolerance, positive_integer("max_iterations", max_iterations))
-    fresh = None if reset is None else cell.initial_state(params, inputs.shape[1:-1])
+    fresh = None if reset is None else state_beside(inputs, cell, params)
     if reverse:
         inputs, mask, reset = jax.tree.map(jnp.flipud, (inputs, mask, reset))
 

@@ -72,7 +72,6 @@ def unroll(
         TypeError: inputs that are not real numbers, a mask that is not boolean.
     """
     inputs, state = prepare(cell, params, inputs, state, mask, reset)
-    batch_shape = inputs.shape[1:-1]
     chunk = _chunk(remat, len(inputs))
     lookup("method", method, {"scan": None, "parallel": None})
     if perturbation is not None:
@@ -104,7 +103,7 @@ def unroll(
     # of the drive and its gradient through memory: an LSTM's gradient takes up to 1.5 times as long.
     hoisted = jax.default_backend() != "cpu"
 
-    fresh = None if reset is None else cell.initial_state(params, batch_shape)
+    fresh = None if reset is None else state_beside(inputs, cell, params)
     return run(cell, params, inputs, state, (perturbation, fresh))
 
 
@@ -122,7 +121,7 @@ def prepare(
     check_params(cell, params, inputs)
     batch_shape = inputs.shape[1:-1]
     if state is None:
-        state = _sharded_like(inputs, cell.initial_state(params, batch_shape))
+        state = state_beside(inputs, cell, params)
     check_state(cell, params, state, batch_shape)
     if reset is not None:
         check_mask(reset, inputs.shape[:-1], "reset")
@@ -133,8 +132,8 @@ def prepare(
     return inputs, state
 
 
-def _sharded_like(inputs: Array, state: State) -> State:
-    """The state with its batch axes on the devices that those of the inputs are on.
+def state_beside(inputs: Array, cell: Cell, params: Params) -> State:
+    """The initial state for these inputs, with its batch axes on the devices that those of the inputs are on.
 
     In a mesh of explicit axes each step would gather it otherwise; inside ``jax.shard_map`` it must be said to differ
     from device to device, as what it becomes does. In a mesh of automatic axes the compiler sees to that.
@@ -147,7 +146,7 @@ def _sharded_like(inputs: Array, state: State) -> State:
             leaf = jax.sharding.reshard(leaf, NamedSharding(placed.sharding.mesh, spec))
         return jax.lax.pcast(leaf, tuple(placed.mat.varying - jax.typeof(leaf).mat.varying), to="varying")
 
-    return jax.tree.map(put, state)
+    return jax.tree.map(put, cell.initial_state(params, inputs.shape[1:-1]))
 
 
 def perturbed_step(
