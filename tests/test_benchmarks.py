@@ -76,7 +76,7 @@ def test_targets_are_judged_by_every_shape_and_the_geometric_mean() -> None:
 def test_peers_do_equal_work(library: str, cell: str) -> None:
     """``build`` raises where outputs or weights are not those of the other libraries."""
     if not find_spec(peers.PACKAGES[library]):
-        pytest.skip(f"{library} is not installed")
+        pytest.skip(f"{library} is not installed: run `make peers`")
     for call in peers.build(library, cell, peers.Shape(3, 2, 4, 5)).calls.values():
         call()
 
