@@ -8,16 +8,22 @@ Two zeros are added where they change nothing, and the gradient with respect to 
   params; only its norm leaves the step, see ``rnnjax.contributions``. A sequence of T steps never holds T copies.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.extend.core import JaxprEqn
 
 from rnnjax.cell import Cell, Repetition
-from rnnjax.contributions import is_inexact, norm, norm_dtype, step_with_slots
-from rnnjax.typing import Loss, Params, State
-from rnnjax.unroll import perturbed_step, prepare, scan_masked, state_beside
+from rnnjax.checks import check_advanced
+from rnnjax.contributions import contribution_norms, is_inexact, norm, norm_dtype
+from rnnjax.program import Program, execute, program_of, recurrent_products
+from rnnjax.through_time import at_all_steps
+from rnnjax.typing import Drive, Loss, Params, State
+from rnnjax.unroll import perturb, prepare, scan_masked, state_beside
 from rnnjax.wiring import layers_of, run_layers
 
 
@@ -77,55 +83,146 @@ def gradient_flow(
     """
     params = jax.tree.map(jnp.asarray, params)
     inputs, state = prepare(cell, params, inputs, state, mask, reset)
-    batch_shape = inputs.shape[1:-1]
-    steps = len(inputs)
-
     fresh = state_beside(inputs, cell, params)
 
     def run(cell: Cell, params: Params, inputs: Array, state: State, extras: Any) -> tuple[State, Array]:
-        epsilons, slots, fresh = extras
+        slots, fresh = extras
         if cell.wiring:
-            layer_slots = [slots for _, slots in layers_of(cell.wiring, slots)]
-            return run_layers(
-                cell.wiring, params, inputs, state, list(zip(epsilons, layer_slots, fresh, strict=True)), run
-            )
+            of_layers = [of_layer for _, of_layer in layers_of(cell.wiring, slots.parameters)]
+            layer_slots = [_Slots(*each) for each in zip(slots.examples, of_layers, strict=True)]
+            return run_layers(cell.wiring, params, inputs, state, list(zip(layer_slots, fresh, strict=True)), run)
+        return state, _measured(cell, (params, inputs, state, mask, reset, fresh), slots)
 
-        def step(params: Params, state: State, inputs: Array, epsilon: State) -> tuple[State, Array]:
-            return perturbed_step(cell, params, state, cell.project(params, inputs), epsilon)
-
-        def probed_step(state: State, xs: Any) -> tuple[State, Array]:
-            inputs, epsilon, slots = xs
-            return step_with_slots(step, params, slots, state, inputs, epsilon)
-
-        return scan_masked(probed_step, state, (inputs, epsilons, slots), mask, reset, fresh)
-
-    def loss_of(epsilons: State, slots: Params) -> Array:
-        value = loss(run(cell, params, inputs, state, (epsilons, slots, fresh))[1])
+    def loss_of(slots: _Slots) -> Array:
+        value = loss(run(cell, params, inputs, state, (slots, fresh))[1])
         _check_loss(value)
         return value
 
-    def zeros_for(leaf: Array) -> Array:
-        # A counter or a random key has no gradient and is not perturbed: its norms are 0.
-        if is_inexact(leaf):
-            return jnp.broadcast_to(jnp.zeros_like(leaf), (steps, *leaf.shape))
-        return jnp.zeros((steps, *batch_shape), norm_dtype(inputs.dtype))
-
-    epsilons = jax.tree.map(zeros_for, state)
     leaves, structure = jax.tree.flatten(params)
     repeated = _repetitions(cell, jax.tree.unflatten(structure, range(len(leaves))))
-    slots = jax.tree.unflatten(
-        structure,
-        [
-            jnp.zeros((*repeated.get(place, ()), steps), norm_dtype(leaf.dtype if is_inexact(leaf) else inputs.dtype))
-            for place, leaf in enumerate(leaves)
-        ],
+    parameters = [
+        jnp.zeros((*repeated.get(place, ()), len(inputs)), norm_dtype(_dtype_of_gradient(leaf, inputs)))
+        for place, leaf in enumerate(leaves)
+    ]
+    examples = jax.tree.map(
+        lambda leaf: jnp.zeros_like(inputs[..., 0], norm_dtype(_dtype_of_gradient(leaf, inputs))), state
     )
-    value, vjp = jax.vjp(loss_of, epsilons, slots)
-    adjoints, contributions = vjp(jnp.ones_like(value))
+    value, vjp = jax.vjp(loss_of, _Slots(examples, jax.tree.unflatten(structure, parameters)))
+    (norms,) = vjp(jnp.ones_like(value))
 
-    batch_axes = range(1, 1 + len(batch_shape))
-    examples = jax.tree.map(lambda g: norm(g, tuple(range(1 + len(batch_shape), g.ndim))), adjoints)
-    return GradientFlow(value, jax.tree.map(lambda g: norm(g, tuple(batch_axes)), examples), examples, contributions)
+    batch_axes = tuple(range(1, inputs.ndim - 1))
+    return GradientFlow(value, jax.tree.map(lambda g: norm(g, batch_axes), norms.examples), *norms)
+
+
+class _Slots(NamedTuple):
+    """Zeros whose gradients are the norms of ``GradientFlow``."""
+
+    examples: Any
+    parameters: Any
+
+
+def _dtype_of_gradient(leaf: Array, inputs: Array) -> Any:
+    # A counter or a random key has no gradient: its norms are 0.
+    return leaf.dtype if is_inexact(leaf) else inputs.dtype
+
+
+class _Zeros(NamedTuple):
+    """What is added inside a step."""
+
+    state: Any  # to the new state
+    products: list[Array]  # to the products of the state with a kernel
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _measured(cell: Cell, arguments: tuple[Any, ...], slots: _Slots) -> Array:
+    """A layer's outputs for (params, inputs, state, mask, reset, fresh); backward, the slots receive the norms."""
+    return _forward(cell, arguments, slots)[0]
+
+
+def _forward(cell: Cell, arguments: tuple[Any, ...], slots: _Slots) -> tuple[Array, Any]:
+    params, inputs, state, mask, reset, fresh = arguments
+    drive, to_inputs = jax.vjp(partial(at_all_steps, cell.project, params), inputs)
+
+    of_a_step = jax.eval_shape(lambda: jax.tree.map(lambda leaf: leaf[0], drive))
+    advance = _Advance.of(cell, params, state, of_a_step)
+
+    def run(drive: Drive, zeros: _Zeros) -> tuple[Array, State]:
+        def step(params: Params, state: State, xs: Any) -> tuple[State, tuple[Array, State]]:
+            drive, zeros = xs
+            shifts = iter(zeros.products)
+            new_state = perturb(advance(params, state, drive, lambda product: product + next(shifts)), zeros.state)
+            return new_state, (cell.output(params, new_state), state)
+
+        return scan_masked(step, params, state, (drive, zeros), mask, reset, fresh)[1]
+
+    def zeros_for(leaf: Array) -> Array:
+        if is_inexact(leaf):
+            return jnp.broadcast_to(jnp.zeros_like(leaf), (len(inputs), *leaf.shape))
+        return jnp.zeros_like(inputs[..., 0])  # not added to anything
+
+    made: list[Any] = [product.outvars[0].aval for product in advance.products]
+    shifts = [jnp.zeros((len(inputs), *product.shape), product.dtype) for product in made]
+    zeros = _Zeros(jax.tree.map(zeros_for, state), shifts)
+    outputs, back, before = jax.vjp(run, drive, zeros, has_aux=True)
+    return outputs, (params, inputs, before, mask, to_inputs, back)
+
+
+def _backward(cell: Cell, kept: Any, d_outputs: Array) -> tuple[Any, _Slots]:
+    params, inputs, before, mask, to_inputs, back = kept
+    d_drive, adjoints = back(d_outputs)
+    (d_inputs,) = to_inputs(d_drive)
+    if mask is not None:
+        d_outputs = jnp.where(mask[..., None], d_outputs, jnp.zeros_like(d_outputs))
+    examples = jax.tree.map(lambda g: norm(g, tuple(range(inputs.ndim - 1, g.ndim))), adjoints.state)
+
+    of_state = zip(jax.tree.leaves(adjoints.state), jax.tree.leaves(before), strict=True)
+    found = [*_inexact(d_drive), *(g for g, leaf in of_state if is_inexact(leaf)), *adjoints.products, d_outputs]
+    parameters = contribution_norms(partial(_where_params_enter, cell), params, (inputs, before), found)
+    return (None, d_inputs, None, None, None, None), _Slots(examples, parameters)
+
+
+def _where_params_enter(cell: Cell, params: Params, inputs: Array, before: State) -> list[Array]:
+    """What of a step depends on params directly: the drive, and with what goes in fixed, state, products and output."""
+    products = list[Array]()
+
+    def note(product: Array) -> Array:
+        products.append(product)
+        return jax.lax.stop_gradient(product)
+
+    drive = cell.project(params, inputs)
+    fixed_drive = jax.lax.stop_gradient(drive)
+    new_state = _Advance.of(cell, params, before, fixed_drive)(params, before, fixed_drive, note)
+    return [*_inexact(drive), *_inexact(new_state), *products, cell.output(params, jax.lax.stop_gradient(new_state))]
+
+
+def _inexact(tree: Any) -> list[Array]:
+    return [leaf for leaf in jax.tree.leaves(tree) if is_inexact(leaf)]
+
+
+class _Advance(NamedTuple):
+    """``cell.advance`` with something done to its products of the state with a kernel."""
+
+    program: Program
+    products: list[JaxprEqn]
+
+    @classmethod
+    def of(cls, cell: Cell, params: Params, state: State, drive: Drive) -> "_Advance":
+        program = program_of(cell.advance, params, state, drive)
+        check_advanced(state, jax.tree.unflatten(program.results, [v.aval for v in program.jaxpr.outvars]))
+        return cls(program, recurrent_products(program, *(len(jax.tree.leaves(tree)) for tree in (params, state))))
+
+    def __call__(self, params: Params, state: State, drive: Drive, change: Callable[[Array], Array]) -> State:
+        places = set(map(id, self.products))
+
+        def replace(equation: JaxprEqn, operands: list[Any]) -> list[Any] | None:
+            if id(equation) not in places:
+                return None
+            return [change(equation.primitive.bind(*operands, **equation.params))]
+
+        return execute(self.program, jax.tree.leaves((params, state, drive)), replace)
+
+
+_measured.defvjp(_forward, _backward)
 
 
 def _repetitions(cell: Cell, places: Any) -> dict[int, tuple[int, ...]]:

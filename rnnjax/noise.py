@@ -28,7 +28,7 @@ from rnnjax.checks import number_between
 from rnnjax.compose import each_layer
 from rnnjax.contributions import is_inexact
 from rnnjax.names import lookup
-from rnnjax.program import Program, execute, is_matrix_product, operands_of, program_of, reached
+from rnnjax.program import Program, execute, operands_of, program_of, reached, recurrent_products
 from rnnjax.typing import Drive, Key, Params, State
 
 RECURRENT = (
@@ -108,7 +108,7 @@ def variational_dropout(cell: Cell, rate: float, key: Key | None = None) -> Cell
     def change(layer: Cell, key: Key) -> Cell:
         def advance(params: Params, state: NoisyState, drive: Drive) -> NoisyState:
             program = program_of(layer.advance, params, state.cell, drive)
-            products = {id(equation): n for n, equation in enumerate(_recurrent_products(program, params, state.cell))}
+            products = {id(equation): n for n, equation in enumerate(_changeable_products(program, params, state.cell))}
 
             def drop(equation: JaxprEqn, operands: list[Any]) -> list[Any] | None:
                 if id(equation) not in products:
@@ -267,16 +267,12 @@ def _noisy(
     return Cell(layer.init, initial_state, layer.project, advance, output)
 
 
-def _recurrent_products(program: Program, params: Params, state: State) -> list[JaxprEqn]:
-    """The products x W of a step in which W comes from the params alone, and x from the state."""
+def _changeable_products(program: Program, params: Params, state: State) -> list[JaxprEqn]:
+    """As ``recurrent_products``; a ``ValueError`` where there are none, or others."""
     inputs, counts = program.jaxpr.invars, [len(jax.tree.leaves(tree)) for tree in (params, state)]
     of_state = reached(program, inputs[counts[0] : sum(counts)])
     not_of_params = reached(program, inputs[counts[0] :])
-    products = [
-        equation
-        for equation in filter(is_matrix_product, program.jaxpr.eqns)
-        if equation.invars[0] in of_state and equation.invars[1] not in not_of_params
-    ]
+    products = recurrent_products(program, *counts)
     chosen = set(map(id, products))
     for equation in program.jaxpr.eqns:
         inside = operands_of(equation) & of_state and "dot_general" in f"{equation.primitive} {equation.params}"

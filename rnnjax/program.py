@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -29,14 +30,26 @@ def program_of(function: Callable[..., Any], *arguments: Any) -> Program:
     return Program(closed.jaxpr, constants, jax.tree.structure(shape))
 
 
-def execute(program: Program, arguments: list[Any], replace: Replace) -> Any:
+@dataclass(frozen=True, eq=False)
+class Rest:
+    """A function of the other arguments alone, as ``fix_first`` makes it."""
+
+    values: list[Any]  # what was computed from the argument that is fixed, as far as it is needed
+    program: Program  # a function of these values and of the leaves of the other arguments
+
+    def __call__(self, *others: Any) -> Any:
+        """What the function returns for these."""
+        return execute(self.program, [*self.values, *jax.tree.leaves(others)])
+
+
+def execute(program: Program, arguments: list[Any], replace: Replace = lambda equation, operands: None) -> Any:
     """What the function returns for ``arguments``, the leaves of the pytrees, with some operations replaced."""
     values = program.constants | dict(zip(program.jaxpr.invars, arguments, strict=True))
     _carry_out(program.jaxpr, program.jaxpr.eqns, values, replace)
     return _results(program, values)
 
 
-def fix_first(function: Callable[..., Any], fixed: Any, *others: Any) -> Callable[..., Any]:
+def fix_first(function: Callable[..., Any], fixed: Any, *others: Any) -> Rest:
     """``function`` of the other arguments alone; what depends on the first one only is computed now, once.
 
     In a scan this takes it out of the loop, and the way back through it too: the gradient with respect to a matrix
@@ -51,25 +64,40 @@ def fix_first(function: Callable[..., Any], fixed: Any, *others: Any) -> Callabl
     variables, leaves = program.jaxpr.invars, jax.tree.leaves(fixed)
     values = program.constants | dict(zip(variables, leaves, strict=False))
     now, later = _divide(program.jaxpr, set(values))
-    if not now:
-        return lambda *others: function(fixed, *others)
     _carry_out(program.jaxpr, now, values)
+    results = (variable for variable in program.jaxpr.outvars if not isinstance(variable, Literal))
+    used = set(results).union(*map(operands_of, later))
+    kept = [variable for variable in values if variable in used]
+    inputs = [*kept, *variables[len(leaves) :]]
+    names = program.jaxpr.debug_info.with_unknown_names()
+    jaxpr = program.jaxpr.replace(constvars=[], invars=inputs, eqns=later, debug_info=names)
+    return Rest([values[variable] for variable in kept], Program(jaxpr, {}, program.results))
 
-    def rest(*others: Any) -> Any:
-        inside = values | dict(zip(variables[len(leaves) :], jax.tree.leaves(others), strict=True))
-        _carry_out(program.jaxpr, later, inside)
-        return _results(program, inside)
 
-    return rest
-
-
-def reached(program: Program, variables: Iterable[Any]) -> set[Any]:
-    """These variables and all that depend on them."""
-    found = set(variables)
+def reached(program: Program, variables: Iterable[Any], past: Iterable[JaxprEqn] = ()) -> set[Any]:
+    """These variables and all that depend on them, but for what does so through the operations ``past``."""
+    found, barred = set(variables), set(map(id, past))
     for equation in program.jaxpr.eqns:
-        if operands_of(equation) & found:
+        if operands_of(equation) & found and id(equation) not in barred:
             found |= set(equation.outvars)
     return found
+
+
+def recurrent_products(program: Program, fixed: int, state: int) -> list[JaxprEqn]:
+    """The products x W of a step in which W comes from what is fixed alone, and x from the state.
+
+    Args:
+        program: of a step of (what is fixed, state, anything else).
+        fixed: how many leaves there are of what is fixed.
+        state: and how many of the state.
+    """
+    inputs = program.jaxpr.invars
+    of_state, not_fixed = reached(program, inputs[fixed : fixed + state]), reached(program, inputs[fixed:])
+
+    def is_recurrent(x: Any, kernel: Any) -> bool:
+        return x in of_state and not isinstance(kernel, Literal) and kernel not in not_fixed
+
+    return [e for e in program.jaxpr.eqns if is_matrix_product(e) and is_recurrent(*e.invars)]
 
 
 def is_matrix_product(equation: JaxprEqn) -> bool:
@@ -84,6 +112,16 @@ def is_matrix_product(equation: JaxprEqn) -> bool:
 def operands_of(equation: JaxprEqn) -> set[Any]:
     """The variables that an operation takes."""
     return {operand for operand in equation.invars if not isinstance(operand, Literal)}
+
+
+def users_of(jaxpr: Jaxpr) -> dict[Any, list[JaxprEqn | None]]:
+    """By variable, the operations that take it, as often as they do; None stands for the results."""
+    users: dict[Any, list[JaxprEqn | None]] = {}
+    for equation in [*jaxpr.eqns, None]:
+        for variable in jaxpr.outvars if equation is None else equation.invars:
+            if not isinstance(variable, Literal):
+                users.setdefault(variable, []).append(equation)
+    return users
 
 
 def _divide(jaxpr: Jaxpr, fixed: set[Any]) -> tuple[list[JaxprEqn], list[JaxprEqn]]:
@@ -127,11 +165,11 @@ def _carry_out(
         operands = [o.val if isinstance(o, Literal) else values[o] for o in equation.invars]
         results = replace(equation, operands)
         if results is None:
-            results = _evaluate(jaxpr, equation, operands)
+            results = evaluate(jaxpr, equation, operands)
         values.update(zip(equation.outvars, results, strict=True))
 
 
-def _evaluate(jaxpr: Jaxpr, equation: JaxprEqn, operands: list[Any]) -> list[Any]:
+def evaluate(jaxpr: Jaxpr, equation: JaxprEqn, operands: list[Any]) -> list[Any]:
     """One equation as a program of its own: how primitives are called differs between versions of JAX."""
     variables = {v: x for v, x in zip(equation.invars, operands, strict=True) if not isinstance(v, Literal)}
     alone = jaxpr.replace(constvars=[], invars=list(variables), outvars=equation.outvars, eqns=[equation])

@@ -22,6 +22,7 @@ from rnnjax.checks import (
 from rnnjax.contributions import is_inexact
 from rnnjax.names import lookup
 from rnnjax.program import fix_first
+from rnnjax.through_time import at_all_steps, scan_through_time
 from rnnjax.typing import Drive, Params, State
 from rnnjax.wiring import run_layers
 
@@ -89,19 +90,16 @@ def unroll(
         if method == "parallel":
             return _solve_affine(cell, params, inputs, state, perturbation, mask, reset, fresh, reverse)
 
-        def any_step(params: Params, state: State, xs: Any) -> tuple[State, Array]:
-            inputs_or_drive, perturbation = xs
-            drive = inputs_or_drive if hoisted else cell.project(params, inputs_or_drive)
+        def ahead(xs: Any) -> tuple[Drive, State | None]:
+            inputs, perturbation = xs
+            return at_all_steps(cell.project, params, inputs), perturbation
+
+        def step(params: Params, state: State, xs: Any) -> tuple[State, Array]:
+            drive, perturbation = xs
             return perturbed_step(cell, params, state, drive, perturbation)
 
-        xs = (cell.project(params, inputs) if hoisted else inputs, perturbation)
-        xs_of_a_step = jax.eval_shape(lambda xs: jax.tree.map(lambda x: x[0], xs), xs)
-        step = fix_first(any_step, params, state, xs_of_a_step)
-        return scan_masked(step, state, xs, mask, reset, fresh, reverse=reverse, remat=chunk)
-
-    # One large product for all steps keeps an accelerator busy. A CPU core is busy anyway, and pays more for the way
-    # of the drive and its gradient through memory: an LSTM's gradient takes up to 1.5 times as long.
-    hoisted = jax.default_backend() != "cpu"
+        xs = inputs, perturbation
+        return scan_masked(step, params, state, xs, mask, reset, fresh, ahead=ahead, reverse=reverse, remat=chunk)
 
     fresh = None if reset is None else state_beside(inputs, cell, params)
     return run(cell, params, inputs, state, (perturbation, fresh))
@@ -167,31 +165,41 @@ def perturb(state: State, perturbation: State | None) -> State:
 
 
 def scan_masked(
-    step: Callable[[State, Any], tuple[State, Array]],
+    step: Callable[[Params, State, Any], tuple[State, Any]],
+    params: Params,
     state: State,
     xs: Any,
     mask: Array | None,
     reset: Array | None = None,
     fresh: State | None = None,
     *,
+    ahead: Callable[[Any], Any] = lambda xs: xs,
     reverse: bool = False,
     remat: int | None = None,
-) -> tuple[State, Array]:
-    """``lax.scan`` of ``step`` over ``xs``.
+) -> tuple[State, Any]:
+    """A scan of ``step(params, state, x)`` over ``ahead(xs)``, which is done for all steps at once.
 
     Where ``mask`` is False the state holds and the output is zero; where ``reset`` is True a step starts from
     ``fresh``.
     """
 
-    def masked_step(state: State, xs: Any) -> tuple[State, Array]:
+    def masked_step(fixed: tuple[Params, State | None], state: State, xs: Any) -> tuple[State, Array]:
+        params, fresh = fixed
         xs, real, starts = xs
         before = state if starts is None else _select(starts, fresh, state)
-        new_state, output = step(before, xs)
+        new_state, output = step(params, before, xs)
         if real is None:
             return new_state, output
-        return _select(real, new_state, state), _select(real, output, jnp.zeros_like(output))
+        return _select(real, new_state, state), _select(real, output, jax.tree.map(jnp.zeros_like, output))
 
-    return _scan(masked_step, state, (xs, mask, reset), reverse, remat)
+    def run(state: State, xs: Any) -> tuple[State, Array]:
+        xs, mask, reset = xs
+        return scan_through_time(fixed_step, state, (ahead(xs), mask, reset), reverse=reverse)
+
+    of_a_step = jax.eval_shape(lambda xs: jax.tree.map(lambda x: x[0], (ahead(xs), mask, reset)), xs)
+    fixed_step = fix_first(masked_step, (params, fresh), state, of_a_step)
+    xs = xs, mask, reset
+    return run(state, xs) if remat is None else _in_chunks(run, state, xs, reverse, remat)
 
 
 def _select(condition: Array, one: State, other: State) -> State:
@@ -278,16 +286,15 @@ def _chunk(remat: int | Literal["sqrt"] | None, steps: int) -> int | None:
     return positive_integer("remat", remat)
 
 
-def _scan(step: Callable[..., Any], state: State, xs: Any, reverse: bool, remat: int | None) -> tuple[State, Any]:
-    if remat is None:
-        return jax.lax.scan(step, state, xs, reverse=reverse)
-
+def _in_chunks(
+    run: Callable[[State, Any], tuple[State, Array]], state: State, xs: Any, reverse: bool, remat: int
+) -> tuple[State, Any]:
+    """``run`` over so many steps after the other, each of these chunks computed again on the way back."""
     of_a_step = jax.tree.map(lambda x: x.shape[1:], xs)
 
     @jax.checkpoint
     def chunk(state: State, xs: Any) -> tuple[State, Any]:
-        xs = jax.tree.map(lambda x, shape: x.reshape(len(x), *shape), xs, of_a_step)
-        return jax.lax.scan(step, state, xs, reverse=reverse)
+        return run(state, jax.tree.map(lambda x, shape: x.reshape(len(x), *shape), xs, of_a_step))
 
     length = len(jax.tree.leaves(xs)[0])
     whole = length - length % remat  # the rest, at the end in time, is a shorter chunk of its own

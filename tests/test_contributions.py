@@ -1,6 +1,7 @@
 """The norm of each param's gradient, whatever way the param is used in a step."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -10,24 +11,17 @@ import pytest
 from jax import Array
 
 import rnnjax
-from rnnjax.contributions import norm, step_with_slots
+from rnnjax.contributions import contribution_norms, norm
 from tests.cases import random_inputs, random_params
 
 
-def slots_of(step: Callable[..., Array], params: Any, *arguments: Any) -> tuple[Any, Any, Any]:
-    """The slots' cotangents, that of the arguments, and the gradient by jax.grad itself, for the sum of the outputs."""
-    slots = jax.tree.map(lambda leaf: jnp.zeros((), leaf.dtype), params)
-
-    def probed(slots: Any, *arguments: Any) -> Array:
-        return jnp.sum(step_with_slots(step, params, slots, *arguments))
-
-    def plain(params: Any, *arguments: Any) -> Array:
-        return jnp.sum(step(params, *arguments))
-
-    norms, to_arguments = jax.grad(probed, argnums=(0, 1))(slots, *arguments)
-    gradients, expected = jax.grad(plain, argnums=(0, 1))(params, *arguments)
-    np.testing.assert_allclose(to_arguments, expected, rtol=1e-12, atol=1e-14)
-    return norms, to_arguments, gradients
+def norm_and_gradient(step: Callable[..., Array], params: Array, *arguments: Array) -> tuple[Array, Array]:
+    """The norm at a single step, and the gradient by jax.grad itself, for the sum of the results."""
+    cotangents = jnp.ones_like(step(params, *arguments))[None]
+    at_one_step = tuple(argument[None] for argument in arguments)
+    norms = contribution_norms(lambda *a: [step(*a)], params, at_one_step, [cotangents])
+    assert norms.shape == (1,)
+    return norms[0], jax.grad(lambda params: jnp.sum(step(params, *arguments)))(params)
 
 
 def draw(*shape: int, seed: int = 0) -> Array:
@@ -52,54 +46,65 @@ STEPS: dict[str, Callable[[Array, Array], Array]] = {
 
 
 @pytest.mark.parametrize("name", STEPS)
-def test_the_slot_receives_the_norm_of_the_gradient(x64: None, name: str) -> None:
+def test_the_norm_is_that_of_the_gradient(x64: None, name: str) -> None:
     kernel, x = draw(5, 5), draw(3, 5, seed=1)
-    norms, _, gradients = slots_of(STEPS[name], kernel, x)
-    np.testing.assert_allclose(norms, jnp.linalg.norm(gradients), rtol=1e-12)
+    received, gradient = norm_and_gradient(STEPS[name], kernel, x)
+    np.testing.assert_allclose(received, jnp.linalg.norm(gradient), rtol=1e-12)
 
 
 def test_contributions_that_cancel_keep_their_digits(x64: None) -> None:
     """Two examples that differ by a millionth, weighed against each other: the Gram sum alone would have few digits."""
     x = jnp.concatenate([draw(1, 40), draw(1, 40) + 1e-6 * draw(1, 40, seed=2)])
-    norms, _, gradients = slots_of(lambda w, x: jnp.array([[1.0], [-1.0]]) * (x @ w), draw(40, 30), x)
-    np.testing.assert_allclose(norms, jnp.linalg.norm(gradients), rtol=1e-9)
-    assert 0 < norms < 1e-4
+    received, gradient = norm_and_gradient(lambda w, x: jnp.array([[1.0], [-1.0]]) * (x @ w), draw(40, 30), x)
+    np.testing.assert_allclose(received, jnp.linalg.norm(gradient), rtol=1e-9)
+    assert 0 < received < 1e-4
 
 
 def test_contributions_that_cancel_wholly_are_zero() -> None:
-    x = jnp.ones((2, 40))
-    slots = jnp.zeros(())
-
-    def loss(slots: Array) -> Array:
-        kernel = jnp.ones((40, 30))
-        signs = jnp.array([[1.0], [-1.0]])
-        return jnp.sum(step_with_slots(lambda w, x: signs * (x @ w), kernel, slots, x))
-
-    assert jax.grad(loss)(slots) == 0
+    received, _ = norm_and_gradient(
+        lambda w, x: jnp.array([[1.0], [-1.0]]) * (x @ w), jnp.ones((40, 30)), jnp.ones((2, 40))
+    )
+    assert received == 0
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-20, 1e25])
 def test_norms_survive_where_float32_squares_do_not(scale: float) -> None:
     kernel, x = draw(40, 30).astype(jnp.float32), draw(3, 40, seed=1).astype(jnp.float32)
-
-    def loss(slots: Array, scale: float) -> Array:
-        return jnp.sum(step_with_slots(lambda w, x: x @ w, kernel, slots, x)) * jnp.float32(scale)
-
-    slot = jnp.zeros((), jnp.float32)
-    np.testing.assert_allclose(jax.grad(loss)(slot, scale) / scale, jax.grad(loss)(slot, 1.0), rtol=1e-5)
+    scaled, plain = (norm_and_gradient(lambda w, x, s=s: (x @ w) * s, kernel, x)[0] for s in (jnp.float32(scale), 1))
+    np.testing.assert_allclose(scaled / scale, plain, rtol=1e-5)
 
 
-def test_under_vmap_each_network_has_its_own_norms(x64: None) -> None:
-    kernels, x = draw(4, 6, 5), draw(3, 6, seed=1)
+@pytest.mark.parametrize("size", [2, 60])
+@pytest.mark.parametrize("step", [STEPS["one product"], STEPS["two products with the same kernel"]])
+def test_each_step_and_under_vmap_each_network_has_its_own_norm(x64: None, step: Any, size: int) -> None:
+    """Of small kernels all steps' gradients are formed at once, of large ones one after the other."""
+    kernels, xs, cotangents = draw(2, size, size), draw(4, 3, size, seed=1), draw(4, 3, size, seed=2)
+    cotangents = cotangents.at[2].multiply(1e-200)  # whose square is not in range
 
     def norms(kernel: Array) -> Array:
-        def loss(slot: Array) -> Array:
-            return jnp.sum(jnp.tanh(step_with_slots(lambda w, x: x @ w, kernel, slot, x)))
+        return contribution_norms(lambda w, x: [step(w, x)], kernel, (xs,), [cotangents])
 
-        return jax.grad(loss)(jnp.zeros(()))
+    def expected(kernel: Array, x: Array, cotangent: Array) -> Array:
+        return norm(jax.vjp(lambda kernel: step(kernel, x), kernel)[1](cotangent)[0], (0, 1))
 
-    together = jax.vmap(norms)(kernels)
-    np.testing.assert_allclose(together, jnp.stack([norms(kernel) for kernel in kernels]), rtol=1e-12)
+    by_hand = jnp.array([[expected(w, x, c) for x, c in zip(xs, cotangents, strict=True)] for w in kernels])
+    np.testing.assert_allclose(jax.vmap(norms)(kernels), by_hand, rtol=1e-11)
+    np.testing.assert_allclose(jax.jit(norms)(kernels[0]), by_hand[0], rtol=1e-11)
+
+
+def test_a_kernel_in_parts_is_measured_without_forming_its_gradient(x64: None) -> None:
+    def step(kernel: Array, x: Array) -> list[Array]:
+        first, second = jnp.split(kernel, [40], axis=1)
+        return [jnp.tanh(x @ first) @ jnp.ones((40, 60)) + jnp.tanh((x + 1.0) @ second)]
+
+    kernel, xs, cotangents = draw(50, 100), draw(4, 3, 50, seed=1), draw(4, 3, 60, seed=2)
+    received = contribution_norms(step, kernel, (xs,), [cotangents])
+    for t in range(4):
+        (gradient,) = jax.vjp(lambda kernel, t=t: step(kernel, xs[t])[0], kernel)[1](cotangents[t])
+        np.testing.assert_allclose(received[t], jnp.linalg.norm(gradient), rtol=1e-12)
+    program = str(jax.make_jaxpr(partial(contribution_norms, step))(kernel, (xs,), [cotangents]))
+    assert "f64[4,50,40]" not in program
+    assert "f64[4,50,60]" not in program
 
 
 def test_norm_of_zero_infinity_and_the_smallest_numbers() -> None:

@@ -12,6 +12,7 @@ import rnnjax
 from tests.cases import H, I, T, random_inputs, random_params
 
 BATCH = 4
+EXCHANGE = r"(all-\w+|collective-\w+|reduce-scatter)\("
 NETWORK = rnnjax.stack(rnnjax.gru(H), rnnjax.repeat(rnnjax.lstm(H), 2))
 pytestmark = pytest.mark.skipif(len(jax.devices()) < 2, reason="needs two devices")
 
@@ -40,8 +41,12 @@ def test_a_batch_over_two_devices_gives_what_one_gives(x64, function, axis_type)
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
     if function is gradient:
         # The gradients of the devices' examples are added up, once in each of the two programs for layers.
-        exchanges = re.findall(r"(all-\w+|collective-\w+|reduce-scatter)\(", compiled.as_text())
-        assert exchanges == ["all-reduce"] * 2
+        text = compiled.as_text()
+        assert re.findall(EXCHANGE, text) == ["all-reduce"] * 2
+        loops = re.findall(rf'body=%?([\w.\-]+)[^\n]*"known_trip_count":{{"n":"{T}"}}', text)
+        assert len(loops) >= 4
+        for body in loops:
+            assert not re.search(EXCHANGE, text.split(f"\n%{body} (", 1)[1].split("\n}", 1)[0])
 
 
 @pytest.mark.parametrize("own", [True, False])

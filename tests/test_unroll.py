@@ -120,30 +120,6 @@ def test_reverse_equals_turning_the_inputs_and_the_outputs(typical_cell):
     assert_trees_equal((final, outputs), (expected_final, expected_outputs[::-1]))
 
 
-# The input projection, in the loop on a CPU and ahead of it on an accelerator
-
-
-def test_projection_ahead_of_the_loop_changes_no_value_and_no_gradient(monkeypatch, typical_cell):
-    cell = typical_cell
-    params, inputs = random_params(cell), random_inputs()
-
-    def traced():
-        def loss(params, inputs):
-            return jnp.sum(rnnjax.unroll(cell, params, inputs)[1] ** 2)
-
-        return jax.make_jaxpr(jax.grad(loss, argnums=(0, 1)))(params, inputs)
-
-    in_the_loop = traced()
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    ahead = traced()
-    arguments = jax.tree.leaves((params, inputs))
-    results = [
-        jax.jit(jax.core.eval_jaxpr, static_argnums=0)(j.jaxpr, j.consts, *arguments) for j in (in_the_loop, ahead)
-    ]
-    assert str(in_the_loop) != str(ahead)
-    assert_trees_equal(*results)
-
-
 # Recomputation
 
 

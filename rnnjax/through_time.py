@@ -1,0 +1,304 @@
+"""A scan with a shorter way back: backpropagation through time in which only the adjoints go step by step.
+
+A step s_t = f(s_{t-1}, x_t) contains products p_t = a_t W whose operand a_t depends on the state. The forward pass
+keeps the states and these products. With them the derivatives of all steps are known, and are computed for all of them
+at once; the loop back takes the adjoints through, from dL/ds_t to dL/dp_t and dL/ds_{t-1}; and the gradient of a
+kernel is one large product afterwards, instead of a sum of small ones:
+
+    dL/dW = sum over t of a_t^T dL/dp_t
+
+All this is written down once, as the derivative forward in time, whose loop is linear in the tangents ds_t and dp_t.
+JAX transposes it.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.extend.core import JaxprEqn, Literal
+
+from rnnjax.contributions import is_inexact
+from rnnjax.linear import Linear, multiply_out
+from rnnjax.program import Program, Rest, execute, is_matrix_product, program_of, reached, recurrent_products, users_of
+
+Leaves = list[Any]
+
+
+def scan_through_time(step: Rest, state: Any, xs: Any, *, reverse: bool = False) -> tuple[Any, Any]:
+    """``lax.scan`` of ``step(state, x) -> (state, output)``, with the same values and, up to rounding, derivatives.
+
+    A step with a backward pass of its own (``jax.custom_vjp``) cannot be differentiated forward: for such a one it is
+    ``lax.scan``.
+    """
+    if "custom_vjp" in str(step.program.jaxpr):
+        return jax.lax.scan(step, state, xs, reverse=reverse)
+    parts = _take_apart(step, len(jax.tree.leaves(state)))
+
+    @jax.custom_jvp
+    def run(fixed: Leaves, state: Leaves, xs: Leaves) -> tuple[Leaves, Leaves]:
+        return jax.lax.scan(partial(_advance, parts, fixed), state, xs, reverse=reverse)
+
+    run.defjvp(partial(_derivative, parts, reverse))
+    final, outputs = run(step.values, jax.tree.leaves(state), jax.tree.leaves(xs))
+    return jax.tree.unflatten(step.program.results, [*final, *outputs])
+
+
+def at_all_steps(function: Callable[..., Any], *arguments: Any) -> Any:
+    """``function(*arguments)`` of arrays (T, ..., N), its products x W as in ``_product``."""
+    program = program_of(function, *arguments)
+
+    def replace(equation: JaxprEqn, operands: Leaves) -> Leaves | None:
+        return [_product(equation, *operands)] if is_matrix_product(equation) else None
+
+    return execute(program, jax.tree.leaves(arguments), replace)
+
+
+class _Parts(NamedTuple):
+    """What a step is made of."""
+
+    program: Program  # (fixed leaves, state leaves, leaves of x) -> (new state, output)
+    state_size: int
+    products: list[JaxprEqn]  # a_t W
+    drives: list[list["_Drive"]]  # of each product
+    loose: list[int]  # the x that are no drives and have a derivative
+    inexact: list[bool]  # of each result, whether it has a derivative
+    direct: list[bool]  # of each result, whether fixed values reach it other than through the products
+
+
+class _Drive(NamedTuple):
+    """An x that is added to a product, or to a part (gate) of it, and used for nothing else.
+
+    Its tangents can be added to the product's before the loop, and its adjoints, a part of the product's, need not be
+    kept twice.
+    """
+
+    x: int  # its index
+    start: int  # where the part begins on the product's last axis
+
+
+def _take_apart(step: Rest, state_size: int) -> _Parts:
+    program, fixed = step.program, len(step.values)
+    inputs = program.jaxpr.invars
+    products = recurrent_products(program, fixed, state_size)
+    xs = inputs[fixed + state_size :]
+    drives = [_drives_of(program, product, xs) for product in products]
+    driving = {drive.x for of_product in drives for drive in of_product}
+    loose = [index for index, x in enumerate(xs) if index not in driving and is_inexact(x.aval)]
+    by_fixed = reached(program, (v for v in inputs[:fixed] if is_inexact(v.aval)), past=products)
+    results = program.jaxpr.outvars
+    inexact = [is_inexact(v.aval) for v in results]
+    direct = [not isinstance(v, Literal) and v in by_fixed and is_inexact(v.aval) for v in results]
+    return _Parts(program, state_size, products, drives, loose, inexact, direct)
+
+
+def _drives_of(program: Program, product: JaxprEqn, xs: list[Any]) -> list[_Drive]:
+    users = users_of(program.jaxpr)
+
+    def follow(part: Any, start: int) -> list[_Drive]:
+        match users.get(part):
+            case [JaxprEqn(primitive=jax.lax.add_p) as add]:
+                drives: list[Any] = [x for x in add.invars if x in xs and len(users[x]) == 1]
+                if drives and drives[0].aval.shape == part.aval.shape:
+                    return [_Drive(xs.index(drives[0]), start), *follow(add.outvars[0], start)]
+            case [JaxprEqn(primitive=jax.lax.split_p) as split] if split.params["axis"] == part.aval.ndim - 1:
+                starts = [start, *(start + n for n in itertools.accumulate(split.params["sizes"]))]
+                return [
+                    drive for each, at in zip(split.outvars, starts[:-1], strict=True) for drive in follow(each, at)
+                ]
+        return []
+
+    return follow(product.outvars[0], 0)
+
+
+# Forward
+
+
+def _advance(parts: _Parts, fixed: Leaves, state: Leaves, x: Leaves) -> tuple[Leaves, Leaves]:
+    results = jax.tree.leaves(execute(parts.program, [*fixed, *state, *x]))
+    return results[: parts.state_size], results[parts.state_size :]
+
+
+def _advance_and_keep(parts: _Parts, fixed: Leaves, state: Leaves, x: Leaves) -> tuple[Leaves, tuple[Leaves, ...]]:
+    """A step that gives, beside the output, the state before it and its products."""
+    products = Leaves()
+
+    def note(place: int, operand: Array, kernel: Array) -> Array:
+        products.append(_product(parts.products[place], operand, kernel))
+        return products[-1]
+
+    results = _execute(parts, [*fixed, *state, *x], note)
+    return results[: parts.state_size], (results[parts.state_size :], state, products)
+
+
+# The derivative forward in time
+
+
+def _derivative(parts: _Parts, reverse: bool, primals: Any, tangents: Any) -> Any:
+    fixed, state, xs = primals
+    d_fixed, d_state, d_xs = tangents
+    step = partial(_advance_and_keep, parts, fixed)
+    final, (outputs, before, products) = jax.lax.scan(step, state, xs, reverse=reverse)
+
+    kernels, d_products, d_results = _from_fixed(parts, fixed, d_fixed, before, xs, products)
+    d_products = [_with_drives(d, drives, d_xs) for d, drives in zip(d_products, parts.drives, strict=True)]
+    factors, linear_step = _linear_steps(parts, [*fixed, *(kernel.T for kernel in kernels)], before, xs, products)
+
+    def d_step(d_state: Leaves, at: Any) -> tuple[Leaves, Leaves]:
+        factors, d_products, d_loose, d_results = at
+        through_state = linear_step(factors, [*d_state, *d_products, *d_loose])
+        summands = iter(d_results)
+        also = _chosen(parts.direct, parts.inexact)
+        d_both = [d + next(summands) if more else d for d, more in zip(through_state, also, strict=True)]
+        return d_both[: len(d_state)], d_both[len(d_state) :]
+
+    at = factors, d_products, [d_xs[index] for index in parts.loose], d_results
+    d_final, d_outputs = jax.lax.scan(d_step, _inexact(state, d_state), at, reverse=reverse)
+    return (final, outputs), (_with_zeros(final, d_final), _with_zeros(outputs, d_outputs))
+
+
+def _from_fixed(
+    parts: _Parts, fixed: Leaves, d_fixed: Leaves, before: Leaves, xs: Leaves, products: Leaves
+) -> tuple[Leaves, Leaves, Leaves]:
+    """The kernels, and what the fixed values' tangents add to those of products and results, all steps at once."""
+
+    def at_step(moving: Leaves, before: Leaves, x: Leaves, products: Leaves) -> tuple[Leaves, Leaves, Leaves]:
+        operands, kernels = Leaves(), Leaves()
+
+        def take_out(place: int, operand: Array, kernel: Array) -> Array:
+            operands.append(operand)
+            kernels.append(kernel)
+            return products[place]
+
+        results = _execute(parts, [*_put(fixed, moving), *before, *x], take_out)
+        return _chosen(results, parts.direct), operands, kernels
+
+    def at_every_step(moving: Leaves) -> tuple[Leaves, Leaves, Leaves]:
+        mapped = jax.vmap(at_step, in_axes=(None, 0, 0, 0), out_axes=(0, 0, None))
+        results, operands, kernels = mapped(moving, before, xs, products)
+        made = list(map(_product, parts.products, operands, kernels))
+        return kernels, made, results
+
+    (kernels, *_), (_, d_products, d_results) = jax.jvp(
+        at_every_step, (_inexact(fixed, fixed),), (_inexact(fixed, d_fixed),)
+    )
+    return kernels, d_products, d_results
+
+
+def _with_drives(d_product: Array, drives: list[_Drive], d_xs: Leaves) -> Array:
+    """A product's tangents, with those of its drives added where they belong."""
+    for drive in drives:
+        d_drive = d_xs[drive.x]
+        after = d_product.shape[-1] - drive.start - d_drive.shape[-1]
+        d_product = d_product + jnp.pad(d_drive, [(0, 0)] * (d_drive.ndim - 1) + [(drive.start, after)])
+    return d_product
+
+
+def _linear_steps(
+    parts: _Parts, shared: Leaves, before: Leaves, xs: Leaves, products: Leaves
+) -> tuple[Leaves, Callable[[Leaves, Leaves], Leaves]]:
+    """The derivatives of all steps by (state, products, loose x): factors, and a linear function of one step's."""
+    fixed, turned = shared[: -len(parts.products) or None], shared[len(shared) - len(parts.products) :]
+    found: list[tuple[Linear, list[int | None]]] = []
+
+    def of_step(before: Leaves, x: Leaves, products: Leaves) -> Leaves:
+        def step(state: Leaves, shifts: Leaves, loose: Leaves) -> Leaves:
+            def stand_in(place: int, operand: Array, kernel: Array) -> Array:
+                options = _options(parts.products[place])
+                return _given(options, products[place], operand, turned[place], shifts[place])
+
+            moved = list(x)
+            for index, value in zip(parts.loose, loose, strict=True):
+                moved[index] = value
+            return _chosen(_execute(parts, [*fixed, *_put(before, state), *moved], stand_in), parts.inexact)
+
+        tangents = _inexact(before, before), products, [x[index] for index in parts.loose]
+        factors, linear = multiply_out(program_of(jax.linearize(step, *tangents)[1], *tangents))
+        # A kernel is the same at all steps, and kept once.
+        places = [next((n for n, value in enumerate(shared) if value is factor), None) for factor in factors]
+        found.append((linear, places))
+        return [factor for factor, place in zip(factors, places, strict=True) if place is None]
+
+    factors_of_steps = jax.vmap(of_step)(before, xs, products)
+    linear, places = found[-1]
+
+    def linear_step(factors: Leaves, tangents: Leaves) -> Leaves:
+        own = iter(factors)
+        return linear([next(own) if place is None else shared[place] for place in places], tangents)
+
+    return factors_of_steps, linear_step
+
+
+# Products
+
+
+def _execute(parts: _Parts, arguments: Leaves, replace: Callable[[int, Array, Array], Array]) -> Leaves:
+    """The results of a step with ``replace(place, operand, kernel)`` for its products."""
+    places = {id(product): place for place, product in enumerate(parts.products)}
+
+    def put(equation: JaxprEqn, operands: Leaves) -> Leaves | None:
+        place = places.get(id(equation))
+        return None if place is None else [replace(place, *operands)]
+
+    return jax.tree.leaves(execute(parts.program, arguments, put))
+
+
+def _options(product: JaxprEqn) -> tuple[tuple[str, Any], ...]:
+    return tuple((name, product.params[name]) for name in ("precision", "preferred_element_type"))
+
+
+def _product(product: JaxprEqn, operand: Array, kernel: Array) -> Array:
+    """Operand W, with steps and examples on one axis where that pays.
+
+    A CPU takes twice as long for the gradient of W, a product over steps and examples, where these are two axes. But
+    a batch that is spread over several devices would have to be gathered.
+    """
+    alone = jax.device_count() == 1 or jax.sharding.get_abstract_mesh().manual_axes
+    flat = operand
+    if operand.ndim > 2 and alone and jax.default_backend() == "cpu":
+        flat = operand.reshape(-1, operand.shape[-1])
+    along = (((flat.ndim - 1,), (0,)), ((), ()))
+    made = jax.lax.dot_general(flat, kernel, along, **dict(_options(product)))
+    return made.reshape(*operand.shape[:-1], kernel.shape[-1])
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _given(options: tuple[tuple[str, Any], ...], product: Array, operand: Array, turned: Array, shift: Array) -> Array:
+    """A known product a W, whose derivative is da W + shift. ``turned`` is the transpose of W: read faster backward."""
+    return product
+
+
+@_given.defjvp
+def _given_derivative(options: Any, primals: Any, tangents: Any) -> tuple[Array, Array]:
+    product, _, turned, _ = primals
+    _, d_operand, _, d_shift = tangents
+    along = (((d_operand.ndim - 1,), (1,)), ((), ()))
+    return product, jax.lax.dot_general(d_operand, turned, along, **dict(options)) + d_shift
+
+
+# Leaves with and without a derivative
+
+
+def _inexact(leaves: Leaves, of: Leaves) -> Leaves:
+    """Those elements of ``of`` in whose place the leaves have a derivative."""
+    return _chosen(of, map(is_inexact, leaves))
+
+
+def _put(leaves: Leaves, inexact: Leaves) -> Leaves:
+    """The leaves, with these in the place of those that have a derivative."""
+    new = iter(inexact)
+    return [next(new) if is_inexact(leaf) else leaf for leaf in leaves]
+
+
+def _with_zeros(leaves: Leaves, tangents: Leaves) -> Leaves:
+    """Tangents for all leaves: nothing, in JAX's way, for counters and keys."""
+    given = iter(tangents)
+    return [next(given) if is_inexact(leaf) else np.zeros(leaf.shape, jax.dtypes.float0) for leaf in leaves]
+
+
+def _chosen(leaves: Leaves, which: Iterable[bool]) -> Leaves:
+    return list(itertools.compress(leaves, which))
