@@ -1,9 +1,9 @@
 """A scan with a shorter way back: backpropagation through time in which only the adjoints go step by step.
 
 A step s_t = f(s_{t-1}, x_t) contains products p_t = a_t W whose operand a_t depends on the state. The forward pass
-keeps the states and these products. With them the derivatives of all steps are known, and are computed for all of them
-at once; the loop back takes the adjoints through, from dL/ds_t to dL/dp_t and dL/ds_{t-1}; and the gradient of a
-kernel is one large product afterwards, instead of a sum of small ones:
+keeps the states and these products, together with what is added to them. With these the derivatives of all steps are
+known, and are computed for all of them at once; the loop back takes the adjoints through, from dL/ds_t to dL/dp_t and
+dL/ds_{t-1}; and the gradient of a kernel is one large product afterwards, instead of a sum of small ones:
 
     dL/dW = sum over t of a_t^T dL/dp_t
 
@@ -24,7 +24,17 @@ from jax.extend.core import JaxprEqn, Literal
 
 from rnnjax.contributions import is_inexact
 from rnnjax.linear import Linear, multiply_out
-from rnnjax.program import Program, Rest, execute, is_matrix_product, program_of, reached, recurrent_products, users_of
+from rnnjax.program import (
+    Program,
+    Rest,
+    evaluate,
+    execute,
+    is_matrix_product,
+    program_of,
+    reached,
+    recurrent_products,
+    users_of,
+)
 
 Leaves = list[Any]
 
@@ -65,6 +75,7 @@ class _Parts(NamedTuple):
     state_size: int
     products: list[JaxprEqn]  # a_t W
     drives: list[list["_Drive"]]  # of each product
+    kept: list[Any]  # what products become, part by part, when their drives are added; all uses are of these
     loose: list[int]  # the x that are no drives and have a derivative
     inexact: list[bool]  # of each result, whether it has a derivative
     direct: list[bool]  # of each result, whether fixed values reach it other than through the products
@@ -86,31 +97,38 @@ def _take_apart(step: Rest, state_size: int) -> _Parts:
     inputs = program.jaxpr.invars
     products = recurrent_products(program, fixed, state_size)
     xs = inputs[fixed + state_size :]
-    drives = [_drives_of(program, product, xs) for product in products]
+    drives, kept = [], []
+    for product in products:
+        of_product, ends = _drives_of(program, product, xs)
+        drives.append(of_product)
+        kept += ends
     driving = {drive.x for of_product in drives for drive in of_product}
     loose = [index for index, x in enumerate(xs) if index not in driving and is_inexact(x.aval)]
     by_fixed = reached(program, (v for v in inputs[:fixed] if is_inexact(v.aval)), past=products)
     results = program.jaxpr.outvars
     inexact = [is_inexact(v.aval) for v in results]
     direct = [not isinstance(v, Literal) and v in by_fixed and is_inexact(v.aval) for v in results]
-    return _Parts(program, state_size, products, drives, loose, inexact, direct)
+    return _Parts(program, state_size, products, drives, kept, loose, inexact, direct)
 
 
-def _drives_of(program: Program, product: JaxprEqn, xs: list[Any]) -> list[_Drive]:
+def _drives_of(program: Program, product: JaxprEqn, xs: list[Any]) -> tuple[list[_Drive], list[Any]]:
+    """A product's drives, and the variables that it has become when they are added."""
     users = users_of(program.jaxpr)
 
-    def follow(part: Any, start: int) -> list[_Drive]:
+    def follow(part: Any, start: int) -> tuple[list[_Drive], list[Any]]:
         match users.get(part):
             case [JaxprEqn(primitive=jax.lax.add_p) as add]:
-                drives: list[Any] = [x for x in add.invars if x in xs and len(users[x]) == 1]
-                if drives and drives[0].aval.shape == part.aval.shape:
-                    return [_Drive(xs.index(drives[0]), start), *follow(add.outvars[0], start)]
+                added: list[Any] = [x for x in add.invars if x in xs and len(users[x]) == 1]
+                if added and added[0].aval.shape == part.aval.shape:
+                    drives, ends = follow(add.outvars[0], start)
+                    return [_Drive(xs.index(added[0]), start), *drives], ends
             case [JaxprEqn(primitive=jax.lax.split_p) as split] if split.params["axis"] == part.aval.ndim - 1:
-                starts = [start, *(start + n for n in itertools.accumulate(split.params["sizes"]))]
-                return [
-                    drive for each, at in zip(split.outvars, starts[:-1], strict=True) for drive in follow(each, at)
+                starts = itertools.accumulate(split.params["sizes"][:-1], initial=start)
+                of_parts = list(map(follow, split.outvars, starts))
+                return [drive for drives, _ in of_parts for drive in drives], [
+                    end for _, ends in of_parts for end in ends
                 ]
-        return []
+        return [], [part]
 
     return follow(product.outvars[0], 0)
 
@@ -124,15 +142,22 @@ def _advance(parts: _Parts, fixed: Leaves, state: Leaves, x: Leaves) -> tuple[Le
 
 
 def _advance_and_keep(parts: _Parts, fixed: Leaves, state: Leaves, x: Leaves) -> tuple[Leaves, tuple[Leaves, ...]]:
-    """A step that gives, beside the output, the state before it and its products."""
-    products = Leaves()
+    """A step that gives, beside the output, the state before it and what is kept of its products."""
+    kept = dict[int, Array]()
 
-    def note(place: int, operand: Array, kernel: Array) -> Array:
-        products.append(_product(parts.products[place], operand, kernel))
-        return products[-1]
+    def note(place: int, value: Array) -> Array:
+        kept[place] = value
+        return value
 
-    results = _execute(parts, [*fixed, *state, *x], note)
-    return results[: parts.state_size], (results[parts.state_size :], state, products)
+    def multiply(place: int, operand: Array, kernel: Array) -> Array:
+        return _product(parts.products[place], operand, kernel)
+
+    results = _execute(parts, [*fixed, *state, *x], multiply, note)
+    return results[: parts.state_size], (
+        results[parts.state_size :],
+        state,
+        [kept[place] for place in range(len(kept))],
+    )
 
 
 # The derivative forward in time
@@ -142,11 +167,13 @@ def _derivative(parts: _Parts, reverse: bool, primals: Any, tangents: Any) -> An
     fixed, state, xs = primals
     d_fixed, d_state, d_xs = tangents
     step = partial(_advance_and_keep, parts, fixed)
-    final, (outputs, before, products) = jax.lax.scan(step, state, xs, reverse=reverse)
+    final, (outputs, *kept) = jax.lax.scan(step, state, xs, reverse=reverse)
+    at_steps = kept[0], xs, kept[1]
 
-    kernels, d_products, d_results = _from_fixed(parts, fixed, d_fixed, before, xs, products)
+    (kernels, products, _), (_, d_products, d_results) = _from_fixed(parts, fixed, d_fixed, at_steps)
     d_products = [_with_drives(d, drives, d_xs) for d, drives in zip(d_products, parts.drives, strict=True)]
-    factors, linear_step = _linear_steps(parts, [*fixed, *(kernel.T for kernel in kernels)], before, xs, products)
+    shared = [*fixed, *(kernel.T for kernel in kernels)]
+    factors, linear_step = _linear_steps(parts, shared, products, at_steps)
 
     def d_step(d_state: Leaves, at: Any) -> tuple[Leaves, Leaves]:
         factors, d_products, d_loose, d_results = at
@@ -161,32 +188,26 @@ def _derivative(parts: _Parts, reverse: bool, primals: Any, tangents: Any) -> An
     return (final, outputs), (_with_zeros(final, d_final), _with_zeros(outputs, d_outputs))
 
 
-def _from_fixed(
-    parts: _Parts, fixed: Leaves, d_fixed: Leaves, before: Leaves, xs: Leaves, products: Leaves
-) -> tuple[Leaves, Leaves, Leaves]:
-    """The kernels, and what the fixed values' tangents add to those of products and results, all steps at once."""
+def _from_fixed(parts: _Parts, fixed: Leaves, d_fixed: Leaves, at_steps: tuple[Leaves, ...]) -> Any:
+    """Kernels, products and direct results at all steps at once, and what the fixed values' tangents add to them."""
 
-    def at_step(moving: Leaves, before: Leaves, x: Leaves, products: Leaves) -> tuple[Leaves, Leaves, Leaves]:
+    def at_step(moving: Leaves, before: Leaves, x: Leaves, kept: Leaves) -> tuple[Leaves, Leaves, Leaves]:
         operands, kernels = Leaves(), Leaves()
 
         def take_out(place: int, operand: Array, kernel: Array) -> Array:
             operands.append(operand)
             kernels.append(kernel)
-            return products[place]
+            return _product(parts.products[place], operand, kernel)
 
-        results = _execute(parts, [*_put(fixed, moving), *before, *x], take_out)
+        results = _execute(parts, [*_put(fixed, moving), *before, *x], take_out, lambda place, _: kept[place])
         return _chosen(results, parts.direct), operands, kernels
 
     def at_every_step(moving: Leaves) -> tuple[Leaves, Leaves, Leaves]:
         mapped = jax.vmap(at_step, in_axes=(None, 0, 0, 0), out_axes=(0, 0, None))
-        results, operands, kernels = mapped(moving, before, xs, products)
-        made = list(map(_product, parts.products, operands, kernels))
-        return kernels, made, results
+        results, operands, kernels = mapped(moving, *at_steps)
+        return kernels, list(map(_product, parts.products, operands, kernels)), results
 
-    (kernels, *_), (_, d_products, d_results) = jax.jvp(
-        at_every_step, (_inexact(fixed, fixed),), (_inexact(fixed, d_fixed),)
-    )
-    return kernels, d_products, d_results
+    return jax.jvp(at_every_step, (_inexact(fixed, fixed),), (_inexact(fixed, d_fixed),))
 
 
 def _with_drives(d_product: Array, drives: list[_Drive], d_xs: Leaves) -> Array:
@@ -199,22 +220,23 @@ def _with_drives(d_product: Array, drives: list[_Drive], d_xs: Leaves) -> Array:
 
 
 def _linear_steps(
-    parts: _Parts, shared: Leaves, before: Leaves, xs: Leaves, products: Leaves
+    parts: _Parts, shared: Leaves, products: Leaves, at_steps: tuple[Leaves, ...]
 ) -> tuple[Leaves, Callable[[Leaves, Leaves], Leaves]]:
     """The derivatives of all steps by (state, products, loose x): factors, and a linear function of one step's."""
     fixed, turned = shared[: -len(parts.products) or None], shared[len(shared) - len(parts.products) :]
     found: list[tuple[Linear, list[int | None]]] = []
 
-    def of_step(before: Leaves, x: Leaves, products: Leaves) -> Leaves:
-        def step(state: Leaves, shifts: Leaves, loose: Leaves) -> Leaves:
-            def stand_in(place: int, operand: Array, kernel: Array) -> Array:
-                options = _options(parts.products[place])
-                return _given(options, products[place], operand, turned[place], shifts[place])
+    def of_step(products: Leaves, before: Leaves, x: Leaves, kept: Leaves) -> Leaves:
+        def step(state: Leaves, products: Leaves, loose: Leaves) -> Leaves:
+            def shifted(place: int, operand: Array, kernel: Array) -> Array:
+                return _shifted(_options(parts.products[place]), products[place], operand, turned[place])
 
             moved = list(x)
             for index, value in zip(parts.loose, loose, strict=True):
                 moved[index] = value
-            return _chosen(_execute(parts, [*fixed, *_put(before, state), *moved], stand_in), parts.inexact)
+            arguments = [*fixed, *_put(before, state), *moved]
+            known = _execute(parts, arguments, shifted, lambda place, value: _known(kept[place], value))
+            return _chosen(known, parts.inexact)
 
         tangents = _inexact(before, before), products, [x[index] for index in parts.loose]
         factors, linear = multiply_out(program_of(jax.linearize(step, *tangents)[1], *tangents))
@@ -223,7 +245,7 @@ def _linear_steps(
         found.append((linear, places))
         return [factor for factor, place in zip(factors, places, strict=True) if place is None]
 
-    factors_of_steps = jax.vmap(of_step)(before, xs, products)
+    factors_of_steps = jax.vmap(of_step)(products, *at_steps)
     linear, places = found[-1]
 
     def linear_step(factors: Leaves, tangents: Leaves) -> Leaves:
@@ -236,15 +258,27 @@ def _linear_steps(
 # Products
 
 
-def _execute(parts: _Parts, arguments: Leaves, replace: Callable[[int, Array, Array], Array]) -> Leaves:
-    """The results of a step with ``replace(place, operand, kernel)`` for its products."""
-    places = {id(product): place for place, product in enumerate(parts.products)}
+def _execute(
+    parts: _Parts,
+    arguments: Leaves,
+    product_of: Callable[[int, Array, Array], Array],
+    kept: Callable[[int, Array], Array],
+) -> Leaves:
+    """A step's results with ``product_of(place, operand, kernel)`` and ``kept(place, value)`` for what is kept."""
+    products = {id(product): place for place, product in enumerate(parts.products)}
+    places = {variable: place for place, variable in enumerate(parts.kept)}
 
-    def put(equation: JaxprEqn, operands: Leaves) -> Leaves | None:
-        place = places.get(id(equation))
-        return None if place is None else [replace(place, *operands)]
+    def replace(equation: JaxprEqn, operands: Leaves) -> Leaves | None:
+        if id(equation) in products:
+            results = [product_of(products[id(equation)], *operands)]
+        elif places.keys() & set(equation.outvars):
+            results = evaluate(parts.program.jaxpr, equation, operands)
+        else:
+            return None
+        found = zip(equation.outvars, results, strict=True)
+        return [kept(places[variable], value) if variable in places else value for variable, value in found]
 
-    return jax.tree.leaves(execute(parts.program, arguments, put))
+    return jax.tree.leaves(execute(parts.program, arguments, replace))
 
 
 def _options(product: JaxprEqn) -> tuple[tuple[str, Any], ...]:
@@ -267,17 +301,28 @@ def _product(product: JaxprEqn, operand: Array, kernel: Array) -> Array:
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _given(options: tuple[tuple[str, Any], ...], product: Array, operand: Array, turned: Array, shift: Array) -> Array:
-    """A known product a W, whose derivative is da W + shift. ``turned`` is the transpose of W: read faster backward."""
+def _shifted(options: tuple[tuple[str, Any], ...], product: Array, operand: Array, turned: Array) -> Array:
+    """A product p = a W, whose derivative is dp + da W. ``turned`` is the transpose of W: read faster backward."""
     return product
 
 
-@_given.defjvp
-def _given_derivative(options: Any, primals: Any, tangents: Any) -> tuple[Array, Array]:
-    product, _, turned, _ = primals
-    _, d_operand, _, d_shift = tangents
+@_shifted.defjvp
+def _shifted_derivative(options: Any, primals: Any, tangents: Any) -> tuple[Array, Array]:
+    product, _, turned = primals
+    d_product, d_operand, _ = tangents
     along = (((d_operand.ndim - 1,), (1,)), ((), ()))
-    return product, jax.lax.dot_general(d_operand, turned, along, **dict(options)) + d_shift
+    return product, jax.lax.dot_general(d_operand, turned, along, **dict(options)) + d_product
+
+
+@jax.custom_jvp
+def _known(value: Array, computed: Array) -> Array:
+    """A value in the place of itself, computed again, whose derivative it has."""
+    return value
+
+
+@_known.defjvp
+def _known_derivative(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    return primals[0], tangents[1]
 
 
 # Leaves with and without a derivative
