@@ -124,10 +124,8 @@ def _drives_of(program: Program, product: JaxprEqn, xs: list[Any]) -> tuple[list
                     return [_Drive(xs.index(added[0]), start), *drives], ends
             case [JaxprEqn(primitive=jax.lax.split_p) as split] if split.params["axis"] == part.aval.ndim - 1:
                 starts = itertools.accumulate(split.params["sizes"][:-1], initial=start)
-                of_parts = list(map(follow, split.outvars, starts))
-                return [drive for drives, _ in of_parts for drive in drives], [
-                    end for _, ends in of_parts for end in ends
-                ]
+                drives_of, ends_of = zip(*map(follow, split.outvars, starts), strict=True)
+                return list(itertools.chain(*drives_of)), list(itertools.chain(*ends_of))
         return [], [part]
 
     return follow(product.outvars[0], 0)
@@ -153,11 +151,8 @@ def _advance_and_keep(parts: _Parts, fixed: Leaves, state: Leaves, x: Leaves) ->
         return _product(parts.products[place], operand, kernel)
 
     results = _execute(parts, [*fixed, *state, *x], multiply, note)
-    return results[: parts.state_size], (
-        results[parts.state_size :],
-        state,
-        [kept[place] for place in range(len(kept))],
-    )
+    in_order = [kept[place] for place in range(len(parts.kept))]
+    return results[: parts.state_size], (results[parts.state_size :], state, in_order)
 
 
 # The derivative forward in time
