@@ -38,6 +38,7 @@ peers: $(VENV)/.installed-peers
 
 bench: $(VENV)/.installed-peers
 	$(BIN)/python -m benchmarks.unroll
+	$(BIN)/python -m benchmarks.profile
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.compile_time

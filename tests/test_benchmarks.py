@@ -1,14 +1,18 @@
 """The benchmarks run end to end, on tiny sizes, and refuse what they do not know."""
 
 import json
+import statistics
 import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import pytest
 
-from benchmarks import peers, unroll_report
+import rnnjax
+from benchmarks import peers, profile, unroll_report
 from benchmarks.measure import Ratio
 
 ROOT = Path(__file__).parents[1]
@@ -152,6 +156,25 @@ def test_memory_measures_every_method(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_profile_divides_a_gradients_time(tmp_path: Path) -> None:
+    finished = run("--quick", "--shapes=40x2x3x4", f"--output={tmp_path}", module="benchmarks.profile")
+    assert finished.returncode == 0, finished.stderr
+    (record,) = json.loads((tmp_path / "results.json").read_text())["records"]
+    assert sum(record["parts"].values()) == pytest.approx(statistics.median(record["profiled"]))
+    assert min(record["parts"].values()) > 0
+    assert (tmp_path / "profile.png").stat().st_size > 0
+
+
+def test_the_loops_of_a_compiled_gradient_and_their_products_are_found() -> None:
+    cell = rnnjax.gru(4)
+    params = cell.init(jax.random.key(0), 3)
+    gradient = jax.jit(jax.grad(lambda p: jnp.sum(rnnjax.unroll(cell, p, jnp.ones((5, 2, 3)))[1])))
+    loops = profile.find_loops(gradient.lower(params).compile().as_text() or "")
+    assert [len(loop.products) for loop in loops] == [2, 2]
+    assert all(loop.products < loop.operations for loop in loops)
+
+
+@pytest.mark.slow
 def test_compile_time_measures_every_way_of_depth(tmp_path: Path) -> None:
     finished = run("--quick", "--depths=2", f"--output={tmp_path}", module="benchmarks.compile_time")
     assert finished.returncode == 0, finished.stderr
@@ -169,7 +192,11 @@ def test_compile_time_measures_every_way_of_depth(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("module", "flag", "expected"),
-    [("memory", "--steps=ten", "expected whole numbers"), ("compile_time", "--depths=1", "whole numbers from 2 on")],
+    [
+        ("memory", "--steps=ten", "expected whole numbers"),
+        ("compile_time", "--depths=1", "whole numbers from 2 on"),
+        ("profile", "--shapes=8", "expected TxBxIxH"),
+    ],
 )
 def test_sizes_that_are_none_are_refused_in_a_line(module: str, flag: str, expected: str) -> None:
     finished = run(flag, module=f"benchmarks.{module}")
