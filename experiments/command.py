@@ -96,9 +96,14 @@ def _fail(message: str) -> int:
     return 1
 
 
+def compiler_options() -> dict[str, str | bool]:
+    """For ``jax.jit``: on a CPU LLVM at -O1, which compiles in three quarters of the time; networks run as fast."""
+    return {"xla_backend_optimization_level": "1"} if jax.default_backend() == "cpu" else {}
+
+
 def _use_compilation_cache() -> None:
     """Compiled programs are kept between runs, in JAX's own cache; JAX_COMPILATION_CACHE_DIR moves it."""
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rnnjax" / "compiled"
         jax.config.update("jax_compilation_cache_dir", str(cache))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

@@ -152,16 +152,18 @@ def _execute_program(
     def cell_with(activation: Array) -> rnnjax.Cell:
         return make_cell(program, config.hidden_size, activations, activation)
 
-    @jax.jit
+    jit = functools.partial(jax.jit, compiler_options=command.compiler_options())
+
+    @jit
     def initialize(key: Array) -> TrainState:
         params = character_model.init(cell_with(jnp.int32(0)), len(corpus.vocabulary), key)
         return TrainState.create(apply_fn=None, params=params, tx=optimizer)
 
-    @jax.jit
+    @jit
     def measure(activation: Array, state: TrainState, tokens: Array) -> rnnjax.GradientFlow:
         return character_model.MEASURES[config.loss](cell_with(activation), state.params, tokens)
 
-    @jax.jit
+    @jit
     def train_step(activation: Array, state: TrainState, tokens: Array) -> tuple[TrainState, Array, Array]:
         return character_model.train_step(cell_with(activation), state, tokens)
 
