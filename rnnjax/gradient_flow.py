@@ -1,11 +1,12 @@
 """Where gradients vanish or explode: dL/ds_t and each step's share of dL/dparams, at every step and layer at once.
 
-Two zeros are added where they change nothing, and the gradient with respect to them is the measurement:
+Zeros are added where they change nothing, and the gradient with respect to them is the measurement:
 
 * a zero epsilon_t on the state *inside* the recurrence, whose gradient is dL/ds_t, the total derivative. (The gradient
   with respect to the states that an unrolled network *returns* is only the direct term: zero for a last-step loss.)
-* a zero on the params as step t uses them. Its gradient, step t's contribution to dL/dparams, has the size of the
-  params; only its norm leaves the step, see ``rnnjax.contributions``. A sequence of T steps never holds T copies.
+* a zero on each product of the state with a kernel. With its gradient, dL/ds_t and the inputs' share, all is known from
+  which step t's contribution to dL/dparams is made. That has the size of the params; its norm mostly follows without
+  it, see ``rnnjax.contributions``. A sequence of T steps never holds T copies of the params.
 """
 
 from collections.abc import Callable
@@ -177,22 +178,30 @@ def _backward(cell: Cell, kept: Any, d_outputs: Array) -> tuple[Any, _Slots]:
 
     of_state = zip(jax.tree.leaves(adjoints.state), jax.tree.leaves(before), strict=True)
     found = [*_inexact(d_drive), *(g for g, leaf in of_state if is_inexact(leaf)), *adjoints.products, d_outputs]
-    parameters = contribution_norms(partial(_where_params_enter, cell), params, (inputs, before), found)
+    parameters = contribution_norms(partial(_where_params_enter, cell, params), params, (inputs, before), found)
     return (None, d_inputs, None, None, None, None), _Slots(examples, parameters)
 
 
-def _where_params_enter(cell: Cell, params: Params, inputs: Array, before: State) -> list[Array]:
-    """What of a step depends on params directly: the drive, and with what goes in fixed, state, products and output."""
-    products = list[Array]()
+def _where_params_enter(cell: Cell, fixed: Params, params: Params, inputs: Array, before: State) -> list[Array]:
+    """What of a step depends on params directly: drive, state, products, output. What goes into each comes from fixed.
+
+    ``fixed`` are the same params. To stop gradients instead would stop those of the norms, too.
+    """
+    fixed_drive = cell.project(fixed, inputs)
+    advance = _Advance.of(cell, params, before, fixed_drive)
+    known, made = list[Array](), list[Array]()
 
     def note(product: Array) -> Array:
-        products.append(product)
-        return jax.lax.stop_gradient(product)
+        known.append(product)
+        return product
 
-    drive = cell.project(params, inputs)
-    fixed_drive = jax.lax.stop_gradient(drive)
-    new_state = _Advance.of(cell, params, before, fixed_drive)(params, before, fixed_drive, note)
-    return [*_inexact(drive), *_inexact(new_state), *products, cell.output(params, jax.lax.stop_gradient(new_state))]
+    def exchange(product: Array) -> Array:
+        made.append(product)
+        return known[len(made) - 1]
+
+    fixed_state = advance(fixed, before, fixed_drive, note)
+    new_state = advance(params, before, fixed_drive, exchange)
+    return [*_inexact(cell.project(params, inputs)), *_inexact(new_state), *made, cell.output(params, fixed_state)]
 
 
 def _inexact(tree: Any) -> list[Array]:

@@ -112,10 +112,12 @@ def test_norm_of_zero_infinity_and_the_smallest_numbers() -> None:
     np.testing.assert_allclose(norm(rows, (1,)), [0.0, 5.0, np.inf, 5e-30, 5e30], rtol=1e-6)
 
 
-@pytest.mark.parametrize("batch", [1, 8])
-def test_gradient_flow_can_be_differentiated_in_its_turn(x64: None, batch: int) -> None:
+@pytest.mark.parametrize(
+    ("make", "batch"), [(rnnjax.elman, 1), (rnnjax.elman, 8), (rnnjax.gru, 2), (rnnjax.peephole_lstm, 2)]
+)
+def test_gradient_flow_can_be_differentiated_in_its_turn(x64: None, make: Any, batch: int) -> None:
     """Losses that speak of gradient norms need it; checked by finite differences along a random direction."""
-    cell = rnnjax.elman(6)
+    cell = make(6)
     params, direction = random_params(cell, 0), random_params(cell, 1)
     inputs = random_inputs(5, batch, 3)
 
