@@ -57,10 +57,16 @@ from rnnjax.decay import Decay
 from rnnjax.decay import ExampleNorms
 from rnnjax.decay import decay
 from rnnjax.decay import example_norms
+from rnnjax.dynamics import LyapunovSpectrum
+from rnnjax.dynamics import lyapunov_spectrum
+from rnnjax.dynamics import state_jacobians
 from rnnjax.encoder_decoder import EncoderDecoder
 from rnnjax.encoder_decoder import encoder_decoder
 from rnnjax.gradient_flow import GradientFlow
 from rnnjax.gradient_flow import gradient_flow
+from rnnjax.memory import MemoryCapacity
+from rnnjax.memory import forward_memory
+from rnnjax.memory import memory_capacity
 from rnnjax.newton import NewtonReport
 from rnnjax.newton import newton_unroll
 from rnnjax.noise import drop_connect
@@ -70,9 +76,15 @@ from rnnjax.noise import zoneout
 from rnnjax.one_to_many import OneToMany
 from rnnjax.one_to_many import one_to_many
 from rnnjax.precision import mixed_precision
+from rnnjax.recurrent_kernels import KernelSpectrum
+from rnnjax.recurrent_kernels import recurrent_spectra
+from rnnjax.saturation import Saturation
+from rnnjax.saturation import saturation
 from rnnjax.sequences import SequenceLayer
 from rnnjax.sequences import chain
 from rnnjax.sequences import delayed
+from rnnjax.singular_values import ProductSingularValues
+from rnnjax.singular_values import product_singular_values
 from rnnjax.truncated import truncated_gradient
 from rnnjax.unroll import length_mask
 from rnnjax.unroll import unroll
@@ -87,8 +99,13 @@ __all__ = [
     "EncoderDecoder",
     "ExampleNorms",
     "GradientFlow",
+    "KernelSpectrum",
+    "LyapunovSpectrum",
+    "MemoryCapacity",
     "NewtonReport",
     "OneToMany",
+    "ProductSingularValues",
+    "Saturation",
     "SequenceLayer",
     "Wiring",
     "antisymmetric",
@@ -108,6 +125,7 @@ __all__ = [
     "encoder_decoder",
     "error_feedback",
     "example_norms",
+    "forward_memory",
     "gated_antisymmetric",
     "gradient_flow",
     "gru",
@@ -127,6 +145,8 @@ __all__ = [
     "lru",
     "lstm",
     "lstm_1997",
+    "lyapunov_spectrum",
+    "memory_capacity",
     "min_gru",
     "min_lstm",
     "minimal_gated_unit",
@@ -137,15 +157,19 @@ __all__ = [
     "one_to_many",
     "orthogonal_rnn",
     "peephole_lstm",
+    "product_singular_values",
     "qrnn",
     "recurrent_highway",
+    "recurrent_spectra",
     "repeat",
     "residual",
+    "saturation",
     "scrn",
     "series_parallel",
     "slstm",
     "sru",
     "stack",
+    "state_jacobians",
     "tdnn",
     "truncated_gradient",
     "ugrnn",

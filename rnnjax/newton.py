@@ -9,9 +9,6 @@ Whatever J is, k iterations make the first k states exact up to rounding, so tha
 work where a few are enough, and where processors stand idle: see benchmarks/parallel.py.
 """
 
-import functools
-import itertools
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -25,6 +22,7 @@ from rnnjax.checks import check_advanced, positive_integer, positive_number
 from rnnjax.contributions import is_inexact
 from rnnjax.names import lookup
 from rnnjax.program import fix_first, program_of
+from rnnjax.state_vectors import state_vectors
 from rnnjax.typing import Params, State
 from rnnjax.unroll import prepare, state_beside, unroll
 from rnnjax.wiring import run_layers
@@ -188,7 +186,11 @@ def _solve(
     reset: Array | None,
     options: _Options,
 ) -> tuple[_Solved, Array]:
-    from_state, to_state = _as_vectors(state, inputs.ndim - 2)
+    vectors = state_vectors(state, inputs.ndim - 2)
+    from_state = vectors.of_state
+
+    def to_state(vector: Array) -> State:
+        return vectors.to_state(vector, state)
 
     def step(params: Params, xs: Any, before: Array) -> Array:
         """States (..., D) after one step, or after each of all steps, from those before it."""
@@ -211,33 +213,6 @@ def _solve(
         real = mask.reshape(mask.shape + (1,) * (outputs.ndim - mask.ndim))
         outputs = jnp.where(real, outputs, jnp.zeros_like(outputs))
     return _Solved(to_state(states[-1]), report), outputs
-
-
-def _as_vectors(like: State, batch_rank: int) -> tuple[Callable[[State], Array], Callable[[Array], State]]:
-    """Functions from a state to vectors (..., D) of real numbers, and back, at any leading axes."""
-    leaves, structure = jax.tree.flatten(like)
-    shapes, sizes = [leaf.shape[batch_rank:] for leaf in leaves], list[int]()
-    for leaf, shape in zip(leaves, shapes, strict=True):
-        sizes += [math.prod(shape)] * (2 if jnp.iscomplexobj(leaf) else 1)
-    dtype = functools.reduce(jnp.promote_types, [leaf.real.dtype for leaf in leaves])
-
-    def from_state(state: State) -> Array:
-        parts = []
-        for leaf, shape in zip(jax.tree.leaves(state), shapes, strict=True):
-            flat = leaf.reshape(*leaf.shape[: leaf.ndim - len(shape)], math.prod(shape))
-            parts += [flat.real, flat.imag] if jnp.iscomplexobj(flat) else [flat]
-        return jnp.concatenate([part.astype(dtype) for part in parts], axis=-1)
-
-    def to_state(vector: Array) -> State:
-        parts = iter(jnp.split(vector, list(itertools.accumulate(sizes))[:-1], axis=-1))
-        found = []
-        for leaf, shape in zip(leaves, shapes, strict=True):
-            part = next(parts).astype(leaf.real.dtype)
-            flat = jax.lax.complex(part, next(parts).astype(part.dtype)) if jnp.iscomplexobj(leaf) else part
-            found.append(flat.reshape(*vector.shape[:-1], *shape))
-        return jax.tree.unflatten(structure, found)
-
-    return from_state, to_state
 
 
 # The root, and its gradient
