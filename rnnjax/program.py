@@ -114,6 +114,11 @@ def operands_of(equation: JaxprEqn) -> set[Any]:
     return {operand for operand in equation.invars if not isinstance(operand, Literal)}
 
 
+def has_own_backward_pass(program: Program) -> bool:
+    """Whether it has a ``jax.custom_vjp`` in it, and so cannot be differentiated forward."""
+    return "custom_vjp" in str(program.jaxpr)
+
+
 def users_of(jaxpr: Jaxpr) -> dict[Any, list[JaxprEqn | None]]:
     """By variable, the operations that take it, as often as they do; None stands for the results."""
     users: dict[Any, list[JaxprEqn | None]] = {}

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.extend.core import Jaxpr, JaxprEqn, Literal
+from jax.extend.core import JaxprEqn
 
 from rnnjax.cell import Cell
 from rnnjax.checks import number_between
-from rnnjax.program import evaluate, program_of
+from rnnjax.program import Program, execute, program_of
 from rnnjax.typing import Params, State
 from rnnjax.unroll import prepare
 from rnnjax.wiring import run_layers
@@ -98,31 +98,21 @@ def _advance(cell: Cell, params: Params, state: State, inputs: Array) -> State:
 
 def _watched(function: Callable[..., Any], *arguments: Any) -> tuple[Any, dict[str, list[Array]]]:
     """What the function returns, and the results of its operations tanh and logistic."""
-    program = program_of(function, *arguments)
     found: dict[str, list[Array]] = {"tanh": [], "logistic": []}
-    constants = list(program.constants.values())
-    results = _walk(program.jaxpr, constants, jax.tree.leaves(arguments), found)
-    return jax.tree.unflatten(program.results, results), found
 
-
-def _walk(jaxpr: Jaxpr, constants: list[Any], arguments: list[Any], found: dict[str, list[Array]]) -> list[Any]:
-    """The results of a jaxpr, what it calls once included."""
-    values = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*constants, *arguments], strict=True))
-
-    def value_of(operand: Any) -> Any:
-        return operand.val if isinstance(operand, Literal) else values[operand]
-
-    for equation in jaxpr.eqns:
-        operands = [value_of(operand) for operand in equation.invars]
+    def watch(equation: JaxprEqn, operands: list[Any]) -> list[Any] | None:
         called = _called(equation)
-        if called is None:
-            results = evaluate(jaxpr, equation, operands)
-        else:
-            results = _walk(called.jaxpr, called.consts, operands, found)
-        if equation.primitive.name in found:
-            found[equation.primitive.name] += results
-        values.update(zip(equation.outvars, results, strict=True))
-    return [value_of(variable) for variable in jaxpr.outvars]
+        if called is not None:
+            constants = dict(zip(called.jaxpr.constvars, called.consts, strict=True))
+            results = jax.tree.structure([0] * len(equation.outvars))
+            return list(execute(Program(called.jaxpr, constants, results), operands, watch))
+        if equation.primitive.name not in found:
+            return None
+        result = equation.primitive.bind(*operands, **equation.params)
+        found[equation.primitive.name].append(result)
+        return [result]
+
+    return execute(program_of(function, *arguments), jax.tree.leaves(arguments), watch), found
 
 
 def _called(equation: JaxprEqn) -> Any:

@@ -17,7 +17,7 @@ from jax import Array
 from rnnjax.cell import Cell
 from rnnjax.checks import check_advanced
 from rnnjax.contributions import is_inexact
-from rnnjax.program import program_of
+from rnnjax.program import has_own_backward_pass, program_of
 from rnnjax.typing import Drive, Params, State
 
 
@@ -96,7 +96,7 @@ def check_forward(receiver: str, cell: Cell, params: Params, state: State, input
     def advance(params: Params, state: State, inputs: Array) -> State:
         return cell.advance(params, state, cell.project(params, inputs))
 
-    if "custom_vjp" in str(program_of(advance, params, state, inputs).jaxpr):
+    if has_own_backward_pass(program_of(advance, params, state, inputs)):
         raise TypeError(
             f"{receiver} received a cell with a backward pass of its own (jax.custom_vjp), such as clip_gradient_norm "
             "or mixed_precision makes: expected one that can be differentiated forward; pass the cell without it"

@@ -29,6 +29,7 @@ from rnnjax.program import (
     Rest,
     evaluate,
     execute,
+    has_own_backward_pass,
     is_matrix_product,
     program_of,
     reached,
@@ -45,7 +46,7 @@ def scan_through_time(step: Rest, state: Any, xs: Any, *, reverse: bool = False)
     A step with a backward pass of its own (``jax.custom_vjp``) cannot be differentiated forward: for such a one it is
     ``lax.scan``.
     """
-    if "custom_vjp" in str(step.program.jaxpr):
+    if has_own_backward_pass(step.program):
         return jax.lax.scan(step, state, xs, reverse=reverse)
     parts = _take_apart(step, len(jax.tree.leaves(state)))
 
