@@ -10,7 +10,7 @@ from jax import Array
 from rnnjax.cell import Cell, check_cell
 from rnnjax.checks import positive_number
 from rnnjax.compose import each_layer
-from rnnjax.contributions import is_inexact, norm
+from rnnjax.norms import is_inexact, norm
 from rnnjax.typing import Drive, Params, State
 
 Clip = Callable[[list[Array], list[int]], list[Array]]

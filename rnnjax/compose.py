@@ -10,7 +10,7 @@ from jax import Array
 from rnnjax.cell import Cell, Repetition, Wiring, check_cell, output_like
 from rnnjax.cells.memoryless import dense_gate, normalization, pass_on
 from rnnjax.checks import positive_integer
-from rnnjax.contributions import is_inexact
+from rnnjax.norms import is_inexact
 from rnnjax.typing import Key, Params, State
 from rnnjax.wiring import composed_cell, layers_of
 

@@ -20,6 +20,7 @@ from jax import Array
 from jax.extend.core import Jaxpr, JaxprEqn, Var
 from jax.sharding import NamedSharding, PartitionSpec
 
+from rnnjax.norms import is_inexact, norm, norm_dtype, widened
 from rnnjax.program import evaluate, execute, is_matrix_product, program_of, users_of
 from rnnjax.typing import Params
 
@@ -119,7 +120,7 @@ def _is_cheaper_by_gram(equation: JaxprEqn) -> bool:
 
 def _norms_of_products(x: Array, delta: Array) -> Array:
     """||x_t^T delta_t|| for arrays (T, ..., K) and (T, ..., N)."""
-    x, delta = (_widened(_on_every_device(array)).reshape(len(array), -1, array.shape[-1]) for array in (x, delta))
+    x, delta = (widened(_on_every_device(array)).reshape(len(array), -1, array.shape[-1]) for array in (x, delta))
     x_gram, delta_gram = (jnp.einsum("tbi,tci->tbc", array, array.conj()) for array in (x, delta))
     squares = jnp.sum(x_gram * delta_gram.conj(), axis=(1, 2)).real
     # Where the examples' contributions cancel, the sum has few digits left.
@@ -146,29 +147,3 @@ def _on_every_device(array: Array) -> Array:
 def _holds_digits(square_sum: Array) -> Array:
     info = jnp.finfo(square_sum.dtype)
     return (square_sum > float(info.smallest_normal) / float(info.eps) ** 2) & jnp.isfinite(square_sum)
-
-
-def norm(array: Array, axes: tuple[int, ...]) -> Array:
-    """The Euclidean norm over ``axes``, in at least float32, safe from the squares' underflow and overflow."""
-    array = _widened(array)
-    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(array), axis=axes, keepdims=True, initial=0))
-    scale = jnp.where((largest > 0) & jnp.isfinite(largest), largest, jnp.ones_like(largest))
-    squares = jnp.sum((jnp.abs(array) / scale) ** 2, axis=axes)
-    # The square root of 0 has no derivative; the norm of 0 is taken to have derivative 0.
-    root = jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, jnp.ones_like(squares))), squares)
-    return jnp.squeeze(scale, axes) * root
-
-
-def is_inexact(leaf: Any) -> bool:
-    """Whether a leaf has a gradient: counters and random keys have none."""
-    return bool(jnp.issubdtype(leaf.dtype, jnp.inexact))
-
-
-def norm_dtype(dtype: Any) -> Any:
-    """The dtype of norms of such gradients: real, and at least float32."""
-    info = jnp.finfo(dtype)
-    return info.dtype if info.bits >= 32 else jnp.dtype(jnp.float32)
-
-
-def _widened(array: Array) -> Array:
-    return array if jnp.finfo(array.dtype).bits >= 32 else array.astype(jnp.float32)

@@ -20,7 +20,8 @@ from jax.extend.core import JaxprEqn
 
 from rnnjax.cell import Cell, Repetition
 from rnnjax.checks import check_advanced
-from rnnjax.contributions import contribution_norms, is_inexact, norm, norm_dtype
+from rnnjax.contributions import contribution_norms
+from rnnjax.norms import is_inexact, norm, norm_dtype
 from rnnjax.program import Program, execute, program_of, recurrent_products
 from rnnjax.through_time import at_all_steps
 from rnnjax.typing import Drive, Loss, Params, State

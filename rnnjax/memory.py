@@ -13,7 +13,7 @@ from jax import Array
 
 from rnnjax.cell import Cell, check_cell
 from rnnjax.checks import number_between, positive_integer, positive_number
-from rnnjax.contributions import norm
+from rnnjax.norms import norm
 from rnnjax.state_vectors import state_vectors
 from rnnjax.typing import Key, Params, State
 from rnnjax.unroll import prepare, unroll

@@ -19,8 +19,8 @@ from jax import Array
 
 from rnnjax.cell import Cell
 from rnnjax.checks import check_advanced, positive_integer, positive_number
-from rnnjax.contributions import is_inexact
 from rnnjax.names import lookup
+from rnnjax.norms import is_inexact
 from rnnjax.program import fix_first, program_of
 from rnnjax.state_vectors import state_vectors
 from rnnjax.typing import Params, State

@@ -26,8 +26,8 @@ from jax.extend.core import JaxprEqn
 from rnnjax.cell import Cell, check_cell
 from rnnjax.checks import number_between
 from rnnjax.compose import each_layer
-from rnnjax.contributions import is_inexact
 from rnnjax.names import lookup
+from rnnjax.norms import is_inexact
 from rnnjax.program import Program, execute, operands_of, program_of, reached, recurrent_products
 from rnnjax.typing import Drive, Key, Params, State
 

@@ -14,7 +14,7 @@ from jax.extend.core import Literal
 from rnnjax.cell import Cell, check_cell
 from rnnjax.cells.activations import activation_named
 from rnnjax.checks import positive_integer
-from rnnjax.contributions import is_inexact
+from rnnjax.norms import is_inexact
 from rnnjax.program import program_of, reached
 from rnnjax.typing import Activation, Key, Params, State
 from rnnjax.unroll import unroll

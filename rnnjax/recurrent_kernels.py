@@ -9,7 +9,7 @@ from jax.extend.core import JaxprEqn
 
 from rnnjax.cell import Cell, check_cell
 from rnnjax.checks import check_params, positive_integer
-from rnnjax.contributions import is_inexact, norm_dtype
+from rnnjax.norms import is_inexact, widened
 from rnnjax.program import execute, program_of, recurrent_products
 from rnnjax.typing import Drive, Params, State
 from rnnjax.wiring import run_layers
@@ -84,8 +84,7 @@ def _kernels(cell: Cell, params: Params, state: State, drive: Drive) -> list[Arr
 def _spectrum(kernel: Array) -> KernelSpectrum:
     rows, columns = kernel.shape
     gates = columns // rows if columns % rows == 0 else 1
-    wide = kernel if jnp.finfo(kernel.dtype).bits >= 32 else kernel.astype(norm_dtype(kernel.dtype))
-    blocks = jnp.stack(jnp.split(wide, gates, axis=1))
+    blocks = jnp.stack(jnp.split(widened(kernel), gates, axis=1))
     largest = jnp.linalg.norm(blocks, ord=2, axis=(-2, -1))
     if blocks.shape[-1] != rows:
         return KernelSpectrum(jnp.full_like(largest, jnp.nan), largest)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from rnnjax.contributions import norm
+from rnnjax.norms import norm
 
 SWEEPS = 30
 """Far more than the rotations ever need: they converge quadratically, mostly in three to eight sweeps."""

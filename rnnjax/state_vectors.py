@@ -16,7 +16,7 @@ from jax import Array
 
 from rnnjax.cell import Cell
 from rnnjax.checks import check_advanced
-from rnnjax.contributions import is_inexact
+from rnnjax.norms import is_inexact
 from rnnjax.program import has_own_backward_pass, program_of
 from rnnjax.typing import Drive, Params, State
 

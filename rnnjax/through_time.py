@@ -22,8 +22,8 @@ import numpy as np
 from jax import Array
 from jax.extend.core import JaxprEqn, Literal
 
-from rnnjax.contributions import is_inexact
 from rnnjax.linear import Linear, multiply_out
+from rnnjax.norms import is_inexact
 from rnnjax.program import (
     Program,
     Rest,

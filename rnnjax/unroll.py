@@ -19,8 +19,8 @@ from rnnjax.checks import (
     check_state,
     positive_integer,
 )
-from rnnjax.contributions import is_inexact
 from rnnjax.names import lookup
+from rnnjax.norms import is_inexact
 from rnnjax.program import fix_first
 from rnnjax.through_time import at_all_steps, scan_through_time
 from rnnjax.typing import Drive, Params, State

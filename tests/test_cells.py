@@ -10,7 +10,7 @@ import pytest
 import rnnjax
 from experiments import checkpoint
 from rnnjax import initializers
-from rnnjax.contributions import is_inexact
+from rnnjax.norms import is_inexact
 from tests import reference
 from tests.cases import (
     CELL_CASES,

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import rnnjax
 from rnnjax.adapters.torch import from_torch
-from rnnjax.contributions import is_inexact
 from rnnjax.encoder_decoder import EncoderDecoderParams
+from rnnjax.norms import is_inexact
 from tests.cases import B, H, I, T, random_inputs, random_like, random_state
 from tests.test_errors import check
 

@@ -10,7 +10,7 @@ import pytest
 
 import rnnjax
 from rnnjax.cells.elman import ElmanParams
-from rnnjax.contributions import is_inexact
+from rnnjax.norms import is_inexact
 from rnnjax.wiring import layers_of
 from tests.cases import CELL_CASES, B, H, I, T, random_inputs, random_params
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import rnnjax
-from rnnjax.contributions import is_inexact
+from rnnjax.norms import is_inexact
 from tests import reference
 from tests.cases import (
     CELL_CASES,

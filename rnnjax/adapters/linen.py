@@ -21,7 +21,7 @@ from jax import Array
 from rnnjax.adapters.padding import mask_of
 from rnnjax.cell import Cell, check_cell
 from rnnjax.checks import check_sequence
-from rnnjax.contributions import is_inexact
+from rnnjax.norms import is_inexact
 from rnnjax.typing import State
 from rnnjax.unroll import unroll
 
