@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import jax
 import orbax.checkpoint as ocp
 
 # Orbax waits for ever where two threads save at once.
@@ -13,8 +14,8 @@ _one_at_a_time = threading.Lock()
 
 def save(folder: Path, step: int, tree: Any) -> None:
     """Saves a pytree as the state after ``step``, then drops the one before."""
-    with _one_at_a_time, ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(folder.absolute() / str(step), tree, force=True)
+    with _one_at_a_time, _checkpointer() as checkpointer:
+        checkpointer.save(folder.absolute() / str(step), jax.device_get(tree), force=True)
     for old in folder.iterdir():
         if old.name.isdigit() and int(old.name) < step:
             shutil.rmtree(old)
@@ -25,8 +26,17 @@ def restore(folder: Path, tree: Any) -> tuple[int, Any]:
     step = latest(folder)
     if not step:
         return 0, tree
-    with _one_at_a_time, ocp.StandardCheckpointer() as checkpointer:
-        return step, checkpointer.restore(folder.absolute() / str(step), tree)
+    with _one_at_a_time, _checkpointer() as checkpointer:
+        return step, checkpointer.restore(folder.absolute() / str(step), jax.device_get(tree))
+
+
+def _checkpointer() -> ocp.StandardCheckpointer:
+    """Of this process alone: by itself orbax takes all processes for one that saves one thing."""
+    process = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=process, active_processes={process}, barrier_sync_key_prefix=f"process-{process}"
+    )
+    return ocp.StandardCheckpointer(multiprocessing_options=alone)
 
 
 def latest(folder: Path) -> int:

@@ -43,7 +43,7 @@ def run(main: Callable[[], None]) -> None:
         return 0
 
     _use_compilation_cache()
-    logging.set_verbosity(logging.WARNING)  # orbax tells of every step of a save
+    logging.set_verbosity(logging.ERROR)  # orbax tells of every step of a save
     app.run(guarded, flags_parser=_parse)
 
 

@@ -6,11 +6,7 @@ Run as ``python -m experiments.gradient_flow``; experiments/configs/gradient_flo
 import functools
 import inspect
 import itertools
-import os
-import sys
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,12 +18,11 @@ from absl import flags
 from flax.training.train_state import TrainState
 from jax import Array
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
 import rnnjax
-from experiments import character_model, checkpoint, command, gradient_flow_report
+from experiments import character_model, checkpoint, command, gradient_flow_report, sweep
 from experiments.command import ExperimentError, explained
-from experiments.workdir import Record, Workdir, open_workdir, read_records
+from experiments.workdir import Record
 from rnnjax.data import Corpus, load_corpus, random_windows
 from rnnjax.names import lookup
 
@@ -56,6 +51,9 @@ class Run(NamedTuple):
         program = self.program
         return f"{program.cell}-{self.activation}-depth{program.depth}-T{program.sequence_length}-seed{self.seed}"
 
+    def identity(self) -> Record:
+        return {**self.program._asdict(), "activation": self.activation, "seed": self.seed}
+
 
 def main() -> None:
     """Plans the runs, does those that are missing in the workdir, draws and prints."""
@@ -64,11 +62,13 @@ def main() -> None:
         runs = plan(config)
         corpus = load_corpus(config.corpus, max_characters=config.max_characters or None)
         check_length(corpus, max(run.program.sequence_length for run in runs))
-    workdir = open_workdir(_WORKDIR.value, config.to_dict(), overwrite=_OVERWRITE.value)
-    done = {record["run"] for record in read_records(workdir.path)} if workdir.metrics.exists() else set()
-    execute([run for run in runs if run.name not in done], config, corpus, workdir)
-
-    records = read_records(workdir.path)
+    workdir = sweep.open_sweep(_WORKDIR.value, config.to_dict(), overwrite=_OVERWRITE.value)
+    work = functools.partial(execute, config=config, corpus=corpus, checkpoints=workdir.path / "checkpoints")
+    runs.sort(key=lambda run: (-run.program.depth * run.program.sequence_length, run.program))
+    programs = [list(group) for _, group in itertools.groupby(runs, key=lambda run: run.program)]
+    records = sweep.execute(programs, work, workdir, steps=config.train_steps + 1, threads=config.threads)
+    if records is None:
+        return
     figures = gradient_flow_report.draw(records, workdir.path / "figures")
     table = gradient_flow_report.table(records)
     workdir.finish(gradient_flow_report.summary(records, f"{corpus.source}, {len(corpus.tokens):,} characters", table))
@@ -111,40 +111,10 @@ def check_length(corpus: Corpus, sequence_length: int) -> None:
         )
 
 
-def execute(runs: list[Run], config: ConfigDict, corpus: Corpus, workdir: Workdir) -> None:
-    """Does the runs, one thread a program: they compile at the same time, and each uses one core."""
-    runs.sort(key=lambda run: (-run.program.depth * run.program.sequence_length, run.program))
-    programs = [list(group) for _, group in itertools.groupby(runs, key=lambda run: run.program)]
-    stop = threading.Event()
-    slow_terminal = not sys.stderr.isatty()
-    total = len(runs) * (config.train_steps + 1)
-    with (
-        tqdm(total=total, unit="step", smoothing=0.05, mininterval=10 if slow_terminal else 0.2) as bar,
-        ThreadPoolExecutor(config.threads or os.cpu_count()) as pool,
-    ):
-        bar.set_description("compiling")
-
-        def progress(description: str) -> None:
-            if stop.is_set():
-                raise InterruptedError
-            with workdir.lock:
-                bar.set_description(description, refresh=False)
-                bar.update()
-
-        futures = [pool.submit(_execute_program, group, config, corpus, workdir, progress) for group in programs]
-        try:
-            for future in as_completed(futures):
-                future.result()
-        except BaseException:
-            stop.set()
-            for future in futures:
-                future.cancel()
-            raise
-
-
-def _execute_program(
-    runs: list[Run], config: ConfigDict, corpus: Corpus, workdir: Workdir, progress: Callable[[str], None]
-) -> None:
+def execute(
+    runs: Sequence[Run], progress: sweep.Progress, *, config: ConfigDict, corpus: Corpus, checkpoints: Path
+) -> Iterator[tuple[Run, list[Record]]]:
+    """Runs of one program: measured, trained, measured again."""
     program = runs[0].program
     activations = sorted({run.activation for run in runs})
     optimizer = optax.chain(optax.clip_by_global_norm(config.clip_norm), optax.adam(config.learning_rate))
@@ -169,26 +139,26 @@ def _execute_program(
 
     for run in runs:
         activation = jnp.int32(activations.index(run.activation))
-        checkpoints = workdir.path / "checkpoints" / run.name
+        saved = checkpoints / run.name
         held_out = _windows(corpus, _held_out(corpus), run, 0, config.batch_size)
         state = initialize(jax.random.key(run.seed))
         flow = measure(activation, state, held_out)
-        _require_finite(flow.loss, 0, checkpoints)
+        _require_finite(flow.loss, 0, saved)
         records = list(_flow_records(config.loss, "initialization", 0, flow))
         progress(run.name)
         if config.train_steps:
             step = functools.partial(train_step, activation)
-            state, history = train(step, state, run, config, corpus, checkpoints, progress)
+            state, history = train(step, state, run, config, corpus, saved, progress)
             flow = measure(activation, state, held_out)
-            _require_finite(flow.loss, config.train_steps, checkpoints)
+            _require_finite(flow.loss, config.train_steps, saved)
             if config.checkpoint_every:
-                checkpoint.save(checkpoints, config.train_steps, (state, history))
+                checkpoint.save(saved, config.train_steps, (state, history))
             records += [
                 {"kind": "train", "step": number, "loss": loss, "gradient_norm": gradient_norm}
                 for number, (loss, gradient_norm) in enumerate(history, start=1)
             ]
             records += list(_flow_records(config.loss, "trained", config.train_steps, flow))
-        workdir.append({**_identity(run), **record} for record in [*records, {"kind": "finished"}])
+        yield run, records
 
 
 def make_cell(program: Program, hidden_size: int, activations: list[str], activation: Array) -> rnnjax.Cell:
@@ -207,7 +177,7 @@ def train(
     config: ConfigDict,
     corpus: Corpus,
     checkpoints: Path,
-    progress: Callable[[str], None],
+    progress: sweep.Progress,
 ) -> tuple[TrainState, np.ndarray]:
     """Trains on random windows, from the last checkpoint if there is one.
 
@@ -271,10 +241,6 @@ def _flow_records(measured: str, phase: str, step: int, flow: rnnjax.GradientFlo
         for field in parameters._fields:
             norms = getattr(parameters, field)
             yield {"kind": "parameter_gradient", **common, "layer": layer, "field": field, "norms": norms}
-
-
-def _identity(run: Run) -> Record:
-    return {"run": run.name, **run.program._asdict(), "activation": run.activation, "seed": run.seed}
 
 
 def _held_out(corpus: Corpus) -> slice:

@@ -3,6 +3,7 @@
 config.json    the config, versions, devices, git revision
 metrics.jsonl  one flat record a line, each with the name of its run; a run's last record is of kind "finished",
 and what an interrupted run left without one is dropped when work goes on
+process-1, ... the workdirs of further processes, see sweep.py
 summary.md     written last: a folder that has it is finished, and is never overwritten silently
 """
 
@@ -25,7 +26,7 @@ from experiments.command import ExperimentError
 
 Record = dict[str, Any]
 
-_OWN = ("config.json", "metrics.jsonl", "summary.md", "figures", "checkpoints")
+_OWN = ("config.json", "metrics.jsonl", "summary.md", "figures", "checkpoints", "process-*")
 
 
 class Workdir(NamedTuple):
@@ -63,9 +64,8 @@ def open_workdir(path: str | Path, config: Record, *, overwrite: bool) -> Workdi
     if overwrite and any(path.iterdir() if path.exists() else ()):
         if not (path / "config.json").exists():
             raise ExperimentError(f"--workdir={path} holds something else than a run: give another --workdir")
-        for name in _OWN:
-            target = path / name
-            shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
+        for target in [target for name in _OWN for target in path.glob(name)]:
+            shutil.rmtree(target) if target.is_dir() else target.unlink()
     remedy = "give another --workdir, or --overwrite to discard it"
     if (path / "summary.md").exists():
         raise ExperimentError(f"--workdir={path} holds a finished run: {remedy}")
@@ -84,20 +84,27 @@ def open_workdir(path: str | Path, config: Record, *, overwrite: bool) -> Workdi
     else:
         _write_whole(config_file, json.dumps({"config": config, **_circumstances()}, indent=2) + "\n")
     workdir = Workdir(path, threading.Lock())
-    _drop_unfinished(workdir.metrics)
+    workdir.metrics.touch()
+    # A kill or a full disk may have left a torn line, or some records of a run that has to be done again.
+    kept = "".join(json.dumps(record) + "\n" for record in read_records(path))
+    if len(kept) < workdir.metrics.stat().st_size:
+        _write_whole(workdir.metrics, kept)
     return workdir
 
 
 def read_records(path: str | Path) -> list[Record]:
-    """All records of a run.
+    """All records of the finished runs in a workdir.
 
     Raises:
-        ExperimentError: if there is none.
+        ExperimentError: if it is not one.
     """
     metrics = Path(path) / "metrics.jsonl"
     if not metrics.exists():
         raise ExperimentError(f"{metrics} does not exist: --workdir={path} holds no run; give the folder of one")
-    return [json.loads(line) for line in metrics.read_text().splitlines()]
+    lines = metrics.read_bytes().splitlines(keepends=True)
+    records = [json.loads(line) for line in lines if line.endswith(b"\n")]
+    finished = {record["run"] for record in records if record["kind"] == "finished"}
+    return [record for record in records if record["run"] in finished]
 
 
 def _circumstances() -> Record:
@@ -125,18 +132,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float | np.floating):
         return float(value) if np.isfinite(value) else None
     return value
-
-
-def _drop_unfinished(metrics: Path) -> None:
-    """A kill or a full disk may have left a torn line, or some records of a run that has to be done again."""
-    if not metrics.exists():
-        return
-    lines = metrics.read_bytes().splitlines(keepends=True)
-    records = [json.loads(line) for line in lines if line.endswith(b"\n")]
-    finished = {record["run"] for record in records if record["kind"] == "finished"}
-    kept = [line for line, record in zip(lines, records, strict=False) if record["run"] in finished]
-    if len(kept) < len(lines):
-        _write_whole(metrics, b"".join(kept).decode())
 
 
 def _write_whole(path: Path, text: str) -> None:

@@ -239,7 +239,8 @@ def test_an_interrupted_run_goes_on_to_the_same_records(
     workdir = tmp_path / "interrupted"
     process = subprocess.Popen(command(workdir), cwd=ROOT, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
-    while not (workdir / "metrics.jsonl").exists() and process.poll() is None and time.monotonic() < deadline:
+    metrics = workdir / "metrics.jsonl"
+    while not (metrics.exists() and metrics.stat().st_size) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(how)
     _, printed = process.communicate(timeout=60)

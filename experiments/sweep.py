@@ -1,0 +1,216 @@
+"""A sweep: runs that share compiled programs, over threads, processes and machines; an interrupted one goes on.
+
+Each program is compiled once, in a thread of its own, and serves all of its runs. With ``--num_processes`` the programs
+are dealt out to processes that JAX's distributed runtime brings together, on one machine or several; each keeps its
+records in its own workdir until process 0 has them all. No disk need be shared.
+"""
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+import jax
+import numpy as np
+from absl import flags
+from jax.experimental import multihost_utils
+from tqdm import tqdm
+
+from experiments.command import ExperimentError
+from experiments.workdir import Record, Workdir, open_workdir, read_records
+
+_COORDINATOR = flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0, for a sweep in processes.")
+_PROCESSES = flags.DEFINE_integer("num_processes", None, "In how many processes the sweep runs, each started by you.")
+_PROCESS = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0; process 0 draws and prints.")
+
+Progress = Callable[[str], None]
+"""To be called once a step with what is being done; raises when the sweep has been stopped."""
+
+
+class Run(Protocol):
+    """What is done once and recorded as a whole."""
+
+    @property
+    def name(self) -> str:
+        """No other run's."""
+        ...
+
+    def identity(self) -> Record:
+        """The fields of its records that say which run it is."""
+        ...
+
+
+R = TypeVar("R", bound=Run)
+
+
+def open_sweep(path: str | Path, config: Record, *, overwrite: bool) -> Workdir:
+    """Joins the other processes, if there are any, and opens the workdir: of process k > 0 it is process-k inside.
+
+    Raises:
+        ExperimentError: as ``open_workdir``; if the flags for processes do not go together, or configs differ.
+    """
+    _join()
+    configs = _gathered(json.dumps(config, sort_keys=True))
+    if len(set(configs)) > 1:
+        raise ExperimentError("the processes were started with different configs: give all of them the same flags")
+    path = Path(path)
+    if jax.process_index():
+        _together(lambda: None)
+        return _together(lambda: open_workdir(path / f"process-{jax.process_index()}", config, overwrite=False))
+
+    def open_first() -> Workdir:
+        workdir = open_workdir(path, config, overwrite=overwrite)
+        for folder in sorted(path.glob("process-*")):  # of a sweep that ran in more processes, or was cut short
+            _absorb(workdir, read_records(folder))
+        return workdir
+
+    workdir = _together(open_first)
+    _together(lambda: None)
+    return workdir
+
+
+def execute(
+    programs: Iterable[Sequence[R]],
+    work: Callable[[Sequence[R], Progress], Iterator[tuple[R, Iterable[Record]]]],
+    workdir: Workdir,
+    *,
+    steps: int,
+    threads: int = 0,
+) -> list[Record] | None:
+    """Does the runs that no process has finished yet, and gives the records of all to process 0.
+
+    Args:
+        programs: the runs of each program, the longest first.
+        work: does some runs of one program, and yields the records of each as soon as it is finished.
+        workdir: from ``open_sweep``.
+        steps: how often ``work`` calls its ``Progress`` in a run.
+        threads: how many programs at once, 0 for one a core.
+
+    Returns:
+        All records, on process 0; None on the others.
+    """
+    done = {name for names in _gathered(json.dumps(sorted(_finished(workdir)))) for name in json.loads(names)}
+    missing = [[run for run in program if run.name not in done] for program in programs]
+    mine = dealt([program for program in missing if program], jax.process_count())[jax.process_index()]
+    _together(lambda: _in_threads(mine, work, workdir, steps, threads))
+    gathered = _gathered(json.dumps(read_records(workdir.path)))
+    if jax.process_index():
+        return None
+    for records in gathered[1:]:
+        _absorb(workdir, json.loads(records))
+    return read_records(workdir.path)
+
+
+def dealt(programs: list[list[R]], hands: int) -> list[list[list[R]]]:
+    """The programs shared out as evenly as their numbers of runs allow; one is divided only if there are too few."""
+    pieces = list(programs)
+    while pieces and len(pieces) < hands and len(largest := max(pieces, key=len)) > 1:
+        pieces.remove(largest)
+        pieces += [largest[0::2], largest[1::2]]
+    held: list[list[list[R]]] = [[] for _ in range(hands)]
+    for piece in sorted(pieces, key=len, reverse=True):
+        min(held, key=lambda hand: sum(map(len, hand))).append(piece)
+    order = {id(piece): place for place, piece in enumerate(pieces)}
+    return [sorted(hand, key=lambda piece: order[id(piece)]) for hand in held]
+
+
+def _in_threads(
+    programs: list[list[R]],
+    work: Callable[[Sequence[R], Progress], Iterator[tuple[R, Iterable[Record]]]],
+    workdir: Workdir,
+    steps: int,
+    threads: int,
+) -> None:
+    stop = threading.Event()
+    total = steps * sum(map(len, programs))
+    with (
+        tqdm(total=total, unit="step", smoothing=0.05, mininterval=0.2 if sys.stderr.isatty() else 10) as bar,
+        ThreadPoolExecutor(threads or os.cpu_count()) as pool,
+    ):
+        bar.set_description("compiling")
+
+        def progress(description: str) -> None:
+            if stop.is_set():
+                raise InterruptedError
+            with workdir.lock:
+                bar.set_description(description, refresh=False)
+                bar.update()
+
+        def do(program: list[R]) -> None:
+            for run, records in work(program, progress):
+                identity = {"run": run.name, **run.identity()}
+                workdir.append({**identity, **record} for record in [*records, {"kind": "finished"}])
+
+        futures = [pool.submit(do, program) for program in programs]
+        try:
+            for future in as_completed(futures):
+                future.result()
+        except BaseException:
+            stop.set()
+            for future in futures:
+                future.cancel()
+            raise
+
+
+def _finished(workdir: Workdir) -> set[str]:
+    return {record["run"] for record in read_records(workdir.path)}
+
+
+def _absorb(workdir: Workdir, records: list[Record]) -> None:
+    """Adds the records of runs that it has not got."""
+    known = _finished(workdir)
+    workdir.append(record for record in records if record["run"] not in known)
+
+
+# Processes
+
+
+def _join() -> None:
+    given = {flag.name: flag.value for flag in (_COORDINATOR, _PROCESSES, _PROCESS)}
+    if all(value is None for value in given.values()):
+        return
+    absent = [f"--{name}" for name, value in given.items() if value is None]
+    if absent:
+        raise ExperimentError(f"{' and '.join(absent)} missing: a sweep in processes takes --{', --'.join(given)}")
+    if not 0 <= _PROCESS.value < _PROCESSES.value:
+        raise ExperimentError(f"--process_id={_PROCESS.value}: expected 0 to --num_processes - 1")
+    try:
+        jax.distributed.initialize(**given)
+    except (RuntimeError, ValueError) as error:
+        raise ExperimentError(f"the processes did not come together at {_COORDINATOR.value}: {error}") from error
+
+
+def _gathered(text: str) -> list[str]:
+    """The text of every process, on every process."""
+    if jax.process_count() == 1:
+        return [text]
+    own = np.frombuffer(text.encode(), np.uint8)
+    sizes = multihost_utils.process_allgather(np.array([len(own)]))[:, 0]
+    padded = np.zeros(max(sizes), np.uint8)
+    padded[: len(own)] = own
+    texts = multihost_utils.process_allgather(padded)
+    return [bytes(row[:size]).decode() for row, size in zip(texts, sizes, strict=True)]
+
+
+T = TypeVar("T")
+
+
+def _together(action: Callable[[], T]) -> T:
+    """Does something in each process, and goes on when it is done in all; if one fails, none goes on."""
+    failure: Exception | None = None
+    try:
+        result = action()
+    except Exception as error:
+        failure = error
+    if failure and jax.process_count() > 1:
+        print(f"process {jax.process_index()} failed, waits for the others: {failure}", file=sys.stderr)
+    failed = [place for place, text in enumerate(_gathered(str(failure or ""))) if text]
+    if failure:
+        raise failure
+    if failed:
+        raise ExperimentError(f"process {failed[0]} failed, see its own message; what was finished before is kept")
+    return result
