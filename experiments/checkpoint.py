@@ -1,5 +1,6 @@
 """The last training state of a run on disk, by orbax: written whole or not at all."""
 
+import dataclasses
 import shutil
 import threading
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from flax import serialization
 
 # Orbax waits for ever where two threads save at once.
 _one_at_a_time = threading.Lock()
@@ -15,7 +17,7 @@ _one_at_a_time = threading.Lock()
 def save(folder: Path, step: int, tree: Any) -> None:
     """Saves a pytree as the state after ``step``, then drops the one before."""
     with _one_at_a_time, _checkpointer() as checkpointer:
-        checkpointer.save(folder.absolute() / str(step), jax.device_get(tree), force=True)
+        checkpointer.save(folder.absolute() / str(step), _Tree(tree), force=True)
     for old in folder.iterdir():
         if old.name.isdigit() and int(old.name) < step:
             shutil.rmtree(old)
@@ -27,16 +29,7 @@ def restore(folder: Path, tree: Any) -> tuple[int, Any]:
     if not step:
         return 0, tree
     with _one_at_a_time, _checkpointer() as checkpointer:
-        return step, checkpointer.restore(folder.absolute() / str(step), jax.device_get(tree))
-
-
-def _checkpointer() -> ocp.StandardCheckpointer:
-    """Of this process alone: by itself orbax takes all processes for one that saves one thing."""
-    process = jax.process_index()
-    alone = ocp.options.MultiprocessingOptions(
-        primary_host=process, active_processes={process}, barrier_sync_key_prefix=f"process-{process}"
-    )
-    return ocp.StandardCheckpointer(multiprocessing_options=alone)
+        return step, checkpointer.restore(folder.absolute() / str(step), args=_Tree(tree))
 
 
 def latest(folder: Path) -> int:
@@ -44,3 +37,27 @@ def latest(folder: Path) -> int:
     if not folder.exists():
         return 0
     return max((int(entry.name) for entry in folder.iterdir() if entry.name.isdigit()), default=0)
+
+
+class _OneProcess(ocp.CheckpointHandler):
+    """A pytree as a file of flax. Orbax's own handlers write nothing in the second of several JAX processes."""
+
+    def save(self, directory: Path, args: "_Tree") -> None:
+        (directory / "state.msgpack").write_bytes(serialization.to_bytes(args.tree))
+
+    def restore(self, directory: Path, args: "_Tree") -> Any:
+        return serialization.from_bytes(args.tree, (directory / "state.msgpack").read_bytes())
+
+
+@ocp.args.register_with_handler(_OneProcess, for_save=True, for_restore=True)
+@dataclasses.dataclass
+class _Tree(ocp.args.CheckpointArgs):
+    tree: Any
+
+
+def _checkpointer() -> ocp.Checkpointer:
+    process = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=process, active_processes={process}, barrier_sync_key_prefix=f"process-{process}"
+    )
+    return ocp.Checkpointer(_OneProcess(), multiprocessing_options=alone)

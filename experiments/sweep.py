@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import NoReturn, Protocol, TypeVar
 
 import jax
 import numpy as np
@@ -45,6 +45,9 @@ class Run(Protocol):
 
 
 R = TypeVar("R", bound=Run)
+T = TypeVar("T")
+
+_AGAIN = "what was finished is kept: start all processes again to go on"
 
 
 def open_sweep(path: str | Path, config: Record, *, overwrite: bool) -> Workdir:
@@ -178,6 +181,7 @@ def _join() -> None:
         raise ExperimentError(f"{' and '.join(absent)} missing: a sweep in processes takes --{', --'.join(given)}")
     if not 0 <= _PROCESS.value < _PROCESSES.value:
         raise ExperimentError(f"--process_id={_PROCESS.value}: expected 0 to --num_processes - 1")
+    jax.config.update("jax_enable_preemption_service", False)  # it would have SIGTERM do nothing
     try:
         jax.distributed.initialize(**given)
     except (RuntimeError, ValueError) as error:
@@ -189,14 +193,20 @@ def _gathered(text: str) -> list[str]:
     if jax.process_count() == 1:
         return [text]
     own = np.frombuffer(text.encode(), np.uint8)
-    sizes = multihost_utils.process_allgather(np.array([len(own)]))[:, 0]
-    padded = np.zeros(max(sizes), np.uint8)
-    padded[: len(own)] = own
-    texts = multihost_utils.process_allgather(padded)
+    try:
+        sizes = multihost_utils.process_allgather(np.array([len(own)]))[:, 0]
+        padded = np.zeros(max(sizes), np.uint8)
+        padded[: len(own)] = own
+        texts = multihost_utils.process_allgather(padded)
+    except (RuntimeError, ValueError) as error:  # either, by the moment the other one went
+        _leave(f"error: another process is gone ({str(error).splitlines()[0]}); {_AGAIN}", 1)
     return [bytes(row[:size]).decode() for row, size in zip(texts, sizes, strict=True)]
 
 
-T = TypeVar("T")
+def _leave(message: str, status: int) -> NoReturn:
+    """Ends this process at once: at a normal exit JAX would wait for the others."""
+    print(message, file=sys.stderr, flush=True)
+    os._exit(status)
 
 
 def _together(action: Callable[[], T]) -> T:
@@ -204,6 +214,10 @@ def _together(action: Callable[[], T]) -> T:
     failure: Exception | None = None
     try:
         result = action()
+    except KeyboardInterrupt:
+        if jax.process_count() > 1:
+            _leave(f"\ninterrupted; {_AGAIN}", 130)
+        raise
     except Exception as error:
         failure = error
     if failure and jax.process_count() > 1:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -250,6 +251,67 @@ def test_an_interrupted_run_goes_on_to_the_same_records(
     assert not (workdir / "summary.md").exists()
     assert run(workdir).returncode == 0
     assert comparable(workdir) == comparable(finished[0])
+
+
+def in_processes(workdir: Path, count: int) -> list[subprocess.Popen[str]]:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    together = [f"--coordinator_address={address}", f"--num_processes={count}"]
+    return [
+        subprocess.Popen(command(workdir, *together, f"--process_id={k}"), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        for k in range(count)
+    ]
+
+
+@pytest.mark.slow
+def test_two_processes_leave_the_records_of_one(finished: tuple[Path, str], tmp_path: Path) -> None:
+    workdir = tmp_path / "split"
+    for process in in_processes(workdir, 2):
+        _, printed = process.communicate(timeout=200)
+        assert process.returncode == 0, printed
+    assert comparable(workdir) == comparable(finished[0])
+    assert (workdir / "summary.md").read_text() == (finished[0] / "summary.md").read_text()
+    assert 0 < len(comparable(workdir / "process-1")) < len(comparable(workdir))
+
+
+@pytest.mark.slow
+def test_a_sweep_cut_short_in_two_processes_goes_on_in_one(finished: tuple[Path, str], tmp_path: Path) -> None:
+    workdir = tmp_path / "cut"
+    first, second = in_processes(workdir, 2)
+    metrics = workdir / "process-1" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    second.send_signal(signal.SIGINT)
+    _, printed = second.communicate(timeout=60)
+    assert second.returncode == 130, printed
+    assert "interrupted; what was finished is kept: start all processes again" in printed
+    _, printed = first.communicate(timeout=200)
+    assert first.returncode == 1, printed
+    assert "error: another process is gone" in printed
+    assert run(workdir).returncode == 0
+    assert comparable(workdir) == comparable(finished[0])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--num_processes=2"], "--coordinator_address and --process_id missing: a sweep in processes takes"),
+        (
+            ["--num_processes=2", "--process_id=2", "--coordinator_address=localhost:1"],
+            "--process_id=2: expected 0 to --num_processes - 1",
+        ),
+    ],
+)
+def test_flags_for_processes_that_do_not_go_together_are_refused(
+    tmp_path: Path, given: list[str], message: str
+) -> None:
+    refused = run(tmp_path / "none", *given)
+    assert refused.returncode == 1
+    assert message in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.slow
