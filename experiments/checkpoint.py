@@ -39,7 +39,7 @@ def latest(folder: Path) -> int:
     return max((int(entry.name) for entry in folder.iterdir() if entry.name.isdigit()), default=0)
 
 
-class _OneProcess(ocp.CheckpointHandler):
+class _OneProcess(ocp.CheckpointHandler):  # type: ignore[misc]
     """A pytree as a file of flax. Orbax's own handlers write nothing in the second of several JAX processes."""
 
     def save(self, directory: Path, args: "_Tree") -> None:
@@ -51,7 +51,7 @@ class _OneProcess(ocp.CheckpointHandler):
 
 @ocp.args.register_with_handler(_OneProcess, for_save=True, for_restore=True)
 @dataclasses.dataclass
-class _Tree(ocp.args.CheckpointArgs):
+class _Tree(ocp.args.CheckpointArgs):  # type: ignore[misc]
     tree: Any
 
 
