@@ -6,6 +6,8 @@ through time, and ``gradient_flow`` measures dL/ds_t at every step and layer.
 
 from rnnjax import initializers
 from rnnjax.bidirectional import bidirectional
+from rnnjax.carousel import Carousel
+from rnnjax.carousel import carousel
 from rnnjax.cell import Cell
 from rnnjax.cell import Wiring
 from rnnjax.cells import CELLS
@@ -64,6 +66,8 @@ from rnnjax.encoder_decoder import EncoderDecoder
 from rnnjax.encoder_decoder import encoder_decoder
 from rnnjax.gradient_flow import GradientFlow
 from rnnjax.gradient_flow import gradient_flow
+from rnnjax.mean_field import MeanField
+from rnnjax.mean_field import mean_field
 from rnnjax.memory import MemoryCapacity
 from rnnjax.memory import forward_memory
 from rnnjax.memory import memory_capacity
@@ -94,6 +98,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ACTIVATIONS",
     "CELLS",
+    "Carousel",
     "Cell",
     "Decay",
     "EncoderDecoder",
@@ -101,6 +106,7 @@ __all__ = [
     "GradientFlow",
     "KernelSpectrum",
     "LyapunovSpectrum",
+    "MeanField",
     "MemoryCapacity",
     "NewtonReport",
     "OneToMany",
@@ -110,6 +116,7 @@ __all__ = [
     "Wiring",
     "antisymmetric",
     "bidirectional",
+    "carousel",
     "cell_named",
     "chain",
     "cifg_lstm",
@@ -146,6 +153,7 @@ __all__ = [
     "lstm",
     "lstm_1997",
     "lyapunov_spectrum",
+    "mean_field",
     "memory_capacity",
     "min_gru",
     "min_lstm",

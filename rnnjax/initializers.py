@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
+from rnnjax.checks import number_between
 from rnnjax.typing import Initializer, Key
 
 
@@ -39,6 +40,26 @@ def spectral_normal(radius: float) -> Initializer:
         _check_square("spectral_normal", shape)
         matrix = jax.random.normal(key, shape, dtype) / math.sqrt(shape[0])
         return matrix * (radius / spectral_radius(matrix))
+
+    return init
+
+
+def chrono(longest: float) -> Initializer:
+    """Biases of gates that remember, for every time span up to the longest (Tallec & Ollivier, 2018).
+
+        b = log u        u uniform over [1, longest - 1]
+
+    A gate sigmoid(b) = u / (u + 1) left alone keeps a memory for 1 + u steps (to 1/e of it, nearly): the spans of the
+    units are spread evenly over 2 to ``longest``. For ``lstm(H, forget_bias=chrono(100))`` or ``gru(H,
+    update_bias=chrono(100))``.
+
+    Raises:
+        ValueError: unless ``longest`` is at least 2.
+    """
+    number = number_between("longest", longest, 2, math.inf)
+
+    def init(key: Key, shape: tuple[int, ...], dtype: DTypeLike = float) -> Array:
+        return jnp.log(jax.random.uniform(key, shape, dtype, 1, number - 1))
 
     return init
 

@@ -31,3 +31,13 @@ def split_gates(pre_activations: Array, gates: int) -> tuple[Array, ...]:
 def add_to_gates(drive: tuple[Array, ...], recurrent: Array) -> tuple[Array, ...]:
     """The pre-activations: each gate's part of the drive plus its columns of the recurrent product (..., gates H)."""
     return tuple(d + r for d, r in zip(drive, split_gates(recurrent, len(drive)), strict=True))
+
+
+def gate_bias(key: Key, gates: int, size: int, bias: float | Initializer) -> Array:
+    """Initial bias (H,) of a gate: a number for all units, or drawn by an initializer.
+
+    Drawn from a key beside those of ``gate_kernels`` for as many gates, so that it changes no kernel.
+    """
+    if not callable(bias):
+        return jnp.full(size, bias, float)
+    return bias(jax.random.fold_in(key, 2 * gates), (size,))

@@ -13,7 +13,7 @@ from jax import Array
 from jax.nn import sigmoid
 
 from rnnjax.cell import Cell
-from rnnjax.cells.gates import gate_kernels, split_gates
+from rnnjax.cells.gates import gate_bias, gate_kernels, split_gates
 from rnnjax.checks import positive_integer
 from rnnjax.names import lookup
 from rnnjax.typing import Initializer, Key
@@ -40,6 +40,7 @@ def gru(
     hidden_size: int,
     reset: Literal["before", "after"] = "before",
     *,
+    update_bias: float | Initializer = 0.0,
     kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
     recurrent_init: Initializer = jax.nn.initializers.orthogonal(),
 ) -> Cell:
@@ -57,6 +58,8 @@ def gru(
     Args:
         hidden_size: H.
         reset: "before" the recurrent product (Cho et al., 2014) or "after" it, which adds the bias c.
+        update_bias: initial b_z (the other biases start at 0), a number or an initializer such as
+            ``initializers.chrono(100)``. Above 0 more of the old state is kept.
         kernel_init: for each gate's W (I, H).
         recurrent_init: for each gate's U (H, H).
 
@@ -68,7 +71,8 @@ def gru(
 
     def init_before(key: Key, input_size: int) -> GRUParams:
         kernel, recurrent_kernel = gate_kernels(key, 3, input_size, size, kernel_init, recurrent_init)
-        return GRUParams(kernel, recurrent_kernel, jnp.zeros(3 * size))
+        update = gate_bias(key, 3, size, update_bias)
+        return GRUParams(kernel, recurrent_kernel, jnp.zeros(3 * size).at[size : 2 * size].set(update))
 
     def init_after(key: Key, input_size: int) -> GRUResetAfterParams:
         return GRUResetAfterParams(*init_before(key, input_size), recurrent_bias=jnp.zeros(size))

@@ -12,7 +12,7 @@ from jax import Array
 from jax.nn import sigmoid
 
 from rnnjax.cell import Cell
-from rnnjax.cells.gates import add_to_gates, gate_kernels, split_gates
+from rnnjax.cells.gates import add_to_gates, gate_bias, gate_kernels, split_gates
 from rnnjax.checks import positive_integer
 from rnnjax.typing import Initializer, Key
 
@@ -38,7 +38,7 @@ class LSTMState(NamedTuple):
 def lstm(
     hidden_size: int,
     *,
-    forget_bias: float = 1.0,
+    forget_bias: float | Initializer = 1.0,
     kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
     recurrent_init: Initializer = jax.nn.initializers.orthogonal(),
 ) -> Cell:
@@ -57,7 +57,8 @@ def lstm(
     Args:
         hidden_size: H.
         forget_bias: initial b_f (the other biases start at 0). At 1 the memory's half-life is about 2 steps, at 5
-            about 100 (Jozefowicz et al., 2015).
+            about 100 (Jozefowicz et al., 2015). Or an initializer for it, such as ``initializers.chrono(100)``, and
+            then b_i = -b_f: a unit that forgets slowly also writes slowly (Tallec & Ollivier, 2018).
         kernel_init: for each gate's W (I, H).
         recurrent_init: for each gate's U (H, H).
 
@@ -69,7 +70,7 @@ def lstm(
 
     def init(key: Key, input_size: int) -> LSTMParams:
         kernel, recurrent_kernel = gate_kernels(key, 4, input_size, size, kernel_init, recurrent_init)
-        return LSTMParams(kernel, recurrent_kernel, _bias(size, forget_bias))
+        return LSTMParams(kernel, recurrent_kernel, lstm_bias(key, size, forget_bias))
 
     def advance(params: LSTMParams, state: LSTMState, drive: tuple[Array, ...]) -> LSTMState:
         i, f, g, o = add_to_gates(drive, state.hidden @ params.recurrent_kernel)
@@ -82,7 +83,7 @@ def lstm(
 def peephole_lstm(
     hidden_size: int,
     *,
-    forget_bias: float = 1.0,
+    forget_bias: float | Initializer = 1.0,
     kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
     recurrent_init: Initializer = jax.nn.initializers.orthogonal(),
     peephole_init: Initializer = jax.nn.initializers.normal(0.1),
@@ -105,7 +106,7 @@ def peephole_lstm(
     def init(key: Key, input_size: int) -> PeepholeLSTMParams:
         gate_key, peephole_key = jax.random.split(key)
         kernel, recurrent_kernel = gate_kernels(gate_key, 4, input_size, size, kernel_init, recurrent_init)
-        bias = _bias(size, forget_bias)
+        bias = lstm_bias(gate_key, size, forget_bias)
         return PeepholeLSTMParams(kernel, recurrent_kernel, bias, peephole_init(peephole_key, (3, size)))
 
     def advance(params: PeepholeLSTMParams, state: LSTMState, drive: tuple[Array, ...]) -> LSTMState:
@@ -117,8 +118,10 @@ def peephole_lstm(
     return Cell(init, _initial_state, _project, advance)
 
 
-def _bias(size: int, forget_bias: float) -> Array:
-    return jnp.zeros(4 * size).at[size : 2 * size].set(forget_bias)
+def lstm_bias(key: Key, size: int, forget_bias: float | Initializer) -> Array:
+    """Initial bias (4H,): b_f, and b_i = -b_f where b_f is drawn, so that the two gates begin as complements."""
+    forget, zeros = gate_bias(key, 4, size, forget_bias), jnp.zeros(size)
+    return jnp.concatenate([-forget if callable(forget_bias) else zeros, forget, zeros, zeros])
 
 
 def _initial_state(params: LSTMParams | PeepholeLSTMParams, batch_shape: tuple[int, ...] = ()) -> LSTMState:

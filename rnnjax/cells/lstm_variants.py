@@ -13,8 +13,8 @@ from jax import Array
 from jax.nn import log_sigmoid, sigmoid
 
 from rnnjax.cell import Cell
-from rnnjax.cells.gates import add_to_gates, gate_kernels, split_gates
-from rnnjax.cells.lstm import LSTMParams, LSTMState
+from rnnjax.cells.gates import add_to_gates, gate_bias, gate_kernels, split_gates
+from rnnjax.cells.lstm import LSTMParams, LSTMState, lstm_bias
 from rnnjax.cells.memoryless import normalized
 from rnnjax.checks import positive_integer
 from rnnjax.typing import Initializer, Key
@@ -31,7 +31,7 @@ class CIFGLSTMParams(NamedTuple):
 def cifg_lstm(
     hidden_size: int,
     *,
-    forget_bias: float = 1.0,
+    forget_bias: float | Initializer = 1.0,
     kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
     recurrent_init: Initializer = jax.nn.initializers.orthogonal(),
 ) -> Cell:
@@ -49,7 +49,7 @@ def cifg_lstm(
 
     Args:
         hidden_size: H.
-        forget_bias: initial b_f (the other biases start at 0).
+        forget_bias: initial b_f, a number or an initializer (the other biases start at 0).
         kernel_init: for each gate's W (I, H); columns f, g, o.
         recurrent_init: for each gate's U (H, H).
 
@@ -61,7 +61,7 @@ def cifg_lstm(
 
     def init(key: Key, input_size: int) -> CIFGLSTMParams:
         kernels = gate_kernels(key, 3, input_size, size, kernel_init, recurrent_init)
-        return CIFGLSTMParams(*kernels, bias=jnp.zeros(3 * size).at[:size].set(forget_bias))
+        return CIFGLSTMParams(*kernels, bias=jnp.zeros(3 * size).at[:size].set(gate_bias(key, 3, size, forget_bias)))
 
     def project(params: CIFGLSTMParams, inputs: Array) -> tuple[Array, ...]:
         return split_gates(inputs @ params.kernel + params.bias, 3)
@@ -147,7 +147,7 @@ def janet(
     hidden_size: int,
     *,
     beta: float = 1.0,
-    forget_bias: float = 1.0,
+    forget_bias: float | Initializer = 1.0,
     kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
     recurrent_init: Initializer = jax.nn.initializers.orthogonal(),
 ) -> Cell:
@@ -158,13 +158,13 @@ def janet(
         h_t = sigmoid(f_t) * h_{t-1} + (1 - sigmoid(f_t - beta)) * g_t
 
     Made to ask how much of the LSTM is due to its forget gate. With beta > 0 a little more is written than is
-    forgotten. Where the longest time span is known, the authors start b_f by the chrono initializer (Tallec & Ollivier,
-    2018), the logarithm of a number uniform between 1 and that span; else at 1, as here.
+    forgotten. Where the longest time span is known, the authors start b_f by ``initializers.chrono``; else at 1, as
+    here.
 
     Args:
         hidden_size: H.
         beta: how far the writing lags behind the forgetting; fixed, not learned. At 0 the two are coupled.
-        forget_bias: initial b_f (b_g starts at 0).
+        forget_bias: initial b_f, a number or an initializer (b_g starts at 0).
         kernel_init: for W_f and W_g (I, H); columns f, g.
         recurrent_init: for U_f and U_g (H, H).
 
@@ -177,7 +177,7 @@ def janet(
 
     def init(key: Key, input_size: int) -> JANETParams:
         kernels = gate_kernels(key, 2, input_size, size, kernel_init, recurrent_init)
-        return JANETParams(*kernels, bias=jnp.zeros(2 * size).at[:size].set(forget_bias))
+        return JANETParams(*kernels, bias=jnp.zeros(2 * size).at[:size].set(gate_bias(key, 2, size, forget_bias)))
 
     def initial_state(params: JANETParams, batch_shape: tuple[int, ...] = ()) -> JANETState:
         return JANETState(jnp.zeros((*batch_shape, size), params.recurrent_kernel.dtype))
@@ -208,7 +208,7 @@ class LayerNormLSTMParams(NamedTuple):
 def layer_norm_lstm(
     hidden_size: int,
     *,
-    forget_bias: float = 1.0,
+    forget_bias: float | Initializer = 1.0,
     kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
     recurrent_init: Initializer = jax.nn.initializers.orthogonal(),
 ) -> Cell:
@@ -225,7 +225,7 @@ def layer_norm_lstm(
 
     Args:
         hidden_size: H. At 1, N(c_t) is 0 and so is the output's dependence on it.
-        forget_bias: initial b_f (the other biases start at 0, the gains at 1).
+        forget_bias: initial b_f (the other biases start at 0, the gains at 1), or an initializer, as for ``lstm``.
         kernel_init: for each gate's W (I, H); columns i, f, g, o.
         recurrent_init: for each gate's U (H, H).
 
@@ -239,7 +239,12 @@ def layer_norm_lstm(
         kernels = gate_kernels(key, 4, input_size, size, kernel_init, recurrent_init)
         gain = jnp.ones(4 * size)
         return LayerNormLSTMParams(
-            *kernels, _forget_bias(size, forget_bias), gain, gain, cell_gain=jnp.ones(size), cell_bias=jnp.zeros(size)
+            *kernels,
+            bias=lstm_bias(key, size, forget_bias),
+            input_gain=gain,
+            recurrent_gain=gain,
+            cell_gain=jnp.ones(size),
+            cell_bias=jnp.zeros(size),
         )
 
     def project(params: LayerNormLSTMParams, inputs: Array) -> tuple[Array, ...]:
@@ -267,7 +272,7 @@ class SLSTMState(NamedTuple):
 def slstm(
     hidden_size: int,
     *,
-    forget_bias: float = 1.0,
+    forget_bias: float | Initializer = 1.0,
     kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
     recurrent_init: Initializer = jax.nn.initializers.orthogonal(),
 ) -> Cell:
@@ -289,7 +294,7 @@ def slstm(
 
     Args:
         hidden_size: H.
-        forget_bias: initial b_f (the other biases start at 0).
+        forget_bias: initial b_f, a number or an initializer (the other biases start at 0).
         kernel_init: for each gate's W (I, H); columns i, f, g, o.
         recurrent_init: for each gate's U (H, H).
 
@@ -301,7 +306,8 @@ def slstm(
 
     def init(key: Key, input_size: int) -> LSTMParams:
         kernels = gate_kernels(key, 4, input_size, size, kernel_init, recurrent_init)
-        return LSTMParams(*kernels, bias=_forget_bias(size, forget_bias))
+        forget = gate_bias(key, 4, size, forget_bias)
+        return LSTMParams(*kernels, bias=jnp.zeros(4 * size).at[size : 2 * size].set(forget))
 
     def initial_state(params: LSTMParams, batch_shape: tuple[int, ...] = ()) -> SLSTMState:
         zeros = jnp.zeros((*batch_shape, size), params.recurrent_kernel.dtype)
@@ -325,10 +331,6 @@ def slstm(
 
 
 # Shared
-
-
-def _forget_bias(size: int, forget_bias: float) -> Array:
-    return jnp.zeros(4 * size).at[size : 2 * size].set(forget_bias)
 
 
 def _initial_state(params: Any, batch_shape: tuple[int, ...] = ()) -> LSTMState:
