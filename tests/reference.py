@@ -4,6 +4,7 @@ Everything is float64. Sequences are (T, B, ...), vectors are rows, weights are 
 columns side by side. Only ``min_char_rnn`` keeps the column vectors of its original.
 """
 
+import statistics
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,8 @@ ACTIVATIONS = {
     "sigmoid": sigmoid,
     "relu": lambda x: np.maximum(x, 0),
     "elu": lambda x: np.where(x > 0, x, np.exp(np.minimum(x, 0)) - 1),
+    "selu": lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * (np.exp(np.minimum(x, 0)) - 1)),
+    "gelu": lambda x: x * np.vectorize(statistics.NormalDist().cdf)(x),
     "softplus": lambda x: np.log(1 + np.exp(x)),
     "identity": lambda x: x,
     "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x),

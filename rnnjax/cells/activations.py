@@ -1,5 +1,7 @@
 """Activation functions by name."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -17,6 +19,8 @@ ACTIVATIONS: dict[str, Activation] = {
     "sigmoid": jax.nn.sigmoid,
     "relu": jax.nn.relu,
     "elu": jax.nn.elu,
+    "selu": jax.nn.selu,
+    "gelu": partial(jax.nn.gelu, approximate=False),
     "softplus": jax.nn.softplus,
     "identity": _identity,
     "leaky_relu": jax.nn.leaky_relu,

@@ -1,5 +1,6 @@
-"""Real data: text corpora."""
+"""Real data: text corpora and images."""
 
 from rnnjax.data.corpus import Corpus, load_corpus, random_windows
+from rnnjax.data.images import Images, load_images
 
-__all__ = ["Corpus", "load_corpus", "random_windows"]
+__all__ = ["Corpus", "Images", "load_corpus", "load_images", "random_windows"]
