@@ -1,0 +1,185 @@
+"""Symbols over long lags: what was seen first decides what has to be said last, whatever came between.
+
+Inputs are one-hot vectors.
+"""
+
+import math
+from string import ascii_lowercase
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from rnnjax.checks import positive_integer
+from rnnjax.tasks.task import Batch, Task, any_wrong, cross_entropy, unsure
+from rnnjax.typing import Key
+
+WOMEN = ("anna", "jane", "mary", "ruth")
+MEN = ("adam", "john", "mark", "paul")
+
+
+def copy_memory(lag: int) -> Task:
+    """The copying memory problem: ten symbols, said again after a silence (Arjovsky, Shah & Bengio, 2016).
+
+        inputs:   s_1 ... s_10, blank x (T - 1), delimiter, blank x 10        s_i uniform over 8 symbols
+        targets:  blank x (T + 10), s_1 ... s_10
+
+    T + 20 steps, all of which count (after Hochreiter & Schmidhuber, 1997). Chance, blanks where they belong and a
+    symbol drawn at each of the last ten steps, is 10 ln 8 / (T + 20). A sequence is wrong where any step is.
+
+    Args:
+        lag: T.
+
+    Raises:
+        ValueError: if lag < 1.
+        TypeError: if it is not a whole number.
+    """
+    silence = positive_integer("lag", lag)
+    blank, delimiter = 8, 9
+
+    def sample(key: Key, batch_size: int) -> Batch:
+        said = jax.random.randint(key, (10, batch_size), 0, 8)
+
+        def blanks(steps: int) -> Array:
+            return jnp.full((steps, batch_size), blank)
+
+        inputs = [said, blanks(silence - 1), jnp.full((1, batch_size), delimiter), blanks(10)]
+        return Batch(_one_hot(jnp.concatenate(inputs), 10), jnp.concatenate([blanks(silence + 10), said]))
+
+    chance = 10 * math.log(8) / (silence + 20)
+    return Task(10, 9, silence + 20, sample, sample, cross_entropy, any_wrong, chance)
+
+
+def temporal_order(length: int, relevant: int = 2) -> Task:
+    """The temporal order problem: in which order X and Y came, widely separated (Hochreiter & Schmidhuber, 1997).
+
+        X or Y at random steps in [T/10, 2T/10) and [5T/10, 6T/10), of four other symbols one at each other step
+        target at the last step: the class of (X, X), (X, Y), (Y, X), (Y, Y)
+
+    With three relevant symbols they are in [T/10, 2T/10), [3T/10, 4T/10) and [6T/10, 7T/10), for eight classes. So in
+    the code of Pascanu et al. (2013); the original has lengths of 100 to 110 and a symbol of its own at the start
+    and at the end. Chance is ln 4, or ln 8.
+
+    Args:
+        length: T.
+        relevant: 2 or 3, how many symbols decide.
+
+    Raises:
+        ValueError: if length < 10, or relevant is neither 2 nor 3.
+        TypeError: if they are not whole numbers.
+    """
+    steps = positive_integer("length", length)
+    if steps < 10:
+        raise ValueError(f"length is {steps}: expected at least 10, so that a tenth of it is a step")
+    tenths = {2: (1, 5), 3: (1, 3, 6)}
+    if relevant not in tenths:
+        raise ValueError(f"relevant is {relevant!r}: expected 2 or 3 symbols that decide")
+    starts = [[tenth * steps // 10] for tenth in tenths[relevant]]
+
+    def sample(key: Key, batch_size: int) -> Batch:
+        others_key, places_key, relevant_key = jax.random.split(key, 3)
+        symbols = jax.random.randint(others_key, (steps, batch_size), 2, 6)
+        places = jnp.array(starts) + jax.random.randint(places_key, (relevant, batch_size), 0, steps // 10)
+        deciding = jax.random.randint(relevant_key, (relevant, batch_size), 0, 2)
+        symbols = symbols.at[places, jnp.arange(batch_size)].set(deciding)
+        powers = 2 ** jnp.arange(relevant)[::-1, None]
+        return Batch(_one_hot(symbols, 6), (powers * deciding).sum(axis=0, keepdims=True))
+
+    classes = 2**relevant
+    return Task(6, classes, steps, sample, sample, cross_entropy, any_wrong, math.log(classes))
+
+
+def random_permutation(length: int) -> Task:
+    """The random permutation problem: the first symbol, at the end again (Martens & Sutskever, 2011).
+
+        x_1 in {1, 2}, x_2 ... x_T uniform over {3, ..., 100}        target at the last step: x_1
+
+    The lag of ``latching`` without its regularity, as in task 2b of Hochreiter & Schmidhuber (1997). As in the code of
+    Pascanu et al. (2013) the loss is read at the last step alone, the only one that can be predicted. Chance is ln 2.
+
+    Args:
+        length: T.
+
+    Raises:
+        ValueError: if length < 1.
+        TypeError: if it is not a whole number.
+    """
+    steps = positive_integer("length", length)
+
+    def sample(key: Key, batch_size: int) -> Batch:
+        first_key, others_key = jax.random.split(key)
+        first = jax.random.randint(first_key, (1, batch_size), 0, 2)
+        others = jax.random.randint(others_key, (steps - 1, batch_size), 2, 100)
+        return Batch(_one_hot(jnp.concatenate([first, others]), 100), first)
+
+    return Task(100, 100, steps, sample, sample, cross_entropy, any_wrong, math.log(2))
+
+
+def latching(lag: int) -> Task:
+    """Noise-free sequences with long time lags, task 2a of Hochreiter & Schmidhuber (1997): predict the next symbol.
+
+        (x, a_1, ..., a_{p-1}, x) or (y, a_1, ..., a_{p-1}, y), each with probability 1/2
+
+    All but the last symbol follow from the one before; for that the first has to be held for p steps. Chance, those
+    p - 1 right and the last one guessed, is ln 2 / p. A sequence is wrong where any output at any step is 0.25 or more
+    off its target: so in the paper, whose outputs are sigmoids with squared error; here they are a softmax.
+
+    Args:
+        lag: p, the number of steps read; there are p + 1 symbols.
+
+    Raises:
+        ValueError: if lag < 1.
+        TypeError: if it is not a whole number.
+    """
+    steps = positive_integer("lag", lag)
+
+    def sample(key: Key, batch_size: int) -> Batch:
+        first = jax.random.randint(key, (1, batch_size), steps - 1, steps + 1)
+        between = jnp.broadcast_to(jnp.arange(steps - 1)[:, None], (steps - 1, batch_size))
+        return Batch(
+            _one_hot(jnp.concatenate([first, between]), steps + 1),
+            jnp.concatenate([between, first]),
+        )
+
+    return Task(steps + 1, steps + 1, steps, sample, sample, cross_entropy, unsure, math.log(2) / steps)
+
+
+def patterns(lag: int) -> Task:
+    """Pattern 1, anything of any length, pattern 2: "Jane had a quick lunch in the bistro. Then she".
+
+        a name, random letters and spaces, a full stop        target at the full stop: she or he
+
+    Eight names of four letters, four for each pronoun, each letter an input; the same letters occur in what follows.
+    The name begins at a random step, nothing before it, so that 1 to lag random characters lie between it and the full
+    stop: short ones, from which the names can be learned, and long ones to be bridged. Chance is ln 2. The example is
+    that of many lectures on long-term dependencies.
+
+    Args:
+        lag: the most characters between name and full stop.
+
+    Raises:
+        ValueError: if lag < 1.
+        TypeError: if it is not a whole number.
+    """
+    most = positive_integer("lag", lag)
+    letters = ascii_lowercase + " "
+    names = [[letters.index(letter) for letter in name] for name in WOMEN + MEN]
+    stop = len(letters)
+
+    def sample(key: Key, batch_size: int) -> Batch:
+        name_key, start_key, between_key = jax.random.split(key, 3)
+        chosen = jax.random.randint(name_key, (batch_size,), 0, len(names))
+        start = jax.random.randint(start_key, (batch_size,), 0, most)
+        symbols = jax.random.randint(between_key, (4 + most, batch_size), 0, len(letters))
+        place = jnp.arange(4 + most)[:, None] - start  # from the name's first letter
+        in_name = jnp.array(names)[chosen, jnp.clip(place, 0, 3)]
+        symbols = jnp.where(place < 0, -1, jnp.where(place < 4, in_name, symbols))
+        symbols = jnp.concatenate([symbols, jnp.full((1, batch_size), stop)])
+        return Batch(_one_hot(symbols, stop + 1), (chosen >= len(WOMEN)).astype(int)[None])
+
+    return Task(stop + 1, 2, 4 + most + 1, sample, sample, cross_entropy, any_wrong, math.log(2))
+
+
+def _one_hot(symbols: Array, size: int) -> Array:
+    """Vectors (T, B, size); zeros for a negative number."""
+    return jax.nn.one_hot(symbols, size)

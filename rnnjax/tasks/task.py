@@ -1,0 +1,83 @@
+"""What a task is: sequences made on the fly, a loss, a criterion of success, and what can be had without a memory."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from rnnjax.typing import Key
+
+
+class Batch(NamedTuple):
+    """Sequences and what is to be said at their ends.
+
+    Attributes:
+        inputs: (T, B, I).
+        targets: of the last S steps: classes (S, B), whole numbers from 0, or values (S, B, O).
+    """
+
+    inputs: Array
+    targets: Array
+
+
+class Task(NamedTuple):
+    """A synthetic problem, or a data set, of sequences of one length. All functions are pure.
+
+    Attributes:
+        input_size: I.
+        output_size: O, the width of the readout: classes or values.
+        length: T.
+        sample: ``(key, batch_size) -> Batch`` to train on.
+        sample_test: the same to test on: of a data set what ``sample`` never shows, else ``sample`` itself.
+        loss: ``(readout (T, B, O), batch) -> scalar``, what is trained: a mean over sequences and over the S steps.
+        error: ``(readout (T, B, O), batch) -> (B,)``, 1 where the sequence is done wrong, 0 where right.
+        tolerance: the mean error up to which the task counts as solved.
+        chance: the least expected loss of a readout that depends on the time step but on none of the inputs, in closed
+            form: what a network without a memory is left with.
+    """
+
+    input_size: int
+    output_size: int
+    length: int
+    sample: Callable[[Key, int], Batch]
+    sample_test: Callable[[Key, int], Batch]
+    loss: Callable[[Array, Batch], Array]
+    error: Callable[[Array, Batch], Array]
+    chance: float
+    tolerance: float = 0.01
+
+
+def cross_entropy(readout: Array, batch: Batch) -> Array:
+    """Mean of -ln p(target), p the softmax of the readout, in nats."""
+    log_likelihoods = jax.nn.log_softmax(_at_targets(readout, batch))
+    return -jnp.take_along_axis(log_likelihoods, batch.targets[..., None], axis=-1).mean()
+
+
+def any_wrong(readout: Array, batch: Batch) -> Array:
+    """(B,): 1 where at any of the last S steps another class than the target has the largest readout."""
+    wrong = jnp.argmax(_at_targets(readout, batch), axis=-1) != batch.targets
+    return wrong.any(axis=0).astype(readout.dtype)
+
+
+def unsure(readout: Array, batch: Batch) -> Array:
+    """(B,): 1 where any p(class), p the softmax, is 0.25 or more off its 1 or 0 at any of the last S steps."""
+    probabilities = jax.nn.softmax(_at_targets(readout, batch))
+    of_target = jnp.take_along_axis(probabilities, batch.targets[..., None], axis=-1)[..., 0]
+    return (of_target <= 0.75).any(axis=0).astype(readout.dtype)
+
+
+def squared_error(readout: Array, batch: Batch) -> Array:
+    """Mean of (readout - target)²."""
+    return jnp.square(_at_targets(readout, batch) - batch.targets).mean()
+
+
+def far_off(readout: Array, batch: Batch) -> Array:
+    """(B,): 1 where (readout - target)² is above 0.04 at any of the last S steps (Pascanu et al., 2013)."""
+    far = jnp.square(_at_targets(readout, batch) - batch.targets) > 0.04
+    return far.any(axis=(0, 2)).astype(readout.dtype)
+
+
+def _at_targets(readout: Array, batch: Batch) -> Array:
+    return readout[-len(batch.targets) :]
