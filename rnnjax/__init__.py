@@ -82,6 +82,8 @@ from rnnjax.one_to_many import one_to_many
 from rnnjax.precision import mixed_precision
 from rnnjax.recurrent_kernels import KernelSpectrum
 from rnnjax.recurrent_kernels import recurrent_spectra
+from rnnjax.remedies import gradient_flossing_penalty
+from rnnjax.remedies import gradient_preserving_penalty
 from rnnjax.saturation import Saturation
 from rnnjax.saturation import saturation
 from rnnjax.sequences import SequenceLayer
@@ -134,7 +136,9 @@ __all__ = [
     "example_norms",
     "forward_memory",
     "gated_antisymmetric",
+    "gradient_flossing_penalty",
     "gradient_flow",
+    "gradient_preserving_penalty",
     "gru",
     "highway",
     "indrnn",

@@ -108,6 +108,15 @@ def check_perturbation(state: Any, perturbation: Any, steps: int) -> None:
     _check_like("perturbation", perturbation, expected, f"for {steps} time steps", remedy)
 
 
+def check_loss(value: Any) -> None:
+    """Raises unless what a loss returned is a real scalar that depends on the outputs."""
+    if not hasattr(value, "shape") or not jnp.issubdtype(value.dtype, jnp.floating):
+        received = value.dtype if hasattr(value, "dtype") else type(value).__name__
+        raise TypeError(f"loss returned {received}: expected a real scalar array that depends on the outputs")
+    if value.shape:
+        raise ValueError(f"loss returned shape {value.shape}: expected a scalar; take its sum or mean")
+
+
 def check_mask(mask: Any, expected: tuple[int, ...], name: str = "mask") -> None:
     """Raises unless a mask is boolean with the shape (T, ...) of the inputs less their width."""
     if not hasattr(mask, "dtype") or mask.dtype != jnp.bool_:

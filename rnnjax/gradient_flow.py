@@ -19,13 +19,13 @@ from jax import Array
 from jax.extend.core import JaxprEqn
 
 from rnnjax.cell import Cell, Repetition
-from rnnjax.checks import check_advanced
+from rnnjax.checks import check_advanced, check_loss
 from rnnjax.contributions import contribution_norms
 from rnnjax.norms import is_inexact, norm, norm_dtype
 from rnnjax.program import Program, execute, program_of, recurrent_products
 from rnnjax.through_time import at_all_steps
 from rnnjax.typing import Drive, Loss, Params, State
-from rnnjax.unroll import perturb, prepare, scan_masked, state_beside
+from rnnjax.unroll import perturb, prepare, scan_masked, state_beside, zero_perturbation
 from rnnjax.wiring import layers_of, run_layers
 
 
@@ -97,7 +97,7 @@ def gradient_flow(
 
     def loss_of(slots: _Slots) -> Array:
         value = loss(run(cell, params, inputs, state, (slots, fresh))[1])
-        _check_loss(value)
+        check_loss(value)
         return value
 
     leaves, structure = jax.tree.flatten(params)
@@ -157,14 +157,9 @@ def _forward(cell: Cell, arguments: tuple[Any, ...], slots: _Slots) -> tuple[Arr
 
         return scan_masked(step, params, state, (drive, zeros), mask, reset, fresh)[1]
 
-    def zeros_for(leaf: Array) -> Array:
-        if is_inexact(leaf):
-            return jnp.broadcast_to(jnp.zeros_like(leaf), (len(inputs), *leaf.shape))
-        return jnp.zeros_like(inputs[..., 0])  # not added to anything
-
     made: list[Any] = [product.outvars[0].aval for product in advance.products]
     shifts = [jnp.zeros((len(inputs), *product.shape), product.dtype) for product in made]
-    zeros = _Zeros(jax.tree.map(zeros_for, state), shifts)
+    zeros = _Zeros(zero_perturbation(state, inputs), shifts)
     outputs, back, before = jax.vjp(run, drive, zeros, has_aux=True)
     return outputs, (params, inputs, before, mask, to_inputs, back)
 
@@ -246,11 +241,3 @@ def _repetitions(cell: Cell, places: Any) -> dict[int, tuple[int, ...]]:
     for layer, of_layer in cell.wiring.layers(places):
         found = _repetitions(layer, of_layer) | found
     return found
-
-
-def _check_loss(value: Any) -> None:
-    if not hasattr(value, "shape") or not jnp.issubdtype(value.dtype, jnp.floating):
-        received = value.dtype if hasattr(value, "dtype") else type(value).__name__
-        raise TypeError(f"loss returned {received}: expected a real scalar array that depends on the outputs")
-    if value.shape:
-        raise ValueError(f"loss returned shape {value.shape}: expected a scalar; take its sum or mean")

@@ -164,6 +164,17 @@ def perturb(state: State, perturbation: State | None) -> State:
     return jax.tree.map(lambda leaf, epsilon: leaf + epsilon if is_inexact(leaf) else leaf, state, perturbation)
 
 
+def zero_perturbation(state: State, inputs: Array) -> State:
+    """Zeros to perturb the states of all steps with, (T, ...); in the place of other leaves zeros that go nowhere."""
+
+    def zeros(leaf: Array) -> Array:
+        if is_inexact(leaf):
+            return jnp.broadcast_to(jnp.zeros_like(leaf), (len(inputs), *leaf.shape))
+        return jnp.zeros_like(inputs[..., 0])
+
+    return jax.tree.map(zeros, state)
+
+
 def scan_masked(
     step: Callable[[Params, State, Any], tuple[State, Any]],
     params: Params,
