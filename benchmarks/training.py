@@ -145,7 +145,7 @@ def train_rnnjax(way: str, size: Size) -> Trainer:
     optimizer = optax.chain(optax.clip_by_global_norm(CLIP_NORM), optax.adam(LEARNING_RATE))
 
     def train_step(state: TrainState, tokens: jax.Array) -> tuple[TrainState, jax.Array]:
-        state, loss, _ = character_model.train_step(cell, state, tokens)
+        state, loss = character_model.train_step(cell, state, tokens)
         return state, loss
 
     def train_step_of_a_device(state: TrainState, tokens: jax.Array) -> tuple[TrainState, jax.Array]:

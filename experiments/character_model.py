@@ -37,37 +37,25 @@ def one_hot(params: CharacterParams, tokens: Array) -> Array:
     return jax.nn.one_hot(tokens, params.readout["params"]["bias"].shape[0])
 
 
-def train_step(cell: rnnjax.Cell, state: TrainState, tokens: Array) -> tuple[TrainState, Array, Array]:
-    """One optimizer step on windows (T + 1, B), each character predicted from those before it.
-
-    Returns:
-        The new state, the loss, and the gradient's global norm before any clipping.
-    """
+def train_step(cell: rnnjax.Cell, state: TrainState, tokens: Array) -> tuple[TrainState, Array]:
+    """One optimizer step on windows (T + 1, B), each character predicted from those before it, and the loss."""
 
     def loss_of(params: CharacterParams) -> Array:
         _, outputs = rnnjax.unroll(cell, params.recurrent, one_hot(params, tokens[:-1]))
         return cross_entropy(params.readout, outputs, tokens[1:])
 
     loss, gradients = jax.value_and_grad(loss_of)(state.params)
-    return state.apply_gradients(grads=gradients), loss, optax.global_norm(gradients)
+    return state.apply_gradients(grads=gradients), loss
 
 
-def measure_last(cell: rnnjax.Cell, params: CharacterParams, tokens: Array) -> rnnjax.GradientFlow:
-    """Gradient flow of predicting only the last character of windows (T + 1, B): the lag is the distance from it."""
+def measure(cell: rnnjax.Cell, params: CharacterParams, tokens: Array, weights: Array) -> rnnjax.GradientFlow:
+    """Gradient flow of predicting the characters of windows (T + 1, B), each step's loss with a weight (T,).
 
-    def loss(outputs: Array) -> Array:
-        return cross_entropy(params.readout, outputs[-1], tokens[-1])
-
-    return rnnjax.gradient_flow(cell, params.recurrent, one_hot(params, tokens[:-1]), loss)
-
-
-def measure_all(cell: rnnjax.Cell, params: CharacterParams, tokens: Array) -> rnnjax.GradientFlow:
-    """Gradient flow of predicting every character of windows (T + 1, B), as in training."""
+    All weight on one step makes the lag the distance from it; equal weights are the loss of training.
+    """
 
     def loss(outputs: Array) -> Array:
-        return cross_entropy(params.readout, outputs, tokens[1:])
+        of_steps = jax.vmap(cross_entropy, (None, 0, 0))(params.readout, outputs, tokens[1:])
+        return weights @ of_steps
 
     return rnnjax.gradient_flow(cell, params.recurrent, one_hot(params, tokens[:-1]), loss)
-
-
-MEASURES = {"last": measure_last, "all": measure_all}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from flax import serialization
 
@@ -46,7 +47,8 @@ class _OneProcess(ocp.CheckpointHandler):  # type: ignore[misc]
         (directory / "state.msgpack").write_bytes(serialization.to_bytes(args.tree))
 
     def restore(self, directory: Path, args: "_Tree") -> Any:
-        return serialization.from_bytes(args.tree, (directory / "state.msgpack").read_bytes())
+        saved = serialization.from_bytes(args.tree, (directory / "state.msgpack").read_bytes())
+        return jax.tree.map(np.array, saved)  # copies, since what is read from bytes cannot be written to
 
 
 @ocp.args.register_with_handler(_OneProcess, for_save=True, for_restore=True)

@@ -12,20 +12,18 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import NoReturn, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import jax
 import numpy as np
 from absl import flags
 from jax.experimental import multihost_utils
+from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from experiments import command
 from experiments.command import ExperimentError
 from experiments.workdir import Record, Workdir, open_workdir, read_records
-
-_COORDINATOR = flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0, for a sweep in processes.")
-_PROCESSES = flags.DEFINE_integer("num_processes", None, "In how many processes the sweep runs, each started by you.")
-_PROCESS = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0; process 0 draws and prints.")
 
 Progress = Callable[[str], None]
 """To be called once a step with what is being done; raises when the sweep has been stopped."""
@@ -50,13 +48,34 @@ T = TypeVar("T")
 _AGAIN = "what was finished is kept: start all processes again to go on"
 
 
+def run(name: str, main: Callable[[ConfigDict, Callable[[], Workdir]], None]) -> None:
+    """The command of an experiment: ``main(config, open_workdir)`` with what the flags say.
+
+    ``main`` first checks what it was given, then opens the workdir: of process k > 0 it is process-k inside.
+    """
+    config = command.define_config(Path(__file__).parent / "configs" / f"{name}.py")
+    workdir = flags.DEFINE_string("workdir", f"runs/{name}", "Folder for records, figures, summary, checkpoints.")
+    overwrite = flags.DEFINE_bool("overwrite", False, "Discard what the workdir holds.")
+    processes: list[flags.FlagHolder[Any]] = [
+        flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0, for a sweep in processes."),
+        flags.DEFINE_integer("num_processes", None, "In how many processes the sweep runs, each started by you."),
+        flags.DEFINE_integer("process_id", None, "Which of them this is, from 0; process 0 draws and prints."),
+    ]
+
+    def start() -> None:
+        chosen = command.loaded(config)
+        _join({flag.name: flag.value for flag in processes})
+        main(chosen, lambda: open_sweep(workdir.value, chosen.to_dict(), overwrite=overwrite.value))
+
+    command.run(start)
+
+
 def open_sweep(path: str | Path, config: Record, *, overwrite: bool) -> Workdir:
-    """Joins the other processes, if there are any, and opens the workdir: of process k > 0 it is process-k inside.
+    """The workdir of this process.
 
     Raises:
-        ExperimentError: as ``open_workdir``; if the flags for processes do not go together, or configs differ.
+        ExperimentError: as ``open_workdir``; if configs differ between processes.
     """
-    _join()
     configs = _gathered(json.dumps(config, sort_keys=True))
     if len(set(configs)) > 1:
         raise ExperimentError("the processes were started with different configs: give all of them the same flags")
@@ -172,20 +191,21 @@ def _absorb(workdir: Workdir, records: list[Record]) -> None:
 # Processes
 
 
-def _join() -> None:
-    given = {flag.name: flag.value for flag in (_COORDINATOR, _PROCESSES, _PROCESS)}
+def _join(given: dict[str, Any]) -> None:
+    """Brings the processes together; ``given`` is what ``jax.distributed.initialize`` takes, all of it or nothing."""
     if all(value is None for value in given.values()):
         return
     absent = [f"--{name}" for name, value in given.items() if value is None]
     if absent:
         raise ExperimentError(f"{' and '.join(absent)} missing: a sweep in processes takes --{', --'.join(given)}")
-    if not 0 <= _PROCESS.value < _PROCESSES.value:
-        raise ExperimentError(f"--process_id={_PROCESS.value}: expected 0 to --num_processes - 1")
+    if not 0 <= given["process_id"] < given["num_processes"]:
+        raise ExperimentError(f"--process_id={given['process_id']}: expected 0 to --num_processes - 1")
     jax.config.update("jax_enable_preemption_service", False)  # it would have SIGTERM do nothing
     try:
         jax.distributed.initialize(**given)
     except (RuntimeError, ValueError) as error:
-        raise ExperimentError(f"the processes did not come together at {_COORDINATOR.value}: {error}") from error
+        where = given["coordinator_address"]
+        raise ExperimentError(f"the processes did not come together at {where}: {error}") from error
 
 
 def _gathered(text: str) -> list[str]:

@@ -17,10 +17,13 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import rnnjax
-from experiments import character_model, gradient_flow_report
+from experiments import character_model
 from experiments.command import ExperimentError
 from experiments.configs import gradient_flow as settings
-from experiments.gradient_flow import Program, Run, check_length, plan
+from experiments.gradient_flow import check_length, train
+from experiments.gradient_flow_figures import FIGURES
+from experiments.gradient_flow_measurement import Measurement
+from experiments.gradient_flow_plan import Program, Run, loss_steps, measured_steps, plan
 from experiments.workdir import open_workdir
 from rnnjax.data import Corpus, load_corpus
 
@@ -66,13 +69,13 @@ def test_a_run_leaves_config_records_figures_summary_and_checkpoints(finished: t
     config = json.loads((workdir / "config.json").read_text())
     assert config["config"]["hidden_size"] == 8
     assert {"jax", "python", "devices", "git_revision"} <= set(config)
-    for name in ("norm_by_lag", "norm_by_activation", "depth_and_time", "before_and_after_training"):
+    for name in set(FIGURES) - {"norm_by_initialization", "norm_by_length", "norm_by_position"}:
         assert (workdir / "figures" / f"{name}.png").stat().st_size > 10_000
         assert b"<svg" in (workdir / "figures" / f"{name}.svg").read_bytes()
     summary = (workdir / "summary.md").read_text()
     assert "| cell" in summary
     assert "Python 3" in summary
-    assert (workdir / "checkpoints" / "lstm---depth2-T20-seed0" / "6").is_dir()
+    assert (workdir / "checkpoints" / "lstm---default-depth2-T20-seed0" / "6").is_dir()
     assert printed.count("vanishes") + printed.count("preserved") + printed.count("explodes") >= 4
     assert str(workdir / "summary.md") in printed
     assert "Infinity" not in (workdir / "metrics.jsonl").read_text()
@@ -104,7 +107,10 @@ def negative_log_likelihood(readout: Any, outputs: jax.Array, targets: jax.Array
 
 @pytest.mark.parametrize(
     ("run", "layer"),
-    [("lstm---depth2-T20-seed1", rnnjax.lstm(8)), ("elman-relu-depth2-T20-seed1", rnnjax.elman(8, "relu"))],
+    [
+        ("lstm---default-depth2-T20-seed1", rnnjax.lstm(8)),
+        ("elman-relu-default-depth2-T20-seed1", rnnjax.elman(8, "relu")),
+    ],
 )
 def test_recorded_norms_are_those_of_a_loop_of_single_steps(
     finished: tuple[Path, str], corpus: Corpus, run: str, layer: rnnjax.Cell
@@ -140,7 +146,7 @@ def test_training_is_adam_on_clipped_gradients_and_measured_at_its_end(
     finished: tuple[Path, str], corpus: Corpus
 ) -> None:
     """Six steps by hand: Adam and clipping from their equations, the gradient of a loss written out."""
-    run, cell = "elman-relu-depth2-T20-seed0", rnnjax.stack(rnnjax.elman(8, "relu"), rnnjax.elman(8, "relu"))
+    run, cell = "elman-relu-default-depth2-T20-seed0", rnnjax.stack(rnnjax.elman(8, "relu"), rnnjax.elman(8, "relu"))
     params = character_model.init(cell, len(corpus.vocabulary), jax.random.key(0))
 
     def loss(params: Any, tokens: jax.Array) -> jax.Array:
@@ -149,18 +155,21 @@ def test_training_is_adam_on_clipped_gradients_and_measured_at_its_end(
 
     gradient_of = jax.jit(jax.value_and_grad(loss))
     flat, unravel = ravel_pytree(params)
-    mean, square, losses = np.zeros(flat.shape), np.zeros(flat.shape), []
+    mean, square, losses, before = np.zeros(flat.shape), np.zeros(flat.shape), [], []
     for step in range(1, 7):
         training = windows(corpus, slice(0, len(corpus.tokens) * 9 // 10), 0, step - 1)
         value, gradients = gradient_of(unravel(flat), training)
         gradient = np.asarray(ravel_pytree(gradients)[0], np.float64)
-        gradient *= min(1.0, 1.0 / np.linalg.norm(gradient))
+        before.append(np.linalg.norm(gradient))
+        gradient *= min(1.0, 1.0 / before[-1])
         mean, square = 0.9 * mean + 0.1 * gradient, 0.999 * square + 0.001 * gradient**2
         change = mean / (1 - 0.9**step) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
         flat = flat - jnp.asarray(3e-3 * change, flat.dtype)
         losses.append(float(value))
-    recorded = [r["loss"] for r in records_of(finished[0]) if r["kind"] == "train" and r["run"] == run]
-    np.testing.assert_allclose(recorded, losses, rtol=1e-4)
+    recorded = [r for r in records_of(finished[0]) if r["kind"] == "train" and r["run"] == run]
+    np.testing.assert_allclose([r["loss"] for r in recorded], losses, rtol=1e-4)
+    np.testing.assert_allclose([r["gradient_norm"] for r in recorded], before, rtol=1e-3)
+    np.testing.assert_allclose([r["clipped_norm"] for r in recorded], np.minimum(before, 1), rtol=1e-3)
 
     trained = unravel(flat)
     tokens = windows(corpus, slice(len(corpus.tokens) * 9 // 10, None), 0, 0)
@@ -175,25 +184,125 @@ def test_training_is_adam_on_clipped_gradients_and_measured_at_its_end(
     np.testing.assert_allclose(norms[2, "hidden"], flow.state[1].hidden, rtol=2e-3, atol=1e-6)
 
 
-def test_figures_show_the_norms_against_lag_and_layers_from_below() -> None:
-    steps = np.arange(30.0)
-    seeds = np.stack([np.stack([10.0 ** (-0.1 * steps[::-1] - layer) for layer in range(3)]) * f for f in (1, 2, 4)])
-    norms = {("gru", "-", 3, 30, "initialization"): seeds.astype(np.float32)}
-    (line,) = gradient_flow_report.norm_by_lag(norms).axes[0].lines
-    np.testing.assert_allclose(line.get_xdata(), steps)
-    np.testing.assert_allclose(line.get_ydata(), np.log10(2) - 0.1 * steps, atol=1e-5)
-    (image,) = gradient_flow_report.depth_and_time(norms).axes[0].images
-    assert image.origin == "lower"
-    np.testing.assert_allclose(image.get_array(), np.log10(seeds[1]), atol=1e-5)
+def test_what_is_measured_on_the_way_is_of_that_step_and_of_the_layers_own_kernels(
+    finished: tuple[Path, str], corpus: Corpus
+) -> None:
+    """The spectra and shares of saturated units of the second layer before training, by NumPy."""
+    records = [record for record in records_of(finished[0]) if record["run"] == "lstm---default-depth2-T20-seed0"]
+    for kind in ("state_gradient", "recurrent_kernel", "saturation", "carousel"):
+        found = {(r["step"], r["phase"]) for r in records if r["kind"] == kind}
+        assert found == {(0, "initialization"), (2, "training"), (4, "training"), (6, "trained")}
+    layer = rnnjax.lstm(8)
+    params = character_model.init(rnnjax.stack(layer, layer), len(corpus.vocabulary), jax.random.key(0)).recurrent
+    inputs = jax.nn.one_hot(
+        windows(corpus, slice(len(corpus.tokens) * 9 // 10, None), 0, 0)[:-1], len(corpus.vocabulary)
+    )
+    (spectrum,) = [r for r in records if r["kind"] == "recurrent_kernel" and (r["step"], r["layer"]) == (0, 2)]
+    blocks = np.split(np.asarray(params[1].recurrent_kernel), 4, axis=1)
+    np.testing.assert_allclose(
+        spectrum["spectral_radius"], [abs(np.linalg.eigvals(b)).max() for b in blocks], rtol=1e-4
+    )
+    np.testing.assert_allclose(spectrum["largest_singular_value"], [np.linalg.norm(b, 2) for b in blocks], rtol=1e-4)
+    changed = [r["spectral_radius"] for r in records if r["kind"] == "recurrent_kernel" and r["layer"] == 2]
+    assert len({tuple(radii) for radii in changed}) == 4
+    shares = [r for r in records if r["kind"] == "saturation"]
+    assert [len(shares[0][gate]) for gate in ("tanh", "closed", "open")] == [2, 3, 3]
+    way = rnnjax.carousel(layer, params[0], inputs)
+    (recorded,) = [r for r in records if r["kind"] == "carousel" and r["step"] == 0]
+    for name, values in way._asdict().items():
+        np.testing.assert_allclose(recorded[name], np.sqrt(np.mean(np.square(values), axis=(1, 2))), rtol=1e-3)
 
 
-def test_a_curve_that_ends_says_whether_it_underflows_or_overflows() -> None:
-    steps = np.arange(60.0)
-    for norms, word in ((10.0 ** -(steps[::-1]), "underflows"), (10.0 ** (steps[::-1]), "overflows")):
-        with np.errstate(over="ignore", under="ignore"):
-            array = norms.astype(np.float32)[None, None]
-        figure = gradient_flow_report.norm_by_lag({("gru", "-", 1, 60, "initialization"): array})
-        assert [text.get_text() for text in figure.axes[0].texts] == [word]
+@pytest.mark.parametrize("stopped_at", [1, 3, 4, 5, 8])
+def test_training_cut_short_goes_on_to_the_same_history_and_measurements(
+    corpus: Corpus, tmp_path: Path, stopped_at: int
+) -> None:
+    """With a model that is one number, so that everything can be known."""
+    config = settings.get_config("quick")
+    config.train_steps, config.measure_every, config.checkpoint_every = 8, 3, 2
+    planned = plan(config)[0]
+
+    def trained(folder: str, stop: int) -> Any:
+        seen: list[np.ndarray] = []
+
+        def step(state: jax.Array, tokens: np.ndarray) -> tuple[jax.Array, jax.Array]:
+            seen.append(tokens)
+            if len(seen) == stop:
+                raise InterruptedError
+            return state + int(tokens.sum()), jnp.stack([state / 2, state / 3, state / 4])
+
+        def measure(state: jax.Array) -> Measurement:
+            flow = rnnjax.GradientFlow(jnp.stack([state, state + 1]), state, state, state)
+            return Measurement(flow, {"tanh": state + 2}, (), None)
+
+        return train(step, measure, jnp.float32(1), planned, config, corpus, tmp_path / folder, lambda _: None)
+
+    history, measurements = trained("whole", 0)
+    with pytest.raises(InterruptedError):
+        trained("cut", stopped_at)
+    again, measured_again = trained("cut", 0)
+    np.testing.assert_array_equal(history, again)
+    jax.tree.map(np.testing.assert_array_equal, measurements, measured_again)
+    assert measured_steps(config) == [0, 3, 6, 8]
+    states = [1, *(2 * history[[3, 6], 0])]
+    np.testing.assert_allclose([m.flow.state for m in measurements[:3]], states, rtol=1e-6)
+    assert len({float(m.flow.state) for m in measurements}) == 4
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory, compiled: None) -> Path:
+    """A sweep over initializations and positions of the loss, of small untrained networks."""
+    workdir = tmp_path_factory.mktemp("runs") / "swept"
+    flags = ["--config.activations=tanh", "--config.depths=1", "--config.seeds=1", "--config.train_steps=0"]
+    done = run(workdir, *flags, "--config.initializations=default,gain:1.5,chrono:8", "--config.loss=5,last")
+    assert done.returncode == 0, done.stderr
+    return workdir
+
+
+def test_each_initialization_and_position_is_measured_as_it_says(swept: Path, corpus: Corpus) -> None:
+    """Against the library called by hand: the loss of one step, the constructor's own options."""
+    gaussian = jax.nn.initializers.normal(1.5 * 8**-0.5)
+    cells = {
+        ("elman", "gain:1.5"): rnnjax.elman(8, recurrent_init=gaussian),
+        ("lstm", "chrono:8"): rnnjax.lstm(8, forget_bias=rnnjax.initializers.chrono(8)),
+    }
+    tokens = windows(corpus, slice(len(corpus.tokens) * 9 // 10, None), 0, 0)
+    inputs = jax.nn.one_hot(tokens[:-1], len(corpus.vocabulary))
+    recorded = [r for r in records_of(swept) if r["kind"] == "state_gradient" and r["field"] == "all"]
+    for (name, initialization), layer in cells.items():
+        cell = rnnjax.stack(layer)
+        params = character_model.init(cell, len(corpus.vocabulary), jax.random.key(0))
+
+        @jax.jit
+        def norms(position: jax.Array, cell: rnnjax.Cell = cell, params: Any = params) -> tuple[jax.Array, ...]:
+            def loss(outputs: jax.Array) -> jax.Array:
+                return negative_log_likelihood(params.readout, outputs[position - 1], tokens[position])
+
+            return rnnjax.gradient_flow(cell, params.recurrent, inputs, loss).state[0]
+
+        for position in (5, 20):
+            expected = np.hypot.reduce([np.asarray(of_field) for of_field in norms(position)])[:position]
+            where = {"cell": name, "initialization": initialization, "position": position}
+            (found,) = [record["norms"] for record in recorded if where.items() <= record.items()]
+            np.testing.assert_allclose(found, expected, rtol=2e-4, atol=1e-9)
+    figures = {"norm_by_initialization", "norm_by_position", "carousel", "hidden_and_memory"}
+    assert figures <= {path.stem for path in (swept / "figures").glob("*.png")}
+
+
+def test_mean_field_is_recorded_for_gaussian_elman_networks_alone_with_the_variance_of_their_inputs(
+    swept: Path, corpus: Corpus
+) -> None:
+    (record,) = [record for record in records_of(swept) if record["kind"] == "mean_field"]
+    assert (record["cell"], record["initialization"]) == ("elman", "gain:1.5")
+    kernel = (
+        rnnjax.elman(2000, recurrent_init=jax.nn.initializers.zeros)
+        .init(jax.random.key(0), len(corpus.vocabulary))
+        .kernel
+    )
+    driven = float(jnp.var(kernel[3]))  # of a one-hot input, over the units
+    expected = rnnjax.mean_field("tanh", 1.5, 20, input_variance=driven)
+    np.testing.assert_allclose(record["factors"], expected.factors, rtol=0.01)
+    assert record["valid_to_lag"] == 2  # the root of 8 units
 
 
 @pytest.mark.slow
@@ -349,10 +458,10 @@ def test_a_loss_that_is_not_finite_names_the_step_and_the_checkpoint(tmp_path: P
     assert stopped.returncode == 1, stopped.stdout
     last = stopped.stderr.replace("\r", "\n").splitlines()[-1]
     assert last.startswith("error: loss is ")
-    assert "training steps of elman-relu-depth1-T60-seed0 (last good checkpoint: " in last
+    assert "training steps of elman-relu-default-depth1-T60-seed0 (last good checkpoint: " in last
     assert last.endswith("lower --config.learning_rate or --config.clip_norm")
     step = int(last.split(" training steps")[0].split()[-1])
-    assert (tmp_path / "nan" / "checkpoints" / "elman-relu-depth1-T60-seed0" / str(step - 1)).is_dir()
+    assert (tmp_path / "nan" / "checkpoints" / "elman-relu-default-depth1-T60-seed0" / str(step - 1)).is_dir()
     assert f"/{step - 1})" in last
 
 
@@ -362,7 +471,7 @@ def test_a_loss_that_is_not_finite_names_the_step_and_the_checkpoint(tmp_path: P
         ("--config.celss=a", 'error: unknown config field celss: Did you mean "cells" instead of "celss"?'),
         ("--config.cells=lstn", "error: unknown cell 'lstn': did you mean 'lstm'"),
         ("--config=nofile.py", "error: the config could not be read: [Errno 2] No such file or directory: 'nofile.py'"),
-        ("--config=experiments/configs/gradient_flow.py:quik", "did you mean 'quick'? valid names: default, quick"),
+        ("--config=experiments/configs/gradient_flow.py:quik", "did you mean 'quick'? valid names: default, "),
         ("--wrkdir=x", "error: Unknown command line flag 'wrkdir'. Did you mean: workdir ?"),
         ("more", "error: unexpected argument 'more': everything is a flag, as in --workdir=runs/mine"),
         ("--config.seeds=1.5", "error: flag --config.seeds=1.5: expected a whole number"),
@@ -388,13 +497,22 @@ def test_a_wrong_flag_is_answered_in_a_line(tmp_path: Path, flag: str, message: 
         ("seeds", 0, "--config.seeds is 0: expected at least 1"),
         ("hidden_size", -3, "--config.hidden_size is -3: expected at least 1"),
         ("train_steps", -1, "--config.train_steps is -1: expected 0 or more"),
-        ("loss", "first", "unknown loss 'first': valid names: all, last"),
+        ("measure_every", -1, "--config.measure_every is -1: expected 0 or more"),
+        ("loss", "first", "--config.loss is 'first': expected all, or last and steps from 1 to 20 with commas"),
+        ("loss", "21,last", "--config.loss is '21,last': expected all, or last and steps from 1 to 20 with commas"),
+        ("loss", "last,all", "--config.loss is 'last,all': expected all, or last and steps from 1 to 20"),
+        ("initializations", "gian:2", "unknown initialization 'gian': did you mean 'gain'? valid names: chrono, "),
+        ("initializations", "gain", "initialization is 'gain': expected a number, as in gain:2"),
+        ("initializations", "glorot:2", "initialization is 'glorot:2': expected glorot alone"),
+        ("initializations", "gain:x", "initialization 'gain:x': could not convert string to float: 'x'"),
+        ("initializations", "radius:0", "initialization 'radius:0': radius is 0.0: expected a positive number"),
+        ("initializations", "gain:0", "initialization 'gain:0': gain is 0: expected a positive number"),
     ],
 )
 def test_a_config_that_cannot_be_is_refused(field: str, value: object, message: str) -> None:
     config = settings.get_config("quick")
     config[field] = value
-    with pytest.raises(ValueError, match=r"expected|unknown") as raised:
+    with pytest.raises(ValueError, match=r"expected|unknown|could not") as raised:
         plan(config)
     assert message in str(raised.value)
 
@@ -405,26 +523,33 @@ def test_the_plan_has_every_combination_once_and_activations_for_elman_only() ->
     runs = plan(config)
     assert len(runs) == len(set(runs)) == 2 * 2 * 2 + 2 * 2
     assert {run.activation for run in runs if run.program.cell == "lstm"} == {"-"}
-    assert Run(Program("elman", 3, 20), "relu", 1) in runs
+    assert Run(Program("elman", 3, 20), "relu", "default", 1) in runs
 
 
-def test_decay_and_verdict_of_known_curves() -> None:
-    def record(activation: str, per_step: float) -> dict[str, Any]:
-        norms = (per_step ** np.arange(50.0)[::-1]).tolist()
-        where = {"cell": "elman", "activation": activation, "depth": 1, "sequence_length": 50, "seed": 0, "layer": 1}
-        logs = np.log(norms).tolist()
-        curve = {"norms": norms, "mean_of_log": logs, "measured": "last", "phase": "initialization", "field": "all"}
-        return {"kind": "state_gradient", **where, **curve}
+def test_initializations_are_planned_for_the_cells_that_take_them() -> None:
+    config = settings.get_config("quick")
+    config.cells, config.activations, config.depths, config.seeds = "elman,gru,lstm,indrnn", "tanh", "1", 1
+    config.initializations = "default,identity,gain:0.9,forget_bias:3,chrono:50"
+    taken: dict[str, set[str]] = {}
+    for run in plan(config):
+        taken.setdefault(run.program.cell, set()).add(run.initialization)
+    recurrent, gates = {"default", "identity", "gain:0.9"}, {"forget_bias:3", "chrono:50"}
+    # The recurrent weights of indrnn are a vector: no matrix, and no gates.
+    assert taken == {"elman": recurrent, "gru": recurrent | gates, "lstm": recurrent | gates, "indrnn": {"default"}}
 
-    records = [record("tanh", 0.5**0.1), record("sigmoid", 0.5), record("relu", 1.2)]
-    table = gradient_flow_report.table(records)
-    rows = {line.split("|")[2].strip(): line for line in table.splitlines()[2:]}
-    assert "10.0" in rows["tanh"]
-    assert "0.933" in rows["tanh"]
-    assert "0.500" in rows["sigmoid"]
-    assert "vanishes" in rows["sigmoid"]
-    assert "explodes" in rows["relu"]
-    assert "does not fall" in rows["relu"]
-    line = gradient_flow_report.verdict(records)
-    assert "longest in elman relu with 1 layer (it does not fall)" in line
-    assert "dies first in elman sigmoid with 1 layer (half-life 1.0 steps)" in line
+
+def test_names_of_runs_are_different_and_names_of_folders() -> None:
+    config = settings.get_config("initializations")
+    names = [run.name for run in plan(config)]
+    assert len(names) == len(set(names))
+    assert not set("".join(names)) & set('<>:"/\\|?*')
+
+
+@pytest.mark.parametrize("variant", ["default", "initializations", "gates", "training", "positions", "long", "quick"])
+def test_every_variant_can_be_planned(variant: str) -> None:
+    config = settings.get_config(variant)
+    for run in plan(config):
+        assert max(loss_steps(config, run.program.sequence_length)) == run.program.sequence_length
+    steps = measured_steps(config)
+    assert steps[0] == 0
+    assert steps[-1] == config.train_steps

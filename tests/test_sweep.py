@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from absl import flags
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,11 +25,6 @@ class Square(NamedTuple):
 
     def identity(self) -> dict[str, Any]:
         return {"number": self.number}
-
-
-@pytest.fixture(autouse=True)
-def flags_as_by_default() -> None:
-    flags.FLAGS.mark_as_parsed()
 
 
 def programs_of(sizes: Sequence[int]) -> list[list[Square]]:

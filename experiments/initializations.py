@@ -1,0 +1,71 @@
+"""Initializations by name, ``NAME`` or ``NAME:NUMBER``, and which cells take them.
+
+default        what the cell's constructor has, for most orthogonal recurrent kernels
+orthogonal     recurrent kernels, of gated cells gate by gate, as in the next four
+identity:s     s times the identity, by default 1
+glorot         uniform, of variance 1 / H
+gain:g         independent and Gaussian, of variance g^2 / H
+radius:r       Gaussian, scaled to the spectral radius r
+forget_bias:b  the bias of the forget gate, of a GRU that of the update gate
+chrono:T       the same, drawn so that the memories of the units last up to T steps (Tallec & Ollivier, 2018)
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import jax
+
+import rnnjax
+from rnnjax.checks import positive_number
+from rnnjax.names import lookup
+from rnnjax.typing import Initializer
+
+
+class _Kind(NamedTuple):
+    keywords: tuple[str, ...]  # of constructors, any of them
+    make: Callable[..., Any]  # what is given for it
+    with_number: tuple[bool, ...]  # may it come without a number, with one
+
+
+def _gaussian(gain: float) -> Initializer:
+    return jax.nn.initializers.variance_scaling(positive_number("gain", gain) ** 2, "fan_in", "normal")
+
+
+_RECURRENT, _GATE = ("recurrent_init",), ("forget_bias", "update_bias")
+_KINDS = {
+    "orthogonal": _Kind(_RECURRENT, jax.nn.initializers.orthogonal, (False,)),
+    "identity": _Kind(_RECURRENT, rnnjax.initializers.identity, (False, True)),
+    "glorot": _Kind(_RECURRENT, jax.nn.initializers.glorot_uniform, (False,)),
+    "gain": _Kind(_RECURRENT, _gaussian, (True,)),
+    "radius": _Kind(_RECURRENT, rnnjax.initializers.spectral_normal, (True,)),
+    "forget_bias": _Kind(_GATE, float, (True,)),
+    "chrono": _Kind(_GATE, rnnjax.initializers.chrono, (True,)),
+    "default": _Kind((), dict, (False,)),
+}
+
+
+def options(initialization: str, parameters: Iterable[str]) -> dict[str, Any] | None:
+    """What to give to a constructor with these parameters; None if it cannot be initialized so.
+
+    Raises:
+        ValueError: for an initialization that cannot be.
+    """
+    name, colon, number = initialization.partition(":")
+    kind = lookup("initialization", name, _KINDS)
+    if bool(colon) not in kind.with_number:
+        expected = f"a number, as in {name}:2" if colon == "" else f"{name} alone"
+        raise ValueError(f"initialization is {initialization!r}: expected {expected}")
+    try:
+        made = kind.make(float(number)) if colon else kind.make()
+    except ValueError as error:
+        raise ValueError(f"initialization {initialization!r}: {error}") from error
+    if name == "default":
+        return {}
+    taken = [keyword for keyword in kind.keywords if keyword in parameters]
+    return {taken[0]: made} if taken else None
+
+
+def gain_of(initialization: str) -> float | None:
+    """The g of ``gain:g``; None of any other."""
+    name, _, number = initialization.partition(":")
+    return float(number) if name == "gain" else None
