@@ -1,0 +1,125 @@
+r"""A deep fully connected network, and the gradient of each of its neurons' incoming weights.
+
+z_l = a_{l-1} W_l + b_l,  a_l = \phi(z_l),  a_0 the image;  logits = a_L W + b
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from flax.training.train_state import TrainState
+from jax import Array
+
+from rnnjax.norms import norm
+from rnnjax.typing import Activation, Key, Params
+
+INITIALIZATIONS: dict[str, Callable[[int, int], tuple[float, float]]] = {
+    "torch": lambda fan_in, fan_out: (1 / (3 * fan_in), 1 / (3 * fan_in)),  # what PyTorch's Linear does by itself
+    "1/3n": lambda fan_in, fan_out: (1 / (3 * fan_in), 0.0),
+    "1/n": lambda fan_in, fan_out: (1 / fan_in, 0.0),
+    "2/n": lambda fan_in, fan_out: (2 / fan_in, 0.0),
+    "glorot": lambda fan_in, fan_out: (2 / (fan_in + fan_out), 0.0),
+}
+"""Variance of a layer's weights and of its biases, from its numbers of inputs and of units; all are drawn normal."""
+
+
+class NeuronGradients(NamedTuple):
+    """Gradients of the L hidden layers, of H units each, for B examples.
+
+    Attributes:
+        loss: mean cross-entropy in nats.
+        accuracy: the part of the examples classified correctly.
+        batch: (L, H) norms over each unit's incoming weights of the mean loss's gradient.
+        examples: (L, B, H) the same of each example's own loss.
+        inputs: (L,) root mean square of what comes into a layer, a_{l-1}.
+        adjoints: (L,) root mean square over examples and units of dL/dz_l, the loss being the example's own.
+    """
+
+    loss: Array
+    accuracy: Array
+    batch: Array
+    examples: Array
+    inputs: Array
+    adjoints: Array
+
+
+def layer_variances(initialization: str, widths: Sequence[int]) -> list[tuple[float, float]]:
+    """Variances of weights and of biases, layer by layer."""
+    variances = INITIALIZATIONS[initialization]
+    return [variances(fan_in, fan_out) for fan_in, fan_out in itertools.pairwise(widths)]
+
+
+def init(key: Key, widths: Sequence[int], variances: Array) -> list[Params]:
+    """Params of every layer, the readout last; variances (layers, 2) may be traced: one program draws any."""
+    params = []
+    for number, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
+        kernel_init, bias_init = (nn.initializers.normal(deviation) for deviation in jnp.sqrt(variances[number]))
+        layer = nn.Dense(fan_out, kernel_init=kernel_init, bias_init=bias_init, param_dtype=variances.dtype)
+        params.append(layer.init(jax.random.fold_in(key, number), jnp.zeros(fan_in, variances.dtype)))
+    return params
+
+
+def forward(
+    activation: Activation, params: list[Params], images: Array, offsets: Array | None = None
+) -> tuple[Array, list[Array]]:
+    """Logits (B, O), and what comes into each layer; offsets (L, B, H) are added to z_1, ..., z_L."""
+    inputs = [images]
+    for number, layer in enumerate(params[:-1]):
+        drive = _dense(layer, inputs[-1])
+        inputs.append(activation(drive if offsets is None else drive + offsets[number]))
+    return _dense(params[-1], inputs[-1]), inputs
+
+
+def train_step(activation: Activation, state: TrainState, images: Array, labels: Array) -> tuple[TrainState, Array]:
+    """One optimizer step; the new state, and the loss before it."""
+
+    def loss_of(params: list[Params]) -> Array:
+        return _losses(forward(activation, params, images)[0], labels).mean()
+
+    loss, gradients = jax.value_and_grad(loss_of)(state.params)
+    return state.apply_gradients(grads=gradients), loss
+
+
+def neuron_gradients(activation: Activation, params: list[Params], images: Array, labels: Array) -> NeuronGradients:
+    """All norms from one backward pass, which goes no further than dL/dz.
+
+    Example b's gradient of the weights into unit j is a_{l-1}(b) dL_b/dz_{l,j}(b), whose norm is a product: no example
+    needs an array of the kernel's shape.
+    """
+
+    def total(offsets: Array) -> tuple[Array, tuple[Array, Array, list[Array]]]:
+        logits, inputs = forward(activation, params, images, offsets)
+        losses = _losses(logits, labels)
+        correct = logits.argmax(axis=-1).astype(labels.dtype) == labels
+        # Of the sum, an example's share is the gradient of its own loss.
+        return losses.sum(), (losses.mean(), correct.mean(), inputs[:-1])
+
+    count, (depth, width) = len(images), (len(params) - 1, params[0]["params"]["bias"].shape[0])
+    offsets = jnp.zeros((depth, count, width), images.dtype)
+    adjoints, (loss, accuracy, inputs) = jax.grad(total, has_aux=True)(offsets)
+    pairs = list(zip(inputs, adjoints, strict=True))
+    return NeuronGradients(
+        loss=loss,
+        accuracy=accuracy,
+        batch=jnp.stack([norm(a.T @ d, (0,)) / count for a, d in pairs]),
+        examples=jnp.stack([norm(a, (1,))[:, None] * jnp.abs(d) for a, d in pairs]),
+        inputs=jnp.stack([_root_mean_square(a) for a in inputs]),
+        adjoints=jnp.stack([_root_mean_square(d) for d in adjoints]),
+    )
+
+
+def _dense(layer: Params, inputs: Array) -> Array:
+    return nn.Dense(layer["params"]["bias"].shape[0]).apply(layer, inputs)
+
+
+def _losses(logits: Array, labels: Array) -> Array:
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+
+
+def _root_mean_square(array: Array) -> Array:
+    return norm(array, tuple(range(array.ndim))) / math.sqrt(array.size)
