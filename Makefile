@@ -55,11 +55,11 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(VENV)/bin/python pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable ".[experiments]"
+	$(BIN)/python -m pip install --quiet --editable ".[experiments,data]"
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --editable ".[dev,data]"
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	@touch $@
 
 $(VENV)/.installed-peers: $(VENV)/.installed
