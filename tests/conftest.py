@@ -26,6 +26,13 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("rnnjax")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever needs a whole run of an experiment is slow."""
+    for item in items:
+        if {"finished", "swept"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture
 def x64() -> Iterator[None]:
     """Float64 in JAX for this test."""
