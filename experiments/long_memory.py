@@ -128,7 +128,8 @@ def execute(runs: Sequence[Run], progress: sweep.Progress, *, config: ConfigDict
                 loss, error = map(float, test(state.params, test_batch))
                 evaluations.append({"kind": "evaluation", "step": int(state.step), "loss": loss, "error": error})
         records += [*evaluations, _flow_record("trained", measure(state.params, test_batch))]
-        records.append({**result(evaluations, task), "batch_size": config.batch_size})
+        conditions = {"batch_size": config.batch_size, "settings": settings_of(config, state.params)}
+        records.append({**result(evaluations, task), **conditions})
         yield run, records
 
 
@@ -138,6 +139,15 @@ def make_cell(name: str, config: ConfigDict) -> rnnjax.Cell:
     if config.forget_bias is not None and "forget_bias" in inspect.signature(constructor).parameters:
         constructor = functools.partial(constructor, forget_bias=config.forget_bias)
     return constructor(config.hidden_size)
+
+
+def settings_of(config: ConfigDict, network: Network) -> str:
+    """In words, to be set beside those of others."""
+    weights = sum(leaf.size for leaf in jax.tree.leaves(network))
+    rates = f"{config.learning_rate:g}"
+    if config.cell_learning_rate:
+        rates += f" (cell {config.cell_learning_rate:g})"
+    return f"{weights:,} weights, Adam, rate {rates}, batches of {config.batch_size}"
 
 
 def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:

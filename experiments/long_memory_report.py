@@ -28,28 +28,33 @@ class Published(NamedTuple):
     task: str
     lag: int
     network: str
+    settings: str
     solved: str
     sequences: str  # until it was solved
     source: str
 
 
-_OLD = "Hochreiter & Schmidhuber (1997), table"
+_TABLES = {
+    number: f"Hochreiter & Schmidhuber (1997), table {number}, {trials} trials"
+    for number, trials in ((2, "18"), (7, "10"), (8, "10"), (9, "20 and 10"))
+}
+_LSTM = "LSTM of 1997"
 PUBLISHED = (
-    Published("latching", 4, "fully recurrent, RTRL, learning rate 1", "78 %", "1,043,000", f"{_OLD} 2"),
-    Published("latching", 4, "fully recurrent, RTRL, learning rate 4", "56 %", "892,000", f"{_OLD} 2"),
-    Published("latching", 4, "fully recurrent, RTRL, learning rate 10", "22 %", "254,000", f"{_OLD} 2"),
-    Published("latching", 10, "fully recurrent, RTRL", "0 %", "> 5,000,000", f"{_OLD} 2"),
-    Published("latching", 100, "fully recurrent, RTRL", "0 %", "> 5,000,000", f"{_OLD} 2"),
-    Published("latching", 100, "fully recurrent, BPTT", "0 %", "> 5,000,000", f"{_OLD} 2"),
-    Published("latching", 100, "neural sequence chunker", "33 %", "32,400", f"{_OLD} 2"),
-    Published("latching", 100, "LSTM, no forget gate", "100 %", "5,040", f"{_OLD} 2"),
-    Published("adding", 100, "LSTM, no forget gate", "-", "74,000", f"{_OLD} 7"),
-    Published("adding", 500, "LSTM, no forget gate", "-", "209,000", f"{_OLD} 7"),
-    Published("adding", 1000, "LSTM, no forget gate", "-", "853,000", f"{_OLD} 7"),
-    Published("multiplication", 100, "LSTM, no forget gate, 7 % wrong", "-", "482,000", f"{_OLD} 8"),
-    Published("multiplication", 100, "LSTM, no forget gate, 0.65 % wrong", "-", "1,273,000", f"{_OLD} 8"),
-    Published("temporal_order", 100, "LSTM, no forget gate", "-", "31,390", f"{_OLD} 9"),
-    Published("temporal_order_of_three", 100, "LSTM, no forget gate", "-", "571,100", f"{_OLD} 9"),
+    Published("latching", 4, "recurrent, RTRL", "36 weights, rate 1", "78 %", "1,043,000", _TABLES[2]),
+    Published("latching", 4, "recurrent, RTRL", "36 weights, rate 4", "56 %", "892,000", _TABLES[2]),
+    Published("latching", 4, "recurrent, RTRL", "36 weights, rate 10", "22 %", "254,000", _TABLES[2]),
+    Published("latching", 10, "recurrent, RTRL", "144 weights, rates 1 to 10", "0 %", "> 5,000,000", _TABLES[2]),
+    Published("latching", 100, "recurrent, RTRL", "10,404 weights, rates 1 to 10", "0 %", "> 5,000,000", _TABLES[2]),
+    Published("latching", 100, "recurrent, BPTT", "10,404 weights, rates 1 to 10", "0 %", "> 5,000,000", _TABLES[2]),
+    Published("latching", 100, "sequence chunker", "10,506 weights, rate 1", "33 %", "32,400", _TABLES[2]),
+    Published("latching", 100, _LSTM, "10,504 weights, rate 1", "100 %", "5,040", _TABLES[2]),
+    Published("adding", 100, _LSTM, "93 weights, rate 0.5", "-", "74,000", _TABLES[7]),
+    Published("adding", 500, _LSTM, "93 weights, rate 0.5", "-", "209,000", _TABLES[7]),
+    Published("adding", 1000, _LSTM, "93 weights, rate 0.5", "-", "853,000", _TABLES[7]),
+    Published("multiplication", 100, _LSTM, "93 weights, rate 0.1; 140 of 2000 wrong", "-", "482,000", _TABLES[8]),
+    Published("multiplication", 100, _LSTM, "93 weights, rate 0.1; 13 of 2000 wrong", "-", "1,273,000", _TABLES[8]),
+    Published("temporal_order", 100, _LSTM, "156 weights, rate 0.5", "-", "31,390", _TABLES[9]),
+    Published("temporal_order_of_three", 100, _LSTM, "308 weights, rate 0.1", "-", "571,100", _TABLES[9]),
 )
 
 _AT_CHANCE = 0.9
@@ -96,10 +101,10 @@ def published(records: Sequence[Record]) -> str:
         if (task, lag) in compared:
             steps = _median_steps(ends)
             sequences = "-" if np.isinf(steps) else f"{steps * ends[0]['batch_size']:,.0f}"
-            entry = Published(task, lag, cell, _solved(ends), sequences, "here")
+            entry = Published(task, lag, cell, ends[0]["settings"], _solved(ends), sequences, "here")
             rows.append(entry._asdict())
     rows.sort(key=lambda row: (row["task"], row["lag"]))
-    return drawing.table(rows, words={"task", "network", "source"}) if rows else ""
+    return drawing.table(rows, words={"task", "network", "settings", "source"}) if rows else ""
 
 
 def verdict(records: Sequence[Record]) -> str:

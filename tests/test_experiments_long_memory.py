@@ -60,6 +60,13 @@ def test_a_run_leaves_records_figures_and_a_summary_with_the_published_figures(f
     assert "NaN" not in (workdir / "metrics.jsonl").read_text()
 
 
+def test_the_settings_of_a_run_count_its_weights(finished: tuple[Path, str]) -> None:
+    (result,) = [r for r in records_of(finished[0], "latching-3-elman-seed0") if r["kind"] == "result"]
+    symbols, hidden = 4, 8
+    weights = symbols * hidden + hidden * hidden + hidden + (hidden + 1) * symbols
+    assert result["settings"] == f"{weights} weights, Adam, rate 0.03, batches of 8"
+
+
 def test_solved_is_two_evaluations_in_a_row_within_the_tolerance_and_ends_the_run(finished: tuple[Path, str]) -> None:
     outcomes = []
     for name in {record["run"] for record in records_of(finished[0])}:
@@ -210,7 +217,7 @@ def ended(task: str, lag: int, cell: str, seed: int, steps: int | None, loss: fl
     outcome = "diverged" if loss is None else "not solved" if steps is None else "solved"
     identity = {"task": task, "lag": lag, "cell": cell, "seed": seed, "run": f"{task}-{lag}-{cell}-{seed}"}
     result = {"outcome": outcome, "steps": steps, "loss": loss, "error": 0.0 if steps else 0.5}
-    return {**identity, "kind": "result", **result, "chance": 0.2, "batch_size": 32}
+    return {**identity, "kind": "result", **result, "chance": 0.2, "batch_size": 32, "settings": "few weights"}
 
 
 def known() -> list[dict[str, Any]]:
@@ -249,9 +256,10 @@ def test_table_and_verdict_of_known_runs() -> None:
 
 def test_published_figures_stand_beside_ours_in_sequences() -> None:
     table = long_memory_report.published(known())
-    assert row_of(table, "table 7")[:5] == ["adding", "100", "LSTM, no forget gate", "-", "74,000"]
-    assert row_of(table, "gru")[3:5] == ["3/3", "9,600"]  # 300 steps of 32
-    assert row_of(table, "elman")[3:5] == ["1/3", "-"]
+    published = ["adding", "100", "LSTM of 1997", "93 weights, rate 0.5", "-", "74,000"]
+    assert row_of(table, "table 7")[:6] == published
+    assert row_of(table, "gru")[3:6] == ["few weights", "3/3", "9,600"]  # 300 steps of 32
+    assert row_of(table, "elman")[4:6] == ["1/3", "-"]
     assert long_memory_report.published([ended("parity", 3, "gru", 0, 5)]) == ""
 
 
