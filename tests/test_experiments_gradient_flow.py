@@ -50,6 +50,13 @@ def comparable(workdir: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module", autouse=True)
+def interruptible() -> None:
+    """The subprocesses of this file hear Ctrl-C, also where the tests run in a shell's background, which ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="module", autouse=True)
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
     """The subprocesses of this file share compiled programs."""
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
