@@ -4,7 +4,7 @@ r"""Where do gradients die, in next-character prediction on real text?
     python -m experiments.gradient_flow --config.cells=elman,lstm --config.depths=1,4 --workdir=runs/mine
     python -m experiments.gradient_flow --config=experiments/configs/gradient_flow.py:VARIANT --workdir=runs/VARIANT
 
-Run time: 55 s on two CPU cores with nothing compiled beforehand, 40 s after that; the quick variant about 25 s.
+Run time: 60 s on two CPU cores with nothing compiled beforehand, 38 s after that; the quick variant 30 s.
 
 Expect: at initialization every one-layer network's gradient vanishes exponentially (R² above 0.95). Half-lives in
 steps: LSTM 19, Elman tanh 11, GRU 2.3, Elman ReLU 2.2, Elman sigmoid 0.5, the last below float32's range after 48
@@ -26,7 +26,7 @@ training         70 s. 1000 steps, measured every 20: half-lives meet at 4 to 6 
 positions        15 s. Loss at steps 25, 50, 100, 200: norms at equal lag differ by a factor of 1.05 to 1.13.
 long             25 s, 1.0 GB. T = 100, 300, 1000: half-lives change by a factor of 1.0 to 1.4 (LSTM 19 to 26, since its
                  decay is slowest far from the loss); 1000 steps back three of five are below float32's range.
-quick            25 s. All the steps of a study, on tiny networks.
+quick            30 s. All the steps of a study, on tiny networks.
 """
 
 from ml_collections import ConfigDict

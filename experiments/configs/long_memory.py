@@ -7,8 +7,8 @@ r"""Who learns to remember, and over how long a lag, on the classical tasks of l
     python -m experiments.long_memory --config=experiments/configs/long_memory.py:quick --workdir=runs/quick
     python -m experiments.long_memory --config.tasks=permuted_digits --config.lags=64,100 --workdir=runs/digits
 
-Run time: 8 minutes of processor time, so 4 to 5 on two idle CPU cores; adding, copy and latching between one and three;
-the quick variant 10 to 20 seconds. (Reckoned from processor time: the cores were shared when this was measured.)
+Run time: 3 min 40 s on two CPU cores; adding, copy and latching between one and three (reckoned from processor time);
+the quick variant 10 to 20 seconds.
 
 Expect, of three seeds each:
 

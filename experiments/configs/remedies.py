@@ -7,7 +7,7 @@ r"""Which remedy lets a tanh network learn what lies far back, and what does eac
 The set-up is that of Pascanu, Mikolov & Bengio (2013): 50 tanh units whose weights start from N(0, 0.1²), SGD with
 learning rate 0.01, gradients clipped to a norm of 1, a penalty of weight 4.
 
-Run time: 7 minutes of one CPU core, about 4 on two; the quick variant about 10 s.
+Run time: 3.5 minutes on two CPU cores; the quick variant about 10 s.
 
 Expect: of length 20 every network learns temporal order, with the penalty or flossing in 400 to 800 steps (medians of
 three seeds), without in 2,000 to 3,600. Of length 50 none does within 30,000 steps without a remedy, nor with any
