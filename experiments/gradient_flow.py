@@ -4,7 +4,6 @@ Run as ``python -m experiments.gradient_flow``; experiments/configs/gradient_flo
 """
 
 import functools
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -35,8 +34,7 @@ def main(config: ConfigDict, open_workdir: Callable[[], Workdir]) -> None:
         check_length(corpus, max(run.program.sequence_length for run in runs))
     workdir = open_workdir()
     work = functools.partial(execute, config=config, corpus=corpus, checkpoints=workdir.path / "checkpoints")
-    runs.sort(key=lambda run: (-run.program.depth * run.program.sequence_length, run.program))
-    programs = [list(group) for _, group in itertools.groupby(runs, key=lambda run: run.program)]
+    programs = sweep.by_program(runs, lambda program: program.depth * program.sequence_length)
     records = sweep.execute(programs, work, workdir, steps=config.train_steps + 1, threads=config.threads)
     if records is None:
         return

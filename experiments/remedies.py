@@ -67,8 +67,7 @@ def main(config: ConfigDict, open_workdir: Callable[[], Workdir]) -> None:
     with explained(ValueError, ImportError):
         runs = plan(config)
     workdir = open_workdir()
-    runs.sort(key=lambda run: (-run.program.length, run.program))
-    programs = [list(group) for _, group in itertools.groupby(runs, key=lambda run: run.program)]
+    programs = sweep.by_program(runs, lambda program: program.length)
     work = functools.partial(execute, config=config)
     records = sweep.execute(programs, work, workdir, steps=count_evaluations(config), threads=config.threads)
     if records is None:

@@ -5,6 +5,7 @@ are dealt out to processes that JAX's distributed runtime brings together, on on
 records in its own workdir until process 0 has them all. No disk need be shared.
 """
 
+import itertools
 import json
 import os
 import sys
@@ -42,7 +43,17 @@ class Run(Protocol):
         ...
 
 
+class RunOfProgram(Run, Protocol):
+    """A run that says what has to be compiled for it."""
+
+    @property
+    def program(self) -> Any:
+        """What can be compared and ordered, equal for runs that share what is compiled."""
+        ...
+
+
 R = TypeVar("R", bound=Run)
+P = TypeVar("P", bound=RunOfProgram)
 T = TypeVar("T")
 
 _AGAIN = "what was finished is kept: start all processes again to go on"
@@ -125,6 +136,12 @@ def execute(
     for records in gathered[1:]:
         _absorb(workdir, json.loads(records))
     return read_records(workdir.path)
+
+
+def by_program(runs: Iterable[P], size: Callable[[Any], int]) -> list[list[P]]:
+    """Runs grouped by their ``program``, those of the greatest size first: they take longest."""
+    ordered = sorted(runs, key=lambda run: (-size(run.program), run.program))
+    return [list(group) for _, group in itertools.groupby(ordered, key=lambda run: run.program)]
 
 
 def dealt(programs: list[list[R]], hands: int) -> list[list[list[R]]]:

@@ -48,8 +48,8 @@ def gradient_preserving_penalty(
 
     As in the paper, the states, dL/ds_t and the slopes of the activations are constants where Omega is differentiated.
     What has a gradient are the weights by which the state, or what comes of it in a step, is multiplied: of an Elman
-    network the recurrent kernel. A recurrence without such weights, as of ``min_gru``, has none. A training step with
-    it costs up to about four times that without.
+    network the recurrent kernel. A recurrence without such weights, as of ``min_gru``, has none. It takes a
+    forward and a backward pass of its own.
 
     Args:
         cell: any cell. Of a stack it is the sum over the layers, with s_t the whole state of one and J_t its own

@@ -62,6 +62,13 @@ def test_a_program_is_divided_only_where_there_are_fewer_than_processes() -> Non
     assert [len(hand) for hand in sweep.dealt(programs_of([1]), 3)] == [1, 0, 0]
 
 
+def test_runs_are_grouped_by_their_program_the_greatest_first() -> None:
+    runs = [run for program in programs_of([2, 3, 1]) for run in program][::-1]
+    groups = sweep.by_program(runs, lambda program: program % 2)
+    assert [{run.program for run in group} for group in groups] == [{1}, {0}, {2}]
+    assert sorted(run for group in groups for run in group) == sorted(runs)
+
+
 def test_records_say_which_run_they_are_of_and_a_second_sweep_does_only_what_is_missing(tmp_path: Path) -> None:
     workdir = open_workdir(tmp_path / "w", {}, overwrite=False)
     execute(workdir, programs_of([2]))
