@@ -22,8 +22,8 @@ from rnnjax.cell import Cell, Repetition
 from rnnjax.checks import check_advanced, check_loss
 from rnnjax.contributions import contribution_norms
 from rnnjax.norms import is_inexact, norm, norm_dtype
+from rnnjax.products import at_all_steps
 from rnnjax.program import Program, execute, program_of, recurrent_products
-from rnnjax.through_time import at_all_steps
 from rnnjax.typing import Drive, Loss, Params, State
 from rnnjax.unroll import perturb, prepare, scan_masked, state_beside, zero_perturbation
 from rnnjax.wiring import layers_of, run_layers

@@ -19,9 +19,9 @@ from rnnjax.checks import check_loss
 from rnnjax.decay import norm_floor
 from rnnjax.dynamics import lyapunov_spectrum
 from rnnjax.norms import is_inexact, norm
+from rnnjax.products import at_all_steps
 from rnnjax.program import Program, evaluate, execute, program_of, reached
 from rnnjax.state_vectors import advance_vectors, check_forward, state_vectors
-from rnnjax.through_time import at_all_steps
 from rnnjax.typing import Drive, Loss, Params, State
 from rnnjax.unroll import perturb, prepare, scan_masked, state_beside, zero_perturbation
 from rnnjax.wiring import layers_of, run_layers

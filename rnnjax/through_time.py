@@ -24,13 +24,13 @@ from jax.extend.core import JaxprEqn, Literal
 
 from rnnjax.linear import Linear, multiply_out
 from rnnjax.norms import is_inexact
+from rnnjax.products import for_loop, product_of, shifted
 from rnnjax.program import (
     Program,
     Rest,
     evaluate,
     execute,
     has_own_backward_pass,
-    is_matrix_product,
     program_of,
     reached,
     recurrent_products,
@@ -52,21 +52,11 @@ def scan_through_time(step: Rest, state: Any, xs: Any, *, reverse: bool = False)
 
     @jax.custom_jvp
     def run(fixed: Leaves, state: Leaves, xs: Leaves) -> tuple[Leaves, Leaves]:
-        return jax.lax.scan(partial(_advance, parts, fixed), state, xs, reverse=reverse)
+        return _scan(parts, reverse, fixed, state, xs)
 
     run.defjvp(partial(_derivative, parts, reverse))
     final, outputs = run(step.values, jax.tree.leaves(state), jax.tree.leaves(xs))
     return jax.tree.unflatten(step.program.results, [*final, *outputs])
-
-
-def at_all_steps(function: Callable[..., Any], *arguments: Any) -> Any:
-    """``function(*arguments)`` of arrays (T, ..., N), its products x W as in ``_product``."""
-    program = program_of(function, *arguments)
-
-    def replace(equation: JaxprEqn, operands: Leaves) -> Leaves | None:
-        return [_product(equation, *operands)] if is_matrix_product(equation) else None
-
-    return execute(program, jax.tree.leaves(arguments), replace)
 
 
 class _Parts(NamedTuple):
@@ -77,6 +67,7 @@ class _Parts(NamedTuple):
     products: list[JaxprEqn]  # a_t W
     drives: list[list["_Drive"]]  # of each product
     kept: list[Any]  # what products become, part by part, when their drives are added; all uses are of these
+    homes: list[int | None]  # of each of these, the drive whose memory it can have
     loose: list[int]  # the x that are no drives and have a derivative
     inexact: list[bool]  # of each result, whether it has a derivative
     direct: list[bool]  # of each result, whether fixed values reach it other than through the products
@@ -98,62 +89,130 @@ def _take_apart(step: Rest, state_size: int) -> _Parts:
     inputs = program.jaxpr.invars
     products = recurrent_products(program, fixed, state_size)
     xs = inputs[fixed + state_size :]
-    drives, kept = [], []
+    drives, kept, homes = [], [], []
     for product in products:
         of_product, ends = _drives_of(program, product, xs)
         drives.append(of_product)
-        kept += ends
+        kept += [end for end, _ in ends]
+        homes += [home for _, home in ends]
     driving = {drive.x for of_product in drives for drive in of_product}
     loose = [index for index, x in enumerate(xs) if index not in driving and is_inexact(x.aval)]
     by_fixed = reached(program, (v for v in inputs[:fixed] if is_inexact(v.aval)), past=products)
     results = program.jaxpr.outvars
     inexact = [is_inexact(v.aval) for v in results]
     direct = [not isinstance(v, Literal) and v in by_fixed and is_inexact(v.aval) for v in results]
-    return _Parts(program, state_size, products, drives, kept, loose, inexact, direct)
+    return _Parts(program, state_size, products, drives, kept, homes, loose, inexact, direct)
 
 
-def _drives_of(program: Program, product: JaxprEqn, xs: list[Any]) -> tuple[list[_Drive], list[Any]]:
-    """A product's drives, and the variables that it has become when they are added."""
+def _drives_of(program: Program, product: JaxprEqn, xs: list[Any]) -> tuple[list[_Drive], list[tuple[Any, int | None]]]:
+    """A product's drives, and the variables that it has become when they are added, each with the last one added."""
     users = users_of(program.jaxpr)
 
-    def follow(part: Any, start: int) -> tuple[list[_Drive], list[Any]]:
+    def follow(part: Any, start: int, last: int | None) -> tuple[list[_Drive], list[tuple[Any, int | None]]]:
         match users.get(part):
             case [JaxprEqn(primitive=jax.lax.add_p) as add]:
                 added: list[Any] = [x for x in add.invars if x in xs and len(users[x]) == 1]
                 if added and added[0].aval.shape == part.aval.shape:
-                    drives, ends = follow(add.outvars[0], start)
-                    return [_Drive(xs.index(added[0]), start), *drives], ends
+                    drive = _Drive(xs.index(added[0]), start)
+                    drives, ends = follow(add.outvars[0], start, drive.x)
+                    return [drive, *drives], ends
             case [JaxprEqn(primitive=jax.lax.split_p) as split] if split.params["axis"] == part.aval.ndim - 1:
                 starts = itertools.accumulate(split.params["sizes"][:-1], initial=start)
-                drives_of, ends_of = zip(*map(follow, split.outvars, starts), strict=True)
+                parts = [follow(*part, None) for part in zip(split.outvars, starts, strict=True)]
+                drives_of, ends_of = zip(*parts, strict=True)
                 return list(itertools.chain(*drives_of)), list(itertools.chain(*ends_of))
-        return [], [part]
+        return [], [(part, last)]
 
-    return follow(product.outvars[0], 0)
+    return follow(product.outvars[0], 0, None)
 
 
 # Forward
 
 
-def _advance(parts: _Parts, fixed: Leaves, state: Leaves, x: Leaves) -> tuple[Leaves, Leaves]:
-    results = jax.tree.leaves(execute(parts.program, [*fixed, *state, *x]))
-    return results[: parts.state_size], results[parts.state_size :]
+def _scan(parts: _Parts, reverse: bool, fixed: Leaves, state: Leaves, xs: Leaves) -> tuple[Leaves, Leaves]:
+    """All steps: final state and outputs."""
+    kernels = _kernels_in_loop(parts, fixed)
+
+    def step(state: Leaves, x: Leaves) -> tuple[Leaves, Leaves]:
+        results, _ = _advance(parts, fixed, kernels, state, x)
+        return results[: parts.state_size], results[parts.state_size :]
+
+    return jax.lax.scan(step, state, xs, reverse=reverse)
 
 
-def _advance_and_keep(parts: _Parts, fixed: Leaves, state: Leaves, x: Leaves) -> tuple[Leaves, tuple[Leaves, ...]]:
-    """A step that gives, beside the output, the state before it and what is kept of its products."""
+def _scan_and_keep(parts: _Parts, reverse: bool, fixed: Leaves, state: Leaves, xs: Leaves) -> Any:
+    """Final state and outputs, the states before the steps, and what is kept of products."""
+    kernels = _kernels_in_loop(parts, fixed)
+
+    def step(state: Leaves, x: Leaves) -> tuple[Leaves, Any]:
+        results, kept = _advance(parts, fixed, kernels, state, x)
+        return results[: parts.state_size], (results[parts.state_size :], state, kept)
+
+    final, (outputs, before, kept) = jax.lax.scan(step, state, xs, reverse=reverse)
+    return final, outputs, before, kept
+
+
+def _scan_and_keep_in_place(parts: _Parts, reverse: bool, fixed: Leaves, state: Leaves, xs: Leaves) -> Any:
+    """The same, with what is kept written over the drives, which are not needed any more: less memory to touch."""
+    kernels = _kernels_in_loop(parts, fixed)
+    homes = [home for home in parts.homes if home is not None]
+
+    def step(carry: tuple[Leaves, Leaves], at: tuple[Array, Leaves]) -> tuple[tuple[Leaves, Leaves], Any]:
+        (state, written), (t, others) = carry, at
+        memory, rest = dict(zip(homes, written, strict=True)), iter(others)
+
+        def read(index: int) -> Array:
+            return jax.lax.dynamic_index_in_dim(memory[index], t, keepdims=False)
+
+        def write(place: int, value: Array) -> Array:
+            home = parts.homes[place]
+            if home is None:
+                return value
+            memory[home] = jax.lax.dynamic_update_index_in_dim(memory[home], value, t, 0)
+            return read(home)  # so that nothing reads what was there before later than this
+
+        x = [read(index) if index in memory else next(rest) for index in range(len(xs))]
+        results, kept = _advance(parts, fixed, kernels, state, x, write)
+        stacked = [value for value, home in zip(kept, parts.homes, strict=True) if home is None]
+        new = results[: parts.state_size], [memory[home] for home in homes]
+        return new, (results[parts.state_size :], state, stacked)
+
+    others = [x for index, x in enumerate(xs) if index not in homes]
+    at = jnp.arange(len(xs[0])), others
+    first = state, [xs[home] for home in homes]
+    (final, written), (outputs, before, stacked) = jax.lax.scan(step, first, at, reverse=reverse)
+    found = iter(written), iter(stacked)
+    return final, outputs, before, [next(found[home is None]) for home in parts.homes]
+
+
+def _advance(
+    parts: _Parts,
+    fixed: Leaves,
+    kernels: dict[int, Array],
+    state: Leaves,
+    x: Leaves,
+    keep: Callable[[int, Array], Array] = lambda place, value: value,
+) -> tuple[Leaves, Leaves]:
+    """A step's results and what is kept of its products, which are to be used as ``keep(place, value)`` gives them."""
     kept = dict[int, Array]()
 
     def note(place: int, value: Array) -> Array:
-        kept[place] = value
-        return value
+        kept[place] = keep(place, value)
+        return kept[place]
 
     def multiply(place: int, operand: Array, kernel: Array) -> Array:
-        return _product(parts.products[place], operand, kernel)
+        made = product_of(parts.products[place], operand, kernels.get(place, kernel))
+        return made if made.shape[-1] == kernel.shape[-1] else made[..., : kernel.shape[-1]]
 
     results = _execute(parts, [*fixed, *state, *x], multiply, note)
-    in_order = [kept[place] for place in range(len(parts.kept))]
-    return results[: parts.state_size], (results[parts.state_size :], state, in_order)
+    return results, [kept[place] for place in range(len(parts.kept))]
+
+
+def _kernels_in_loop(parts: _Parts, fixed: Leaves) -> dict[int, Array]:
+    """The kernels of products, by their places, as far as they are among what is fixed, in their form for a loop."""
+    values = dict(zip(parts.program.jaxpr.invars, fixed, strict=False))
+    operands: list[Any] = [product.invars for product in parts.products]
+    return {place: for_loop(values[w], x.aval.shape[:-1]) for place, (x, w) in enumerate(operands) if w in values}
 
 
 # The derivative forward in time
@@ -162,9 +221,10 @@ def _advance_and_keep(parts: _Parts, fixed: Leaves, state: Leaves, x: Leaves) ->
 def _derivative(parts: _Parts, reverse: bool, primals: Any, tangents: Any) -> Any:
     fixed, state, xs = primals
     d_fixed, d_state, d_xs = tangents
-    step = partial(_advance_and_keep, parts, fixed)
-    final, (outputs, *kept) = jax.lax.scan(step, state, xs, reverse=reverse)
-    at_steps = kept[0], xs, kept[1]
+    keeping = jax.custom_jvp(partial(_scan_and_keep_in_place, parts, reverse))
+    keeping.defjvp(partial(jax.jvp, partial(_scan_and_keep, parts, reverse)))
+    final, outputs, before, kept = keeping(fixed, state, xs)
+    at_steps = before, xs, kept
 
     (kernels, products, _), (_, d_products, d_results) = _from_fixed(parts, fixed, d_fixed, at_steps)
     d_products = [_with_drives(d, drives, d_xs) for d, drives in zip(d_products, parts.drives, strict=True)]
@@ -193,7 +253,7 @@ def _from_fixed(parts: _Parts, fixed: Leaves, d_fixed: Leaves, at_steps: tuple[L
         def take_out(place: int, operand: Array, kernel: Array) -> Array:
             operands.append(operand)
             kernels.append(kernel)
-            return _product(parts.products[place], operand, kernel)
+            return product_of(parts.products[place], operand, kernel)
 
         results = _execute(parts, [*_put(fixed, moving), *before, *x], take_out, lambda place, _: kept[place])
         return _chosen(results, parts.direct), operands, kernels
@@ -201,7 +261,7 @@ def _from_fixed(parts: _Parts, fixed: Leaves, d_fixed: Leaves, at_steps: tuple[L
     def at_every_step(moving: Leaves) -> tuple[Leaves, Leaves, Leaves]:
         mapped = jax.vmap(at_step, in_axes=(None, 0, 0, 0), out_axes=(0, 0, None))
         results, operands, kernels = mapped(moving, *at_steps)
-        return kernels, list(map(_product, parts.products, operands, kernels)), results
+        return kernels, list(map(product_of, parts.products, operands, kernels)), results
 
     return jax.jvp(at_every_step, (_inexact(fixed, fixed),), (_inexact(fixed, d_fixed),))
 
@@ -224,14 +284,14 @@ def _linear_steps(
 
     def of_step(products: Leaves, before: Leaves, x: Leaves, kept: Leaves) -> Leaves:
         def step(state: Leaves, products: Leaves, loose: Leaves) -> Leaves:
-            def shifted(place: int, operand: Array, kernel: Array) -> Array:
-                return _shifted(_options(parts.products[place]), products[place], operand, turned[place])
+            def shift(place: int, operand: Array, kernel: Array) -> Array:
+                return shifted(parts.products[place], products[place], operand, turned[place])
 
             moved = list(x)
             for index, value in zip(parts.loose, loose, strict=True):
                 moved[index] = value
             arguments = [*fixed, *_put(before, state), *moved]
-            known = _execute(parts, arguments, shifted, lambda place, value: _known(kept[place], value))
+            known = _execute(parts, arguments, shift, lambda place, value: _known(kept[place], value))
             return _chosen(known, parts.inexact)
 
         tangents = _inexact(before, before), products, [x[index] for index in parts.loose]
@@ -251,22 +311,22 @@ def _linear_steps(
     return factors_of_steps, linear_step
 
 
-# Products
+# A step with other products
 
 
 def _execute(
     parts: _Parts,
     arguments: Leaves,
-    product_of: Callable[[int, Array, Array], Array],
+    multiply: Callable[[int, Array, Array], Array],
     kept: Callable[[int, Array], Array],
 ) -> Leaves:
-    """A step's results with ``product_of(place, operand, kernel)`` and ``kept(place, value)`` for what is kept."""
+    """A step's results with ``multiply(place, operand, kernel)`` and ``kept(place, value)`` for what is kept."""
     products = {id(product): place for place, product in enumerate(parts.products)}
     places = {variable: place for place, variable in enumerate(parts.kept)}
 
     def replace(equation: JaxprEqn, operands: Leaves) -> Leaves | None:
         if id(equation) in products:
-            results = [product_of(products[id(equation)], *operands)]
+            results = [multiply(products[id(equation)], *operands)]
         elif places.keys() & set(equation.outvars):
             results = evaluate(parts.program.jaxpr, equation, operands)
         else:
@@ -275,39 +335,6 @@ def _execute(
         return [kept(places[variable], value) if variable in places else value for variable, value in found]
 
     return jax.tree.leaves(execute(parts.program, arguments, replace))
-
-
-def _options(product: JaxprEqn) -> tuple[tuple[str, Any], ...]:
-    return tuple((name, product.params[name]) for name in ("precision", "preferred_element_type"))
-
-
-def _product(product: JaxprEqn, operand: Array, kernel: Array) -> Array:
-    """Operand W, with steps and examples on one axis where that pays.
-
-    A CPU takes twice as long for the gradient of W, a product over steps and examples, where these are two axes. But
-    a batch that is spread over several devices would have to be gathered.
-    """
-    alone = jax.device_count() == 1 or jax.sharding.get_abstract_mesh().manual_axes
-    flat = operand
-    if operand.ndim > 2 and alone and jax.default_backend() == "cpu":
-        flat = operand.reshape(-1, operand.shape[-1])
-    along = (((flat.ndim - 1,), (0,)), ((), ()))
-    made = jax.lax.dot_general(flat, kernel, along, **dict(_options(product)))
-    return made.reshape(*operand.shape[:-1], kernel.shape[-1])
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _shifted(options: tuple[tuple[str, Any], ...], product: Array, operand: Array, turned: Array) -> Array:
-    """A product p = a W, whose derivative is dp + da W. ``turned`` is the transpose of W: read faster backward."""
-    return product
-
-
-@_shifted.defjvp
-def _shifted_derivative(options: Any, primals: Any, tangents: Any) -> tuple[Array, Array]:
-    product, _, turned = primals
-    d_product, d_operand, _ = tangents
-    along = (((d_operand.ndim - 1,), (1,)), ((), ()))
-    return product, jax.lax.dot_general(d_operand, turned, along, **dict(options)) + d_product
 
 
 @jax.custom_jvp

@@ -21,8 +21,9 @@ from rnnjax.checks import (
 )
 from rnnjax.names import lookup
 from rnnjax.norms import is_inexact
+from rnnjax.products import at_all_steps
 from rnnjax.program import fix_first
-from rnnjax.through_time import at_all_steps, scan_through_time
+from rnnjax.through_time import scan_through_time
 from rnnjax.typing import Drive, Params, State
 from rnnjax.wiring import run_layers
 

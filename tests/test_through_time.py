@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import rnnjax
+from rnnjax.products import for_loop
 from rnnjax.program import fix_first
 from rnnjax.through_time import scan_through_time
 from tests.cases import B, H, I, T, random_inputs, random_like, random_params, random_state
@@ -182,6 +183,54 @@ def test_what_is_kept_for_the_way_back_are_the_factors_and_operands_alone():
     numbers = sum(leaf.size for leaf in jax.tree.leaves(kept) if leaf.ndim and leaf.shape[0] == steps)
     factors, operands = 6 * H, I + H
     assert numbers == steps * B * (factors + operands)
+
+
+def test_what_is_kept_of_products_is_written_over_the_drives():
+    """Compiled: nothing of a sequence's size is copied at a step, and less memory is needed than to keep both."""
+    cell, steps, batch, size = rnnjax.lstm(32), 50, 16, 32
+    params, inputs = random_params(cell, input_size=size), random_inputs(steps, batch, size)
+
+    def loss(params, inputs):
+        return jnp.sum(rnnjax.unroll(cell, params, inputs)[1] ** 2)
+
+    compiled = jax.jit(jax.grad(loss)).lower(params, inputs).compile()
+    loops = [line for line in compiled.as_text().splitlines() if "while/body" in line]
+    assert loops
+    assert not [line for line in loops if " copy(" in line and f"[{steps}," in line]
+    # 4 drives, 2 states, the output and its gradient, 6 factors; 4 more if products were kept beside the drives.
+    of_a_sequence = steps * batch * size * inputs.dtype.itemsize
+    assert compiled.memory_analysis().temp_size_in_bytes < 17 * of_a_sequence
+
+
+def test_a_large_kernel_whose_rows_lie_whole_pages_apart_gives_the_same_derivatives(x64, monkeypatch):
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+    batch, size = 16, 512  # a row of 512 doubles takes 4 KiB
+    kernel = random_like(jnp.zeros((size, size)), 5) / 20
+    xs = {"added": random_inputs(3, batch, size)}
+    assert for_loop(kernel, (batch,)).shape == (size, size + 8)
+
+    def step(kernel, state, x):
+        new = jnp.tanh(x["added"] + state @ kernel)
+        return new, new
+
+    def of(which):
+        return jax.value_and_grad(lambda *arguments: jnp.sum(both(step, *arguments)[which][1] ** 2), (0, 1, 2))
+
+    arguments = kernel, random_inputs(batch, size, seed=3), xs
+    expected, actual = (jax.tree.leaves(jax.jit(of(which))(*arguments)) for which in (0, 1))
+    for a, b in zip(expected, actual, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-13 * np.abs(a).max())  # sums of up to 512 terms
+
+
+@pytest.mark.parametrize(
+    ("shape", "batch_shape"),
+    [((512, 1024), ()), ((512, 1024), (3, 5)), ((256, 1024), (16,)), ((512, 1536 - 16), (16,))],
+    ids=["one example", "few examples", "small", "rows not whole pages apart"],
+)
+def test_other_kernels_stay_as_they_are(monkeypatch, shape, batch_shape):
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+    kernel = jnp.zeros(shape)
+    assert for_loop(kernel, batch_shape) is kernel
 
 
 def test_steps_and_examples_on_one_axis_give_the_same_derivatives(x64, monkeypatch):
