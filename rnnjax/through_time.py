@@ -153,7 +153,7 @@ def _scan_and_keep(parts: _Parts, reverse: bool, fixed: Leaves, state: Leaves, x
 
 
 def _scan_and_keep_in_place(parts: _Parts, reverse: bool, fixed: Leaves, state: Leaves, xs: Leaves) -> Any:
-    """The same, with what is kept written over the drives, which are not needed any more: less memory to touch."""
+    """The same, with what is kept written over the drives, which are needed no more: less memory to fill and touch."""
     kernels = _kernels_in_loop(parts, fixed)
     homes = [home for home in parts.homes if home is not None]
 
@@ -169,7 +169,7 @@ def _scan_and_keep_in_place(parts: _Parts, reverse: bool, fixed: Leaves, state: 
             if home is None:
                 return value
             memory[home] = jax.lax.dynamic_update_index_in_dim(memory[home], value, t, 0)
-            return read(home)  # so that nothing reads what was there before later than this
+            return read(home)  # Were the value itself used, XLA would copy the whole array at every step.
 
         x = [read(index) if index in memory else next(rest) for index in range(len(xs))]
         results, kept = _advance(parts, fixed, kernels, state, x, write)
