@@ -79,7 +79,7 @@ def gru(
 
     cells = {
         "before": Cell(init_before, _initial_state, _project, _advance_before),
-        "after": Cell(init_after, _initial_state, _project, _advance_after),
+        "after": Cell(init_after, _initial_state, _project_after, _advance_after),
     }
     return lookup("reset", reset, cells)
 
@@ -91,6 +91,12 @@ def _initial_state(params: GRUParams | GRUResetAfterParams, batch_shape: tuple[i
 
 def _project(params: GRUParams | GRUResetAfterParams, inputs: Array) -> tuple[Array, ...]:
     return split_gates(inputs @ params.kernel + params.bias, 3)
+
+
+def _project_after(params: GRUResetAfterParams, inputs: Array) -> tuple[Array, ...]:
+    drives = _project(params, inputs)
+    # The recurrent bias, too, needs no state; as a drive it costs its gradient no more than the others cost theirs.
+    return *drives, jnp.broadcast_to(params.recurrent_bias, drives[-1].shape)
 
 
 def _advance_before(params: GRUParams, state: GRUState, drive: tuple[Array, ...]) -> GRUState:
@@ -105,7 +111,7 @@ def _advance_before(params: GRUParams, state: GRUState, drive: tuple[Array, ...]
 
 def _advance_after(params: GRUResetAfterParams, state: GRUState, drive: tuple[Array, ...]) -> GRUState:
     recurrent_r, recurrent_z, recurrent_n = split_gates(state.hidden @ params.recurrent_kernel, 3)
-    drive_r, drive_z, drive_n = drive
+    drive_r, drive_z, drive_n, bias = drive
     reset, update = sigmoid(drive_r + recurrent_r), sigmoid(drive_z + recurrent_z)
-    candidate = jnp.tanh(drive_n + reset * (recurrent_n + params.recurrent_bias))
+    candidate = jnp.tanh(drive_n + reset * (recurrent_n + bias))
     return GRUState(update * state.hidden + (1 - update) * candidate)
