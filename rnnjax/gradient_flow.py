@@ -24,6 +24,7 @@ from rnnjax.contributions import contribution_norms
 from rnnjax.norms import is_inexact, norm, norm_dtype
 from rnnjax.products import at_all_steps
 from rnnjax.program import Program, execute, program_of, recurrent_products
+from rnnjax.through_time import known
 from rnnjax.typing import Drive, Loss, Params, State
 from rnnjax.unroll import perturb, prepare, scan_masked, state_beside, zero_perturbation
 from rnnjax.wiring import layers_of, run_layers
@@ -135,6 +136,13 @@ class _Zeros(NamedTuple):
     products: list[Array]  # to the products of the state with a kernel
 
 
+class _Before(NamedTuple):
+    """What of a step is known when its products are formed."""
+
+    state: Any  # before the step
+    operands: list[Array]  # of the products, but for those that are leaves of the state
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _measured(cell: Cell, arguments: tuple[Any, ...], slots: _Slots) -> Array:
     """A layer's outputs for (params, inputs, state, mask, reset, fresh); backward, the slots receive the norms."""
@@ -148,12 +156,18 @@ def _forward(cell: Cell, arguments: tuple[Any, ...], slots: _Slots) -> tuple[Arr
     of_a_step = jax.eval_shape(lambda: jax.tree.map(lambda leaf: leaf[0], drive))
     advance = _Advance.of(cell, params, state, of_a_step)
 
-    def run(drive: Drive, zeros: _Zeros) -> tuple[Array, State]:
-        def step(params: Params, state: State, xs: Any) -> tuple[State, tuple[Array, State]]:
+    def run(drive: Drive, zeros: _Zeros) -> tuple[Array, _Before]:
+        def step(params: Params, state: State, xs: Any) -> tuple[State, tuple[Array, _Before]]:
             drive, zeros = xs
-            shifts = iter(zeros.products)
-            new_state = perturb(advance(params, state, drive, lambda product: product + next(shifts)), zeros.state)
-            return new_state, (cell.output(params, new_state), state)
+            operands = list[Array]()
+
+            def shift(operand: Array, kernel: Array) -> Array:
+                place = len(operands)
+                operands.append(operand)
+                return advance.product(place, operand, kernel) + zeros.products[place]
+
+            new_state = perturb(advance(params, state, drive, shift), zeros.state)
+            return new_state, (cell.output(params, new_state), _Before(state, advance.not_in_state(operands)))
 
         return scan_masked(step, params, state, (drive, zeros), mask, reset, fresh)[1]
 
@@ -172,31 +186,33 @@ def _backward(cell: Cell, kept: Any, d_outputs: Array) -> tuple[Any, _Slots]:
         d_outputs = jnp.where(mask[..., None], d_outputs, jnp.zeros_like(d_outputs))
     examples = jax.tree.map(lambda g: norm(g, tuple(range(inputs.ndim - 1, g.ndim))), adjoints.state)
 
-    of_state = zip(jax.tree.leaves(adjoints.state), jax.tree.leaves(before), strict=True)
+    of_state = zip(jax.tree.leaves(adjoints.state), jax.tree.leaves(before.state), strict=True)
     found = [*_inexact(d_drive), *(g for g, leaf in of_state if is_inexact(leaf)), *adjoints.products, d_outputs]
     parameters = contribution_norms(partial(_where_params_enter, cell, params), params, (inputs, before), found)
     return (None, d_inputs, None, None, None, None), _Slots(examples, parameters)
 
 
-def _where_params_enter(cell: Cell, fixed: Params, params: Params, inputs: Array, before: State) -> list[Array]:
+def _where_params_enter(cell: Cell, fixed: Params, params: Params, inputs: Array, before: _Before) -> list[Array]:
     """What of a step depends on params directly: drive, state, products, output. What goes into each comes from fixed.
 
     ``fixed`` are the same params. To stop gradients instead would stop those of the norms, too.
     """
     fixed_drive = cell.project(fixed, inputs)
-    advance = _Advance.of(cell, params, before, fixed_drive)
-    known, made = list[Array](), list[Array]()
+    advance = _Advance.of(cell, params, before.state, fixed_drive)
+    operands = advance.operands(before)
+    kernels, made = list[Array](), list[Array]()
 
-    def note(product: Array) -> Array:
-        known.append(product)
-        return product
+    def note(_: Array, kernel: Array) -> Array:
+        kernels.append(kernel)
+        return advance.product(len(kernels) - 1, operands[len(kernels) - 1], kernel)
 
-    def exchange(product: Array) -> Array:
-        made.append(product)
-        return known[len(made) - 1]
+    def exchange(operand: Array, kernel: Array) -> Array:
+        place = len(made)
+        made.append(advance.product(place, known(operands[place], operand), kernel))
+        return advance.product(place, operands[place], kernels[place])
 
-    fixed_state = advance(fixed, before, fixed_drive, note)
-    new_state = advance(params, before, fixed_drive, exchange)
+    fixed_state = advance(fixed, before.state, fixed_drive, note)
+    new_state = advance(params, before.state, fixed_drive, exchange)
     return [*_inexact(cell.project(params, inputs)), *_inexact(new_state), *made, cell.output(params, fixed_state)]
 
 
@@ -209,22 +225,37 @@ class _Advance(NamedTuple):
 
     program: Program
     products: list[JaxprEqn]
+    places: list[int | None]  # of the products' operands among the leaves of the state
 
     @classmethod
     def of(cls, cell: Cell, params: Params, state: State, drive: Drive) -> "_Advance":
         program = program_of(cell.advance, params, state, drive)
         check_advanced(state, jax.tree.unflatten(program.results, [v.aval for v in program.jaxpr.outvars]))
-        return cls(program, recurrent_products(program, *(len(jax.tree.leaves(tree)) for tree in (params, state))))
+        fixed, size = (len(jax.tree.leaves(tree)) for tree in (params, state))
+        products = recurrent_products(program, fixed, size)
+        leaves: list[Any] = program.jaxpr.invars[fixed : fixed + size]
+        operands = [product.invars[0] for product in products]
+        places = [leaves.index(operand) if operand in leaves else None for operand in operands]
+        return cls(program, products, places)
 
-    def __call__(self, params: Params, state: State, drive: Drive, change: Callable[[Array], Array]) -> State:
-        places = set(map(id, self.products))
+    def __call__(self, params: Params, state: State, drive: Drive, multiply: Callable[[Array, Array], Array]) -> State:
+        found = set(map(id, self.products))
 
         def replace(equation: JaxprEqn, operands: list[Any]) -> list[Any] | None:
-            if id(equation) not in places:
-                return None
-            return [change(equation.primitive.bind(*operands, **equation.params))]
+            return [multiply(*operands)] if id(equation) in found else None
 
         return execute(self.program, jax.tree.leaves((params, state, drive)), replace)
+
+    def product(self, place: int, operand: Array, kernel: Array) -> Array:
+        product: Array = self.products[place].primitive.bind(operand, kernel, **self.products[place].params)
+        return product
+
+    def not_in_state(self, operands: list[Array]) -> list[Array]:
+        return [operand for operand, place in zip(operands, self.places, strict=True) if place is None]
+
+    def operands(self, before: _Before) -> list[Array]:
+        leaves, others = jax.tree.leaves(before.state), iter(before.operands)
+        return [next(others) if place is None else leaves[place] for place in self.places]
 
 
 _measured.defvjp(_forward, _backward)

@@ -291,8 +291,8 @@ def _linear_steps(
             for index, value in zip(parts.loose, loose, strict=True):
                 moved[index] = value
             arguments = [*fixed, *_put(before, state), *moved]
-            known = _execute(parts, arguments, shift, lambda place, value: _known(kept[place], value))
-            return _chosen(known, parts.inexact)
+            results = _execute(parts, arguments, shift, lambda place, value: known(kept[place], value))
+            return _chosen(results, parts.inexact)
 
         tangents = _inexact(before, before), products, [x[index] for index in parts.loose]
         factors, linear = multiply_out(program_of(jax.linearize(step, *tangents)[1], *tangents))
@@ -338,12 +338,12 @@ def _execute(
 
 
 @jax.custom_jvp
-def _known(value: Array, computed: Array) -> Array:
+def known(value: Array, computed: Array) -> Array:
     """A value in the place of itself, computed again, whose derivative it has."""
     return value
 
 
-@_known.defjvp
+@known.defjvp
 def _known_derivative(primals: Any, tangents: Any) -> tuple[Array, Array]:
     return primals[0], tangents[1]
 
