@@ -13,7 +13,7 @@ from jax import Array
 import rnnjax
 from rnnjax.contributions import contribution_norms
 from rnnjax.norms import norm
-from tests.cases import random_inputs, random_params
+from tests.cases import flow_of, random_inputs, random_params, unrolled
 
 
 def norm_and_gradient(step: Callable[..., Array], params: Array, *arguments: Array) -> tuple[Array, Array]:
@@ -172,9 +172,9 @@ def test_counters_and_keys_in_state_and_params_have_no_gradient() -> None:
     )
     params = cell.init(jax.random.key(0), 3)
     inputs = random_inputs(5, 2, 3)
-    final, _ = jax.jit(partial(rnnjax.unroll, cell))(params, inputs)
+    final, _ = unrolled(cell, params, inputs)
     assert final.steps == 10
-    flow = jax.jit(lambda p: rnnjax.gradient_flow(cell, p, inputs, lambda outputs: jnp.sum(outputs[-1])))(params)
+    flow = flow_of(cell, params, inputs, lambda outputs: jnp.sum(outputs[-1]))
     assert (flow.state.hidden > 0).all()
     assert (flow.state.steps == 0).all()
     assert (flow.parameters["stride"] == 0).all()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rnnjax
-from tests.cases import B, H, I, random_inputs, random_params, random_state
+from tests.cases import B, H, I, flow_of, random_inputs, random_params, random_state, unrolled
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -39,11 +39,10 @@ def reset_at(step):
 def test_a_reset_starts_afresh_as_a_sequence_of_its_own_would(make, method):
     cell = make()
     params, inputs = random_params(cell), random_inputs(9, B, I)
-    state, unroll = random_state(cell, params), jax.jit(partial(rnnjax.unroll, cell))
-    whole = jax.jit(partial(rnnjax.unroll, cell, method=method))
-    final, outputs = whole(params, inputs, state, reset=reset_at(4))
-    _, first = unroll(params, inputs[:4], state)
-    expected_final, second = unroll(params, inputs[4:])
+    state = random_state(cell, params)
+    final, outputs = unrolled(cell, params, inputs, state, reset=reset_at(4), method=method)
+    _, first = unrolled(cell, params, inputs[:4], state)
+    expected_final, second = unrolled(cell, params, inputs[4:])
     assert_close((final, outputs), (expected_final, np.concatenate([first, second])))
 
 
@@ -69,10 +68,8 @@ def test_every_step_reset_forgets_every_step():
 def test_gradient_flow_stops_at_a_reset():
     cell = rnnjax.stack(rnnjax.gru(H), rnnjax.lstm(H))
     params, inputs = random_params(cell), random_inputs(9, B, I)
-    flow_of = jax.jit(
-        lambda inputs, **reset: rnnjax.gradient_flow(cell, params, inputs, lambda y: jnp.sum(y[-1]), **reset)
-    )
-    flow, alone = flow_of(inputs, reset=reset_at(5)), flow_of(inputs[5:])
+    flow = flow_of(cell, params, inputs, lambda y: jnp.sum(y[-1]), reset=reset_at(5))
+    alone = flow_of(cell, params, inputs[5:], lambda y: jnp.sum(y[-1]))
     for whole, part in zip(jax.tree.leaves(flow[1:]), jax.tree.leaves(alone[1:]), strict=True):
         assert (whole[:5] == 0).all()
         np.testing.assert_allclose(whole[5:], part, rtol=1e-11)
