@@ -42,22 +42,50 @@ def where_real(real, one, other):
     return jnp.where(real.reshape(*real.shape, *[1] * (one.ndim - real.ndim)), one, other)
 
 
-def brute_force(cell, params, inputs, weights, mask):
-    """dL/d epsilon_t, epsilon_t added inside a Python loop, and the gradient of a copy of the params for each step."""
+def step_and_back(cell, params, state, inputs, real, d_state, d_output):
+    """One step, and what the gradients by its state and output are by its params, the state before, and epsilon."""
 
-    def loss(epsilons, copies):
-        state, outputs = cell.initial_state(params, inputs.shape[1:-1]), []
+    def step(params, shift, epsilon):
+        old = jax.tree.map(lambda leaf, e: leaf + e if is_inexact(leaf) else leaf, state, shift)
+        moved, output = step_with_epsilon(cell, params, old, inputs, epsilon)
+        new = jax.tree.map(partial(where_real, real), moved, old)
+        differentiable = jax.tree.map(lambda leaf, e: leaf if is_inexact(leaf) else e, new, shift)
+        return (differentiable, where_real(real, output, jnp.zeros_like(output))), new
+
+    zeros = jax.tree.map(jnp.zeros_like, d_state)
+    (_, output), pull_back, new = jax.vjp(step, params, zeros, zeros, has_aux=True)
+    return new, output, pull_back((d_state, d_output))
+
+
+@jax.jit
+def loss_and_gradient(outputs, weights):
+    return jax.value_and_grad(weighted_loss(weights))(outputs)
+
+
+def brute_force(cell, params, inputs):
+    """The loss, dL/d epsilon_t, and the gradients by a copy of the params for each step, one step after the other.
+
+    What is compiled, of one step alone, serves all weights and masks.
+    """
+    start = cell.initial_state(params, inputs.shape[1:-1])
+    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype if is_inexact(leaf) else float), start)
+    silent = np.zeros(jax.eval_shape(cell.output, params, start).shape)
+    step = jax.jit(partial(step_and_back, cell, params))
+
+    def gradients(weights, mask):
+        states, outputs, adjoints, contributions = [start], [], [None] * T, [None] * T
         for t in range(T):
-            epsilon, copy = jax.tree.map(lambda leaf, t=t: leaf[t], (epsilons, copies))
-            moved, output = step_with_epsilon(cell, copy, state, inputs[t], epsilon)
-            state = jax.tree.map(partial(where_real, mask[t]), moved, state)
-            outputs.append(where_real(mask[t], output, jnp.zeros_like(output)))
-        return weighted_loss(weights)(jnp.stack(outputs))
+            new, output, _ = step(states[t], inputs[t], mask[t], zeros, silent)
+            states.append(new)
+            outputs.append(output)
+        loss, d_outputs = loss_and_gradient(np.stack(outputs), weights)
+        carried = zeros
+        for t in reversed(range(T)):
+            _, _, pulled_back = step(states[t], inputs[t], mask[t], carried, d_outputs[t])
+            contributions[t], carried, adjoints[t] = pulled_back
+        return loss, *(jax.tree.map(lambda *leaves: np.stack(leaves), *trees) for trees in (adjoints, contributions))
 
-    state = cell.initial_state(params, inputs.shape[1:-1])
-    epsilons = jax.tree.map(lambda leaf: jnp.zeros((T, *leaf.shape), leaf.dtype if is_inexact(leaf) else float), state)
-    copies = jax.tree.map(lambda leaf: jnp.stack([leaf] * T), params)
-    return loss(epsilons, copies), *jax.grad(loss, argnums=(0, 1))(epsilons, copies)
+    return gradients
 
 
 def norm_over(tree, first_axis):
@@ -78,7 +106,7 @@ def check_against_brute_force(cell, batch_shape, masks):
     flow_of = jax.jit(
         lambda weights, mask: rnnjax.gradient_flow(cell, params, inputs, weighted_loss(weights), mask=mask)
     )
-    expected_of = jax.jit(partial(brute_force, cell, params, inputs))
+    expected_of = brute_force(cell, params, inputs)
     for mask in masks:
         for weights in (EVERY_STEP, LAST_STEP):
             flow = flow_of(weights, mask)
