@@ -140,13 +140,17 @@ def test_flow_with_any_batch_axes_equals_brute_force(x64, name, batch_shape):
     check_against_brute_force(CELL_CASES[name](), batch_shape, masks=[None])
 
 
-def test_padding_has_no_gradient():
-    cell = CELL_CASES["stack"]()
-    mask = MASKS["left_packed"]
+@pytest.mark.parametrize("name", ["stack", "lru"])  # of an lru the output has params of its own
+def test_padding_has_no_gradient_and_adds_nothing_to_that_of_the_params(name):
+    cell = CELL_CASES[name]()
+    mask = MASKS["left_packed"] & (np.arange(T) < T - 1)[:, None]
     params, inputs = random_params(cell), random_inputs()
-    flow = jax.jit(lambda p: rnnjax.gradient_flow(cell, p, inputs, jnp.sum, mask=mask))(params)
+    flow = jax.tree.map(np.asarray, flow_of(cell, params, inputs, jnp.sum, mask=mask))
     for leaf in jax.tree.leaves(flow.examples):
         assert (leaf[~mask] == 0).all()
+    for leaf in jax.tree.leaves(flow.parameters):
+        assert leaf[T - 1] == 0
+        assert (leaf[1 : T - 1] > 0).all()
 
 
 def test_flow_under_vmap_over_params_equals_one_by_one():
