@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 
 import rnnjax
-from rnnjax import Cell
+from rnnjax import Cell, GradientFlow
 
 T, B, I, H = 5, 2, 3, 4  # noqa: E741  the dimension letters of rnnjax.typing
 
@@ -148,3 +148,19 @@ def random_inputs(*shape: int, seed: int = 2) -> Array:
 def random_state(cell: Cell, params: Any, batch_shape: tuple[int, ...] = (B,), seed: int = 3) -> Any:
     """A state of the cell's shapes, all random."""
     return random_like(jax.eval_shape(lambda: cell.initial_state(params, batch_shape)), seed, 0.5)
+
+
+def unrolled(cell: Cell, params: Any, inputs: Array, state: Any = None, **options: Any) -> tuple[Any, Array]:
+    """``unroll`` compiled as a whole, which takes less time than one operation after the other."""
+    return jax.jit(lambda *arguments: rnnjax.unroll(cell, *arguments, **options))(params, inputs, state)
+
+
+def flow_of(
+    cell: Cell, params: Any, inputs: Array, loss: Callable[[Array], Array], state: Any = None, **options: Any
+) -> GradientFlow:
+    """``gradient_flow`` compiled as a whole, which takes less time than one operation after the other."""
+
+    def flow(params: Any, inputs: Array, state: Any) -> GradientFlow:
+        return rnnjax.gradient_flow(cell, params, inputs, loss, state, **options)
+
+    return jax.jit(flow)(params, inputs, state)

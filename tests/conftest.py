@@ -11,7 +11,9 @@ from rnnjax import Cell
 from tests.cases import CELL_CASES, TYPICAL
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
-# Tests compile far more than they run.
+# Tests compile far more than they run: without XLA's newer code generator they take half of the time. XLA_FLAGS= in the
+# environment brings it back; a jaxlib that no longer knows this flag will say so.
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_num_cpu_devices", 2)  # the second is for tests/test_sharding.py
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import rnnjax
-from tests.cases import B, H, I, T, own_cell, random_inputs, random_like, random_params, random_state
+from tests.cases import B, H, I, T, own_cell, random_inputs, random_like, random_params, random_state, unrolled
 from tests.test_errors import check
 
 pytest.importorskip("flax", reason="flax, which these adapters are for, is not installed: rnnjax[experiments]")
@@ -63,12 +63,15 @@ each_cell = pytest.mark.parametrize("cell", list(CELLS.values()), ids=list(CELLS
 
 
 def linen_call(cell, params, inputs, options, **arguments):
-    module = linen_adapter.RNN(cell, **options)
-    return module.apply({"params": {"cell": to_state_dict(params)}}, inputs, **arguments)
+    def outputs(params, inputs):
+        module = linen_adapter.RNN(cell, **options)
+        return module.apply({"params": {"cell": to_state_dict(params)}}, inputs, **arguments)
+
+    return jax.jit(outputs)(params, inputs)
 
 
 def nnx_call(cell, params, inputs, options, **arguments):
-    return nnx_module(cell, params, **options)(inputs, **arguments)
+    return jax.jit(lambda params, inputs: nnx_module(cell, params, **options)(inputs, **arguments))(params, inputs)
 
 
 def nnx_module(cell, params, **options):
@@ -106,7 +109,7 @@ def test_options_are_those_of_unroll(call, padding, reverse):
     state = random_state(cell, params)
     options = {"reverse": reverse, "return_carry": True, "remat": 2}
     received = call(cell, params, INPUTS, options, initial_carry=state, **padding)
-    assert_close(received, rnnjax.unroll(cell, params, INPUTS, state, mask=MASK, reverse=reverse))
+    assert_close(received, unrolled(cell, params, INPUTS, state, mask=MASK, reverse=reverse))
 
 
 @each_adapter
@@ -115,7 +118,7 @@ def test_resets_and_recurrences_in_parallel_are_those_of_unroll(call, method):
     cell = rnnjax.stack(rnnjax.min_gru(H), rnnjax.lru(2))
     params, reset = random_params(cell), jnp.zeros((T, B), bool).at[2, 1].set(True)
     received = call(cell, params, INPUTS, {"method": method, "return_carry": True}, mask=MASK, reset=reset)
-    assert_close(received, rnnjax.unroll(cell, params, INPUTS, mask=MASK, reset=reset))
+    assert_close(received, unrolled(cell, params, INPUTS, mask=MASK, reset=reset))
 
 
 @each_adapter
@@ -125,7 +128,7 @@ def test_any_number_of_batch_axes(call, batch_shape):
     params, inputs = random_params(cell), random_inputs(T, *batch_shape, I)
     lengths = jnp.full(batch_shape, 2)
     mask = jnp.broadcast_to(jnp.arange(T).reshape(T, *(1 for _ in batch_shape)) < 2, (T, *batch_shape))
-    assert_close(call(cell, params, inputs, {}, seq_lengths=lengths), rnnjax.unroll(cell, params, inputs, mask=mask)[1])
+    assert_close(call(cell, params, inputs, {}, seq_lengths=lengths), unrolled(cell, params, inputs, mask=mask)[1])
 
 
 # linen
@@ -230,7 +233,7 @@ def test_linen_perturbations_are_added_inside_the_recurrence():
     params, module = random_params(LSTM), linen_adapter.RNN(LSTM)
     perturbation = random_like(zero_variables(module, INPUTS)["perturbations"]["state"], seed=6)
     variables = {"params": {"cell": to_state_dict(params)}, "perturbations": {"state": perturbation}}
-    _, expected = rnnjax.unroll(LSTM, params, INPUTS, perturbation=perturbation)
+    _, expected = unrolled(LSTM, params, INPUTS, perturbation=perturbation)
     assert_close(module.apply(variables, INPUTS), expected)
 
 

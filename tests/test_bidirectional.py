@@ -1,6 +1,6 @@
 """Layers over whole sequences: two directions, outputs that come late, feed-forward layers between, lengths."""
 
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -25,12 +25,13 @@ def two_directions():
 def test_each_direction_is_a_loop_of_its_own_steps():
     forward, backward, params = two_directions()
     inputs = random_inputs()
-    outputs = rnnjax.bidirectional(forward, backward).apply(params, inputs)
+    outputs = np.asarray(jax.jit(rnnjax.bidirectional(forward, backward).apply)(params, inputs))
+    step_ahead, step_behind = jax.jit(forward.step), jax.jit(backward.step)
     ahead, behind = forward.initial_state(params.forward, (B,)), backward.initial_state(params.backward, (B,))
     for t in range(T):
-        ahead, expected = forward.step(params.forward, ahead, inputs[t])
+        ahead, expected = step_ahead(params.forward, ahead, inputs[t])
         np.testing.assert_allclose(outputs[t, :, :H], expected, rtol=1e-12)
-        behind, expected = backward.step(params.backward, behind, inputs[T - 1 - t])
+        behind, expected = step_behind(params.backward, behind, inputs[T - 1 - t])
         np.testing.assert_allclose(outputs[T - 1 - t, :, H:], expected, rtol=1e-12)
 
 
@@ -58,10 +59,10 @@ def test_padding_changes_nothing_and_reversal_acts_within_lengths(lengths, seed)
 def test_delayed_outputs_are_those_of_later_steps_of_a_loop(steps):
     cell = rnnjax.stack(rnnjax.lstm(H), rnnjax.elman(H - 1))
     params, inputs = random_params(cell), random_inputs()
-    outputs = jax.jit(rnnjax.delayed(cell, steps).apply)(params, inputs)
+    outputs, step = np.asarray(jax.jit(rnnjax.delayed(cell, steps).apply)(params, inputs)), jax.jit(cell.step)
     state = cell.initial_state(params, (B,))
     for t in range(T + steps):
-        state, expected = cell.step(params, state, inputs[t] if t < T else jnp.zeros((B, I)))
+        state, expected = step(params, state, inputs[t] if t < T else jnp.zeros((B, I)))
         if t >= steps:
             np.testing.assert_allclose(outputs[t - steps], expected, rtol=1e-12)
     assert outputs.shape == (T, B, H - 1)
@@ -126,13 +127,21 @@ def test_a_chain_runs_its_layers_in_turn_with_flax_modules_between():
     params = model.init(jax.random.key(0), I)
     inputs = random_inputs()
     mask = rnnjax.length_mask(jnp.array([3, 0]), T)
-    outputs = model.apply(params, inputs, mask)
-    first = rnnjax.bidirectional(rnnjax.gru(H), rnnjax.lstm(H)).apply(params[0], inputs, mask)
-    between = first @ params[1]["params"]["kernel"] + params[1]["params"]["bias"]
-    _, expected = rnnjax.unroll(rnnjax.elman(H), params[2], between, mask=mask)
-    np.testing.assert_allclose(outputs, expected, rtol=1e-12)
-    gradient = jax.grad(lambda p: jnp.sum(model.apply(p, inputs, mask)))(params)
-    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+    @jax.jit
+    def one_after_the_other(params):
+        first = rnnjax.bidirectional(rnnjax.gru(H), rnnjax.lstm(H)).apply(params[0], inputs, mask)
+        between = first @ params[1]["params"]["kernel"] + params[1]["params"]["bias"]
+        return rnnjax.unroll(rnnjax.elman(H), params[2], between, mask=mask)[1]
+
+    @jax.jit
+    def outputs_and_gradient(params):
+        outputs, vjp = jax.vjp(lambda params: model.apply(params, inputs, mask), params)
+        return outputs, vjp(jnp.ones_like(outputs))
+
+    outputs, gradient = map(partial(jax.tree.map, np.asarray), outputs_and_gradient(params))
+    np.testing.assert_allclose(outputs, one_after_the_other(params), rtol=1e-12)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
     assert (outputs[:, 1] == 0).all()
 
 
@@ -173,8 +182,13 @@ def test_outputs_and_gradients_equal_those_of_pytorchs_bidirectional_lstm():
             getattr(module, f"bias_hh_{suffix}").zero_()
     expected, _ = module(torch.tensor(np.asarray(inputs)))
     (expected**2).sum().backward()
-    value, gradient = jax.value_and_grad(lambda p: jnp.sum(layer.apply(p, inputs) ** 2))(params)
-    np.testing.assert_allclose(layer.apply(params, inputs), expected.detach().numpy(), rtol=1e-10)
+
+    def loss(params):
+        outputs = layer.apply(params, inputs)
+        return jnp.sum(outputs**2), outputs
+
+    (value, outputs), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
+    np.testing.assert_allclose(outputs, expected.detach().numpy(), rtol=1e-10)
     np.testing.assert_allclose(value, (expected**2).sum().item(), rtol=1e-10)
     np.testing.assert_allclose(gradient.backward.kernel.T, module.weight_ih_l0_reverse.grad.numpy(), rtol=1e-9)
     np.testing.assert_allclose(gradient.forward.recurrent_kernel.T, module.weight_hh_l0.grad.numpy(), rtol=1e-9)

@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 
 import rnnjax
 from tests import reference_autoregressive as reference
-from tests.cases import B, H, I, random_inputs, random_params, random_state
+from tests.cases import B, H, I, flow_of, random_inputs, random_params, random_state
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -65,7 +65,7 @@ def test_windows_of_stacked_tdnns_add_up():
 
 def test_gradient_flow_of_a_tdnn_ends_after_its_window():
     cell = rnnjax.tdnn(H, 3)
-    flow = rnnjax.gradient_flow(cell, random_params(cell), random_inputs(LONG, B, I), lambda y: jnp.sum(y[-1]))
+    flow = flow_of(cell, random_params(cell), random_inputs(LONG, B, I), lambda y: jnp.sum(y[-1]))
     np.testing.assert_array_equal(np.flatnonzero(flow.state.pending), np.arange(LONG - 3, LONG))
 
 
@@ -200,9 +200,7 @@ def test_a_learned_initial_state_stands_for_the_outputs_before_the_sequence():
 
 def test_no_gradient_flows_through_predictions_in_series_parallel():
     cell, params, inputs, true = narx_and_data(3, 1)
-    flow = rnnjax.gradient_flow(
-        rnnjax.series_parallel(cell), params, with_previous(inputs, true), lambda y: jnp.sum(y[-1])
-    )
+    flow = flow_of(rnnjax.series_parallel(cell), params, with_previous(inputs, true), lambda y: jnp.sum(y[-1]))
     assert (np.asarray(flow.parameters.kernel[:-1]) == 0).all()
     assert flow.parameters.kernel[-1] > 0
 
@@ -212,7 +210,7 @@ def test_gradient_comes_as_many_steps_back_in_one_as_there_are_output_taps():
     cell = rnnjax.narx(1, 1, past, 1, "identity")
     params = jax.tree.map(jnp.ones_like, cell.init(jax.random.key(0), 1))
     params = params._replace(recurrent_kernel=jnp.array([[0.0], [0.0], [weight]]))
-    gradient = jax.grad(lambda x: rnnjax.unroll(cell, params, x)[1][-1, 0])(random_inputs(steps, 1))
+    gradient = jax.jit(jax.grad(lambda x: rnnjax.unroll(cell, params, x)[1][-1, 0]))(random_inputs(steps, 1))
     expected = np.zeros(steps)
     expected[::-past] = weight ** np.arange(4)
     np.testing.assert_array_equal(gradient[:, 0], expected)

@@ -9,7 +9,7 @@ import pytest
 
 import rnnjax
 from tests import reference_gated
-from tests.cases import B, H, I, T, random_inputs, random_params, random_state
+from tests.cases import B, H, I, T, flow_of, random_inputs, random_params, random_state
 from tests.test_errors import check
 
 NAMES = ["min_gru", "min_lstm", "qrnn", "sru", "lru"]
@@ -101,7 +101,7 @@ def test_gradient_flows_back_along_the_memory_by_the_factors_alone(x64, name):
     cell, field = getattr(rnnjax, name)(1), MEMORY[name]
     params, inputs = random_params(cell), random_inputs(T, I)
     factors = getattr(cell.affine(params, cell.project(params, inputs))[0], field)
-    flow = rnnjax.gradient_flow(cell, params, inputs, lambda y: jnp.sum(y[-1]))
+    flow = flow_of(cell, params, inputs, lambda y: jnp.sum(y[-1]))
     norms = getattr(flow.state, field)
     np.testing.assert_allclose(norms[:-1], norms[1:] * np.abs(factors[1:, 0]), rtol=1e-12)
 

@@ -10,7 +10,7 @@ import pytest
 
 import rnnjax
 from tests import reference_ungated as reference
-from tests.cases import B, H, I, T, random_inputs, random_params, random_state
+from tests.cases import B, H, I, T, flow_of, random_inputs, random_params, random_state, unrolled
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -129,7 +129,7 @@ def test_scrn_context_decays_by_alpha_a_step():
     cell = rnnjax.scrn(H, 2, alpha=0.9)
     params = random_params(cell)
     start = random_state(cell, params)
-    final, outputs = rnnjax.unroll(cell, params, jnp.zeros((T, B, I)), start)
+    final, outputs = unrolled(cell, params, jnp.zeros((T, B, I)), start)
     np.testing.assert_allclose(final.context, 0.9**T * start.context, rtol=1e-12)
     np.testing.assert_array_equal(outputs[-1, :, -2:], final.context)
     assert rnnjax.scrn(8).init(jax.random.key(0), I).context_kernel.shape == (I, 2)
@@ -168,7 +168,7 @@ def test_mist_sees_directly_the_steps_at_powers_of_two_and_no_other():
     params = random_params(cell)
     state = random_state(cell, params, ())
     drive = cell.project(params, jnp.ones(I))
-    jacobian = jax.jacobian(lambda s: cell.advance(params, s, drive).hidden)(state)
+    jacobian = jax.jit(jax.jacobian(lambda s: cell.advance(params, s, drive).hidden))(state)
     seen = 1 + np.flatnonzero(np.abs(np.concatenate([jacobian.hidden[:, None], jacobian.earlier], 1)).max((0, 2)))
     np.testing.assert_array_equal(seen, [1, 2, 4, 8])
 
@@ -275,7 +275,7 @@ def test_recurrent_matrix_is_orthogonal_after_any_steps_of_an_optimizer(parametr
 @pytest.mark.parametrize("parametrization", PARAMETRIZATIONS)
 def test_gradient_through_an_orthogonal_network_keeps_its_norm(parametrization):
     cell = rnnjax.orthogonal_rnn(H, parametrization, "identity")
-    flow = rnnjax.gradient_flow(cell, random_params(cell), random_inputs(50, B, I), lambda y: jnp.sum(y[-1] ** 3))
+    flow = flow_of(cell, random_params(cell), random_inputs(50, B, I), lambda y: jnp.sum(y[-1] ** 3))
     np.testing.assert_allclose(flow.state.hidden / flow.state.hidden[-1], 1, rtol=1e-12)
 
 

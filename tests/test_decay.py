@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import rnnjax
-from tests.cases import B, random_inputs, random_params
+from tests.cases import B, flow_of, random_inputs, random_params
 
 
 def exponential(per_step, steps, dtype=np.float64):
@@ -125,7 +125,7 @@ def test_memory_of_an_lstm_has_a_thousandth_lag_too():
     # dL/dc_T = 0 with h_T held fixed, so the norm to compare with is not the last one.
     cell = rnnjax.lstm(4, forget_bias=0, recurrent_init=jax.nn.initializers.zeros)
     params = cell.init(jax.random.key(0), 3)
-    flow = rnnjax.gradient_flow(cell, params, jnp.zeros((20, 3)), lambda y: jnp.sum(y[-1]))
+    flow = flow_of(cell, params, jnp.zeros((20, 3)), lambda y: jnp.sum(y[-1]))
     measured = rnnjax.decay(flow.state.cell)
     np.testing.assert_allclose(measured.half_life, 1, rtol=1e-5)
     assert measured.thousandth_lag == 11  # halving from lag 1 on: 2^-10 < 1e-3
@@ -136,7 +136,7 @@ def test_mean_of_log_norms_is_not_the_log_of_the_mean_and_examples_give_both():
     params = random_params(cell)
     # One example saturates, the other does not: their gradients fall at different rates.
     inputs = random_inputs(12, B, 3) * np.array([4.0, 0.1], np.float32)[:, None]
-    flow = rnnjax.gradient_flow(cell, params, inputs, lambda y: jnp.sum(y[-1]))
+    flow = flow_of(cell, params, inputs, lambda y: jnp.sum(y[-1]))
     examples = np.asarray(flow.examples.hidden, np.float64)
     assert examples.shape == (12, B)
     np.testing.assert_allclose(np.sqrt((examples**2).sum(1)), flow.state.hidden, rtol=1e-5)

@@ -18,13 +18,8 @@ from jax.flatten_util import ravel_pytree
 
 import rnnjax
 from experiments import character_model
-from experiments.command import ExperimentError
 from experiments.configs import gradient_flow as settings
-from experiments.gradient_flow import check_length, train
 from experiments.gradient_flow_figures import FIGURES
-from experiments.gradient_flow_measurement import Measurement
-from experiments.gradient_flow_plan import measured_steps, plan
-from experiments.workdir import open_workdir
 from rnnjax.data import Corpus, load_corpus
 
 ROOT = Path(__file__).parent.parent
@@ -220,42 +215,6 @@ def test_what_is_measured_on_the_way_is_of_that_step_and_of_the_layers_own_kerne
         np.testing.assert_allclose(recorded[name], np.sqrt(np.mean(np.square(values), axis=(1, 2))), rtol=1e-3)
 
 
-@pytest.mark.parametrize("stopped_at", [1, 3, 4, 5, 8])
-def test_training_cut_short_goes_on_to_the_same_history_and_measurements(
-    corpus: Corpus, tmp_path: Path, stopped_at: int
-) -> None:
-    """With a model that is one number, so that everything can be known."""
-    config = settings.get_config("quick")
-    config.train_steps, config.measure_every, config.checkpoint_every = 8, 3, 2
-    planned = plan(config)[0]
-
-    def trained(folder: str, stop: int) -> Any:
-        seen: list[np.ndarray] = []
-
-        def step(state: jax.Array, tokens: np.ndarray) -> tuple[jax.Array, jax.Array]:
-            seen.append(tokens)
-            if len(seen) == stop:
-                raise InterruptedError
-            return state + int(tokens.sum()), jnp.stack([state / 2, state / 3, state / 4])
-
-        def measure(state: jax.Array) -> Measurement:
-            flow = rnnjax.GradientFlow(jnp.stack([state, state + 1]), state, state, state)
-            return Measurement(flow, {"tanh": state + 2}, (), None)
-
-        return train(step, measure, jnp.float32(1), planned, config, corpus, tmp_path / folder, lambda _: None)
-
-    history, measurements = trained("whole", 0)
-    with pytest.raises(InterruptedError):
-        trained("cut", stopped_at)
-    again, measured_again = trained("cut", 0)
-    np.testing.assert_array_equal(history, again)
-    jax.tree.map(np.testing.assert_array_equal, measurements, measured_again)
-    assert measured_steps(config) == [0, 3, 6, 8]
-    states = [1, *(2 * history[[3, 6], 0])]
-    np.testing.assert_allclose([m.flow.state for m in measurements[:3]], states, rtol=1e-6)
-    assert len({float(m.flow.state) for m in measurements}) == 4
-
-
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory, compiled: None) -> Path:
     """A sweep over initializations and positions of the loss, of small untrained networks."""
@@ -318,23 +277,6 @@ def test_with_the_loss_at_every_step_no_half_life_is_claimed(tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     assert "half-life" not in done.stdout
     assert "norm at the first step / at the last" in done.stdout
-
-
-def test_a_text_too_short_for_the_held_out_tenth_is_told_in_full(tmp_path: Path) -> None:
-    (tmp_path / "short.txt").write_text("x" * 200)
-    with pytest.raises(ValueError, match=r"short.txt has 200 characters, .* windows of 20 .* need 210: give a longer"):
-        check_length(load_corpus(str(tmp_path / "short.txt")), 20)
-
-
-def test_a_folder_of_something_else_is_not_overwritten(tmp_path: Path) -> None:
-    (tmp_path / "figures").mkdir()
-    (tmp_path / "figures" / "mine.txt").write_text("mine")
-    with pytest.raises(ExperimentError, match="holds something else than a run: give another --workdir"):
-        open_workdir(tmp_path, {}, overwrite=True)
-    (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(ExperimentError, match="is not a run's: give another --workdir"):
-        open_workdir(tmp_path, {}, overwrite=False)
-    assert (tmp_path / "figures" / "mine.txt").exists()
 
 
 def test_a_finished_workdir_is_refused_and_left_as_it_was(finished: tuple[Path, str]) -> None:
@@ -410,26 +352,6 @@ def test_a_sweep_cut_short_in_two_processes_goes_on_in_one(finished: tuple[Path,
     assert comparable(workdir) == comparable(finished[0])
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        (["--num_processes=2"], "--coordinator_address and --process_id missing: a sweep in processes takes"),
-        (
-            ["--num_processes=2", "--process_id=2", "--coordinator_address=localhost:1"],
-            "--process_id=2: expected 0 to --num_processes - 1",
-        ),
-    ],
-)
-def test_flags_for_processes_that_do_not_go_together_are_refused(
-    tmp_path: Path, given: list[str], message: str
-) -> None:
-    refused = run(tmp_path / "none", *given)
-    assert refused.returncode == 1
-    assert message in refused.stderr
-    assert len(refused.stderr.strip().splitlines()) == 1
-    assert not (tmp_path / "none").exists()
-
-
 @pytest.mark.slow
 def test_a_full_disk_loses_nothing_that_was_finished(finished: tuple[Path, str], tmp_path: Path) -> None:
     """A limit on the size of files stands in for the disk: the write that passes it is cut short."""
@@ -446,18 +368,6 @@ def test_a_full_disk_loses_nothing_that_was_finished(finished: tuple[Path, str],
 
 
 @pytest.mark.slow
-def test_an_interrupted_workdir_of_another_config_is_refused(tmp_path: Path) -> None:
-    workdir = tmp_path / "other"
-    workdir.mkdir()
-    config = settings.get_config("quick").to_dict()
-    (workdir / "config.json").write_text(json.dumps({"config": {**config, "hidden_size": 9}}))
-    refused = run(workdir)
-    assert refused.returncode == 1
-    assert "hidden_size was 9, is 8" in refused.stderr
-    assert "give another --workdir, or --overwrite" in refused.stderr
-
-
-@pytest.mark.slow
 def test_a_loss_that_is_not_finite_names_the_step_and_the_checkpoint(tmp_path: Path) -> None:
     flags = ["--config.cells=elman", "--config.activations=relu", "--config.depths=1", "--config.train_steps=400"]
     flags += ["--config.learning_rate=2", "--config.clip_norm=1e30", "--config.checkpoint_every=1", "--config.seeds=1"]
@@ -470,25 +380,3 @@ def test_a_loss_that_is_not_finite_names_the_step_and_the_checkpoint(tmp_path: P
     step = int(last.split(" training steps")[0].split()[-1])
     assert (tmp_path / "nan" / "checkpoints" / "elman-relu-default-depth1-T60-seed0" / str(step - 1)).is_dir()
     assert f"/{step - 1})" in last
-
-
-@pytest.mark.parametrize(
-    ("flag", "message"),
-    [
-        ("--config.celss=a", 'error: unknown config field celss: Did you mean "cells" instead of "celss"?'),
-        ("--config.cells=lstn", "error: unknown cell 'lstn': did you mean 'lstm'"),
-        ("--config=nofile.py", "error: the config could not be read: [Errno 2] No such file or directory: 'nofile.py'"),
-        ("--config=experiments/configs/gradient_flow.py:quik", "did you mean 'quick'? valid names: default, "),
-        ("--wrkdir=x", "error: Unknown command line flag 'wrkdir'. Did you mean: workdir ?"),
-        ("more", "error: unexpected argument 'more': everything is a flag, as in --workdir=runs/mine"),
-        ("--config.seeds=1.5", "error: flag --config.seeds=1.5: expected a whole number"),
-        ("--config.corpus=missing.txt", "error: corpus missing.txt does not exist: give the path of a UTF-8 text file"),
-    ],
-)
-def test_a_wrong_flag_is_answered_in_a_line(tmp_path: Path, flag: str, message: str) -> None:
-    module = [sys.executable, "-m", "experiments.gradient_flow", f"--workdir={tmp_path / 'none'}", flag]
-    answer = subprocess.run(module, cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert answer.returncode == 1
-    assert message in answer.stderr
-    assert len(answer.stderr.strip().splitlines()) <= 2, answer.stderr
-    assert not (tmp_path / "none").exists()

@@ -12,7 +12,7 @@ import rnnjax
 from rnnjax.cells.elman import ElmanParams
 from rnnjax.norms import is_inexact
 from rnnjax.wiring import layers_of
-from tests.cases import CELL_CASES, B, H, I, T, random_inputs, random_params
+from tests.cases import CELL_CASES, B, H, I, T, flow_of, random_inputs, random_params, unrolled
 
 EVERY_STEP, LAST_STEP = np.ones(T), np.eye(T)[-1]
 MASKS = {"left_packed": np.arange(T)[:, None] < np.array([T, 3]), "with_a_gap": np.eye(T, B, -1) < 0.5}
@@ -42,22 +42,50 @@ def where_real(real, one, other):
     return jnp.where(real.reshape(*real.shape, *[1] * (one.ndim - real.ndim)), one, other)
 
 
-def brute_force(cell, params, inputs, weights, mask):
-    """dL/d epsilon_t, epsilon_t added inside a Python loop, and the gradient of a copy of the params for each step."""
+def step_and_back(cell, params, state, inputs, real, d_state, d_output):
+    """One step, and what the gradients by its state and output are by its params, the state before, and epsilon."""
 
-    def loss(epsilons, copies):
-        state, outputs = cell.initial_state(params, inputs.shape[1:-1]), []
+    def step(params, shift, epsilon):
+        old = jax.tree.map(lambda leaf, e: leaf + e if is_inexact(leaf) else leaf, state, shift)
+        moved, output = step_with_epsilon(cell, params, old, inputs, epsilon)
+        new = jax.tree.map(partial(where_real, real), moved, old)
+        differentiable = jax.tree.map(lambda leaf, e: leaf if is_inexact(leaf) else e, new, shift)
+        return (differentiable, where_real(real, output, jnp.zeros_like(output))), new
+
+    zeros = jax.tree.map(jnp.zeros_like, d_state)
+    (_, output), pull_back, new = jax.vjp(step, params, zeros, zeros, has_aux=True)
+    return new, output, pull_back((d_state, d_output))
+
+
+@jax.jit
+def loss_and_gradient(outputs, weights):
+    return jax.value_and_grad(weighted_loss(weights))(outputs)
+
+
+def brute_force(cell, params, inputs):
+    """The loss, dL/d epsilon_t, and the gradients by a copy of the params for each step, one step after the other.
+
+    What is compiled, of one step alone, serves all weights and masks.
+    """
+    start = cell.initial_state(params, inputs.shape[1:-1])
+    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype if is_inexact(leaf) else float), start)
+    silent = np.zeros(jax.eval_shape(cell.output, params, start).shape)
+    step = jax.jit(partial(step_and_back, cell, params))
+
+    def gradients(weights, mask):
+        states, outputs, adjoints, contributions = [start], [], [None] * T, [None] * T
         for t in range(T):
-            epsilon, copy = jax.tree.map(lambda leaf, t=t: leaf[t], (epsilons, copies))
-            moved, output = step_with_epsilon(cell, copy, state, inputs[t], epsilon)
-            state = jax.tree.map(partial(where_real, mask[t]), moved, state)
-            outputs.append(where_real(mask[t], output, jnp.zeros_like(output)))
-        return weighted_loss(weights)(jnp.stack(outputs))
+            new, output, _ = step(states[t], inputs[t], mask[t], zeros, silent)
+            states.append(new)
+            outputs.append(output)
+        loss, d_outputs = loss_and_gradient(np.stack(outputs), weights)
+        carried = zeros
+        for t in reversed(range(T)):
+            _, _, pulled_back = step(states[t], inputs[t], mask[t], carried, d_outputs[t])
+            contributions[t], carried, adjoints[t] = pulled_back
+        return loss, *(jax.tree.map(lambda *leaves: np.stack(leaves), *trees) for trees in (adjoints, contributions))
 
-    state = cell.initial_state(params, inputs.shape[1:-1])
-    epsilons = jax.tree.map(lambda leaf: jnp.zeros((T, *leaf.shape), leaf.dtype if is_inexact(leaf) else float), state)
-    copies = jax.tree.map(lambda leaf: jnp.stack([leaf] * T), params)
-    return loss(epsilons, copies), *jax.grad(loss, argnums=(0, 1))(epsilons, copies)
+    return gradients
 
 
 def norm_over(tree, first_axis):
@@ -78,7 +106,7 @@ def check_against_brute_force(cell, batch_shape, masks):
     flow_of = jax.jit(
         lambda weights, mask: rnnjax.gradient_flow(cell, params, inputs, weighted_loss(weights), mask=mask)
     )
-    expected_of = jax.jit(partial(brute_force, cell, params, inputs))
+    expected_of = brute_force(cell, params, inputs)
     for mask in masks:
         for weights in (EVERY_STEP, LAST_STEP):
             flow = flow_of(weights, mask)
@@ -112,13 +140,17 @@ def test_flow_with_any_batch_axes_equals_brute_force(x64, name, batch_shape):
     check_against_brute_force(CELL_CASES[name](), batch_shape, masks=[None])
 
 
-def test_padding_has_no_gradient():
-    cell = CELL_CASES["stack"]()
-    mask = MASKS["left_packed"]
+@pytest.mark.parametrize("name", ["stack", "lru"])  # of an lru the output has params of its own
+def test_padding_has_no_gradient_and_adds_nothing_to_that_of_the_params(name):
+    cell = CELL_CASES[name]()
+    mask = MASKS["left_packed"] & (np.arange(T) < T - 1)[:, None]
     params, inputs = random_params(cell), random_inputs()
-    flow = jax.jit(lambda p: rnnjax.gradient_flow(cell, p, inputs, jnp.sum, mask=mask))(params)
+    flow = jax.tree.map(np.asarray, flow_of(cell, params, inputs, jnp.sum, mask=mask))
     for leaf in jax.tree.leaves(flow.examples):
         assert (leaf[~mask] == 0).all()
+    for leaf in jax.tree.leaves(flow.parameters):
+        assert leaf[T - 1] == 0
+        assert (leaf[1 : T - 1] > 0).all()
 
 
 def test_flow_under_vmap_over_params_equals_one_by_one():
@@ -138,7 +170,7 @@ def test_flow_under_vmap_over_params_equals_one_by_one():
 def test_given_state_is_where_the_flow_is_measured(x64):
     cell = rnnjax.gru(H)
     params, inputs = random_params(cell), random_inputs()
-    middle, _ = rnnjax.unroll(cell, params, inputs)
+    middle, _ = unrolled(cell, params, inputs)
     flow_of = jax.jit(lambda x, state: rnnjax.gradient_flow(cell, params, x, lambda y: jnp.sum(y[-1]), state))
     late, whole = flow_of(inputs, middle), flow_of(jnp.concatenate([inputs, inputs]), None)
     assert_trees_close(late.state, jax.tree.map(lambda leaf: leaf[T:], whole.state))
@@ -155,9 +187,9 @@ def test_gradient_by_returned_states_misses_all_but_the_last_step_and_the_flow_d
     def loss(outputs):
         return jnp.sum(outputs[-1] ** 2)
 
-    _, returned = rnnjax.unroll(cell, params, inputs)
+    _, returned = unrolled(cell, params, inputs)
     direct_term = norm_over(jax.grad(loss)(returned), 1)
-    total = rnnjax.gradient_flow(cell, params, inputs, loss).state.hidden
+    total = flow_of(cell, params, inputs, loss).state.hidden
     assert (direct_term[:-1] == 0).all()
     assert (total > 1e-3).all()
     np.testing.assert_allclose(direct_term[-1], total[-1], rtol=1e-12)
@@ -167,9 +199,9 @@ def test_products_of_jacobians_that_do_not_commute_stand_in_the_right_order(x64)
     cell = rnnjax.elman(H)
     params, inputs = random_params(cell), 2 * random_inputs(T, I)
     final_gradient = np.array([1.0, -2.0, 0.5, 3.0])
-    flow = rnnjax.gradient_flow(cell, params, inputs, lambda y: y[-1] @ final_gradient)
+    flow = flow_of(cell, params, inputs, lambda y: y[-1] @ final_gradient)
 
-    _, hiddens = rnnjax.unroll(cell, params, inputs)
+    _, hiddens = unrolled(cell, params, inputs)
     U = np.asarray(params.recurrent_kernel)
     # dh_t/dh_{t-1}, row a the derivative of component a: h_t = tanh(... + h_{t-1} U).
     jacobians = [np.diag(1 - np.asarray(h) ** 2) @ U.T for h in hiddens]
@@ -185,7 +217,7 @@ def scaled_identity_network(scale, steps):
     """h_t = x_t + scale h_{t-1}: dL/dh_t = scale^(T - t) dL/dh_T."""
     cell = rnnjax.elman(H, "identity", recurrent_init=rnnjax.initializers.identity(scale))
     params = cell.init(jax.random.key(0), H)._replace(kernel=jnp.eye(H))
-    return rnnjax.gradient_flow(cell, params, jnp.ones((steps, H)), lambda y: jnp.sum(y[-1]))
+    return flow_of(cell, params, jnp.ones((steps, H)), lambda y: jnp.sum(y[-1]))
 
 
 @pytest.mark.parametrize("scale", [0.1, 10.0])
@@ -203,7 +235,7 @@ def test_norms_in_single_precision_survive_where_their_squares_do_not(scale):
 def test_contributions_of_tiny_and_huge_inputs_survive_where_their_squares_do_not(scale):
     cell = rnnjax.elman(H, "identity", recurrent_init=jax.nn.initializers.zeros)
     params = cell.init(jax.random.key(0), I)
-    flow = rnnjax.gradient_flow(cell, params, jnp.full((T, I), scale), jnp.sum)
+    flow = flow_of(cell, params, jnp.full((T, I), scale), jnp.sum)
     np.testing.assert_allclose(flow.parameters.kernel, math.sqrt(I * H) * scale, rtol=1e-6)
 
 
@@ -213,7 +245,7 @@ def test_contributions_of_tiny_and_huge_inputs_survive_where_their_squares_do_no
 def test_linear_network_with_orthogonal_weights_keeps_its_norms_over_a_thousand_steps(x64):
     cell = rnnjax.elman(8, "identity")
     params, inputs = cell.init(jax.random.key(0), I), random_inputs(1000, B, I)
-    flow = rnnjax.gradient_flow(cell, params, inputs, lambda y: jnp.sum(jnp.sin(y[-1])))
+    flow = flow_of(cell, params, inputs, lambda y: jnp.sum(jnp.sin(y[-1])))
     np.testing.assert_allclose(flow.state.hidden, flow.state.hidden[-1], rtol=1e-12)
 
 
@@ -223,9 +255,7 @@ def test_norms_stay_under_the_bound_of_the_largest_singular_value(x64, activatio
     cell = rnnjax.elman(H, activation)
     params, inputs = random_params(cell), random_inputs(12, B, I)
     U = gain * params.recurrent_kernel
-    flow = rnnjax.gradient_flow(
-        cell, params._replace(recurrent_kernel=U), inputs, lambda y: jnp.sum(y[-1] * jnp.cos(y[-1]))
-    )
+    flow = flow_of(cell, params._replace(recurrent_kernel=U), inputs, lambda y: jnp.sum(y[-1] * jnp.cos(y[-1])))
     lags = np.arange(12)[::-1]
     bound = (gamma * np.linalg.svd(U, compute_uv=False)[0]) ** lags * flow.state.hidden[-1]
     assert (flow.state.hidden[:-1] < bound[:-1]).all()
@@ -236,7 +266,7 @@ def test_the_bound_is_reached_by_a_linear_network_along_the_largest_singular_vec
     U = np.diag([1.3, 0.5, 0.2, 0.1])
     cell = rnnjax.elman(H, "identity")
     params = random_params(cell)._replace(recurrent_kernel=jnp.asarray(U))
-    flow = rnnjax.gradient_flow(cell, params, random_inputs(T, I), lambda y: y[-1, 0])
+    flow = flow_of(cell, params, random_inputs(T, I), lambda y: y[-1, 0])
     np.testing.assert_allclose(flow.state.hidden, 1.3 ** np.arange(T)[::-1], rtol=1e-12)
 
 
@@ -249,7 +279,7 @@ def test_memory_of_an_lstm_without_recurrent_weights_flows_by_the_product_of_its
     def last_memory(perturbation):
         return rnnjax.unroll(cell, params, inputs, perturbation=perturbation)[0].cell
 
-    jacobian = jax.jacrev(last_memory)(zeros).cell  # (H, T, H)
+    jacobian = jax.jit(jax.jacrev(last_memory))(zeros).cell  # (H, T, H)
     forget = jax.nn.sigmoid(inputs @ params.kernel + params.bias)[:, H : 2 * H]
     for t in range(T):
         np.testing.assert_allclose(jacobian[:, t], np.diag(np.prod(forget[t + 1 :], axis=0)), rtol=1e-12, atol=0)
@@ -259,7 +289,7 @@ def test_memory_of_an_lstm_without_recurrent_weights_flows_by_the_product_of_its
 def test_half_life_of_an_lstms_memory_at_its_forget_bias(x64, forget_bias, half_life):
     cell = rnnjax.lstm(H, forget_bias=forget_bias, recurrent_init=jax.nn.initializers.zeros)
     params = cell.init(jax.random.key(0), I)
-    flow = rnnjax.gradient_flow(cell, params, jnp.zeros((40, I)), lambda y: jnp.sum(y[-1]))
+    flow = flow_of(cell, params, jnp.zeros((40, I)), lambda y: jnp.sum(y[-1]))
     # dL/dc_T is 0 with h_T held fixed: the last step's memory is read through h_T alone.
     assert flow.state.cell[-1] == 0
     measured = rnnjax.decay(flow.state.cell[:-1])
@@ -273,7 +303,7 @@ def test_state_jacobian_of_a_gru_at_rest_is_half_the_identity_and_a_quarter_of_t
     cell = rnnjax.gru(H, reset)
     params = cell.init(jax.random.key(0), I)
     rest = cell.initial_state(params, ())
-    jacobian = jax.jacrev(lambda s: cell.step(params, s, jnp.zeros(I))[0])(rest).hidden.hidden
+    jacobian = jax.jit(jax.jacrev(lambda s: cell.step(params, s, jnp.zeros(I))[0]))(rest).hidden.hidden
     candidate = params.recurrent_kernel[:, 2 * H :]
     np.testing.assert_allclose(jacobian, np.eye(H) / 2 + candidate.T / 4, rtol=1e-12, atol=1e-15)
 
@@ -304,7 +334,7 @@ def test_the_hidden_state_alone_understates_the_flow_in_an_lstm(x64):
     cell = rnnjax.lstm(H, forget_bias=5.0)
     params = random_params(cell)
     params = params._replace(recurrent_kernel=jnp.zeros_like(params.recurrent_kernel))
-    flow = rnnjax.gradient_flow(cell, params, random_inputs(20, B, I), lambda outputs: jnp.sum(outputs[-1]))
+    flow = flow_of(cell, params, random_inputs(20, B, I), lambda outputs: jnp.sum(outputs[-1]))
     assert (flow.state.hidden[:-1] == 0).all()
     assert (flow.state.cell[:-1] > 1e-6).all()
 

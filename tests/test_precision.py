@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import rnnjax
-from tests.cases import B, H, I, T, random_inputs, random_params
+from tests.cases import B, H, I, T, flow_of, random_inputs, random_params
 from tests.test_errors import check
 
 EPSILON = 2.0**-8  # half the distance of bfloat16 numbers, relative to them
@@ -93,7 +93,7 @@ def test_every_matrix_product_of_an_exported_program_takes_bfloat16_and_gives_fl
 def test_gradient_flow_measures_it_too(x64):
     cell = rnnjax.lstm(H)
     params, inputs = random_params(cell), random_inputs()
-    mixed, full = (rnnjax.gradient_flow(c, params, inputs, jnp.sum) for c in (rnnjax.mixed_precision(cell), cell))
+    mixed, full = (flow_of(c, params, inputs, jnp.sum) for c in (rnnjax.mixed_precision(cell), cell))
     jax.tree.map(partial(np.testing.assert_allclose, rtol=4 * T * EPSILON), mixed, full)
 
 

@@ -11,7 +11,7 @@ import pytest
 
 import rnnjax
 from rnnjax import Cell
-from tests.cases import H, I, T, random_inputs, random_params
+from tests.cases import H, I, T, flow_of, random_inputs, random_params, unrolled
 
 LAYERS = 3
 REPEATED: dict[str, Callable[[], Cell]] = {
@@ -33,11 +33,11 @@ def summed(outputs: jax.Array) -> jax.Array:
 def test_gradient_flow_sees_the_layers_of_a_repeat_inside_other_cells(x64: None) -> None:
     cell = rnnjax.residual(rnnjax.repeat(rnnjax.elman(H), LAYERS))
     params, inputs = random_params(cell, input_size=H), random_inputs(T, 2, H)
-    flow = rnnjax.gradient_flow(cell, params, inputs, summed)
+    flow = flow_of(cell, params, inputs, summed)
     assert flow.parameters.bias.shape == (LAYERS, T)
     assert [layer.hidden.shape for layer in flow.state[0]] == [(T,)] * LAYERS
     # Of the last layer it is what the cell alone has, of a loss that adds the inputs.
-    alone = rnnjax.gradient_flow(cell.wiring.layers(params)[0][0], params, inputs, lambda y: summed(inputs + y))
+    alone = flow_of(cell.wiring.layers(params)[0][0], params, inputs, lambda y: summed(inputs + y))
     assert_trees_close((flow.state[0], flow.parameters), (alone.state, alone.parameters))
 
 
@@ -46,9 +46,9 @@ def test_repeat_equals_a_stack_of_its_layers_in_outputs_states_and_gradient_flow
     cell, stack = rnnjax.repeat(REPEATED[name](), LAYERS), rnnjax.stack(*(REPEATED[name]() for _ in range(LAYERS)))
     params, inputs = random_params(cell, input_size=H), random_inputs(T, 2, H)
     separate = tuple(layer_of(params, index) for index in range(LAYERS))
-    assert_trees_close(rnnjax.unroll(cell, params, inputs), rnnjax.unroll(stack, separate, inputs))
+    assert_trees_close(*(unrolled(c, p, inputs) for c, p in ((cell, params), (stack, separate))))
 
-    flow, expected = (rnnjax.gradient_flow(c, p, inputs, summed) for c, p in ((cell, params), (stack, separate)))
+    flow, expected = (flow_of(c, p, inputs, summed) for c, p in ((cell, params), (stack, separate)))
     assert_trees_close(flow._replace(parameters=None), expected._replace(parameters=None))
     for index in range(LAYERS):
         assert_trees_close(layer_of(flow.parameters, index), expected.parameters[index])

@@ -1,6 +1,7 @@
 """``scan_through_time``: the values and derivatives of ``lax.scan``, with less to do step by step on the way back."""
 
 import re
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +39,7 @@ def check_derivatives(step, *arguments):
 
         return of
 
-    @jax.jit
+    @partial(jax.jit, static_argnums=0)
     def derivatives(which, arguments):
         places = tuple(range(len(arguments)))
         gradient = jax.grad(loss(which), places)
@@ -50,7 +51,6 @@ def check_derivatives(step, *arguments):
         forward = jax.jvp(lambda *arguments: both(step, *arguments)[which], arguments, tangents)
         return forward, gradient(*arguments), jax.grad(size, places)(*arguments)
 
-    derivatives = jax.jit(derivatives.__wrapped__, static_argnums=0)
     assert_equal(derivatives(0, arguments), derivatives(1, arguments))
 
 
@@ -115,7 +115,9 @@ def test_counters_and_keys_in_a_state_and_masks_among_the_inputs_have_no_derivat
         return of
 
     arguments = random_kernel(), random_inputs(B, H), inputs
-    of_scan, of_other = (jax.value_and_grad(loss(which), (0, 1, 2), has_aux=True)(*arguments) for which in (0, 1))
+    of_scan, of_other = (
+        jax.jit(jax.value_and_grad(loss(which), (0, 1, 2), has_aux=True))(*arguments) for which in (0, 1)
+    )
     assert_equal(of_scan, of_other)
 
 
@@ -126,7 +128,7 @@ def test_in_reverse_under_vmap_and_over_no_batch_axes(x64):
         def loss(kernel):
             return jnp.sum(both(turned, (kernel, kernel[0]), jnp.ones(H), xs, reverse=True)[which][1] ** 2)
 
-        return jax.vmap(jax.grad(loss))(jnp.stack([kernel, -kernel]))
+        return jax.jit(jax.vmap(jax.grad(loss)))(jnp.stack([kernel, -kernel]))
 
     assert_equal(gradient(0), gradient(1))
 

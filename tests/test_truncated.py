@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import rnnjax
-from tests.cases import B, H, I, random_inputs, random_params, random_state
+from tests.cases import B, H, I, random_inputs, random_params, random_state, unrolled
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -51,7 +51,7 @@ def windows_by_hand(cell, params, inputs, targets, state, every, through):
     return value, gradient
 
 
-@pytest.mark.parametrize(("every", "through"), [(1, 1), (3, 3), (3, 5), (4, 20), (12, 12)])
+@pytest.mark.parametrize(("every", "through"), [(1, 1), (3, 3), (3, 5), (4, 20)])
 def test_truncated_gradient_equals_windows_cut_by_hand(every, through):
     cell, params, inputs, targets, state = problem()
     truncated = jax.jit(partial(rnnjax.truncated_gradient, cell, loss=loss, every=every, through=through))
@@ -71,16 +71,18 @@ def test_a_window_of_the_whole_sequence_is_full_backpropagation(through):
         final, outputs = rnnjax.unroll(cell, params, inputs, state)
         return loss(outputs, targets), final
 
-    (value, final), gradient = jax.value_and_grad(full, has_aux=True)(params)
-    received = rnnjax.truncated_gradient(cell, params, inputs, targets, loss, every=12, through=through, state=state)
+    (value, final), gradient = jax.jit(jax.value_and_grad(full, has_aux=True))(params)
+    truncated = jax.jit(partial(rnnjax.truncated_gradient, cell, loss=loss, every=12, through=through))
+    received = truncated(params, inputs, targets, state=state)
     for a, b in zip(jax.tree.leaves(received), jax.tree.leaves((final, value, gradient)), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-13)
 
 
 def test_the_state_carried_over_windows_is_that_of_the_untruncated_forward_pass():
     cell, params, inputs, targets, state = problem()
-    final, value, _ = rnnjax.truncated_gradient(cell, params, inputs, targets, loss, every=2, through=3, state=state)
-    expected, outputs = rnnjax.unroll(cell, params, inputs, state)
+    truncated = jax.jit(partial(rnnjax.truncated_gradient, cell, loss=loss, every=2, through=3))
+    final, value, _ = truncated(params, inputs, targets, state=state)
+    expected, outputs = unrolled(cell, params, inputs, state)
     np.testing.assert_allclose(value, loss(outputs, targets), rtol=1e-12)
     for a, b in zip(jax.tree.leaves(final), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12)
