@@ -62,7 +62,7 @@ def plan(config: ConfigDict) -> list[Run]:
     runs = []
     for cell, depth, length in itertools.product(names(config, "cells"), numbers(config, "depths"), lengths):
         chosen = names(config, "activations") if _takes_activation(cell) else ["-"]
-        taken = [start for start in starts if _takes_initialization(cell, start, config.hidden_size)]
+        taken = [start for start in starts if initializations.is_taken(start, cell, config.hidden_size)]
         for activation, start, seed in itertools.product(chosen, taken, range(config.seeds)):
             runs.append(Run(Program(cell, depth, length), activation, start, seed))
     unused = [start for start in starts if start not in {run.initialization for run in runs}]
@@ -112,14 +112,3 @@ def switched(activations: Sequence[str], place: Array) -> Activation:
 
 def _takes_activation(cell: str) -> bool:
     return "activation" in inspect.signature(rnnjax.cell_named(cell)).parameters
-
-
-def _takes_initialization(cell: str, initialization: str, hidden_size: int) -> bool:
-    constructor = rnnjax.cell_named(cell)
-    options = initializations.options(initialization, inspect.signature(constructor).parameters)
-    if options:
-        try:
-            jax.eval_shape(lambda: constructor(hidden_size, **options).init(jax.random.key(0), 1))
-        except ValueError:  # weights that are no square matrix
-            return False
-    return options is not None

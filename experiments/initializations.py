@@ -1,7 +1,7 @@
 """Initializations by name, ``NAME`` or ``NAME:NUMBER``, and which cells take them.
 
 default        what the cell's constructor has, for most orthogonal recurrent kernels
-orthogonal     recurrent kernels, of gated cells gate by gate, as in the next four
+orthogonal:s   recurrent kernels, of gated cells gate by gate, as in the next four; times s, by default 1
 identity:s     s times the identity, by default 1
 glorot         uniform, of variance 1 / H
 gain:g         independent and Gaussian, of variance g^2 / H
@@ -10,6 +10,7 @@ forget_bias:b  the bias of the forget gate, of a GRU that of the update gate
 chrono:T       the same, drawn so that the memories of the units last up to T steps (Tallec & Ollivier, 2018)
 """
 
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -27,13 +28,17 @@ class _Kind(NamedTuple):
     with_number: tuple[bool, ...]  # may it come without a number, with one
 
 
+def _orthogonal(scale: float = 1.0) -> Initializer:
+    return jax.nn.initializers.orthogonal(positive_number("scale", scale))
+
+
 def _gaussian(gain: float) -> Initializer:
     return jax.nn.initializers.variance_scaling(positive_number("gain", gain) ** 2, "fan_in", "normal")
 
 
 _RECURRENT, _GATE = ("recurrent_init",), ("forget_bias", "update_bias")
 _KINDS = {
-    "orthogonal": _Kind(_RECURRENT, jax.nn.initializers.orthogonal, (False,)),
+    "orthogonal": _Kind(_RECURRENT, _orthogonal, (False, True)),
     "identity": _Kind(_RECURRENT, rnnjax.initializers.identity, (False, True)),
     "glorot": _Kind(_RECURRENT, jax.nn.initializers.glorot_uniform, (False,)),
     "gain": _Kind(_RECURRENT, _gaussian, (True,)),
@@ -63,6 +68,22 @@ def options(initialization: str, parameters: Iterable[str]) -> dict[str, Any] | 
         return {}
     taken = [keyword for keyword in kind.keywords if keyword in parameters]
     return {taken[0]: made} if taken else None
+
+
+def is_taken(initialization: str, cell: str, hidden_size: int) -> bool:
+    """Whether the cell of that name can be initialized so.
+
+    Raises:
+        ValueError: for an initialization that cannot be.
+    """
+    constructor = rnnjax.cell_named(cell)
+    chosen = options(initialization, inspect.signature(constructor).parameters)
+    if chosen:
+        try:
+            jax.eval_shape(lambda: constructor(hidden_size, **chosen).init(jax.random.key(0), 1))
+        except ValueError:  # weights that are no square matrix
+            return False
+    return chosen is not None
 
 
 def gain_of(initialization: str) -> float | None:

@@ -73,7 +73,7 @@ def main(config: ConfigDict, open_workdir: Callable[[], Workdir]) -> None:
     if records is None:
         return
     report = remedies_report
-    found = f"{report.table(records)}\n\n{report.verdict(records)}"
+    found = f"{report.successes(records)}\n\n{report.table(records)}\n\n{report.verdict(records)}"
     drawing.finish(workdir, report.FIGURES, records, report.summary(records), found)
 
 

@@ -37,6 +37,9 @@ _STYLES: dict[str, dict[str, Any]] = {
 }
 
 
+_BELOW = -99.0  # every axis
+
+
 def cases(records: Iterable[Record], kind: str) -> dict[Case, list[list[Record]]]:
     """The records of a kind: by length and remedy in the order planned, for each seed those of its run in order."""
     found: dict[Case, dict[int, list[Record]]] = {}
@@ -75,27 +78,63 @@ def table(records: Sequence[Record]) -> str:
     return drawing.table(rows, {"remedy"})
 
 
-def verdict(records: Sequence[Record]) -> str:
-    """In a line, with which remedies every seed solves the task at the greatest length, and with which none does."""
+def successes(records: Sequence[Record]) -> str:
+    """How many seeds solve the task, a row for each remedy, a column for each length, as a Markdown table."""
     results = cases(records, "result")
-    longest = max(length for length, _ in results)
-    ends = {remedy: [end for (end,) in runs] for remedy, runs in _longest(results).items()}
-    task = next(iter(ends.values()))[0]["task"].replace("_", " ").capitalize()
+    lengths, remedies = (_in_order(case[place] for case in results) for place in (0, 1))
+    rows = [
+        {"solved with": _words(remedy)}
+        | {f"T = {length}": _solved([end for (end,) in results[length, remedy]]) for length in lengths}
+        for remedy in remedies
+    ]
+    return drawing.table(rows, {"solved with"})
+
+
+def verdict(records: Sequence[Record]) -> str:
+    """With which remedies every seed solves the task at all lengths, with which none does, and whose doing it is."""
+    found: dict[str, dict[int, list[Record]]] = {}
+    for (length, remedy), runs in cases(records, "result").items():
+        found.setdefault(remedy, {})[length] = [end for (end,) in runs]
+    rates = {remedy: [_rate(ends) for ends in by_length.values()] for remedy, by_length in found.items()}
+    some = [remedy for remedy in found if set(rates[remedy]) not in ({0.0}, {1.0})]
     parts = []
     for words, chosen in (
-        ("every seed solves it with:", [_words(remedy) for remedy in ends if _rate(ends[remedy]) == 1]),
-        ("some with:", [f"{_words(r)} ({_solved(ends[r])})" for r in ends if 0 < _rate(ends[r]) < 1]),
-        ("no seed with:", [_words(remedy) for remedy in ends if _rate(ends[remedy]) == 0]),
+        ("every seed solves it with:", [_words(remedy) for remedy in found if set(rates[remedy]) == {1.0}]),
+        ("some with:", [f"{_words(remedy)} ({', '.join(map(_count, found[remedy].values()))})" for remedy in some]),
+        ("no seed with:", [_words(remedy) for remedy in found if set(rates[remedy]) == {0.0}]),
     ):
         if chosen:
             parts.append(f"{words} {', '.join(chosen)}")
-    return f"{task} at T = {longest}: {'; '.join(parts)}."
+    by_length = next(iter(found.values()))
+    task = next(iter(by_length.values()))[0]["task"].replace("_", " ").capitalize()
+    return f"{task} at T = {_listed(by_length)}: {'; '.join(parts)}.{_claim(found)}"
+
+
+def _claim(found: dict[str, dict[int, list[Record]]]) -> str:
+    """At which lengths the penalty is what norm clipping lacks, and at which it is not; if all three were tried."""
+    by_parts = {frozenset(remedy.split("+")): by_length for remedy, by_length in found.items()}
+    parts = ({"penalty", "norm_clipping"}, {"norm_clipping"}, {"none"})
+    both, clipping, nothing = (by_parts.get(frozenset(each)) for each in parts)
+    if not (both and clipping and nothing):
+        return ""
+    lacking, others = [], []
+    for length, ends in both.items():
+        if _rate(ends) == 1 and not _rate(clipping[length]) and not _rate(nothing[length]):
+            lacking.append(length)
+        else:
+            without = f"{_count(clipping[length])} with clipping alone, {_count(nothing[length])} with no remedy"
+            others.append(f"; at T = {length} {_count(ends)} solve it with both, {without}")
+    where = (
+        f"T = {_listed(lacking)} (all solve it with both, none with clipping alone or no remedy)" if lacking else "no T"
+    )
+    return f" The penalty is what norm clipping lacks at {where}{''.join(others)}."
 
 
 def summary(records: Sequence[Record]) -> str:
     """The page left in the workdir."""
     return (
-        f"# Which remedy lets a tanh network learn what lies far back?\n\n{verdict(records)}\n\n"
+        "# Which remedy lets a tanh network learn what lies far back?\n\n"
+        f"{verdict(records)}\n\n{successes(records)}\n\n"
         "The task is solved when at two evaluations in a row no more than 1 % of the test sequences are wrong; 'steps' "
         "is the training step of the first of the two, the median over seeds with those that never did counted as "
         "later than any, and the range of those that did. Chance is the loss of the best guess that knows none of the "
@@ -134,7 +173,8 @@ def loss_by_step(records: Sequence[Record]) -> Figure:
     place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
     panels[0, 0].annotate("chance", (1, ends[0]["chance"]), (0, 5), **place, ha="right", fontsize=8)
     figure.supxlabel("training step (thousands; a line a seed, it ends where the task is solved)", fontsize=10)
-    figure.suptitle(verdict(records).replace("; ", ";\n"), x=0.01, ha="left", fontsize=11)
+    lines = verdict(records).replace("; ", ";\n").replace(". The", ".\nThe")
+    figure.suptitle(lines, x=0.01, ha="left", fontsize=11)
     return figure
 
 
@@ -199,12 +239,12 @@ def lyapunov_exponents(records: Sequence[Record]) -> Figure:
     for axes, (remedy, runs) in zip(panels, spectra.items(), strict=True):
         axes.axhline(0, color="#8a8a8a", linewidth=3, alpha=0.4, zorder=0)
         for phase in PHASES:
-            values = [_numbers(r["exponents"], np.nan) for run in runs for r in run if r["phase"] == phase]
+            values = [_numbers(r["exponents"], _BELOW) for run in runs for r in run if r["phase"] == phase]
             if values:
                 _range(axes, np.arange(1, len(values[0]) + 1), np.array(values), phase)
         axes.set_title(_title(remedy), loc="left", fontsize=9)
     panels[0].set_ylabel("Lyapunov exponent (per step)")
-    panels[0].set_ylim(-4, 0.6)
+    panels[0].set_ylim(-4, 0.6)  # -inf is below it
     _legend(panels)
     figure.supxlabel("exponents in order, largest first; lines: medians, shade: range over seeds", fontsize=10)
     medians = _by_phase(records, spectra, lambda record: _number(record["exponents"][0], -np.inf))
@@ -250,7 +290,7 @@ def _legend(panels: Sequence[Axes]) -> None:
     """Of all phases that any panel shows, once."""
     found = {label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     names = [name for name in _PHASE_NAMES.values() if name in found]
-    panels[0].legend([found[name] for name in names], names, frameon=False, fontsize=8, loc="lower left")
+    panels[0].legend([found[name] for name in names], names, frameon=False, fontsize=8)
 
 
 def _longest(found: dict[Case, list[list[Record]]]) -> dict[str, list[list[Record]]]:
@@ -282,13 +322,21 @@ def _largest(runs: list[list[Record]], phase: str) -> str:
     return f"{np.median(values):+.3f}"
 
 
+def _count(ends: list[Record]) -> str:
+    return f"{sum(end['outcome'] == 'solved' for end in ends)}/{len(ends)}"
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
 def _rate(ends: list[Record]) -> float:
     return float(np.mean([end["outcome"] == "solved" for end in ends]))
 
 
 def _solved(ends: list[Record]) -> str:
-    counts = {word: sum(end["outcome"] == word for end in ends) for word in ("solved", "diverged")}
-    return f"{counts['solved']}/{len(ends)}" + (f", {counts['diverged']} diverged" if counts["diverged"] else "")
+    diverged = sum(end["outcome"] == "diverged" for end in ends)
+    return _count(ends) + (f", {diverged} diverged" if diverged else "")
 
 
 def _steps(ends: list[Record]) -> str:

@@ -4,6 +4,7 @@
 can be read off a state by a linear readout.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -133,6 +134,7 @@ def memory_capacity(
     return MemoryCapacity(r_squared, float(r_squared.clip(min=0).sum()))
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def _states(cell: Cell, params: Params, inputs: Array) -> Array:
     """The state after each step as vectors (T, S)."""
     inputs, state = prepare(cell, params, inputs, None)

@@ -65,7 +65,7 @@ def test_recorded_training_is_flossing_then_sgd_on_loss_and_penalty_with_clipped
     name = "temporal_order-10-flossing+penalty+element_clipping-seed1"
     task = temporal_order(10)
     sample = jax.jit(task.sample, static_argnums=1)
-    normal = jax.nn.initializers.normal(0.1)
+    normal = jax.nn.initializers.normal(0.01)
     cell = rnnjax.elman(8, kernel_init=normal, recurrent_init=normal)
     init_key, floss_key, train_key, test_key = jax.random.split(jax.random.key(1), 4)
     network = jax.jit(lambda key: task_network.init(cell, task, key))(init_key)
@@ -115,7 +115,7 @@ def test_recorded_training_is_flossing_then_sgd_on_loss_and_penalty_with_clipped
         clipped = np.clip(gradient, -0.02, 0.02)
         norms.append((np.linalg.norm(gradient), np.linalg.norm(clipped)))
         shares.append(np.mean(clipped != gradient))
-        flat = flat - jnp.asarray(0.01 * clipped, flat.dtype)
+        flat = flat - jnp.asarray(0.1 * clipped, flat.dtype)
         if step % 20 == 19:
             losses.append(loss(unravel(flat), test_batch))
 
@@ -208,15 +208,60 @@ def ended(remedy: str, seed: int, outcome: str, length: int = 50) -> Record:
     return {**where, "outcome": outcome, "steps": 300 if solved else None, "loss": 1.0, "error": 0.0, "chance": 1.386}
 
 
-def test_the_verdict_names_who_solves_it_at_the_greatest_length() -> None:
-    ends = [ended("none", seed, "solved", length=20) for seed in range(2)]
-    ends += [ended("none", seed, "not solved") for seed in range(2)]
-    ends += [ended("penalty", 0, "solved"), ended("penalty", 1, "diverged")]
-    ends += [ended("penalty+norm_clipping", seed, "solved") for seed in range(2)]
+def test_the_verdict_names_who_solves_it_at_every_length() -> None:
+    ends = [ended("none", seed, "not solved", length) for length in (20, 50) for seed in range(2)]
+    ends += [ended("flossing", seed, "solved", length=20) for seed in range(2)]
+    ends += [ended("flossing", 0, "solved"), ended("flossing", 1, "diverged")]
+    ends += [ended("penalty+norm_clipping", seed, "solved", length) for length in (20, 50) for seed in range(2)]
     assert remedies_report.verdict(ends) == (
-        "Temporal order at T = 50: every seed solves it with: the penalty + norm clipping; "
-        "some with: the penalty (1/2, 1 diverged); no seed with: no remedy."
+        "Temporal order at T = 20, 50: every seed solves it with: the penalty + norm clipping; "
+        "some with: flossing (2/2, 1/2); no seed with: no remedy."
     )
+    lines = remedies_report.successes(ends).splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    assert rows[0] == ["solved with", "T = 20", "T = 50"]
+    assert rows[2:] == [
+        ["no remedy", "0/2", "0/2"],
+        ["the penalty + norm clipping", "2/2", "2/2"],
+        ["flossing", "2/2", "1/2, 1 diverged"],
+    ]
+
+
+def solved_of_two(**counts: tuple[int, ...]) -> list[Record]:
+    """How many of two seeds solve it at T = 20, 35, ..., by remedy."""
+    return [
+        ended(remedy.replace("_and_", "+"), seed, "solved" if seed < count else "not solved", length)
+        for remedy, of_lengths in counts.items()
+        for length, count in zip((20, 35, 50), of_lengths, strict=False)
+        for seed in range(2)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("combined", "clipping", "none", "expected"),
+    [
+        (
+            (2, 2, 2),
+            (0, 0, 0),
+            (0, 0, 0),
+            "T = 20, 35, 50 (all solve it with both, none with clipping alone or no remedy).",
+        ),
+        (
+            (2, 2, 1),
+            (2, 0, 0),
+            (0, 0, 0),
+            "T = 35 (all solve it with both, none with clipping alone or no remedy); at T = 20 2/2 solve it with both, "
+            "2/2 with clipping alone, 0/2 with no remedy; at T = 50 1/2 solve it with both, 0/2 with clipping alone, "
+            "0/2 with no remedy.",
+        ),
+        ((2,), (0,), (1,), "no T; at T = 20 2/2 solve it with both, 0/2 with clipping alone, 1/2 with no remedy."),
+    ],
+)
+def test_the_verdict_says_at_which_lengths_norm_clipping_lacks_the_penalty(
+    combined: tuple[int, ...], clipping: tuple[int, ...], none: tuple[int, ...], expected: str
+) -> None:
+    ends = solved_of_two(norm_clipping_and_penalty=combined, norm_clipping=clipping, none=none)
+    assert remedies_report.verdict(ends).endswith(f". The penalty is what norm clipping lacks at {expected}")
 
 
 def test_figures_show_losses_norms_and_exponents_where_they_belong() -> None:
@@ -246,7 +291,8 @@ def test_figures_show_losses_norms_and_exponents_where_they_belong() -> None:
     assert "$10^{-4.9}$ at last where solved" in by_lag.get_suptitle()
     np.testing.assert_allclose(line.get_ydata(), np.log10(2) + 0.1 * np.arange(50.0)[::-1], atol=1e-5)
     exponents = remedies_report.lyapunov_exponents(records).axes[0].lines[2]
-    np.testing.assert_allclose(exponents.get_ydata(), [0.1, -1.0])
+    np.testing.assert_allclose(exponents.get_ydata()[:2], [0.1, -1.0])
+    assert exponents.get_ydata()[2] < exponents.axes.get_ylim()[0]
 
     (row,) = remedies_report.table(records).splitlines()[2:]
     expected = ["50", "the penalty + norm clipping", "3/3", "300 (300)", "0.0%", "0.72", "32", "1", "25%", "12.5%"]
