@@ -9,7 +9,7 @@ r"""Which remedy lets a tanh network learn what lies far back, and what does eac
 the cell's weights start from N(0, 0.01²), as those of the minimal character model do, where every step back takes 93 %
 of the gradient. All remedies have the same setting and the same steps.
 
-Run time: 6 minutes of CPU time, between 3 and 4 on two cores; ``published`` about as long; the quick variant 10 s.
+Run time: 3.5 minutes on two CPU cores; ``published`` about as long; the quick variant 10 s.
 
 Expect: temporal order of lengths 20, 35 and 50 is solved by all 15 networks with norm clipping and the penalty, in 800
 to 5,000 steps (medians 1,600, 3,600 and 3,600), by none with norm clipping alone and by none without a remedy: in
