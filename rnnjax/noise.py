@@ -70,7 +70,7 @@ def dropout(cell: Cell, rate: float, key: Key | None = None, each: Literal["step
     if key is None:
         return cell
 
-    def change(layer: Cell, key: Key) -> Cell:
+    def change(layer: Cell, key: Callable[[], Key]) -> Cell:
         def advance(params: Params, state: NoisyState, drive: Drive) -> NoisyState:
             return NoisyState(layer.advance(params, state.cell, drive), move_on(state.key))
 
@@ -105,7 +105,7 @@ def variational_dropout(cell: Cell, rate: float, key: Key | None = None) -> Cell
     if key is None:
         return cell
 
-    def change(layer: Cell, key: Key) -> Cell:
+    def change(layer: Cell, key: Callable[[], Key]) -> Cell:
         def advance(params: Params, state: NoisyState, drive: Drive) -> NoisyState:
             program = program_of(layer.advance, params, state.cell, drive)
             products = {id(equation): n for n, equation in enumerate(_changeable_products(program, params, state.cell))}
@@ -159,7 +159,7 @@ def zoneout(cell: Cell, rate: Any, key: Key | None = None) -> Cell:
     if key is None:
         return each_layer(cell, expected)
 
-    def change(layer: Cell, key: Key) -> Cell:
+    def change(layer: Cell, key: Callable[[], Key]) -> Cell:
         def advance(params: Params, state: NoisyState, drive: Drive) -> NoisyState:
             keys = _next(state.key)
             olds, structure = jax.tree.flatten(state.cell)
@@ -204,7 +204,7 @@ def drop_connect(
     if key is None:
         return cell
 
-    def change(layer: Cell, key: Key) -> Cell:
+    def change(layer: Cell, key: Callable[[], Key]) -> Cell:
         def thinned(params: Params) -> Params:
             leaves, structure = jax.tree_util.tree_flatten_with_path(params)
             chosen = [any(jax.tree_util.keystr((part,), simple=True) in among for part in path) for path, _ in leaves]
@@ -214,7 +214,7 @@ def drop_connect(
                     f"({', '.join(jax.tree_util.keystr(path) for path, _ in leaves)}); pass their names"
                 )
             dropped = [
-                _dropped(jax.random.fold_in(key, n), kept, leaf) if drop else leaf
+                _dropped(jax.random.fold_in(key(), n), kept, leaf) if drop else leaf
                 for n, (drop, (_, leaf)) in enumerate(zip(chosen, leaves, strict=True))
             ]
             return jax.tree.unflatten(structure, dropped)
@@ -244,25 +244,30 @@ def _rate(receiver: str, cell: Cell, rate: Any) -> float:
     return probability
 
 
-def _changed(receiver: str, cell: Cell, change: Callable[[Cell, Key], Cell], key: Any) -> Cell:
-    """The cell with every layer changed, each with a key of its own, and other ones than other receivers make of it."""
+def _changed(receiver: str, cell: Cell, change: Callable[[Cell, Callable[[], Key]], Cell], key: Any) -> Cell:
+    """The cell with every layer changed, each with a key of its own, and other ones than other receivers make of it.
+
+    A layer's key is made where it is used: layers may be changed inside a loop, which their gradient is outside of.
+    """
     dtype = getattr(key, "dtype", None)
     if dtype == jnp.uint32:
         key = jax.random.wrap_key_data(key)
     elif dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
         raise TypeError(f"key is {key!r}: expected a random key, such as jax.random.key(0), or None to evaluate")
     start = jax.random.fold_in(key, zlib.crc32(receiver.encode()))
-    return each_layer(cell, lambda layer, path: change(layer, functools.reduce(jax.random.fold_in, path, start)))
+    return each_layer(
+        cell, lambda layer, path: change(layer, functools.partial(functools.reduce, jax.random.fold_in, path, start))
+    )
 
 
 def _noisy(
     layer: Cell,
-    key: Key,
+    key: Callable[[], Key],
     advance: Callable[[Params, Any, Drive], Any],
     output: Callable[[Params, Any], Array],
 ) -> Cell:
     def initial_state(params: Params, batch_shape: tuple[int, ...] = ()) -> NoisyState:
-        return NoisyState(layer.initial_state(params, batch_shape), jax.random.split(key, batch_shape))
+        return NoisyState(layer.initial_state(params, batch_shape), jax.random.split(key(), batch_shape))
 
     return Cell(layer.init, initial_state, layer.project, advance, output)
 

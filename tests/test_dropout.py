@@ -276,3 +276,16 @@ def test_drop_connect_drops_from_whatever_is_named_wherever_a_cell_uses_it(names
 def test_drop_connect_from_params_without_such_names():
     parts = ["drop_connect found no recurrent_kernel or recurrent_weight", "(.kernel, .bias)", "names"]
     check(ValueError, parts, run(rnnjax.drop_connect(rnnjax.min_gru(H), RATE, key(0))))
+
+
+def test_drop_connect_in_layers_that_are_run_as_a_loop_has_the_gradients_that_gradient_flow_measures(x64):
+    cell = rnnjax.drop_connect(rnnjax.repeat(rnnjax.stack(rnnjax.elman(H), rnnjax.elman(I)), 2), RATE, key(0))
+    params, inputs = random_params(cell), random_inputs(1, B, I)  # of one step, whose share is all of the gradient
+
+    def loss(outputs):
+        return jnp.sum(outputs**2)
+
+    flow = jax.jit(lambda params: rnnjax.gradient_flow(cell, params, inputs, loss))(params)
+    gradient = jax.jit(jax.grad(lambda params: loss(rnnjax.unroll(cell, params, inputs)[1])))(params)
+    for norms, leaf in zip(jax.tree.leaves(flow.parameters), jax.tree.leaves(gradient), strict=True):
+        np.testing.assert_allclose(norms, np.linalg.norm(leaf.reshape(2, 1, -1), axis=-1), rtol=1e-10)
