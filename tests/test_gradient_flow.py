@@ -140,9 +140,24 @@ def test_flow_with_any_batch_axes_equals_brute_force(x64, name, batch_shape):
     check_against_brute_force(CELL_CASES[name](), batch_shape, masks=[None])
 
 
-@pytest.mark.parametrize("name", ["stack", "lru"])  # of an lru the output has params of its own
-def test_padding_has_no_gradient_and_adds_nothing_to_that_of_the_params(name):
-    cell = CELL_CASES[name]()
+def readout():
+    """The output has params of its own, and the state is other than 0 even where all that enters it is 0."""
+
+    def init(key, input_size):
+        return {"kernel": jnp.ones((input_size, H)), "readout": jnp.ones((H, H))}
+
+    return rnnjax.Cell(
+        init,
+        initial_state=lambda params, batch_shape=(): jnp.zeros((*batch_shape, H)),
+        project=lambda params, inputs: inputs @ params["kernel"] + 1,
+        advance=lambda params, state, drive: jnp.tanh(0.5 * state + drive),
+        output=lambda params, state: state @ params["readout"],
+    )
+
+
+@pytest.mark.parametrize("make", [CELL_CASES["stack"], readout])
+def test_padding_has_no_gradient_and_adds_nothing_to_that_of_the_params(make):
+    cell = make()
     mask = MASKS["left_packed"] & (np.arange(T) < T - 1)[:, None]
     params, inputs = random_params(cell), random_inputs()
     flow = jax.tree.map(np.asarray, flow_of(cell, params, inputs, jnp.sum, mask=mask))
