@@ -228,10 +228,7 @@ def derivative_by_lag(records: Sequence[Record]) -> Figure:
         axes.legend(frameon=False, fontsize=8)
     figure.supylabel(r"$\log_{10}$ of $\|\partial h_T / \partial x_t\|$, relative to lag 0", fontsize=10)
     figure.supxlabel("lag T - t (steps); lines: medians, shade: range over seeds", fontsize=10)
-    compared = verdict(records).split(". ")[-1]
-    figure.suptitle(
-        f"What an input does to a later state fades as the gradient does.\n{compared}", x=0.01, ha="left", fontsize=11
-    )
+    figure.suptitle(verdict(records).split(". ")[-1], x=0.01, ha="left", fontsize=11)
     return figure
 
 
