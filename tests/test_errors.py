@@ -30,6 +30,14 @@ def check(error, parts, function):
         position = message.index(part, position) + len(part)
 
 
+def check_refused(plan, config, field, value, message):
+    """``plan`` refuses a config with this value, and says this and what it expected or does not know."""
+    config[field] = value
+    with pytest.raises(ValueError, match=r"expected|unknown") as raised:
+        plan(config)
+    assert message in str(raised.value)
+
+
 def runs_of(cell, params, inputs, state=None):
     """The ways a cell can be run on a sequence."""
     yield lambda: rnnjax.unroll(cell, params, inputs, state)

@@ -17,6 +17,7 @@ from experiments import forward_memory_report as report
 from experiments.configs import forward_memory as settings
 from experiments.forward_memory import Program, Run, exact_memory, make_cell, plan
 from rnnjax.cells.elman import ElmanParams
+from tests.test_errors import check_refused
 
 ROOT = Path(__file__).parent.parent
 FILE = "experiments/configs/forward_memory.py:quick"
@@ -187,11 +188,7 @@ def test_the_plan_gives_radii_to_elman_networks_and_biases_to_gated_cells() -> N
     ],
 )
 def test_a_config_that_cannot_be_is_refused(field: str, value: object, message: str) -> None:
-    config = settings.get_config("quick")
-    config[field] = value
-    with pytest.raises(ValueError, match=r"expected|unknown") as raised:
-        plan(config)
-    assert message in str(raised.value)
+    check_refused(plan, settings.get_config("quick"), field, value, message)
 
 
 # The report

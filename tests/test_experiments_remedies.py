@@ -20,6 +20,7 @@ from experiments.clipping import watched
 from experiments.configs import remedies as settings
 from experiments.remedies import Program, Run, plan
 from rnnjax.tasks import temporal_order
+from tests.test_errors import check_refused
 
 ROOT = Path(__file__).parent.parent
 FILE = "experiments/configs/remedies.py:quick"
@@ -187,11 +188,7 @@ def test_watched_clipping_changes_nothing_and_tells_what_it_did(
     ],
 )
 def test_a_config_that_cannot_be_is_refused(field: str, value: object, message: str) -> None:
-    config = settings.get_config("quick")
-    config[field] = value
-    with pytest.raises(ValueError, match=r"expected|unknown") as raised:
-        plan(config)
-    assert message in str(raised.value)
+    check_refused(plan, settings.get_config("quick"), field, value, message)
 
 
 def test_the_plan_has_every_combination_once() -> None:
