@@ -69,7 +69,7 @@ def plan(config: ConfigDict) -> list[Run]:
         ValueError: for a field that cannot be.
     """
     require_least(config, 3, "depth")
-    require_least(config, 1, "width", "draws", "measured_images", "batch_size")
+    require_least(config, 1, "width", "draws", "measured_images", "chunk", "batch_size")
     require_least(config, 0, "train_steps", "threads", "max_images")
     lookup("optimizer", config.optimizer, OPTIMIZERS)
     activations, initializations = (names(config, field) for field in ("activations", "initializations"))
@@ -121,7 +121,7 @@ def execute(
         params = deep_network.init(key, widths, variances)
         return TrainState.create(apply_fn=None, params=params, tx=optimizer)
 
-    measure = jit(functools.partial(deep_network.neuron_gradients, activation))
+    measure = jit(functools.partial(deep_network.neuron_gradients, activation, chunk=config.chunk))
     train_step = jit(functools.partial(deep_network.train_step, activation), donate_argnums=0)
 
     def measured(state: TrainState, run: Run, draw: int, step: int) -> list[Record]:

@@ -3,8 +3,8 @@ r"""A deep fully connected network, and the gradient of each of its neurons' inc
 z_l = a_{l-1} W_l + b_l,  a_l = \phi(z_l),  a_0 the image;  logits = a_L W + b
 """
 
+import functools
 import itertools
-import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -67,7 +67,7 @@ def init(key: Key, widths: Sequence[int], variances: Array) -> list[Params]:
 def forward(
     activation: Activation, params: list[Params], images: Array, offsets: Array | None = None
 ) -> tuple[Array, list[Array]]:
-    """Logits (B, O), and what comes into each layer; offsets (L, B, H) are added to z_1, ..., z_L."""
+    """Logits (..., O), and what comes into each layer; offsets (L, ..., H) are added to z_1, ..., z_L."""
     inputs = [images]
     for number, layer in enumerate(params[:-1]):
         drive = _dense(layer, inputs[-1])
@@ -85,32 +85,48 @@ def train_step(activation: Activation, state: TrainState, images: Array, labels:
     return state.apply_gradients(grads=gradients), loss
 
 
-def neuron_gradients(activation: Activation, params: list[Params], images: Array, labels: Array) -> NeuronGradients:
-    """All norms from one backward pass, which goes no further than dL/dz.
+def neuron_gradients(
+    activation: Activation, params: list[Params], images: Array, labels: Array, chunk: int
+) -> NeuronGradients:
+    """Norms of the mean loss's gradient, and of every example's own: these by ``vmap``, so many examples at a time."""
 
-    Example b's gradient of the weights into unit j is a_{l-1}(b) dL_b/dz_{l,j}(b), whose norm is a product: no example
-    needs an array of the kernel's shape.
-    """
-
-    def total(offsets: Array) -> tuple[Array, tuple[Array, Array, list[Array]]]:
-        logits, inputs = forward(activation, params, images, offsets)
-        losses = _losses(logits, labels)
+    def mean_loss(params: list[Params]) -> tuple[Array, Array]:
+        logits = forward(activation, params, images)[0]
         correct = logits.argmax(axis=-1).astype(labels.dtype) == labels
-        # Of the sum, an example's share is the gradient of its own loss.
-        return losses.sum(), (losses.mean(), correct.mean(), inputs[:-1])
+        return _losses(logits, labels).mean(), correct.mean()
 
-    count, (depth, width) = len(images), (len(params) - 1, params[0]["params"]["bias"].shape[0])
-    offsets = jnp.zeros((depth, count, width), images.dtype)
-    adjoints, (loss, accuracy, inputs) = jax.grad(total, has_aux=True)(offsets)
-    pairs = list(zip(inputs, adjoints, strict=True))
+    (loss, accuracy), gradients = jax.value_and_grad(mean_loss, has_aux=True)(params)
+    of_example = functools.partial(_example_norms, activation, params)
+    examples, inputs, adjoints = jax.lax.map(of_example, (images, labels), batch_size=min(chunk, len(images)))
+    sizes = jnp.array([layer["params"]["kernel"].shape for layer in params[:-1]], images.dtype)
     return NeuronGradients(
         loss=loss,
         accuracy=accuracy,
-        batch=jnp.stack([norm(a.T @ d, (0,)) / count for a, d in pairs]),
-        examples=jnp.stack([norm(a, (1,))[:, None] * jnp.abs(d) for a, d in pairs]),
-        inputs=jnp.stack([_root_mean_square(a) for a in inputs]),
-        adjoints=jnp.stack([_root_mean_square(d) for d in adjoints]),
+        batch=jnp.stack([norm(layer["params"]["kernel"], (0,)) for layer in gradients[:-1]]),
+        examples=jnp.swapaxes(examples, 0, 1),
+        inputs=norm(inputs, (0,)) / jnp.sqrt(len(images) * sizes[:, 0]),
+        adjoints=norm(adjoints, (0,)) / jnp.sqrt(len(images) * sizes[:, 1]),
     )
+
+
+def _example_norms(
+    activation: Activation, params: list[Params], example: tuple[Array, Array]
+) -> tuple[Array, Array, Array]:
+    """Of one example's gradient: (L, H) norms over each unit's incoming weights, (L,) those of a_{l-1} and of dL/dz_l.
+
+    The gradient of the weights into unit j is a_{l-1} dL/dz_{l,j}, whose norm is a product: an example needs no array
+    of the kernel's shape, 75 MB for 18 layers of 1024 x 1024.
+    """
+    image, label = example
+
+    def loss(offsets: Array) -> tuple[Array, list[Array]]:
+        logits, inputs = forward(activation, params, image, offsets)
+        return _losses(logits, label), inputs[:-1]
+
+    offsets = jnp.zeros((len(params) - 1, len(params[0]["params"]["bias"])), image.dtype)
+    adjoints, inputs = jax.grad(loss, has_aux=True)(offsets)
+    input_norms = jnp.stack([norm(each, (0,)) for each in inputs])
+    return input_norms[:, None] * jnp.abs(adjoints), input_norms, norm(adjoints, (1,))
 
 
 def _dense(layer: Params, inputs: Array) -> Array:
@@ -119,7 +135,3 @@ def _dense(layer: Params, inputs: Array) -> Array:
 
 def _losses(logits: Array, labels: Array) -> Array:
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-
-
-def _root_mean_square(array: Array) -> Array:
-    return norm(array, tuple(range(array.ndim))) / math.sqrt(array.size)

@@ -31,7 +31,7 @@ ROOT = Path(__file__).parent.parent
 
 
 _init = jax.jit(deep_network.init, static_argnums=1)
-_measure = jax.jit(neuron_gradients, static_argnums=0)
+_measure = jax.jit(neuron_gradients, static_argnums=(0, 4))
 
 
 def drawn(seed: int, widths: list[int], initialization: str) -> Any:
@@ -53,7 +53,7 @@ def test_norms_are_those_of_every_examples_own_gradient(x64: None, activation: s
     each = jax.jit(jax.vmap(jax.grad(loss), (None, 0, 0)))(params, images, labels)
     kernels = [np.asarray(layer["params"]["kernel"]) for layer in each[:-1]]
     biases = [np.asarray(layer["params"]["bias"]) for layer in each[:-1]]
-    found = _measure(rnnjax.ACTIVATIONS[activation], params, images, labels)
+    found = _measure(rnnjax.ACTIVATIONS[activation], params, images, labels, 4)  # one chunk of 4, one of 2
     expected = np.stack([np.sqrt((kernel**2).sum(axis=1)) for kernel in kernels])
     np.testing.assert_allclose(found.examples, expected, rtol=1e-12, atol=1e-18)
     together = np.stack([np.sqrt((kernel.mean(axis=0) ** 2).sum(axis=0)) for kernel in kernels])
@@ -64,14 +64,29 @@ def test_norms_are_those_of_every_examples_own_gradient(x64: None, activation: s
     assert (expected == 0).any() == (activation == "relu")  # units that are off
 
 
+def test_single_examples_take_the_memory_of_a_chunk_and_of_their_norms() -> None:
+    depth, width = 6, 64
+    shapes = [(width, width)] * depth + [(width, 10)]
+    params = [{"params": {"kernel": jnp.zeros(shape), "bias": jnp.zeros(shape[1])}} for shape in shapes]
+
+    def memory(examples: int, chunk: int) -> int:
+        images, labels = jnp.zeros((examples, width)), jnp.zeros(examples, jnp.int32)
+        compiled = _measure.lower(jnp.tanh, params, images, labels, chunk).compile()
+        return int(compiled.memory_analysis().temp_size_in_bytes)
+
+    norms = 4 * depth * width  # bytes an example; its gradient of the kernels would be 64 times as large
+    assert memory(640, 8) - memory(16, 8) < (640 - 16) * 2 * norms
+    assert memory(640, 8) < memory(640, 640) / 4
+
+
 def test_norms_survive_where_their_squares_would_underflow() -> None:
     variances = jnp.array([[0.5e-6, 0.1]] * 8 + [[0.1, 0.0]])  # a factor of 1e-3 for each layer
     params = _init(jax.random.key(0), (4, *[32] * 8, 3), variances)
     images, labels = jax.random.normal(jax.random.key(1), (3, 4)), jnp.array([0, 1, 2])
-    found = jax.device_get(_measure(jax.nn.sigmoid, params, images, labels))
+    found = jax.device_get(_measure(jax.nn.sigmoid, params, images, labels, 2))
     with jax.enable_x64(True):
         wide = jax.tree.map(lambda array: jnp.asarray(array, jnp.float64), params)
-        exact = jax.device_get(_measure(jax.nn.sigmoid, wide, jnp.asarray(images, jnp.float64), labels))
+        exact = jax.device_get(_measure(jax.nn.sigmoid, wide, jnp.asarray(images, jnp.float64), labels, 2))
     assert 0 < exact.batch[0].max() < 1e-20  # squares are below float32's 1e-38
     np.testing.assert_allclose(found.batch[0], exact.batch[0], rtol=1e-3)
     np.testing.assert_allclose(found.examples[0], exact.examples[0], rtol=1e-3)
@@ -150,7 +165,7 @@ def test_a_wide_network_does_what_theory_predicts(activation: str) -> None:
     labels = jnp.arange(32) % 10
     for initialization in ("torch", "2/n"):
         networks = [drawn(seed, widths, initialization) for seed in range(4)]
-        found = [_measure(rnnjax.ACTIVATIONS[activation], params, images, labels) for params in networks]
+        found = [_measure(rnnjax.ACTIVATIONS[activation], params, images, labels, 64) for params in networks]
         variances = layer_variances(initialization, widths)[:-1]
         predicted = predict(rnnjax.ACTIVATIONS[activation], widths[:-1], variances, float((images**2).mean()))
         inputs = np.mean([np.log(one.inputs) for one in found], axis=0)
