@@ -25,6 +25,7 @@ from rnnjax.norms import is_inexact, norm, norm_dtype
 from rnnjax.products import at_all_steps
 from rnnjax.program import Program, execute, program_of, recurrent_products
 from rnnjax.through_time import known
+from rnnjax.tracing import traced_once
 from rnnjax.typing import Drive, Loss, Params, State
 from rnnjax.unroll import perturb, prepare, scan_masked, state_beside, zero_perturbation
 from rnnjax.wiring import layers_of, run_layers
@@ -149,6 +150,7 @@ def _measured(cell: Cell, arguments: tuple[Any, ...], slots: _Slots) -> Array:
     return _forward(cell, arguments, slots)[0]
 
 
+@traced_once
 def _forward(cell: Cell, arguments: tuple[Any, ...], slots: _Slots) -> tuple[Array, Any]:
     params, inputs, state, mask, reset, fresh = arguments
     drive, to_inputs = jax.vjp(partial(at_all_steps, cell.project, params), inputs)
@@ -178,6 +180,7 @@ def _forward(cell: Cell, arguments: tuple[Any, ...], slots: _Slots) -> tuple[Arr
     return outputs, (params, inputs, before, mask, to_inputs, back)
 
 
+@traced_once
 def _backward(cell: Cell, kept: Any, d_outputs: Array) -> tuple[Any, _Slots]:
     params, inputs, before, mask, to_inputs, back = kept
     d_drive, adjoints = back(d_outputs)

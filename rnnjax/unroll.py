@@ -24,6 +24,7 @@ from rnnjax.norms import is_inexact
 from rnnjax.products import at_all_steps
 from rnnjax.program import fix_first
 from rnnjax.through_time import scan_through_time
+from rnnjax.tracing import traced_once
 from rnnjax.typing import Drive, Params, State
 from rnnjax.wiring import run_layers
 
@@ -79,31 +80,50 @@ def unroll(
     if perturbation is not None:
         check_perturbation(state, perturbation, len(inputs))
 
-    def run(
-        cell: Cell, params: Params, inputs: Array, state: State, extras: tuple[State, State]
-    ) -> tuple[State, Array]:
-        if cell.wiring:
-            of_layers = [tuple(extra if extra is None else extra[i] for extra in extras) for i in range(len(state))]
-            return run_layers(cell.wiring, params, inputs, state, of_layers, run)
-        perturbation, fresh = extras
-        if cell.memoryless:
-            return _all_at_once(cell, params, inputs, state, perturbation, mask, reverse)
-        if method == "parallel":
-            return _solve_affine(cell, params, inputs, state, perturbation, mask, reset, fresh, reverse)
-
-        def ahead(xs: Any) -> tuple[Drive, State | None]:
-            inputs, perturbation = xs
-            return at_all_steps(cell.project, params, inputs), perturbation
-
-        def step(params: Params, state: State, xs: Any) -> tuple[State, Array]:
-            drive, perturbation = xs
-            return perturbed_step(cell, params, state, drive, perturbation)
-
-        xs = inputs, perturbation
-        return scan_masked(step, params, state, xs, mask, reset, fresh, ahead=ahead, reverse=reverse, remat=chunk)
-
     fresh = None if reset is None else state_beside(inputs, cell, params)
-    return run(cell, params, inputs, state, (perturbation, fresh))
+    extras = perturbation, fresh
+    final, outputs = _run(cell, params, inputs, state, extras, mask, reset, reverse=reverse, remat=chunk, method=method)
+    return final, outputs
+
+
+@traced_once
+def _run(
+    cell: Cell,
+    params: Params,
+    inputs: Array,
+    state: State,
+    extras: tuple[State | None, State | None],
+    mask: Array | None,
+    reset: Array | None,
+    **options: Any,
+) -> tuple[State, Array]:
+    """A cell over a whole sequence; ``extras`` are the perturbation and the state after a reset."""
+    if cell.wiring:
+
+        def run(cell: Cell, params: Params, inputs: Array, state: State, extras: Any) -> tuple[State, Array]:
+            final, outputs = _run(cell, params, inputs, state, extras, mask, reset, **options)
+            return final, outputs
+
+        of_layers = [tuple(extra if extra is None else extra[i] for extra in extras) for i in range(len(state))]
+        return run_layers(cell.wiring, params, inputs, state, of_layers, run)
+    perturbation, fresh = extras
+    if cell.memoryless:
+        return _all_at_once(cell, params, inputs, state, perturbation, mask, options["reverse"])
+    if options["method"] == "parallel":
+        return _solve_affine(cell, params, inputs, state, perturbation, mask, reset, fresh, options["reverse"])
+
+    def ahead(xs: Any) -> tuple[Drive, State | None]:
+        inputs, perturbation = xs
+        return at_all_steps(cell.project, params, inputs), perturbation
+
+    def step(params: Params, state: State, xs: Any) -> tuple[State, Array]:
+        drive, perturbation = xs
+        return perturbed_step(cell, params, state, drive, perturbation)
+
+    xs = inputs, perturbation
+    return scan_masked(
+        step, params, state, xs, mask, reset, fresh, ahead=ahead, reverse=options["reverse"], remat=options["remat"]
+    )
 
 
 def prepare(

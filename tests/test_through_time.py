@@ -243,10 +243,11 @@ def test_other_kernels_stay_as_they_are(monkeypatch, shape, batch_shape):
 
 def test_steps_and_examples_on_one_axis_give_the_same_derivatives(x64, monkeypatch):
     """As on a CPU with one device."""
-    cell = rnnjax.stack(rnnjax.gru(H), rnnjax.repeat(rnnjax.gru(H, reset="after"), 2))
-    params = random_params(cell)
 
     def gradients():
+        cell = rnnjax.stack(rnnjax.gru(H), rnnjax.repeat(rnnjax.gru(H, reset="after"), 2))  # anew: traced as it is now
+        params = random_params(cell)
+
         def loss(params, inputs):
             return jnp.sum(rnnjax.unroll(cell, params, inputs)[1] ** 2)
 
@@ -255,5 +256,5 @@ def test_steps_and_examples_on_one_axis_give_the_same_derivatives(x64, monkeypat
     apart = jax.jit(gradients)()
     monkeypatch.setattr(jax, "device_count", lambda: 1)
     together = jax.jit(lambda: gradients()).trace()
-    assert (T * B, 3 * H) in [v.aval.shape for equation in together.jaxpr.eqns for v in equation.outvars]
+    assert f"f64[{T * B},{3 * H}]" in str(together.jaxpr)
     assert_equal(apart, together.lower().compile()())
