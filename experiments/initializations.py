@@ -29,7 +29,7 @@ class _Kind(NamedTuple):
 
 
 def _orthogonal(scale: float = 1.0) -> Initializer:
-    return jax.nn.initializers.orthogonal(positive_number("scale", scale))
+    return rnnjax.initializers.orthogonal(positive_number("scale", scale))
 
 
 def _gaussian(gain: float) -> Initializer:

@@ -1,4 +1,4 @@
-"""Recurrent initializers that ``jax.nn.initializers`` lacks (orthogonal and Gaussian ones are there)."""
+"""Recurrent initializers that ``jax.nn.initializers`` lacks (Gaussian ones are there)."""
 
 import math
 
@@ -9,6 +9,21 @@ from jax.typing import DTypeLike
 
 from rnnjax.checks import number_between
 from rnnjax.typing import Initializer, Key
+
+
+def orthogonal(scale: float = 1.0) -> Initializer:
+    """``jax.nn.initializers.orthogonal`` (Saxe, McClelland & Ganguli, 2014), one matrix after the other under ``vmap``.
+
+    Several QR decompositions of batches of matrices in one program can wait for each other for ever: on a CPU each
+    takes a thread and wants more of them (seen in jaxlib 0.10 with two cores, for the weights of 20 seeds at once).
+    """
+    draw = jax.nn.initializers.orthogonal()
+
+    def init(key: Key, shape: tuple[int, ...], dtype: DTypeLike = float) -> Array:
+        drawn: Array = jax.custom_batching.sequential_vmap(lambda key: draw(key, shape, dtype))(key)
+        return jnp.asarray(scale, drawn.dtype) * drawn
+
+    return init
 
 
 def identity(scale: float = 1.0) -> Initializer:

@@ -1,4 +1,4 @@
-"""Functions of a cell that are traced once, not again at every call and for every layer."""
+"""Functions of a cell, or of another function, that are traced once: not again at every call and for every layer."""
 
 import functools
 import operator
@@ -7,25 +7,24 @@ from typing import Any
 
 import jax
 
-from rnnjax.cell import Cell
-
-CELLS_REMEMBERED = 128
-"""Of each function; then the one that was not used for longest is forgotten, with all that JAX keeps for it."""
+REMEMBERED = 128
+"""So many cells of each function; then the one that was not used for longest is forgotten, with all that JAX keeps."""
 
 
 def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
     """``function(cell, *arrays, **options)`` as a ``jax.jit`` of its own for each cell and options.
 
     Layers that are the same cell and have the same shapes are then traced, differentiated and transposed once, in a
-    stack and in stacks of other depths; and outside of ``jax.jit`` a call is compiled the first time only.
+    stack and in stacks of other depths; and outside of ``jax.jit`` a call is compiled the first time only. In the place
+    of the cell any function may stand.
     """
 
-    @functools.lru_cache(CELLS_REMEMBERED)
+    @functools.lru_cache(REMEMBERED)
     def program(same: _Same, **options: Any) -> Callable[..., Any]:
         return jax.jit(functools.partial(function, same.cell, **options))
 
     @functools.wraps(function)
-    def call(cell: Cell, *arrays: Any, **options: Any) -> Any:
+    def call(cell: Any, *arrays: Any, **options: Any) -> Any:
         # Of a cell that has a tracer in it, what is remembered would be a leak.
         if jax.config.jax_check_tracer_leaks:  # type: ignore[attr-defined]
             return function(cell, *arrays, **options)
@@ -37,11 +36,12 @@ def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
 class _Same:
     """A cell that equals those made of the very same functions, which need not have a hash."""
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Any) -> None:
         self.cell = cell
+        self.functions = cell if isinstance(cell, tuple) else (cell,)
 
     def __hash__(self) -> int:
-        return hash(tuple(map(id, self.cell)))
+        return hash(tuple(map(id, self.functions)))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and all(map(operator.is_, self.cell, other.cell))
+        return isinstance(other, _Same) and all(map(operator.is_, self.functions, other.functions))

@@ -1,15 +1,49 @@
-"""Initial biases of gates: the chrono initializer's distribution, and where it goes in every cell that takes it."""
+"""Orthogonal kernels, one or many at a time; the chrono initializer's distribution, and where it goes in each cell."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import rnnjax
-from rnnjax.initializers import chrono
+from rnnjax.initializers import chrono, orthogonal
 from tests.cases import I
 from tests.test_errors import check
 
 WIDE = 2000
+KEYS = jax.random.split(jax.random.key(0), 4)
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (3, 7), (2, 7, 3)])
+def test_orthogonal_is_what_jax_has_drawn_one_matrix_at_a_time(x64, shape):
+    init = orthogonal(0.5)
+    expected = [jax.nn.initializers.orthogonal(0.5)(key, shape, jnp.float32) for key in KEYS]
+    np.testing.assert_array_equal([init(key, shape, jnp.float32) for key in KEYS], expected, strict=True)
+    together = jax.jit(jax.vmap(lambda key: init(key, shape, jnp.float32)))
+    np.testing.assert_array_equal(together(KEYS), expected, strict=True)
+    decomposed = re.findall(r":f32\[([\d,]+)\] = qr\[", str(together.trace(KEYS).jaxpr))
+    assert [found.count(",") for found in decomposed] == [1]
+    slope = jax.grad(lambda scale: orthogonal(scale)(KEYS[0], shape).sum())(0.5)
+    np.testing.assert_allclose(slope, 2 * init(KEYS[0], shape).sum())
+
+
+@pytest.mark.slow
+def test_weights_of_many_seeds_at_once_do_not_wait_for_each_other() -> None:
+    """As the QR decompositions of batches did, on two cores."""
+    program = """
+import jax, rnnjax
+networks = [rnnjax.stack(cell, cell) for cell in (rnnjax.elman(64), rnnjax.lstm(64))] + [rnnjax.lstm(256)]
+for network in networks:
+    init = jax.jit(jax.vmap(lambda key: network.init(key, 64)))
+    for _ in range(5):
+        jax.block_until_ready(init(jax.random.split(jax.random.key(0), 20)))
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120, cwd=Path(__file__).parent.parent)
 
 
 def assert_spans_are_uniform(biases, longest):

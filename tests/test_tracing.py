@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import rnnjax
-from rnnjax.tracing import CELLS_REMEMBERED, traced_once
+from rnnjax.tracing import REMEMBERED, traced_once
 from tests.cases import random_inputs, random_params
 
 T, B, H = 4, 2, 3
@@ -162,7 +162,7 @@ def test_a_cell_is_forgotten_when_many_others_were_used_since():
         return weakref.ref(cell.advance)
 
     first = use()
-    others = [use() for _ in range(CELLS_REMEMBERED - 1)]
+    others = [use() for _ in range(REMEMBERED - 1)]
     gc.collect()
     assert first() is not None
     use()

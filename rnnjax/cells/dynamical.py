@@ -15,6 +15,7 @@ from jax.nn import sigmoid
 from rnnjax.cell import Cell
 from rnnjax.cells.gates import gate_kernels, split_gates
 from rnnjax.checks import number_between, positive_integer, positive_number
+from rnnjax.initializers import orthogonal
 from rnnjax.typing import Initializer, Key
 
 
@@ -260,7 +261,7 @@ def lem(
     step_size: float = 1.0,
     *,
     kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
-    recurrent_init: Initializer = jax.nn.initializers.orthogonal(),
+    recurrent_init: Initializer = orthogonal(),
 ) -> Cell:
     """Long expressive memory, LEM: two equations with time steps that are learned (Rusch et al., 2022).
 

@@ -14,6 +14,7 @@ from jax import Array
 from rnnjax.cell import Cell, affine_cell
 from rnnjax.cells.activations import ACTIVATIONS, activation_named
 from rnnjax.checks import number_between, positive_integer
+from rnnjax.initializers import orthogonal
 from rnnjax.typing import Activation, Initializer, Key
 
 
@@ -55,7 +56,7 @@ def elman(
     activation: str | Activation = "tanh",
     *,
     kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
-    recurrent_init: Initializer = jax.nn.initializers.orthogonal(),
+    recurrent_init: Initializer = orthogonal(),
     bias_init: Initializer = jax.nn.initializers.zeros,
 ) -> Cell:
     """The Elman or vanilla recurrent network (Elman, 1990).
@@ -167,7 +168,7 @@ def leaky(
     activation: str | Activation = "tanh",
     *,
     kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
-    recurrent_init: Initializer = jax.nn.initializers.orthogonal(),
+    recurrent_init: Initializer = orthogonal(),
     bias_init: Initializer = jax.nn.initializers.zeros,
 ) -> Cell:
     """Leaky integrator units, the continuous-time network (CTRNN) in Euler steps (Jaeger et al., 2007).
@@ -207,7 +208,7 @@ def learned_leaky(
     activation: str | Activation = "tanh",
     *,
     kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
-    recurrent_init: Initializer = jax.nn.initializers.orthogonal(),
+    recurrent_init: Initializer = orthogonal(),
     bias_init: Initializer = jax.nn.initializers.zeros,
 ) -> Cell:
     """Leaky integrator units that learn their time constants (Pearlmutter, 1989).

@@ -15,6 +15,7 @@ from jax.nn import sigmoid
 from rnnjax.cell import Cell
 from rnnjax.cells.gates import gate_bias, gate_kernels, split_gates
 from rnnjax.checks import positive_integer
+from rnnjax.initializers import orthogonal
 from rnnjax.names import lookup
 from rnnjax.typing import Initializer, Key
 
@@ -42,7 +43,7 @@ def gru(
     *,
     update_bias: float | Initializer = 0.0,
     kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
-    recurrent_init: Initializer = jax.nn.initializers.orthogonal(),
+    recurrent_init: Initializer = orthogonal(),
 ) -> Cell:
     """The gated recurrent unit (Cho et al., 2014).
 

@@ -11,6 +11,7 @@ from rnnjax.cell import Cell
 from rnnjax.cells.gates import add_to_gates, gate_kernels, split_gates
 from rnnjax.cells.gru import GRUState
 from rnnjax.checks import positive_integer
+from rnnjax.initializers import orthogonal
 from rnnjax.typing import Initializer, Key
 
 
@@ -24,7 +25,7 @@ def minimal_gated_unit(
     hidden_size: int,
     *,
     kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
-    recurrent_init: Initializer = jax.nn.initializers.orthogonal(),
+    recurrent_init: Initializer = orthogonal(),
 ) -> Cell:
     """The minimal gated unit: a GRU whose two gates are one (Zhou et al., 2016).
 
@@ -65,7 +66,7 @@ def ugrnn(
     *,
     update_bias: float = 1.0,
     kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
-    recurrent_init: Initializer = jax.nn.initializers.orthogonal(),
+    recurrent_init: Initializer = orthogonal(),
 ) -> Cell:
     """The update-gate network: an Elman network with one gate (Collins, Sohl-Dickstein & Sussillo, 2017).
 
@@ -112,7 +113,7 @@ def recurrent_highway(
     *,
     transform_bias: float = -2.0,
     kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
-    recurrent_init: Initializer = jax.nn.initializers.orthogonal(),
+    recurrent_init: Initializer = orthogonal(),
 ) -> Cell:
     """The recurrent highway network: several highway layers between one time step and the next (Zilly et al., 2017).
 

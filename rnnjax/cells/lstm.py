@@ -14,6 +14,7 @@ from jax.nn import sigmoid
 from rnnjax.cell import Cell
 from rnnjax.cells.gates import add_to_gates, gate_bias, gate_kernels, split_gates
 from rnnjax.checks import positive_integer
+from rnnjax.initializers import orthogonal
 from rnnjax.typing import Initializer, Key
 
 
@@ -40,7 +41,7 @@ def lstm(
     *,
     forget_bias: float | Initializer = 1.0,
     kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
-    recurrent_init: Initializer = jax.nn.initializers.orthogonal(),
+    recurrent_init: Initializer = orthogonal(),
 ) -> Cell:
     """Long short-term memory with a forget gate (Hochreiter & Schmidhuber, 1997; Gers et al., 2000).
 
@@ -85,7 +86,7 @@ def peephole_lstm(
     *,
     forget_bias: float | Initializer = 1.0,
     kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
-    recurrent_init: Initializer = jax.nn.initializers.orthogonal(),
+    recurrent_init: Initializer = orthogonal(),
     peephole_init: Initializer = jax.nn.initializers.normal(0.1),
 ) -> Cell:
     """LSTM whose gates see the memory cell through peepholes (Gers & Schmidhuber, 2000).

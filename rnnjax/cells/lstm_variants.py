@@ -17,6 +17,7 @@ from rnnjax.cells.gates import add_to_gates, gate_bias, gate_kernels, split_gate
 from rnnjax.cells.lstm import LSTMParams, LSTMState, lstm_bias
 from rnnjax.cells.memoryless import normalized
 from rnnjax.checks import positive_integer
+from rnnjax.initializers import orthogonal
 from rnnjax.typing import Initializer, Key
 
 # Coupled input and forget gate
@@ -33,7 +34,7 @@ def cifg_lstm(
     *,
     forget_bias: float | Initializer = 1.0,
     kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
-    recurrent_init: Initializer = jax.nn.initializers.orthogonal(),
+    recurrent_init: Initializer = orthogonal(),
 ) -> Cell:
     """LSTM with coupled input and forget gate, CIFG (Greff et al., 2017).
 
@@ -88,7 +89,7 @@ def lstm_1997(
     hidden_size: int,
     *,
     kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
-    recurrent_init: Initializer = jax.nn.initializers.orthogonal(),
+    recurrent_init: Initializer = orthogonal(),
 ) -> Cell:
     """Long short-term memory as it was first, without forget gate (Hochreiter & Schmidhuber, 1997).
 
@@ -149,7 +150,7 @@ def janet(
     beta: float = 1.0,
     forget_bias: float | Initializer = 1.0,
     kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
-    recurrent_init: Initializer = jax.nn.initializers.orthogonal(),
+    recurrent_init: Initializer = orthogonal(),
 ) -> Cell:
     """JANET, an LSTM with the forget gate alone (van der Westhuizen & Lasenby, 2018).
 
@@ -210,7 +211,7 @@ def layer_norm_lstm(
     *,
     forget_bias: float | Initializer = 1.0,
     kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
-    recurrent_init: Initializer = jax.nn.initializers.orthogonal(),
+    recurrent_init: Initializer = orthogonal(),
 ) -> Cell:
     """LSTM with layer normalization (Ba, Kiros & Hinton, 2016).
 
@@ -274,7 +275,7 @@ def slstm(
     *,
     forget_bias: float | Initializer = 1.0,
     kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
-    recurrent_init: Initializer = jax.nn.initializers.orthogonal(),
+    recurrent_init: Initializer = orthogonal(),
 ) -> Cell:
     """The sLSTM of xLSTM, with exponential input gate, one head (Beck et al., 2024).
 

@@ -15,6 +15,7 @@ from rnnjax.cell import Cell
 from rnnjax.cells.activations import activation_named
 from rnnjax.cells.gates import gate_kernels, split_gates
 from rnnjax.checks import number_between, positive_integer
+from rnnjax.initializers import orthogonal
 from rnnjax.typing import Activation, Initializer, Key
 
 
@@ -63,7 +64,7 @@ def scrn(
     activation: str | Activation = "sigmoid",
     *,
     kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
-    recurrent_init: Initializer = jax.nn.initializers.orthogonal(),
+    recurrent_init: Initializer = orthogonal(),
 ) -> Cell:
     """The structurally constrained recurrent network: context units that change slowly (Mikolov et al., 2015).
 
@@ -200,7 +201,7 @@ def mist(
     activation: str | Activation = "tanh",
     *,
     kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
-    recurrent_init: Initializer = jax.nn.initializers.orthogonal(),
+    recurrent_init: Initializer = orthogonal(),
 ) -> Cell:
     """The mixed history network, MIST: direct links to 1, 2, 4, 8, ... steps ago (DiPietro et al., 2017).
 
