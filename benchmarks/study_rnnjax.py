@@ -2,18 +2,19 @@
 
     python -m benchmarks.study_rnnjax --devices=2
 
-Seeds are divided among host devices, and done one after the other on each. A program has all depths, and the four
-Elman networks are one program, their activation a number that it takes. Programs are traced and compiled in threads,
-each runs as soon as it is there, and JAX keeps them in its persistent cache.
+Seeds are divided among host devices, and done one after the other on each. A program has all depths, whose layers are
+one and the same cell, traced once; the four Elman networks are one program, their activation a number among their
+params. Programs are traced and compiled in threads, each runs as soon as it is there, and JAX keeps them in its
+persistent cache.
 """
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,15 +28,17 @@ import rnnjax
 from benchmarks import command, study_script
 from benchmarks.measure import Call, elapsed
 from benchmarks.study_script import Norms, Settings, Timeline, name_of
-from rnnjax.typing import Params
+from rnnjax.typing import Params, State
+
+FAMILIES = {
+    "lstm": ("lstm",),
+    "gru": ("gru",),
+    "elman": ("elman_tanh", "elman_relu", "elman_sigmoid", "irnn"),
+}
+"""Networks that share their programs."""
 
 ACTIVATIONS = ("tanh", "relu", "sigmoid")
-FAMILIES = {
-    "lstm": {"lstm": 0},
-    "gru": {"gru": 0},
-    "elman": {"elman_tanh": 0, "elman_relu": 1, "elman_sigmoid": 2, "irnn": 1},
-}
-"""Networks that share their programs, with their places in ``ACTIVATIONS``."""
+ACTIVATION_OF = {"elman_tanh": 0, "elman_relu": 1, "elman_sigmoid": 2, "irnn": 1}
 
 COMPILER_OPTIONS: dict[str, str | bool] = {"xla_backend_optimization_level": "1"}
 """LLVM at -O1 takes about 30% less processor time to compile these programs than at XLA's -O3; they run as fast."""
@@ -73,18 +76,16 @@ def study(settings: Settings, mesh: Mesh, threads: int | None, timeline: Timelin
         inputs = jax.device_put(settings.inputs(), over_seeds)
     prepare = partial(compile_program, mesh, timeline)
     with ThreadPoolExecutor(threads) as pool:
-        draws = {family: draw(family, cells, settings) for family, cells in families.items()}
-        drawing = {family: pool.submit(prepare, f"{family} weights", draws[family], seeds) for family in families}
-        measuring = {}
-        for family, cells in families.items():
-            flows = measure(family, list(cells.values()), settings)
-            measuring[pool.submit(prepare, family, flows, jax.eval_shape(draws[family], seeds), inputs)] = family
-
-        params: dict[str, Params] = {}
-        for family, future in drawing.items():
-            program = future.result()
-            with timeline.during("running", f"{family} weights"):
-                params[family] = jax.block_until_ready(program(seeds))
+        draw_all = draw(families, settings)
+        drawing = pool.submit(prepare, "weights", draw_all, seeds)
+        shapes = jax.eval_shape(draw_all, seeds)
+        measuring = {
+            pool.submit(prepare, family, measure(family, settings), shapes[family], inputs): family
+            for family in families
+        }
+        program = drawing.result()
+        with timeline.during("running", "weights"):
+            params = jax.block_until_ready(program(seeds))
         norms: Norms = {}
         calls: list[Call] = []
         for finished in as_completed(measuring):
@@ -94,7 +95,7 @@ def study(settings: Settings, mesh: Mesh, threads: int | None, timeline: Timelin
                 found = run()
             calls.append(run)
             for depth, of_depth in zip(settings.depths, found, strict=True):
-                norms |= {name_of(cell, depth): of_depth[:, place] for place, cell in enumerate(families[family])}
+                norms |= {name_of(name, depth): of_depth[:, place] for place, name in enumerate(families[family])}
     return norms, calls
 
 
@@ -102,13 +103,10 @@ def _run(program: jax.stages.Compiled, params: Params, inputs: Array) -> list[np
     return jax.device_get(program(params, inputs))
 
 
-def families_of(settings: Settings) -> dict[str, dict[str, int]]:
+def families_of(settings: Settings) -> dict[str, tuple[str, ...]]:
     """Those of ``FAMILIES`` that the settings ask for."""
-    chosen = {
-        family: {cell: place for cell, place in cells.items() if cell in settings.cells}
-        for family, cells in FAMILIES.items()
-    }
-    return {family: cells for family, cells in chosen.items() if cells}
+    chosen = {family: tuple(name for name in names if name in settings.cells) for family, names in FAMILIES.items()}
+    return {family: names for family, names in chosen.items() if names}
 
 
 def compile_program(
@@ -123,39 +121,37 @@ def compile_program(
         return lowered.compile(COMPILER_OPTIONS)
 
 
-def draw(family: str, variants: Iterable[str], settings: Settings) -> Callable[[Array], Params]:
-    """A function of the seeds (S,): params of all layers that the deepest network has, leaves (S, V, L, ...)."""
-    usual = cell_of(family, settings.hidden, np.int32(0))
-    irnn = rnnjax.elman(settings.hidden, recurrent_init=rnnjax.initializers.identity())
-    cells = [irnn if name == "irnn" else usual for name in variants]
+def draw(families: dict[str, tuple[str, ...]], settings: Settings) -> Callable[[Array], dict[str, Params]]:
+    """A function of the seeds (S,): params of as many layers as the deepest network has, by family (S, V, L, ...)."""
 
-    def of_layer(key: Array) -> Params:
-        params = {id(cell): cell.init(key, settings.hidden) for cell in cells}
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *(params[id(cell)] for cell in cells))
+    def of_layer(key: Array) -> dict[str, Params]:
+        drawn = {family: plain_cell(family, settings.hidden).init(key, settings.hidden) for family in families}
+        variants = {family: [variant(name, drawn[family]) for name in names] for family, names in families.items()}
+        return {family: jax.tree.map(lambda *leaves: jnp.stack(leaves), *each) for family, each in variants.items()}
 
-    def of_seed(seed: Array) -> Params:
+    def of_seed(seed: Array) -> dict[str, Params]:
         layers = jax.lax.map(of_layer, jax.random.split(jax.random.key(seed), max(settings.depths)))
         return jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), layers)
 
     return partial(jax.lax.map, of_seed)
 
 
-def measure(family: str, activations: Sequence[int], settings: Settings) -> Callable[[Params, Array], list[Array]]:
+def measure(family: str, settings: Settings) -> Callable[[Params, Array], list[Array]]:
     """A function of params (S, V, L, ...) and inputs (S, T, B, H): for each depth norms (S, V, depth, T).
 
     All depths are one program, since what is alike in its loops is compiled once: half the time that three take.
     """
+    cell = cell_of(family, settings.hidden)
 
-    def of_network(depth: int, activation: Array, params: Params, inputs: Array) -> Array:
-        network = rnnjax.stack(*[cell_of(family, settings.hidden, activation)] * depth)
+    def of_network(depth: int, inputs: Array, params: Params) -> Array:
+        network = rnnjax.stack(*[cell] * depth)
         layers = tuple(jax.tree.map(itemgetter(layer), params) for layer in range(depth))
         flow = rnnjax.gradient_flow(network, layers, inputs, lambda outputs: jnp.sum(outputs[-1] ** 2))
         return jnp.stack([state.hidden for state in flow.state])
 
     def of_seed(depth: int, arguments: tuple[Params, Array]) -> Array:
         params, inputs = arguments
-        variants = np.array(activations, np.int32), params
-        return jax.lax.map(lambda variant: of_network(depth, variant[0], variant[1], inputs), variants)
+        return jax.lax.map(partial(of_network, depth, inputs), params)
 
     def of_all(params: Params, inputs: Array) -> list[Array]:
         return [jax.lax.map(partial(of_seed, depth), (params, inputs)) for depth in settings.depths]
@@ -163,12 +159,46 @@ def measure(family: str, activations: Sequence[int], settings: Settings) -> Call
     return of_all
 
 
-def cell_of(family: str, hidden: int, activation: Array | np.int32) -> rnnjax.Cell:
-    """The cell of a family, its activation chosen when the program runs."""
-    if family == "elman":
-        branches = [rnnjax.ACTIVATIONS[name] for name in ACTIVATIONS]
-        return rnnjax.elman(hidden, lambda x: jax.lax.switch(activation, branches, x))
-    return rnnjax.lstm(hidden) if family == "lstm" else rnnjax.gru(hidden, reset="after")
+class AnyElmanParams(NamedTuple):
+    """Of an Elman network that takes its activation as a number."""
+
+    activation: Array  # its place in ``ACTIVATIONS``
+    weights: Params
+
+
+def plain_cell(family: str, hidden: int) -> rnnjax.Cell:
+    """The cell that the weights of a family are drawn for."""
+    if family == "gru":
+        return rnnjax.gru(hidden, reset="after")
+    return rnnjax.lstm(hidden) if family == "lstm" else rnnjax.elman(hidden)
+
+
+def variant(name: str, weights: Params) -> Params:
+    """Params of that network for the cell that is measured, from weights of its family."""
+    if name not in ACTIVATION_OF:
+        return weights
+    if name == "irnn":
+        weights = weights._replace(recurrent_kernel=jnp.eye(len(weights.recurrent_kernel)))
+    return AnyElmanParams(jnp.int32(ACTIVATION_OF[name]), weights)
+
+
+def cell_of(family: str, hidden: int) -> rnnjax.Cell:
+    """The cell that is measured: for the Elman networks one of any activation."""
+    plain = plain_cell(family, hidden)
+    if family != "elman":
+        return plain
+    activations = [rnnjax.ACTIVATIONS[name] for name in ACTIVATIONS]
+
+    def advance(params: AnyElmanParams, state: State, drive: Array) -> State:
+        cell = rnnjax.elman(hidden, lambda x: jax.lax.switch(params.activation, activations, x))
+        return cell.advance(params.weights, state, drive)
+
+    return rnnjax.Cell(
+        init=lambda key, input_size: variant("elman_tanh", plain.init(key, input_size)),
+        initial_state=lambda params, batch_shape: plain.initial_state(params.weights, batch_shape),
+        project=lambda params, inputs: plain.project(params.weights, inputs),
+        advance=advance,
+    )
 
 
 def define_flags() -> None:

@@ -73,29 +73,34 @@ def test_both_sides_measure_the_same(cell: str) -> None:
         study_torch.norms(network, torch.from_numpy(inputs), method) for method in ("retain_grad", "autograd.grad")
     )
 
-    family, variants = next((f, v) for f, v in study_rnnjax.FAMILIES.items() if cell in v)
-    params = [params_of(family, *(weight.detach().numpy() for weight in layer[:3])) for layer in network]
+    family = next(family for family, names in study_rnnjax.FAMILIES.items() if cell in names)
+    params = [params_of(cell, *(weight.detach().numpy() for weight in layer[:3])) for layer in network]
     params = jax.tree.map(lambda *leaves: np.stack(leaves)[None, None], *params)  # one seed, one variant
     settings = study_rnnjax.Settings((cell,), T, B, H, (depth,), seeds=1)
-    (norms,) = study_rnnjax.measure(family, [variants[cell]], settings)(params, inputs[None])
+    (norms,) = study_rnnjax.measure(family, settings)(params, inputs[None])
     np.testing.assert_allclose(norms[0, 0], retained, rtol=1e-4)
     np.testing.assert_allclose(norms[0, 0], asked_for, rtol=1e-4)
 
 
-def params_of(family: str, kernel: np.ndarray, recurrent_kernel: np.ndarray, bias: np.ndarray) -> object:
-    if family == "gru":
-        size = recurrent_kernel.shape[1]
-        return GRUResetAfterParams(kernel.T, recurrent_kernel.T, bias, np.zeros(size, np.float32))
-    return {"elman": ElmanParams, "lstm": LSTMParams}[family](kernel.T, recurrent_kernel.T, bias)
+def params_of(cell: str, kernel: np.ndarray, recurrent_kernel: np.ndarray, bias: np.ndarray) -> object:
+    weights = kernel.T, recurrent_kernel.T, bias
+    if cell == "gru":
+        return GRUResetAfterParams(*weights, np.zeros(recurrent_kernel.shape[1], np.float32))
+    if cell == "lstm":
+        return LSTMParams(*weights)
+    activation = ("elman_tanh", "elman_relu", "elman_sigmoid").index(cell.replace("irnn", "elman_relu"))
+    return study_rnnjax.AnyElmanParams(np.int32(activation), ElmanParams(*weights))
 
 
-@pytest.mark.parametrize("family", study_rnnjax.FAMILIES)
-def test_weights_are_drawn_for_every_variant(family: str) -> None:
+def test_weights_are_drawn_for_every_network() -> None:
     settings = study_rnnjax.Settings(CELLS, steps=5, batch=2, hidden=4, depths=(1, 2), seeds=2)
-    variants = study_rnnjax.FAMILIES[family]
-    params = study_rnnjax.draw(family, variants, settings)(np.arange(2))
-    assert params.recurrent_kernel.shape[:4] == (2, len(variants), 2, 4)
-    if family == "elman":
-        np.testing.assert_array_equal(params.recurrent_kernel[1, 3, 1], np.eye(4))
-        np.testing.assert_array_equal(params.kernel[:, 0], params.kernel[:, 3])
-        assert not np.allclose(params.kernel[0], params.kernel[1])
+    params = study_rnnjax.draw(study_rnnjax.FAMILIES, settings)(np.arange(2))
+    activations, elman = params.pop("elman")
+    np.testing.assert_array_equal(activations, np.broadcast_to([[0], [1], [2], [1]], (2, 4, 2)))
+    np.testing.assert_array_equal(elman.recurrent_kernel[:, 3], np.broadcast_to(np.eye(4), (2, 2, 4, 4)))
+    np.testing.assert_array_equal(elman.kernel[:, 0], elman.kernel[:, 3])
+    for weights in (elman, params["lstm"], params["gru"]):
+        kernels = weights.kernel[:, 0].reshape(4, -1)  # of two seeds and layers
+        assert len({row.tobytes() for row in np.asarray(kernels)}) == 4
+        gate = np.asarray(weights.recurrent_kernel[1, 0, 1, :, :4], np.float64)
+        np.testing.assert_allclose(gate.T @ gate, np.eye(4), atol=1e-6)
