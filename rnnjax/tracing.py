@@ -1,14 +1,30 @@
-"""Functions of a cell, or of another function, that are traced once: not again at every call and for every layer."""
+"""What is traced of a cell is traced once: not again for every layer of a stack, and at every call."""
 
 import functools
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ParamSpec
 
 import jax
 
+from rnnjax.cell import Cell
+
+Arguments = ParamSpec("Arguments")
+
 REMEMBERED = 128
 """So many cells of each function; then the one that was not used for longest is forgotten, with all that JAX keeps."""
+
+
+def made_once(constructor: Callable[Arguments, Cell]) -> Callable[Arguments, Cell]:
+    """A constructor that gives the same cell for the same numbers and names, as in stack(lstm(64), lstm(64))."""
+    remembering = functools.lru_cache(REMEMBERED, typed=True)(constructor)
+
+    @functools.wraps(constructor)
+    def construct(*args: Arguments.args, **options: Arguments.kwargs) -> Cell:
+        plain = all(isinstance(value, int | float | str) for value in (*args, *options.values()))
+        return remembering(*args, **options) if plain else constructor(*args, **options)  # type: ignore[arg-type]
+
+    return construct
 
 
 def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -245,7 +245,9 @@ def test_steps_and_examples_on_one_axis_give_the_same_derivatives(x64, monkeypat
     """As on a CPU with one device."""
 
     def gradients():
-        cell = rnnjax.stack(rnnjax.gru(H), rnnjax.repeat(rnnjax.gru(H, reset="after"), 2))  # anew: traced as it is now
+        initializer = jax.nn.initializers.zeros  # with which a cell is made anew, and traced as things are now
+        before, after = (rnnjax.gru(H, reset=reset, kernel_init=initializer) for reset in ("before", "after"))
+        cell = rnnjax.stack(before, rnnjax.repeat(after, 2))
         params = random_params(cell)
 
         def loss(params, inputs):

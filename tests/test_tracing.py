@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import rnnjax
+from rnnjax.cells import CELLS
 from rnnjax.tracing import REMEMBERED, traced_once
 from tests.cases import random_inputs, random_params
 
@@ -91,7 +92,9 @@ def test_one_cell_gives_what_a_new_one_gives_in_any_order_of_shapes_dtypes_and_l
     cell, params = rnnjax.lstm(H), random_params(rnnjax.lstm(H), input_size=H)
 
     def check(inputs, params, run):
-        expected = run(lambda params, inputs: measure(rnnjax.lstm(H), params, inputs))(params, inputs)
+        new = rnnjax.lstm(H, kernel_init=jax.nn.initializers.zeros)  # with an initializer, it is not remembered
+        assert new.advance is not cell.advance
+        expected = run(lambda params, inputs: measure(new, params, inputs))(params, inputs)
         actual = run(lambda params, inputs: measure(cell, params, inputs))(params, inputs)
         jax.tree.map(lambda a, b: np.testing.assert_array_equal(a, b, strict=True), actual, expected)
 
@@ -153,11 +156,38 @@ def test_a_cell_with_a_tracer_in_it_is_no_leak():
         assert jax.jit(jax.grad(loss))(0.9) == pytest.approx(jax.grad(loss)(0.9))
 
 
+def test_a_cell_with_the_same_arguments_is_the_same_and_with_others_is_not():
+    assert rnnjax.lstm(H) is rnnjax.lstm(H)
+    assert rnnjax.gru(H, reset="after") is rnnjax.cell_named("gru_reset_after")(H)
+    different = [(H,), (H + 1,), (H, "relu"), (H, jnp.tanh), (H, lambda x: jnp.tanh(x)), (H, lambda x: jnp.tanh(x))]
+    assert len({rnnjax.elman(*arguments).advance for arguments in different}) == len(different)
+    for wrong in (float(H), str(H), [H]):
+        with pytest.raises(TypeError, match="expected a whole number"):
+            rnnjax.lstm(wrong)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_cell_that_was_first_made_while_tracing_in_another_dtype_is_good_for_any_use(name):
+    size = 6  # as no other test has
+
+    def run():
+        cell = rnnjax.cell_named(name)(size)
+        params = cell.init(jax.random.key(0), size)
+        return rnnjax.unroll(cell, params, jnp.ones((T, B, size)))
+
+    with jax.enable_x64(True):
+        jax.eval_shape(run)
+    assert {
+        leaf.dtype for leaf in jax.tree.leaves(jax.eval_shape(run)) if jnp.issubdtype(leaf.dtype, jnp.floating)
+    } == {jnp.dtype("float32")}
+    jax.eval_shape(jax.jit(run))
+
+
 def test_a_cell_is_forgotten_when_many_others_were_used_since():
     doubled = traced_once(lambda cell, array: 2 * array)
 
     def use():
-        cell = rnnjax.elman(H)
+        cell = rnnjax.elman(H, lambda x: jnp.tanh(x))  # not as another one
         jax.eval_shape(lambda: doubled(cell, jnp.ones(2)))
         return weakref.ref(cell.advance)
 

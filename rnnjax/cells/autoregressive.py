@@ -19,6 +19,7 @@ from jax import Array
 from rnnjax.cell import Cell, check_cell
 from rnnjax.cells.activations import activation_named
 from rnnjax.checks import positive_integer
+from rnnjax.tracing import made_once
 from rnnjax.typing import Activation, Drive, Initializer, Key, Params
 
 
@@ -44,6 +45,7 @@ class NARXState(NamedTuple):
     pending: Array  # (..., L H), as for TDNNState
 
 
+@made_once
 def tdnn(
     hidden_size: int,
     taps: int = 3,
@@ -90,6 +92,7 @@ def tdnn(
     return Cell(init, initial_state, project, advance, output)
 
 
+@made_once
 def narx(
     hidden_size: int,
     output_size: int | None = None,

@@ -16,6 +16,7 @@ from rnnjax.cell import Cell
 from rnnjax.cells.gates import gate_kernels, split_gates
 from rnnjax.checks import number_between, positive_integer, positive_number
 from rnnjax.initializers import orthogonal
+from rnnjax.tracing import made_once
 from rnnjax.typing import Initializer, Key
 
 
@@ -66,6 +67,7 @@ class LEMState(NamedTuple):
     memory: Array  # (..., H)
 
 
+@made_once
 def antisymmetric(
     hidden_size: int,
     step_size: float = 0.01,
@@ -108,6 +110,7 @@ def antisymmetric(
     return Cell(init, _initial_state, _project, advance)
 
 
+@made_once
 def gated_antisymmetric(
     hidden_size: int,
     step_size: float = 0.01,
@@ -146,6 +149,7 @@ def gated_antisymmetric(
     return Cell(init, _initial_state, project, advance)
 
 
+@made_once
 def lipschitz(
     hidden_size: int,
     step_size: float = 0.01,
@@ -201,6 +205,7 @@ def lipschitz(
     return Cell(init, _initial_state, _project, advance)
 
 
+@made_once
 def cornn(
     hidden_size: int,
     step_size: float = 0.042,
@@ -256,6 +261,7 @@ def cornn(
     return Cell(init, initial_state, _project, advance)
 
 
+@made_once
 def lem(
     hidden_size: int,
     step_size: float = 1.0,

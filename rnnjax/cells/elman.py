@@ -15,6 +15,7 @@ from rnnjax.cell import Cell, affine_cell
 from rnnjax.cells.activations import ACTIVATIONS, activation_named
 from rnnjax.checks import number_between, positive_integer
 from rnnjax.initializers import orthogonal
+from rnnjax.tracing import made_once
 from rnnjax.typing import Activation, Initializer, Key
 
 
@@ -51,6 +52,7 @@ class IndRNNParams(NamedTuple):
     bias: Array  # (H,)
 
 
+@made_once
 def elman(
     hidden_size: int,
     activation: str | Activation = "tanh",
@@ -102,6 +104,7 @@ def elman(
     return Cell(init, initial_state, project, advance)
 
 
+@made_once
 def jordan(
     hidden_size: int,
     output_size: int | None = None,
@@ -162,6 +165,7 @@ def jordan(
     return Cell(init, initial_state, project, advance, output)
 
 
+@made_once
 def leaky(
     hidden_size: int,
     rate: float = 0.1,
@@ -202,6 +206,7 @@ def leaky(
     return instant._replace(advance=advance)
 
 
+@made_once
 def learned_leaky(
     hidden_size: int,
     rate: float = 0.1,
@@ -252,6 +257,7 @@ def learned_leaky(
     return Cell(init, initial_state, project, advance)
 
 
+@made_once
 def indrnn(
     hidden_size: int,
     activation: str | Activation = "relu",

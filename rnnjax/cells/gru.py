@@ -17,6 +17,7 @@ from rnnjax.cells.gates import gate_bias, gate_kernels, split_gates
 from rnnjax.checks import positive_integer
 from rnnjax.initializers import orthogonal
 from rnnjax.names import lookup
+from rnnjax.tracing import made_once
 from rnnjax.typing import Initializer, Key
 
 
@@ -37,6 +38,7 @@ class GRUState(NamedTuple):
     hidden: Array  # (..., H)
 
 
+@made_once
 def gru(
     hidden_size: int,
     reset: Literal["before", "after"] = "before",

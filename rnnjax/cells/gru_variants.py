@@ -12,6 +12,7 @@ from rnnjax.cells.gates import add_to_gates, gate_kernels, split_gates
 from rnnjax.cells.gru import GRUState
 from rnnjax.checks import positive_integer
 from rnnjax.initializers import orthogonal
+from rnnjax.tracing import made_once
 from rnnjax.typing import Initializer, Key
 
 
@@ -21,6 +22,7 @@ class OneGateParams(NamedTuple):
     bias: Array  # (2H,)
 
 
+@made_once
 def minimal_gated_unit(
     hidden_size: int,
     *,
@@ -61,6 +63,7 @@ def minimal_gated_unit(
     return Cell(init, _initial_state, _project, advance)
 
 
+@made_once
 def ugrnn(
     hidden_size: int,
     *,
@@ -107,6 +110,7 @@ class RecurrentHighwayParams(NamedTuple):
     bias: Array  # (depth, 2H)
 
 
+@made_once
 def recurrent_highway(
     hidden_size: int,
     depth: int = 3,

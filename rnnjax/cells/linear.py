@@ -18,6 +18,7 @@ from jax.nn import log_sigmoid, sigmoid
 from rnnjax.cell import Cell, affine_cell
 from rnnjax.cells.gates import split_gates
 from rnnjax.checks import positive_integer
+from rnnjax.tracing import made_once
 from rnnjax.typing import Initializer, Key
 
 
@@ -33,6 +34,7 @@ class LinearState(NamedTuple):
 # The GRU and the LSTM with gates of the input alone
 
 
+@made_once
 def min_gru(hidden_size: int, *, kernel_init: Initializer = jax.nn.initializers.lecun_normal()) -> Cell:
     """The GRU stripped of all that keeps it from running in parallel (Feng et al., 2024).
 
@@ -60,6 +62,7 @@ def min_gru(hidden_size: int, *, kernel_init: Initializer = jax.nn.initializers.
     return affine_cell(_init(size, 2, kernel_init), _initial_state(size), _project(2), affine)
 
 
+@made_once
 def min_lstm(
     hidden_size: int, *, forget_bias: float = 0.0, kernel_init: Initializer = jax.nn.initializers.lecun_normal()
 ) -> Cell:
@@ -101,6 +104,7 @@ class QRNNState(NamedTuple):
     output_gate: Array  # (..., H)
 
 
+@made_once
 def qrnn(
     hidden_size: int, *, forget_bias: float = 0.0, kernel_init: Initializer = jax.nn.initializers.lecun_normal()
 ) -> Cell:
@@ -153,6 +157,7 @@ class SRUState(NamedTuple):
     highway: Array  # (..., H), the input, or its projection
 
 
+@made_once
 def sru(
     hidden_size: int, *, forget_bias: float = 0.0, kernel_init: Initializer = jax.nn.initializers.lecun_normal()
 ) -> Cell:
@@ -224,6 +229,7 @@ class LRUState(NamedTuple):
     skip: Array  # (..., H), what goes from the input to the output directly
 
 
+@made_once
 def lru(hidden_size: int, *, r_min: float = 0.0, r_max: float = 1.0, max_phase: float = 2 * math.pi) -> Cell:
     """The linear recurrent unit: a complex diagonal recurrence (Orvieto et al., 2023).
 

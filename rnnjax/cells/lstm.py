@@ -15,6 +15,7 @@ from rnnjax.cell import Cell
 from rnnjax.cells.gates import add_to_gates, gate_bias, gate_kernels, split_gates
 from rnnjax.checks import positive_integer
 from rnnjax.initializers import orthogonal
+from rnnjax.tracing import made_once
 from rnnjax.typing import Initializer, Key
 
 
@@ -36,6 +37,7 @@ class LSTMState(NamedTuple):
     cell: Array  # (..., H), the memory: the constant error carousel runs along it
 
 
+@made_once
 def lstm(
     hidden_size: int,
     *,
@@ -81,6 +83,7 @@ def lstm(
     return Cell(init, _initial_state, _project, advance)
 
 
+@made_once
 def peephole_lstm(
     hidden_size: int,
     *,

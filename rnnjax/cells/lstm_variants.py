@@ -18,6 +18,7 @@ from rnnjax.cells.lstm import LSTMParams, LSTMState, lstm_bias
 from rnnjax.cells.memoryless import normalized
 from rnnjax.checks import positive_integer
 from rnnjax.initializers import orthogonal
+from rnnjax.tracing import made_once
 from rnnjax.typing import Initializer, Key
 
 # Coupled input and forget gate
@@ -29,6 +30,7 @@ class CIFGLSTMParams(NamedTuple):
     bias: Array  # (3H,)
 
 
+@made_once
 def cifg_lstm(
     hidden_size: int,
     *,
@@ -85,6 +87,7 @@ class LSTM1997Params(NamedTuple):
     bias: Array  # (3H,)
 
 
+@made_once
 def lstm_1997(
     hidden_size: int,
     *,
@@ -144,6 +147,7 @@ class JANETState(NamedTuple):
     hidden: Array  # (..., H), memory and output in one
 
 
+@made_once
 def janet(
     hidden_size: int,
     *,
@@ -206,6 +210,7 @@ class LayerNormLSTMParams(NamedTuple):
     cell_bias: Array  # (H,)
 
 
+@made_once
 def layer_norm_lstm(
     hidden_size: int,
     *,
@@ -270,6 +275,7 @@ class SLSTMState(NamedTuple):
     stabilizer: Array  # (..., H), the logarithm of the largest of these weights
 
 
+@made_once
 def slstm(
     hidden_size: int,
     *,

@@ -11,6 +11,7 @@ from rnnjax.cell import Cell
 from rnnjax.cells.activations import ACTIVATIONS
 from rnnjax.checks import positive_integer
 from rnnjax.names import lookup
+from rnnjax.tracing import made_once
 from rnnjax.typing import Activation, Initializer, Key
 
 Response = Callable[[Array, Array], Array]
@@ -32,6 +33,7 @@ class Parametrization(NamedTuple):
     skew_init: Initializer
 
 
+@made_once
 def orthogonal_rnn(
     hidden_size: int,
     parametrization: Literal["exponential", "cayley"] = "exponential",

@@ -16,6 +16,7 @@ from rnnjax.cells.activations import activation_named
 from rnnjax.cells.gates import gate_kernels, split_gates
 from rnnjax.checks import number_between, positive_integer
 from rnnjax.initializers import orthogonal
+from rnnjax.tracing import made_once
 from rnnjax.typing import Activation, Initializer, Key
 
 
@@ -57,6 +58,7 @@ class MISTState(NamedTuple):
     earlier: Array  # (..., 2^(N-1) - 1, H): h_{t-1}, h_{t-2}, and so on
 
 
+@made_once
 def scrn(
     hidden_size: int,
     context_size: int | None = None,
@@ -129,6 +131,7 @@ def scrn(
     return Cell(init, initial_state, project, advance, output)
 
 
+@made_once
 def clockwork(
     hidden_size: int,
     periods: Sequence[int] = (1, 2, 4, 8),
@@ -195,6 +198,7 @@ def clockwork(
     return Cell(init, initial_state, project, advance)
 
 
+@made_once
 def mist(
     hidden_size: int,
     delays: int = 5,
