@@ -129,11 +129,12 @@ def draw(families: dict[str, tuple[str, ...]], settings: Settings) -> Callable[[
         variants = {family: [variant(name, drawn[family]) for name in names] for family, names in families.items()}
         return {family: jax.tree.map(lambda *leaves: jnp.stack(leaves), *each) for family, each in variants.items()}
 
-    def of_seed(seed: Array) -> dict[str, Params]:
-        layers = jax.lax.map(of_layer, jax.random.split(jax.random.key(seed), max(settings.depths)))
-        return jax.tree.map(lambda leaf: jnp.swapaxes(leaf, 0, 1), layers)
+    def of_seeds(seeds: Array) -> dict[str, Params]:
+        keys = jax.vmap(lambda seed: jax.random.split(jax.random.key(seed), max(settings.depths)))(seeds)
+        layers = jax.lax.map(of_layer, keys.reshape(-1))  # (S L, V, ...)
+        return jax.tree.map(lambda leaf: jnp.swapaxes(leaf.reshape(*keys.shape, *leaf.shape[1:]), 1, 2), layers)
 
-    return partial(jax.lax.map, of_seed)
+    return of_seeds
 
 
 def measure(family: str, settings: Settings) -> Callable[[Params, Array], list[Array]]:
