@@ -11,6 +11,7 @@ from rnnjax.cell import Cell, Repetition, Wiring, check_cell, output_like
 from rnnjax.cells.memoryless import dense_gate, normalization, pass_on
 from rnnjax.checks import positive_integer
 from rnnjax.norms import is_inexact
+from rnnjax.tracing import traced_once
 from rnnjax.typing import Key, Params, State
 from rnnjax.wiring import composed_cell, layers_of
 
@@ -79,15 +80,18 @@ def repeat(cell: Cell, times: int) -> Cell:
     layers = positive_integer("times", times)
 
     def init(key: Key, input_size: int) -> Params:
-        def init_layer(key: Key) -> Params:
-            return cell.init(key, input_size)
-
-        output_size = jax.eval_shape(lambda: cell.output(p := init_layer(key), cell.initial_state(p, ()))).shape[-1]
-        _check_equal_widths("repeat", input_size, output_size)
-        # One layer after the other: XLA's batched QR, of orthogonal matrices, is very slow on few cores.
-        return jax.lax.map(init_layer, jax.random.split(key, layers))
+        of_a_layer = jax.eval_shape(lambda: cell.init(key, input_size))
+        _check_equal_widths("repeat", input_size, output_like(cell, of_a_layer).shape[-1])
+        params: Params = _init_layers(cell, jax.random.split(key, layers), input_size=input_size)
+        return params
 
     return composed_cell(init, Repetition(lambda params: params, cell, layers))
+
+
+@traced_once
+def _init_layers(cell: Cell, keys: Key, *, input_size: int) -> Params:
+    """One after the other: matrices that are decomposed in batches take long on few cores."""
+    return jax.lax.map(lambda key: cell.init(key, input_size), keys)
 
 
 # Connections past a layer
