@@ -95,22 +95,25 @@ def _run(
     extras: tuple[State | None, State | None],
     mask: Array | None,
     reset: Array | None,
-    **options: Any,
+    *,
+    reverse: bool,
+    remat: int | None,
+    method: str,
 ) -> tuple[State, Array]:
     """A cell over a whole sequence; ``extras`` are the perturbation and the state after a reset."""
     if cell.wiring:
 
-        def run(cell: Cell, params: Params, inputs: Array, state: State, extras: Any) -> tuple[State, Array]:
-            final, outputs = _run(cell, params, inputs, state, extras, mask, reset, **options)
+        def run(*layer: Any) -> tuple[State, Array]:
+            final, outputs = _run(*layer, mask, reset, reverse=reverse, remat=remat, method=method)
             return final, outputs
 
         of_layers = [tuple(extra if extra is None else extra[i] for extra in extras) for i in range(len(state))]
         return run_layers(cell.wiring, params, inputs, state, of_layers, run)
     perturbation, fresh = extras
     if cell.memoryless:
-        return _all_at_once(cell, params, inputs, state, perturbation, mask, options["reverse"])
-    if options["method"] == "parallel":
-        return _solve_affine(cell, params, inputs, state, perturbation, mask, reset, fresh, options["reverse"])
+        return _all_at_once(cell, params, inputs, state, perturbation, mask, reverse)
+    if method == "parallel":
+        return _solve_affine(cell, params, inputs, state, perturbation, mask, reset, fresh, reverse)
 
     def ahead(xs: Any) -> tuple[Drive, State | None]:
         inputs, perturbation = xs
@@ -121,9 +124,7 @@ def _run(
         return perturbed_step(cell, params, state, drive, perturbation)
 
     xs = inputs, perturbation
-    return scan_masked(
-        step, params, state, xs, mask, reset, fresh, ahead=ahead, reverse=options["reverse"], remat=options["remat"]
-    )
+    return scan_masked(step, params, state, xs, mask, reset, fresh, ahead=ahead, reverse=reverse, remat=remat)
 
 
 def prepare(
