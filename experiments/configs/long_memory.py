@@ -28,6 +28,11 @@ Expect, of three seeds each:
   readout. With one rate for both, 1e-3 to 1e-2, and biases of 1, 5 and 7, none did in 2,000 to 4,000 steps, nor did
   lstm_1997 at 3e-3: all of the memory was soon taken by which symbol comes next. It is the paper's "abuse problem", for
   which it adds memory cells late.
+* others, at lags of 10, 20 and 50: multiplication, GRU and LSTM at all, the Elman net up to 20. Parity, GRU and LSTM at
+  10, nobody from 20 on. Random permutation, the GRU at all, the Elman net up to 20, the LSTM at 10 and twice at 20.
+  Temporal order of three symbols, all at all.
+* digits, one seed: GRU and LSTM read the rows in order with 3 and 4 % wrong, the Elman net with 15 %; pixels in a random
+  order are read with 10 to 12 % wrong by all three.
 """
 
 from ml_collections import ConfigDict
