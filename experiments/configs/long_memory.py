@@ -31,8 +31,8 @@ Expect, of three seeds each:
 * others, at lags of 10, 20 and 50: multiplication, GRU and LSTM at all, the Elman net up to 20. Parity, GRU and LSTM at
   10, nobody from 20 on. Random permutation, the GRU at all, the Elman net up to 20, the LSTM at 10 and twice at 20.
   Temporal order of three symbols, all at all.
-* digits, one seed: GRU and LSTM read the rows in order with 3 and 4 % wrong, the Elman net with 15 %; pixels in a random
-  order are read with 10 to 12 % wrong by all three.
+* digits, one seed: GRU and LSTM read the rows in order with 3 and 4 % wrong, the Elman net with 15 %; pixels in a
+  random order are read with 10 to 12 % wrong by all three.
 """
 
 from ml_collections import ConfigDict
