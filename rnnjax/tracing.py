@@ -1,7 +1,6 @@
 """What is traced of a cell is traced once: not again for every layer of a stack, and at every call."""
 
 import functools
-import operator
 from collections.abc import Callable
 from typing import Any, ParamSpec
 
@@ -54,10 +53,10 @@ class _Same:
 
     def __init__(self, cell: Any) -> None:
         self.cell = cell
-        self.functions = cell if isinstance(cell, tuple) else (cell,)
+        self.functions = tuple(map(id, cell)) if isinstance(cell, tuple) else id(cell)
 
     def __hash__(self) -> int:
-        return hash(tuple(map(id, self.functions)))
+        return hash(self.functions)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and all(map(operator.is_, self.functions, other.functions))
+        return isinstance(other, _Same) and self.functions == other.functions
