@@ -8,8 +8,8 @@ r"""Who learns to remember, and over how long a lag, on the classical tasks of l
     python -m experiments.long_memory --config=experiments/configs/long_memory.py:digits --workdir=runs/digits
     python -m experiments.long_memory --config=experiments/configs/long_memory.py:quick --workdir=runs/quick
 
-Run time: 3 min 30 s on two CPU cores; others 1 min 50 s, digits 30 s; adding, copy and latching between one and three
-minutes (reckoned from processor time); the quick variant 10 to 20 seconds.
+Run time: 3 min 30 s on two CPU cores; others 1 min 50 s, copy 50 s, adding 40 s, latching and digits 30 s; the quick
+variant 10 to 20 seconds.
 
 Expect, of three seeds each:
 
