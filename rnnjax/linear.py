@@ -9,6 +9,7 @@ is their product:
 
 import collections
 import functools
+import itertools
 import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -31,14 +32,17 @@ class Linear(NamedTuple):
     """A linear function as instructions, each of which fills the next slots from those before."""
 
     instructions: list[Callable[[list[Any], list[Any]], list[Any]]]  # (factors, slots) -> the next slots
-    results: list[int]  # their slots
+    results: list[int | None]  # their slots, None where nothing depends on the arguments
 
     def __call__(self, factors: list[Any], arguments: list[Any]) -> list[Any]:
-        """The results for ``factors``, arrays from ``multiply_out`` or one step of them."""
+        """The results for ``factors``, arrays from ``multiply_out`` or one step of them.
+
+        None stands for zeros: in the place of an argument, and of a result that only such reach.
+        """
         slots = list(arguments)
         for instruction in self.instructions:
             slots += instruction(factors, slots)
-        return [slots[slot] for slot in self.results]
+        return [None if slot is None else slots[slot] for slot in self.results]
 
 
 def multiply_out(program: Program) -> tuple[list[Array], Linear]:
@@ -47,21 +51,22 @@ def multiply_out(program: Program) -> tuple[list[Array], Linear]:
     builder = _Builder(size=len(variables))
     terms: list[Terms] = [{slot: None} for slot in range(len(variables))]
     results = builder.walk(program.jaxpr, program.constants | dict(zip(variables, terms, strict=True)))
-    slots = [builder.slot_of(result) for result in results]
+    slots = [builder.slot_of(result) if isinstance(result, dict) else None for result in results]
     return builder.factors, Linear(builder.instructions, slots)
 
 
-class _Zeros:
+def zeros(of: Any) -> Array:
+    """Zeros of this type (``jax.typeof``), on the devices that it tells of."""
+    made = jnp.zeros(of.shape, of.dtype)
+    if any(axis is not None for axis in of.sharding.spec):
+        made = jax.sharding.reshard(made, of.sharding)
+    return jax.lax.pcast(made, tuple(of.mat.varying), to="varying")
+
+
+class _Zeros(NamedTuple):
     """Zeros in the place of an array, which are made where they are used."""
 
-    def __init__(self, array: Any) -> None:
-        self.type = jax.typeof(array)
-
-    def made(self) -> Array:
-        zeros = jnp.zeros(self.type.shape, self.type.dtype)
-        if any(axis is not None for axis in self.type.sharding.spec):
-            zeros = jax.sharding.reshard(zeros, self.type.sharding)
-        return jax.lax.pcast(zeros, tuple(self.type.mat.varying), to="varying")
+    type: Any
 
 
 class _Builder:
@@ -108,29 +113,33 @@ class _Builder:
                 constants = dict(zip(inner.jaxpr.constvars, inner.consts, strict=True))
                 return self.walk(inner.jaxpr, constants | dict(zip(inner.jaxpr.invars, operands, strict=True)))
             case ("select_n", [which, *cases]):
-                operands = [which, *(case if isinstance(case, dict) else _Zeros(case) for case in cases)]
+                operands = [which, *(case if isinstance(case, dict) else _Zeros(jax.typeof(case)) for case in cases)]
             case ("concatenate", parts):
-                operands = [part if isinstance(part, dict) else _Zeros(part) for part in parts]
-        gets = [self.get(operand) for operand in operands]
-        first = self.fill(
-            len(equation.outvars),
-            lambda factors, slots: evaluate(jaxpr, equation, [get(factors, slots) for get in gets]),
-        )
-        return [{first + n: None} for n in range(len(equation.outvars))]
+                operands = [part if isinstance(part, dict) else _Zeros(jax.typeof(part)) for part in parts]
+        gets, depends = [self.get(operand) for operand in operands], [isinstance(value, dict) for value in operands]
+        count = len(equation.outvars)
 
-    def slot_of(self, value: Any) -> int:
-        """The slot of a value, which is filled with it if there is none."""
-        if not isinstance(value, dict):
-            zeros = self.get(_Zeros(value))
-            return self.fill(1, lambda factors, slots: [zeros(factors, slots)])
-        match list(value.items()):
+        def apply(factors: list[Any], slots: list[Any]) -> list[Any]:
+            values = [get(factors, slots) for get in gets]
+            if all(value is None for value in itertools.compress(values, depends)):
+                return [None] * count
+            made = [zeros(v.aval) if x is None else x for v, x in zip(equation.invars, values, strict=True)]
+            return evaluate(jaxpr, equation, made)
+
+        first = self.fill(count, apply)
+        return [{first + n: None} for n in range(count)]
+
+    def slot_of(self, terms: Terms) -> int:
+        """The slot of a sum, which is filled with it if there is none."""
+        match list(terms.items()):
             case [(slot, None)]:
                 return int(slot)
-        summands = [(slot, factor if factor is None else self.get(factor)) for slot, factor in value.items()]
+        summands = [(slot, factor if factor is None else self.get(factor)) for slot, factor in terms.items()]
 
         def total(factors: list[Any], slots: list[Any]) -> list[Any]:
-            values = [slots[slot] if get is None else get(factors, slots) * slots[slot] for slot, get in summands]
-            return [functools.reduce(operator.add, values)]
+            there = [(slots[slot], get) for slot, get in summands if slots[slot] is not None]
+            values = [value if get is None else get(factors, slots) * value for value, get in there]
+            return [functools.reduce(operator.add, values) if values else None]
 
         return self.fill(1, total)
 
@@ -140,7 +149,7 @@ class _Builder:
             slot = self.slot_of(value)
             return lambda factors, slots: slots[slot]
         if isinstance(value, _Zeros):
-            return lambda factors, slots: value.made()
+            return lambda factors, slots: zeros(value.type)
         if not isinstance(value, Array):
             return lambda factors, slots: value
         place = self.places.setdefault(id(value), len(self.factors))

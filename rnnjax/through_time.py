@@ -2,10 +2,13 @@
 
 A step s_t = f(s_{t-1}, x_t) contains products p_t = a_t W whose operand a_t depends on the state. The forward pass
 keeps the states and these products, together with what is added to them. With these the derivatives of all steps are
-known, and are computed for all of them at once; the loop back takes the adjoints through, from dL/ds_t to dL/dp_t and
-dL/ds_{t-1}; and the gradient of a kernel is one large product afterwards, instead of a sum of small ones:
+known, and are computed for all of them at once. The loop back takes dL/ds_t to dL/ds_{t-1}, and keeps only these. What
+follows from them is computed for all steps at once again: dL/dp_t, and the gradient of a kernel, one large product
+instead of a sum of small ones:
 
     dL/dW = sum over t of a_t^T dL/dp_t
+
+(But where a product goes into the operand of another, as a GRU's reset gate does, dL/dp_t comes from the loop.)
 
 All this is written down once, as the derivative forward in time, whose loop is linear in the tangents ds_t and dp_t.
 JAX transposes it.
@@ -22,7 +25,7 @@ import numpy as np
 from jax import Array
 from jax.extend.core import JaxprEqn, Literal
 
-from rnnjax.linear import Linear, multiply_out
+from rnnjax.linear import Linear, multiply_out, zeros
 from rnnjax.norms import is_inexact
 from rnnjax.products import for_loop, product_of, shifted
 from rnnjax.program import (
@@ -71,6 +74,7 @@ class _Parts(NamedTuple):
     loose: list[int]  # the x that are no drives and have a derivative
     inexact: list[bool]  # of each result, whether it has a derivative
     direct: list[bool]  # of each result, whether fixed values reach it other than through the products
+    apart: list[bool]  # of each product and each loose x, whether no product of the same step depends on it
 
 
 class _Drive(NamedTuple):
@@ -101,7 +105,10 @@ def _take_apart(step: Rest, state_size: int) -> _Parts:
     results = program.jaxpr.outvars
     inexact = [is_inexact(v.aval) for v in results]
     direct = [not isinstance(v, Literal) and v in by_fixed and is_inexact(v.aval) for v in results]
-    return _Parts(program, state_size, products, drives, kept, homes, loose, inexact, direct)
+    operands = {product.invars[0] for product in products}
+    others = [*(product.outvars[0] for product in products), *(xs[index] for index in loose)]
+    apart = [not reached(program, [other], past=products) & operands for other in others]
+    return _Parts(program, state_size, products, drives, kept, homes, loose, inexact, direct, apart)
 
 
 def _drives_of(program: Program, product: JaxprEqn, xs: list[Any]) -> tuple[list[_Drive], list[tuple[Any, int | None]]]:
@@ -230,18 +237,35 @@ def _derivative(parts: _Parts, reverse: bool, primals: Any, tangents: Any) -> An
     d_products = [_with_drives(d, drives, d_xs) for d, drives in zip(d_products, parts.drives, strict=True)]
     shared = [*fixed, *(kernel.T for kernel in kernels)]
     factors, linear_step = _linear_steps(parts, shared, products, at_steps)
+    d_state, d_others = _inexact(state, d_state), [*d_products, *(d_xs[index] for index in parts.loose)]
+    before_loop = [d if apart else None for d, apart in zip(d_others, parts.apart, strict=True)]
+    in_loop = [None if apart else d for d, apart in zip(d_others, parts.apart, strict=True)]
+    results = _chosen(parts.program.jaxpr.outvars, parts.inexact)
+
+    def without_state(factors: Leaves, d_others: Leaves) -> Leaves:
+        return linear_step(factors, [*(None for _ in d_state), *d_others])
+
+    indirect = jax.vmap(without_state)(factors, before_loop) if any(parts.apart) else [None for _ in results]
+    directly = iter(d_results)
+    direct = [next(directly) if also else None for also in _chosen(parts.direct, parts.inexact)]
+    # An output that is the new state, too, takes it from there.
+    places = [next(n for n, same in enumerate(results) if same is result) for result in results]
+    sums = {place: _sum(one, other) for place, one, other in zip(places, indirect, direct, strict=True)}
 
     def d_step(d_state: Leaves, at: Any) -> tuple[Leaves, Leaves]:
-        factors, d_products, d_loose, d_results = at
-        through_state = linear_step(factors, [*d_state, *d_products, *d_loose])
-        summands = iter(d_results)
-        also = _chosen(parts.direct, parts.inexact)
-        d_both = [d + next(summands) if more else d for d, more in zip(through_state, also, strict=True)]
-        return d_both[: len(d_state)], d_both[len(d_state) :]
+        factors, d_others, sums = at
+        d_both = map(_sum, linear_step(factors, [*d_state, *d_others]), map(sums.get, places))
+        made = [zeros(result.aval) if d is None else d for d, result in zip(d_both, results, strict=True)]
+        return made[: len(d_state)], made[len(d_state) :]
 
-    at = factors, d_products, [d_xs[index] for index in parts.loose], d_results
-    d_final, d_outputs = jax.lax.scan(d_step, _inexact(state, d_state), at, reverse=reverse)
+    d_final, d_outputs = jax.lax.scan(d_step, d_state, (factors, in_loop, sums), reverse=reverse)
     return (final, outputs), (_with_zeros(final, d_final), _with_zeros(outputs, d_outputs))
+
+
+def _sum(one: Array | None, other: Array | None) -> Array | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one + other
 
 
 def _from_fixed(parts: _Parts, fixed: Leaves, d_fixed: Leaves, at_steps: tuple[Leaves, ...]) -> Any:

@@ -43,7 +43,20 @@ def test_values_are_those_of_the_derivative(x64, function):
     factors, linear, derivative = of_linearized(function, x, y)
     tangents = random_inputs(3, 4, seed=2), random_inputs(3, 4, seed=3)
     for received, expected in zip(linear(factors, list(tangents)), derivative(*tangents), strict=True):
-        np.testing.assert_allclose(received, expected, rtol=1e-13)
+        np.testing.assert_allclose(0 if received is None else received, expected, rtol=1e-13)
+
+
+@pytest.mark.parametrize("function", [chain, branches, nested, untouched])
+@pytest.mark.parametrize("moving", [(True, False), (False, True), (False, False)])
+def test_none_stands_for_zeros(x64, function, moving):
+    x, y = random_inputs(3, 4), random_inputs(3, 4, seed=1)
+    factors, linear, derivative = of_linearized(function, x, y)
+    tangents = random_inputs(3, 4, seed=2), random_inputs(3, 4, seed=3)
+    received = linear(factors, [t if moves else None for t, moves in zip(tangents, moving, strict=True)])
+    expected = derivative(*(t if moves else jnp.zeros_like(t) for t, moves in zip(tangents, moving, strict=True)))
+    for one, other in zip(received, expected, strict=True):
+        np.testing.assert_allclose(0 if one is None else one, other, rtol=1e-13, atol=0)
+    assert any(moving) or all(one is None for one in received)
 
 
 def test_a_chain_becomes_one_product_and_an_array_of_zeros_is_no_factor():
