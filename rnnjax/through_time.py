@@ -238,28 +238,34 @@ def _derivative(parts: _Parts, reverse: bool, primals: Any, tangents: Any) -> An
     shared = [*fixed, *(kernel.T for kernel in kernels)]
     factors, linear_step = _linear_steps(parts, shared, products, at_steps)
     d_state, d_others = _inexact(state, d_state), [*d_products, *(d_xs[index] for index in parts.loose)]
-    before_loop = [d if apart else None for d, apart in zip(d_others, parts.apart, strict=True)]
-    in_loop = [None if apart else d for d, apart in zip(d_others, parts.apart, strict=True)]
+    apart = [d if apart else None for d, apart in zip(d_others, parts.apart, strict=True)]
+    others = [None if apart else d for d, apart in zip(d_others, parts.apart, strict=True)]
+
+    def without_state(factors: Leaves, apart: Leaves) -> Leaves:
+        return linear_step(factors, [*(None for _ in d_state), *apart])
+
     results = _chosen(parts.program.jaxpr.outvars, parts.inexact)
-
-    def without_state(factors: Leaves, d_others: Leaves) -> Leaves:
-        return linear_step(factors, [*(None for _ in d_state), *d_others])
-
-    indirect = jax.vmap(without_state)(factors, before_loop) if any(parts.apart) else [None for _ in results]
-    directly = iter(d_results)
-    direct = [next(directly) if also else None for also in _chosen(parts.direct, parts.inexact)]
-    # An output that is the new state, too, takes it from there.
-    places = [next(n for n, same in enumerate(results) if same is result) for result in results]
-    sums = {place: _sum(one, other) for place, one, other in zip(places, indirect, direct, strict=True)}
+    through_apart = jax.vmap(without_state)(factors, apart) if any(parts.apart) else [None for _ in results]
+    added, places = _added(parts, results, through_apart, d_results)
 
     def d_step(d_state: Leaves, at: Any) -> tuple[Leaves, Leaves]:
-        factors, d_others, sums = at
-        d_both = map(_sum, linear_step(factors, [*d_state, *d_others]), map(sums.get, places))
+        factors, others, added = at
+        d_both = map(_sum, linear_step(factors, [*d_state, *others]), map(added.get, places))
         made = [zeros(result.aval) if d is None else d for d, result in zip(d_both, results, strict=True)]
         return made[: len(d_state)], made[len(d_state) :]
 
-    d_final, d_outputs = jax.lax.scan(d_step, d_state, (factors, in_loop, sums), reverse=reverse)
+    d_final, d_outputs = jax.lax.scan(d_step, d_state, (factors, others, added), reverse=reverse)
     return (final, outputs), (_with_zeros(final, d_final), _with_zeros(outputs, d_outputs))
+
+
+def _added(
+    parts: _Parts, results: list[Any], through_apart: Leaves, d_results: Leaves
+) -> tuple[dict[int, Array | None], list[int]]:
+    """What is added to the tangents of results, by place; and each one's place, which an output shares with a state."""
+    directly = iter(d_results)
+    direct = [next(directly) if also else None for also in _chosen(parts.direct, parts.inexact)]
+    places = [next(n for n, same in enumerate(results) if same is result) for result in results]
+    return {place: _sum(*both) for place, *both in zip(places, through_apart, direct, strict=True)}, places
 
 
 def _sum(one: Array | None, other: Array | None) -> Array | None:
