@@ -104,3 +104,7 @@ def test_weights_are_drawn_for_every_network() -> None:
         assert len({row.tobytes() for row in np.asarray(kernels)}) == 4
         gate = np.asarray(weights.recurrent_kernel[1, 0, 1, :, :4], np.float64)
         np.testing.assert_allclose(gate.T @ gate, np.eye(4), atol=1e-6)
+    # Cells differ in their equations alone.
+    for weights, width in ((elman, 4), (params["gru"], 12)):
+        np.testing.assert_array_equal(weights.kernel[:, 0], params["lstm"].kernel[:, 0, ..., :width])
+        assert not np.any(weights.bias)
