@@ -74,7 +74,7 @@ class _Parts(NamedTuple):
     loose: list[int]  # the x that are no drives and have a derivative
     inexact: list[bool]  # of each result, whether it has a derivative
     direct: list[bool]  # of each result, whether fixed values reach it other than through the products
-    apart: list[bool]  # of each product and each loose x, whether no product of the same step depends on it
+    chained: bool  # whether a product's operand depends on another product, or on a loose x, of the same step
 
 
 class _Drive(NamedTuple):
@@ -105,10 +105,9 @@ def _take_apart(step: Rest, state_size: int) -> _Parts:
     results = program.jaxpr.outvars
     inexact = [is_inexact(v.aval) for v in results]
     direct = [not isinstance(v, Literal) and v in by_fixed and is_inexact(v.aval) for v in results]
-    operands = {product.invars[0] for product in products}
     others = [*(product.outvars[0] for product in products), *(xs[index] for index in loose)]
-    apart = [not reached(program, [other], past=products) & operands for other in others]
-    return _Parts(program, state_size, products, drives, kept, homes, loose, inexact, direct, apart)
+    chained = any(product.invars[0] in reached(program, others, past=products) for product in products)
+    return _Parts(program, state_size, products, drives, kept, homes, loose, inexact, direct, chained)
 
 
 def _drives_of(program: Program, product: JaxprEqn, xs: list[Any]) -> tuple[list[_Drive], list[tuple[Any, int | None]]]:
@@ -238,34 +237,33 @@ def _derivative(parts: _Parts, reverse: bool, primals: Any, tangents: Any) -> An
     shared = [*fixed, *(kernel.T for kernel in kernels)]
     factors, linear_step = _linear_steps(parts, shared, products, at_steps)
     d_state, d_others = _inexact(state, d_state), [*d_products, *(d_xs[index] for index in parts.loose)]
-    apart = [d if apart else None for d, apart in zip(d_others, parts.apart, strict=True)]
-    others = [None if apart else d for d, apart in zip(d_others, parts.apart, strict=True)]
+    ahead, along = ([None for _ in d_others], d_others) if parts.chained else (d_others, [None for _ in d_others])
 
-    def without_state(factors: Leaves, apart: Leaves) -> Leaves:
-        return linear_step(factors, [*(None for _ in d_state), *apart])
+    def without_state(factors: Leaves, d_others: Leaves) -> Leaves:
+        return linear_step(factors, [*(None for _ in d_state), *d_others])
 
     results = _chosen(parts.program.jaxpr.outvars, parts.inexact)
-    through_apart = jax.vmap(without_state)(factors, apart) if any(parts.apart) else [None for _ in results]
-    added, places = _added(parts, results, through_apart, d_results)
+    from_others = jax.vmap(without_state)(factors, ahead) if jax.tree.leaves(ahead) else [None for _ in results]
+    added, places = _added(parts, results, from_others, d_results)
 
     def d_step(d_state: Leaves, at: Any) -> tuple[Leaves, Leaves]:
-        factors, others, added = at
-        d_both = map(_sum, linear_step(factors, [*d_state, *others]), map(added.get, places))
+        factors, d_others, added = at
+        d_both = map(_sum, linear_step(factors, [*d_state, *d_others]), map(added.get, places))
         made = [zeros(result.aval) if d is None else d for d, result in zip(d_both, results, strict=True)]
         return made[: len(d_state)], made[len(d_state) :]
 
-    d_final, d_outputs = jax.lax.scan(d_step, d_state, (factors, others, added), reverse=reverse)
+    d_final, d_outputs = jax.lax.scan(d_step, d_state, (factors, along, added), reverse=reverse)
     return (final, outputs), (_with_zeros(final, d_final), _with_zeros(outputs, d_outputs))
 
 
 def _added(
-    parts: _Parts, results: list[Any], through_apart: Leaves, d_results: Leaves
+    parts: _Parts, results: list[Any], from_others: Leaves, d_results: Leaves
 ) -> tuple[dict[int, Array | None], list[int]]:
     """What is added to the tangents of results, by place; and each one's place, which an output shares with a state."""
     directly = iter(d_results)
     direct = [next(directly) if also else None for also in _chosen(parts.direct, parts.inexact)]
     places = [next(n for n, same in enumerate(results) if same is result) for result in results]
-    return {place: _sum(*both) for place, *both in zip(places, through_apart, direct, strict=True)}, places
+    return {place: _sum(*both) for place, *both in zip(places, from_others, direct, strict=True)}, places
 
 
 def _sum(one: Array | None, other: Array | None) -> Array | None:

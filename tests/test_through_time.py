@@ -192,7 +192,7 @@ def test_what_is_kept_for_the_way_back_are_the_factors_and_operands_alone():
 @pytest.mark.parametrize(("make", "numbers"), [(rnnjax.elman, 5), (rnnjax.lstm, 13), (rnnjax.gru, 11)])
 def test_what_is_kept_of_products_is_written_over_the_drives(make, numbers):
     """Compiled: so many numbers a unit and step at a time, and nothing of a sequence's size copied at each step."""
-    steps, batch, size = 100, 16, 64
+    steps, batch, size = 50, 16, 32
     cell = make(size)
     params, inputs = random_params(cell, input_size=size), random_inputs(steps, batch, size)
 
