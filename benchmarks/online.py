@@ -11,7 +11,7 @@ which tells what a call costs from what a step costs. "State donated" and "compi
 
 What to do for the lowest latency, and what it gave with H = 128 (microseconds for Elman, GRU and LSTM, two CPU cores):
 
-- ``jax.jit`` the step: 420, 690 and 780 without, 10, 13 and 16 with it.
+- ``jax.jit`` the step: 390, 720 and 710 without, 9, 13 and 14 with it.
 - ``jax.config.update("jax_cpu_enable_async_dispatch", False)`` before the first array: the program then runs in the
   thread that calls it. By default a program of some size is handed to another one, and a jitted step takes 100.
 - Keep the state as JAX has it: 5 to 8 more where each step takes it to NumPy and back.
@@ -20,9 +20,9 @@ What to do for the lowest latency, and what it gave with H = 128 (microseconds f
   where they change.
 - ``.lower(...).compile()`` makes the first step as fast as the others, as does calling the jitted step once beforehand;
   no call is faster for it.
-- Inputs from NumPy and outputs to NumPy cost 2 to 3.
+- Inputs from NumPy and outputs to NumPy cost 2.
 - About 8 are the call, whatever is in it: where more inputs are there already, give them to one ``unroll``, which takes
-  1.3, 3.4 and 5.2 a step. A step in NumPy has no such call: 4, 14 and 16.
+  0.9, 2.6 and 3.3 a step. A step in NumPy has no such call: 4, 13 and 15.
 """
 
 import functools
@@ -35,17 +35,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 import numpy as np
 from absl import app, flags
-from matplotlib.figure import Figure
-from tabulate import tabulate
 from tqdm import tqdm
 
 import rnnjax
 from benchmarks import command
 from benchmarks.measure import UNSTEADY, Call, Worker, describe_machine, pooled_median, ratio, sample, serve
+from benchmarks.online_report import LIBRARIES, STEP, STEPS, Record, draw, several, texts
 from rnnjax.adapters.torch import GATES, from_torch
 from rnnjax.names import lookup
 
@@ -56,14 +53,6 @@ CELLS: dict[str, Callable[[int], rnnjax.Cell]] = {
 }
 """The cells that PyTorch has, too."""
 
-LIBRARIES = {
-    "rnnjax": "rnnjax, asynchronous",
-    "synchronous": "rnnjax, synchronous",
-    "torch": "PyTorch",
-    "numpy": "NumPy",
-}
-STEP, STEPS = "one step", "steps by unroll"
-PLAIN, BEST = ("rnnjax", "jitted"), ("synchronous", "params constant")
 CHECKED = 5  # steps whose outputs are compared
 TOLERANCE = 1e-5
 QUICK = {"hidden": 8, "counts": ["1", "4"], "repeats": 20, "rounds": 2}
@@ -76,9 +65,6 @@ flags.DEFINE_integer("rounds", 9, "Turns that each way of calling takes.", lower
 command.define_flags("online", QUICK)
 flags.DEFINE_string("worker", None, "Be the process of this library, answering the requests on standard input.")
 FLAGS = flags.FLAGS
-
-Record = dict[str, Any]
-"""A cell and library: either ``skipped``, a reason, or a ``way`` of calling, its ``rounds`` of seconds, and so on."""
 
 Step = Callable[[Any, Any], tuple[Any, Any]]
 """``(state, inputs) -> (new state, output)``."""
@@ -110,7 +96,7 @@ def main(argv: list[str]) -> None:
     machine = describe_machine(["rnnjax", "jax", "jaxlib", "numpy", "torch"])
     records = measure(FLAGS.cells, FLAGS.hidden, counts, FLAGS.rounds, FLAGS.repeats)
     machine["load_average_after"] = os.getloadavg()
-    report(output, machine, records)
+    report(output, machine, records, counts)
 
 
 # The step in every library
@@ -189,10 +175,6 @@ def finished(step: Step) -> Step:
         return state, output.block_until_ready()
 
     return finished_step
-
-
-def several(count: int) -> str:
-    return f"{count} {STEPS}"
 
 
 def build_torch(cell: str, hidden: int, counts: list[int]) -> Programs:
@@ -319,143 +301,16 @@ def summarize(record: Record, case: list[Record]) -> Record:
 # Reporting
 
 
-def report(output: Path, machine: dict[str, Any], records: list[Record]) -> None:
+def report(output: Path, machine: dict[str, Any], records: list[Record], counts: list[int]) -> None:
     """Prints the tables; writes them, results.json and the figure."""
+    tables, finding = texts(records, counts)
     settings = {name: FLAGS[name].value for name in ("cells", *QUICK)}
-    finding = find(records)
     results = {"finding": finding, "machine": machine, "settings": settings, "records": records}
     load = f"Load average {machine['load_average_before'][0]:.1f} at the start on {machine['cores']} cores."
     doubt = f"~ marks ratios whose quartiles over rounds are a factor of over {UNSTEADY} apart: too noisy to rely on."
-    legend = "Microseconds of one step, median and 99th percentile:"
-    reasons = dict.fromkeys(f"{LIBRARIES[r['library']]}: {r['skipped']}" for r in records if "skipped" in r)
-    skips = "".join(f"Skipped: {reason}.\n" for reason in reasons)
-    straight = "Microseconds of k steps in one call by unroll, and the line through the least and the greatest k:"
-    tables = f"{legend}\n\n{table_of_steps(records)}\n\n{straight}\n\n{table_of_calls(records)}"
-    text = f"{load} {doubt}\n{tables}\n\n{skips}{finding}\n"
-    command.save(output, "online", results, text, draw(records, finding, machine))
-
-
-def single(records: list[Record]) -> dict[tuple[str, str], dict[str, Record]]:
-    """The records of single steps by library and way, then by cell."""
-    found: dict[tuple[str, str], dict[str, Record]] = {}
-    for record in (record for record in records if "ratio" in record):
-        found.setdefault((record["library"], record["way"]), {})[record["cell"]] = record
-    return found
-
-
-def table_of_steps(records: list[Record]) -> str:
-    rows = [
-        [LIBRARIES[library], way, *itertools.chain.from_iterable(map(microseconds, cells.values()))]
-        for (library, way), cells in single(records).items()
-    ]
-    heads = ["", "", *itertools.chain.from_iterable((cell, "99 %") for cell in FLAGS.cells)]
-    return tabulate(rows, heads, colalign=["left", "left", *["right"] * (len(heads) - 2)], disable_numparse=True)
-
-
-def microseconds(record: Record) -> tuple[str, str]:
-    return f"{1e6 * record['median_seconds']:.1f}", f"{1e6 * record['percentile_99_seconds']:.0f}"
-
-
-class Line(NamedTuple):
-    """Microseconds of k steps in one call: ``call + k step``."""
-
-    counts: list[int]
-    times: list[float]
-    call: float
-    step: float
-
-
-def lines(records: list[Record]) -> dict[tuple[str, str], Line]:
-    """By library and cell, what k steps in one call take."""
-    found = {}
-    counts = sorted({int(count) for count in FLAGS.counts})
-    by_way = {(r["library"], r["cell"], r["way"]): r["median_seconds"] for r in records if "way" in r}
-    for library, cell in itertools.product((PLAIN[0], BEST[0]), FLAGS.cells):
-        times = [1e6 * by_way[library, cell, several(count)] for count in counts]
-        step = (times[-1] - times[0]) / (counts[-1] - counts[0])
-        found[library, cell] = Line(counts, times, times[0] - counts[0] * step, step)
-    return found
-
-
-def table_of_calls(records: list[Record]) -> str:
-    found = lines(records)
-    rows = [
-        [LIBRARIES[library], cell, *(f"{number:.1f}" for number in (*line.times, line.call, line.step))]
-        for (library, cell), line in found.items()
-    ]
-    heads = ["", "cell", *(f"k = {count}" for count in next(iter(found.values())).counts), "a call", "a step"]
-    return tabulate(rows, heads, colalign=["left", "left", *["right"] * (len(heads) - 2)], disable_numparse=True)
-
-
-def find(records: list[Record]) -> str:
-    """The lowest latency, how it stands to the others, and what of it is the call."""
-    steps, found = single(records), lines(records)
-
-    def medians(way: tuple[str, str]) -> str:
-        return ", ".join(f"{cell} {microseconds(record)[0]}" for cell, record in steps[way].items())
-
-    best = steps[BEST]
-    ratios = [
-        f"{', '.join(str(record['ratio'][library]) for record in best.values())} times {LIBRARIES[library]}'s time"
-        for library in ("torch", "numpy")
-        if library in next(iter(best.values()))["ratio"]
-    ]
-    calls, own = zip(*((found[BEST[0], cell].call, found[BEST[0], cell].step) for cell in best), strict=True)
-    return (
-        f"One step takes {medians(BEST)} microseconds (synchronous, params constant, state donated): "
-        f"{'; '.join(ratios)}.\n"
-        f"Merely jitted, dispatched asynchronously, it takes {medians(PLAIN)}. "
-        f"Of a synchronous call {min(calls):.1f} to {max(calls):.1f} are the call, "
-        f"{min(own):.1f} to {max(own):.1f} the step."
-    )
-
-
-def draw(records: list[Record], finding: str, machine: dict[str, Any]) -> Figure:
-    """Left, each way of calling, from the median to the 99th percentile; right, k steps in one call against k."""
-    mpl.use("Agg")
-    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 6), width_ratios=(3, 2), layout="constrained")
-    markers = dict(zip(CELLS, (("o", "white"), ("s", "0.6"), ("^", "black")), strict=True))
-    steps = single(records)
-    for row, cells in enumerate(steps.values()):
-        for shift, (cell, record) in enumerate(cells.items()):
-            draw_latency(left, row + 0.25 * (shift - 1), record, markers[cell], cell if row == 0 else None)
-    left.set_yticks(range(len(steps)), [f"{LIBRARIES[library]}: {way}" for library, way in steps])
-    left.invert_yaxis()
-    left.set_xscale("log")
-    left.xaxis.set_major_formatter("{x:g}")
-    left.legend(frameon=False, ncols=len(markers), loc="lower left", bbox_to_anchor=(0, 1))
-    left.set_xlabel("microseconds of one step: mark, median; end of line, 99th percentile")
-    for (library, cell), line in lines(records).items():
-        marker, face = markers[cell]
-        style = {"marker": marker, "markerfacecolor": face, "linestyle": "-" if library == BEST[0] else ":"}
-        right.plot(
-            line.counts,
-            line.times,
-            color="black",
-            label=f"{cell}, {LIBRARIES[library].removeprefix('rnnjax, ')}",
-            **style,
-        )
-    right.set_xscale("log")
-    right.set_yscale("log")
-    right.set_xticks(line.counts, map(str, line.counts))
-    right.minorticks_off()
-    right.yaxis.set_major_formatter("{x:g}")
-    right.legend(frameon=False)
-    right.set_xlabel("k, steps in one call of unroll")
-    right.set_ylabel("microseconds of the call (median)")
-    for axis in (left, right):
-        axis.grid(color="0.9")
-        axis.set_axisbelow(True)
+    text = f"{load} {doubt}\n{tables}{finding}\n"
     shape = f"B = 1, H = I = {FLAGS.hidden}. {machine['processor']}, {machine['cores']} cores."
-    figure.suptitle(f"{finding}\n{shape}", fontsize=9)
-    return figure
-
-
-def draw_latency(axis: Any, place: float, record: Record, marker: tuple[str, str], label: str | None) -> None:
-    middle, high = 1e6 * record["median_seconds"], 1e6 * record["percentile_99_seconds"]
-    axis.hlines(place, middle, high, color="0.5", linewidth=1)
-    shape, face = marker
-    axis.plot(middle, place, shape, color="black", markerfacecolor=face, markersize=5, label=label)
+    command.save(output, "online", results, text, draw(records, counts, f"{finding}\n{shape}"))
 
 
 if __name__ == "__main__":
