@@ -23,7 +23,7 @@ from experiments.deep_prediction import predict
 from experiments.settings import names, require_least
 from experiments.workdir import Record, Workdir
 from rnnjax.data import Images, load_images
-from rnnjax.decay import norm_floor
+from rnnjax.measure.decay import norm_floor
 from rnnjax.names import lookup
 
 OPTIMIZERS = {"sgd": functools.partial(optax.sgd, momentum=0.9), "adam": optax.adam}

@@ -15,7 +15,7 @@ import optax
 from flax.training.train_state import TrainState
 from jax import Array
 
-from rnnjax.norms import norm
+from rnnjax.engine.norms import norm
 from rnnjax.typing import Activation, Key, Params
 
 INITIALIZATIONS: dict[str, Callable[[int, int], tuple[float, float]]] = {

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rnnjax.mean_field import gaussian_moments
+from rnnjax.measure.mean_field import gaussian_moments
 from rnnjax.typing import Activation
 
 

@@ -12,7 +12,7 @@ from tabulate import tabulate
 
 from experiments import command
 from experiments.workdir import Record, Workdir, read_records
-from rnnjax.decay import norm_floor
+from rnnjax.measure.decay import norm_floor
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt

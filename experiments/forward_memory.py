@@ -21,8 +21,8 @@ from experiments.command import explained
 from experiments.settings import names, require_least, require_positive
 from experiments.workdir import Record, Workdir
 from rnnjax.cells.elman import ElmanParams
+from rnnjax.engine.norms import norm
 from rnnjax.names import lookup
-from rnnjax.norms import norm
 from rnnjax.typing import Key, Params
 
 

@@ -16,7 +16,7 @@ from experiments import character_model, command, initializations
 from experiments.character_model import CharacterParams
 from experiments.gradient_flow_plan import Program, Run, loss_steps, make_cell, measured_steps, switched
 from experiments.workdir import Record
-from rnnjax.norms import norm
+from rnnjax.engine.norms import norm
 from rnnjax.typing import Params
 
 

@@ -15,7 +15,7 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 # environment brings it back; a jaxlib that no longer knows this flag will say so.
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
 jax.config.update("jax_disable_most_optimizations", True)
-jax.config.update("jax_num_cpu_devices", 2)  # the second is for tests/test_sharding.py
+jax.config.update("jax_num_cpu_devices", 2)  # the second is for tests/sequence/test_sharding.py
 
 hypothesis.settings.register_profile(
     "rnnjax",

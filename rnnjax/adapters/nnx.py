@@ -22,9 +22,9 @@ from jax import Array
 from rnnjax.adapters.padding import mask_of
 from rnnjax.cell import Cell, check_cell
 from rnnjax.checks import check_sequence
-from rnnjax.norms import is_inexact
+from rnnjax.engine.norms import is_inexact
+from rnnjax.sequence.unroll import unroll
 from rnnjax.typing import State
-from rnnjax.unroll import unroll
 
 
 class RNN(nnx.Module):  # type: ignore[misc]

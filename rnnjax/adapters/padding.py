@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
-from rnnjax.unroll import length_mask
+from rnnjax.sequence.unroll import length_mask
 
 
 def mask_of(inputs: Array, mask: Array | None, seq_lengths: Any) -> Array | None:

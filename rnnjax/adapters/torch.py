@@ -21,11 +21,11 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from rnnjax.bidirectional import BidirectionalParams
 from rnnjax.cells.elman import ElmanParams
 from rnnjax.cells.gru import GRUParams, GRUResetAfterParams
 from rnnjax.cells.lstm import LSTMParams
 from rnnjax.names import lookup
+from rnnjax.sequence.bidirectional import BidirectionalParams
 from rnnjax.typing import Params
 
 GATES = {"elman": 1, "lstm": 4, "gru": 3}

@@ -19,7 +19,7 @@ from jax import Array
 from rnnjax.cell import Cell, check_cell
 from rnnjax.cells.activations import activation_named
 from rnnjax.checks import positive_integer
-from rnnjax.tracing import made_once
+from rnnjax.engine.tracing import made_once
 from rnnjax.typing import Activation, Drive, Initializer, Key, Params
 
 

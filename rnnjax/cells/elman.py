@@ -14,8 +14,8 @@ from jax import Array
 from rnnjax.cell import Cell, affine_cell
 from rnnjax.cells.activations import ACTIVATIONS, activation_named
 from rnnjax.checks import number_between, positive_integer
+from rnnjax.engine.tracing import made_once
 from rnnjax.initializers import orthogonal
-from rnnjax.tracing import made_once
 from rnnjax.typing import Activation, Initializer, Key
 
 

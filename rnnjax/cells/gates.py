@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from rnnjax.checks import positive_integer
-from rnnjax.tracing import traced_once
+from rnnjax.engine.tracing import traced_once
 from rnnjax.typing import Initializer, Key
 
 

@@ -15,9 +15,9 @@ from jax.nn import sigmoid
 from rnnjax.cell import Cell
 from rnnjax.cells.gates import gate_bias, gate_kernels, split_gates
 from rnnjax.checks import positive_integer
+from rnnjax.engine.tracing import made_once
 from rnnjax.initializers import orthogonal
 from rnnjax.names import lookup
-from rnnjax.tracing import made_once
 from rnnjax.typing import Initializer, Key
 
 

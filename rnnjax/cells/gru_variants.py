@@ -11,8 +11,8 @@ from rnnjax.cell import Cell
 from rnnjax.cells.gates import add_to_gates, gate_kernels, split_gates
 from rnnjax.cells.gru import GRUState
 from rnnjax.checks import positive_integer
+from rnnjax.engine.tracing import made_once
 from rnnjax.initializers import orthogonal
-from rnnjax.tracing import made_once
 from rnnjax.typing import Initializer, Key
 
 

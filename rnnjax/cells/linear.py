@@ -18,7 +18,7 @@ from jax.nn import log_sigmoid, sigmoid
 from rnnjax.cell import Cell, affine_cell
 from rnnjax.cells.gates import split_gates
 from rnnjax.checks import positive_integer
-from rnnjax.tracing import made_once
+from rnnjax.engine.tracing import made_once
 from rnnjax.typing import Initializer, Key
 
 

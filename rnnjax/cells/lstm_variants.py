@@ -17,8 +17,8 @@ from rnnjax.cells.gates import add_to_gates, gate_bias, gate_kernels, split_gate
 from rnnjax.cells.lstm import LSTMParams, LSTMState, lstm_bias
 from rnnjax.cells.memoryless import normalized
 from rnnjax.checks import positive_integer
+from rnnjax.engine.tracing import made_once
 from rnnjax.initializers import orthogonal
-from rnnjax.tracing import made_once
 from rnnjax.typing import Initializer, Key
 
 # Coupled input and forget gate

@@ -10,8 +10,8 @@ from jax import Array
 from rnnjax.cell import Cell
 from rnnjax.cells.activations import ACTIVATIONS
 from rnnjax.checks import positive_integer
+from rnnjax.engine.tracing import made_once
 from rnnjax.names import lookup
-from rnnjax.tracing import made_once
 from rnnjax.typing import Activation, Initializer, Key
 
 Response = Callable[[Array, Array], Array]

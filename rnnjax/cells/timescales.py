@@ -15,8 +15,8 @@ from rnnjax.cell import Cell
 from rnnjax.cells.activations import activation_named
 from rnnjax.cells.gates import gate_kernels, split_gates
 from rnnjax.checks import number_between, positive_integer
+from rnnjax.engine.tracing import made_once
 from rnnjax.initializers import orthogonal
-from rnnjax.tracing import made_once
 from rnnjax.typing import Activation, Initializer, Key
 
 

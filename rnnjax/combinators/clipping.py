@@ -1,0 +1,91 @@
+"""Gradients clipped inside time: at every step of backpropagation, not at its end as optimizers do."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from rnnjax.cell import Cell, check_cell
+from rnnjax.checks import positive_number
+from rnnjax.combinators.compose import each_layer
+from rnnjax.engine.norms import is_inexact, norm
+from rnnjax.typing import Drive, Params, State
+
+Clip = Callable[[list[Array], list[int]], list[Array]]
+"""``(gradients of the leaves of a state, how many batch axes each has) -> gradients``."""
+
+
+def clip_gradient_norm(cell: Cell, largest: float) -> Cell:
+    """A cell through whose recurrence gradients flow back with a norm of at most ``largest``, for each example.
+
+        (ds_t/ds_{t-1})^T dL/ds_t   becomes   itself * min(1, largest / its norm)
+
+    Forward nothing changes. Gradients can then not explode through time, at the price of no longer being those of the
+    loss. Norms are over one layer's whole state. Outputs hand their gradient down unclipped.
+
+    Raises:
+        TypeError: if ``cell`` is not one, or ``largest`` not a number.
+        ValueError: unless ``largest`` is positive and finite.
+    """
+    limit = positive_number("largest", largest)
+
+    def clip(gradients: list[Array], batch_axes: list[int]) -> list[Array]:
+        norms = [norm(g, tuple(range(axes, g.ndim))) for g, axes in zip(gradients, batch_axes, strict=True)]
+        total = norm(jnp.stack(norms), (0,))
+        factor = jnp.minimum(1, limit / jnp.maximum(total, limit))
+        shapes = [factor.reshape(factor.shape + (1,) * (g.ndim - factor.ndim)) for g in gradients]
+        return [g * f.astype(g.dtype) for g, f in zip(gradients, shapes, strict=True)]
+
+    return _clipped("clip_gradient_norm", cell, clip)
+
+
+def clip_gradient_values(cell: Cell, largest: float) -> Cell:
+    """A cell through whose recurrence each component of a gradient flows back as at most ``largest`` (Graves, 2013).
+
+        (ds_t/ds_{t-1})^T dL/ds_t   becomes   its components, limited to [-largest, largest]
+
+    As ``clip_gradient_norm`` otherwise. Graves clips at the sums inside the gates; here it is at the state. Real and
+    imaginary part of a complex state are two components.
+    """
+    limit = positive_number("largest", largest)
+
+    def limited(gradient: Array) -> Array:
+        if jnp.iscomplexobj(gradient):
+            return jax.lax.complex(limited(gradient.real), limited(gradient.imag))
+        return jnp.clip(gradient, -limit, limit)
+
+    return _clipped("clip_gradient_values", cell, lambda gradients, _: [limited(g) for g in gradients])
+
+
+def _clipped(receiver: str, cell: Cell, clip: Clip) -> Cell:
+    check_cell(receiver, cell, f"{receiver}(lstm(64), 1.0)")
+
+    def change(layer: Cell, path: tuple[int, ...]) -> Cell:
+        def advance(params: Params, state: State, drive: Drive) -> State:
+            return layer.advance(params, _with_clipped_gradient(clip, layer, params, state), drive)
+
+        return layer._replace(advance=advance, affine=None)
+
+    return each_layer(cell, change)
+
+
+def _with_clipped_gradient(clip: Clip, layer: Cell, params: Params, state: State) -> State:
+    leaves, structure = jax.tree.flatten(state)
+    of_one = jax.tree.leaves(jax.eval_shape(lambda p: layer.initial_state(p, ()), params))
+    places = [place for place, leaf in enumerate(leaves) if is_inexact(leaf)]
+    batch_axes = [leaves[place].ndim - of_one[place].ndim for place in places]
+    passed = _pass(lambda gradients: clip(gradients, batch_axes), [leaves[place] for place in places])
+    for place, leaf in zip(places, passed, strict=True):
+        leaves[place] = leaf
+    return jax.tree.unflatten(structure, leaves)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _pass(clip: Callable[[list[Array]], list[Array]], leaves: list[Array]) -> list[Array]:
+    """The leaves unchanged; their gradients clipped."""
+    return leaves
+
+
+_pass.defvjp(lambda clip, leaves: (leaves, None), lambda clip, _, gradients: (clip(gradients),))

@@ -1,0 +1,331 @@
+"""Random regularizers of recurrent networks: dropout in its forms, zoneout, dropped weights.
+
+Each takes a cell and a key and gives the cell to train with, for the same params. The key is explicit: every training
+step makes its cell with a key of its own, inside the function that is differentiated. Without a key each gives the cell
+to evaluate with.
+
+    def loss(params, key, inputs):
+        cell = rnnjax.zoneout(rnnjax.lstm(64), 0.1, key)
+        return jnp.sum(rnnjax.unroll(cell, params, inputs)[1] ** 2)
+
+Of a ``stack`` and other composed cells every layer that has a memory is changed, each with its own key. What is drawn
+for a sequence follows from a key for each example in the state, so that single steps draw the same as ``unroll``, and a
+state that is carried on goes on drawing. Where ``reset`` starts a step afresh, it draws what a first step does.
+"""
+
+import functools
+import zlib
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.extend.core import JaxprEqn
+
+from rnnjax.cell import Cell, check_cell
+from rnnjax.checks import number_between
+from rnnjax.combinators.compose import each_layer
+from rnnjax.engine.norms import is_inexact
+from rnnjax.engine.program import Program, execute, operands_of, program_of, reached, recurrent_products
+from rnnjax.names import lookup
+from rnnjax.typing import Drive, Key, Params, State
+
+RECURRENT = (
+    "recurrent_kernel",
+    "recurrent_weight",
+    "mixture_recurrent_kernel",
+    "linear_kernel",
+    "velocity_kernel",
+    "memory_kernel",
+)
+"""What the cells here call the weights that a state is multiplied by."""
+
+
+class NoisyState(NamedTuple):
+    cell: Any  # the state of the cell itself
+    key: Array  # (...), a random key for each example
+
+
+def dropout(cell: Cell, rate: float, key: Key | None = None, each: Literal["step", "sequence"] = "step") -> Cell:
+    """Outputs dropped at random on their way up: dropout between layers (Zaremba et al., 2014).
+
+        y_t = m_t * y'_t / (1 - rate)        m_t = 1 with probability 1 - rate, else 0; y' the outputs of ``cell``
+
+    The recurrence itself is left alone. In a stack the outputs of every layer are dropped, those of the last too. What
+    ``residual``, ``highway`` or ``layer_norm`` does to the outputs of a layer it does to those that are left.
+
+    Args:
+        cell: any cell.
+        rate: the probability that an output is dropped.
+        key: for training; without one nothing is dropped.
+        each: "step" draws m_t anew at each step, "sequence" once for a whole sequence (Gal & Ghahramani, 2016).
+
+    Raises:
+        TypeError: if ``cell`` is not one, or ``key`` no key.
+        ValueError: for a rate outside [0, 1), or another ``each``.
+    """
+    kept = 1 - _rate("dropout", cell, rate)
+    move_on = lookup("each", each, {"step": _next, "sequence": lambda keys: keys})
+    if key is None:
+        return cell
+
+    def change(layer: Cell, key: Callable[[], Key]) -> Cell:
+        def advance(params: Params, state: NoisyState, drive: Drive) -> NoisyState:
+            return NoisyState(layer.advance(params, state.cell, drive), move_on(state.key))
+
+        def output(params: Params, state: NoisyState) -> Array:
+            return _dropped(_numbered(state.key, 0), kept, layer.output(params, state.cell))
+
+        return _noisy(layer, key, advance, output)
+
+    return _changed("dropout", cell, change, key)
+
+
+def variational_dropout(cell: Cell, rate: float, key: Key | None = None) -> Cell:
+    """Recurrent dropout, the same at all steps of a sequence (Gal & Ghahramani, 2016).
+
+        h_{t-1} U   becomes   (m * h_{t-1} / (1 - rate)) U        m drawn once for each sequence and product
+
+    It acts on what enters the recurrent products, so on all matrices U that a step multiplies by something that comes
+    from the old state. What a state adds to itself directly, as a GRU's z_t * h_{t-1} does, is not dropped: it would be
+    forgotten for good. An LSTM's drops for the four gates are one and the same.
+
+    Args:
+        cell: any cell with recurrent matrices; those that are linear and diagonal have none.
+        rate: the probability that a unit is dropped.
+        key: for training; without one nothing is dropped.
+
+    Raises:
+        TypeError: if ``cell`` is not one, or ``key`` no key.
+        ValueError: for a rate outside [0, 1); from a step, if no product with a matrix of params is found there, or one
+            that is not plainly x @ W.
+    """
+    kept = 1 - _rate("variational_dropout", cell, rate)
+    if key is None:
+        return cell
+
+    def change(layer: Cell, key: Callable[[], Key]) -> Cell:
+        def advance(params: Params, state: NoisyState, drive: Drive) -> NoisyState:
+            program = program_of(layer.advance, params, state.cell, drive)
+            products = {id(equation): n for n, equation in enumerate(_changeable_products(program, params, state.cell))}
+
+            def drop(equation: JaxprEqn, operands: list[Any]) -> list[Any] | None:
+                if id(equation) not in products:
+                    return None
+                hidden, kernel = operands
+                dropped = _dropped(_numbered(state.key, products[id(equation)]), kept, hidden)
+                return [equation.primitive.bind(dropped, kernel, **equation.params)]
+
+            leaves = jax.tree.leaves((params, state.cell, drive))
+            return NoisyState(execute(program, leaves, drop), state.key)
+
+        return _noisy(layer, key, advance, lambda params, state: layer.output(params, state.cell))
+
+    return _changed("variational_dropout", cell, change, key)
+
+
+def zoneout(cell: Cell, rate: Any, key: Key | None = None) -> Cell:
+    """Units that now and then keep their old state (Krueger et al., 2017).
+
+        s_t = m_t * s_{t-1} + (1 - m_t) * f(s_{t-1}, x_t)        m_t = 1 with probability rate, else 0
+
+    A dropout after which the information, and the gradient, is still there. Without a key m_t is its expectation, the
+    rate, as in the paper at test time. Counters and keys in a state go on as they are. Fields that belong together,
+    such as the memory and the normalizer of ``slstm``, are drawn apart: give rates by field where that matters.
+
+    Args:
+        cell: any cell.
+        rate: the probability that a unit keeps its state; or one for each field, in a state's own type, such as
+            ``LSTMState(hidden=0.05, cell=0.5)``.
+        key: for training.
+
+    Raises:
+        TypeError: if ``cell`` is not one, or ``key`` no key.
+        ValueError: for a rate outside [0, 1]; from a step, for rates that are not like the state.
+    """
+    check_cell("zoneout", cell, "zoneout(lstm(64), 0.1, key)")
+    rate = jax.tree.map(lambda one: number_between("rate", one, 0, 1), rate, is_leaf=lambda one: one is None)
+
+    def expected(layer: Cell, path: tuple[int, ...]) -> Cell:
+        def advance(params: Params, state: State, drive: Drive) -> State:
+            def mix(rate: float, old: Array, new: Array) -> Array:
+                return rate * old + (1 - rate) * new if is_inexact(old) else new
+
+            return jax.tree.map(mix, _rates(rate, state), state, layer.advance(params, state, drive))
+
+        return layer._replace(advance=advance, affine=None)
+
+    if key is None:
+        return each_layer(cell, expected)
+
+    def change(layer: Cell, key: Callable[[], Key]) -> Cell:
+        def advance(params: Params, state: NoisyState, drive: Drive) -> NoisyState:
+            keys = _next(state.key)
+            olds, structure = jax.tree.flatten(state.cell)
+            news = jax.tree.leaves(layer.advance(params, state.cell, drive))
+            rates = jax.tree.leaves(_rates(rate, state.cell))
+            mixed = [
+                jnp.where(_draw(_numbered(keys, n), rate, old), old, new) if is_inexact(old) else new
+                for n, (rate, old, new) in enumerate(zip(rates, olds, news, strict=True))
+            ]
+            return NoisyState(jax.tree.unflatten(structure, mixed), keys)
+
+        return _noisy(layer, key, advance, lambda params, state: layer.output(params, state.cell))
+
+    return _changed("zoneout", cell, change, key)
+
+
+def drop_connect(
+    cell: Cell,
+    rate: float,
+    key: Key | None = None,
+    names: str | tuple[str, ...] = RECURRENT,
+) -> Cell:
+    """Recurrent weights dropped at random (Wan et al., 2013; in recurrent nets Merity et al., 2018).
+
+        U   becomes   M * U / (1 - rate)        M drawn once for a sequence and all examples of a batch
+
+    Drawn weight by weight, so that the recurrence can be any: its products are those of a plain cell. In a ``repeat``
+    the same weights of every layer are dropped.
+
+    Args:
+        cell: any cell.
+        rate: the probability that a weight is dropped.
+        key: for training; without one nothing is dropped.
+        names: of the fields of the params that are dropped from, by default those of all recurrent weights here.
+
+    Raises:
+        TypeError: if ``cell`` is not one, or ``key`` no key.
+        ValueError: for a rate outside [0, 1); from a step, if the params of a layer have no field of these names.
+    """
+    kept = 1 - _rate("drop_connect", cell, rate)
+    among = (names,) if isinstance(names, str) else names
+    if key is None:
+        return cell
+
+    def change(layer: Cell, key: Callable[[], Key]) -> Cell:
+        def thinned(params: Params) -> Params:
+            leaves, structure = jax.tree_util.tree_flatten_with_path(params)
+            chosen = [any(jax.tree_util.keystr((part,), simple=True) in among for part in path) for path, _ in leaves]
+            if not any(chosen):
+                raise ValueError(
+                    f"drop_connect found no {' or '.join(among)} among the params of a layer "
+                    f"({', '.join(jax.tree_util.keystr(path) for path, _ in leaves)}); pass their names"
+                )
+            dropped = [
+                _dropped(jax.random.fold_in(key(), n), kept, leaf) if drop else leaf
+                for n, (drop, (_, leaf)) in enumerate(zip(chosen, leaves, strict=True))
+            ]
+            return jax.tree.unflatten(structure, dropped)
+
+        def project(params: Params, inputs: Array) -> Drive:
+            return layer.project(thinned(params), inputs)
+
+        def advance(params: Params, state: State, drive: Drive) -> State:
+            return layer.advance(thinned(params), state, drive)
+
+        def output(params: Params, state: State) -> Array:
+            return layer.output(thinned(params), state)
+
+        return layer._replace(project=project, advance=advance, output=output, affine=None)
+
+    return _changed("drop_connect", cell, change, key)
+
+
+# Draws
+
+
+def _rate(receiver: str, cell: Cell, rate: Any) -> float:
+    check_cell(receiver, cell, f"{receiver}(lstm(64), 0.1, key)")
+    probability = number_between("rate", rate, 0, 1)
+    if probability == 1:
+        raise ValueError("rate is 1: expected less than 1, or nothing is left")
+    return probability
+
+
+def _changed(receiver: str, cell: Cell, change: Callable[[Cell, Callable[[], Key]], Cell], key: Any) -> Cell:
+    """The cell with every layer changed, each with a key of its own, and other ones than other receivers make of it.
+
+    A layer's key is made where it is used: layers may be changed inside a loop, which their gradient is outside of.
+    """
+    dtype = getattr(key, "dtype", None)
+    if dtype == jnp.uint32:
+        key = jax.random.wrap_key_data(key)
+    elif dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
+        raise TypeError(f"key is {key!r}: expected a random key, such as jax.random.key(0), or None to evaluate")
+    start = jax.random.fold_in(key, zlib.crc32(receiver.encode()))
+    return each_layer(
+        cell, lambda layer, path: change(layer, functools.partial(functools.reduce, jax.random.fold_in, path, start))
+    )
+
+
+def _noisy(
+    layer: Cell,
+    key: Callable[[], Key],
+    advance: Callable[[Params, Any, Drive], Any],
+    output: Callable[[Params, Any], Array],
+) -> Cell:
+    def initial_state(params: Params, batch_shape: tuple[int, ...] = ()) -> NoisyState:
+        return NoisyState(layer.initial_state(params, batch_shape), jax.random.split(key(), batch_shape))
+
+    return Cell(layer.init, initial_state, layer.project, advance, output)
+
+
+def _changeable_products(program: Program, params: Params, state: State) -> list[JaxprEqn]:
+    """As ``recurrent_products``; a ``ValueError`` where there are none, or others."""
+    inputs, counts = program.jaxpr.invars, [len(jax.tree.leaves(tree)) for tree in (params, state)]
+    of_state = reached(program, inputs[counts[0] : sum(counts)])
+    not_of_params = reached(program, inputs[counts[0] :])
+    products = recurrent_products(program, *counts)
+    chosen = set(map(id, products))
+    for equation in program.jaxpr.eqns:
+        inside = operands_of(equation) & of_state and "dot_general" in f"{equation.primitive} {equation.params}"
+        if inside and id(equation) not in chosen and not operands_of(equation) <= not_of_params:
+            raise ValueError(
+                "variational_dropout found a product with params that it cannot change: expected x @ W, W (I, O), and "
+                "not inside a jax.jit, a loop or a jax.checkpoint of the cell's own; take those away, or use dropout"
+            )
+    if not products:
+        raise ValueError(
+            "variational_dropout found no product of the state with a matrix of params in a step: expected a cell with "
+            "recurrent matrices, such as lstm or gru; dropout, zoneout and drop_connect work with any"
+        )
+    return products
+
+
+def _dropped(keys: Array, kept: float, x: Array) -> Array:
+    """``x`` where a draw of probability ``kept`` says so, else 0; its expectation is ``x``."""
+    return jnp.where(_draw(keys, kept, x), x / kept, jnp.zeros_like(x))
+
+
+def _draw(keys: Array, probability: float, like: Array) -> Array:
+    """Booleans, True with this probability: an array like ``like``, whose leading axes are those of the keys."""
+    shape = like.shape[keys.ndim :]
+    return _each_key(lambda key: jax.random.bernoulli(key, probability, shape), keys)
+
+
+def _next(keys: Array) -> Array:
+    return _numbered(keys, 2**32 - 1)
+
+
+def _numbered(keys: Array, number: int) -> Array:
+    """Keys that follow from these, other ones for each number."""
+    return _each_key(lambda key: jax.random.fold_in(key, number), keys)
+
+
+def _each_key(function: Callable[[Key], Array], keys: Array) -> Array:
+    for _ in range(keys.ndim):
+        function = jax.vmap(function)
+    return function(keys)
+
+
+def _rates(rate: Any, state: State) -> Any:
+    if isinstance(rate, float):
+        return jax.tree.map(lambda _: rate, state)
+    if jax.tree.structure(rate) != jax.tree.structure(state):  # type: ignore[operator]
+        raise ValueError(
+            f"zoneout: rate is {rate!r}, but the state is a {type(state).__name__}: expected one number, or numbers in "
+            "the state's own type"
+        )
+    return rate

@@ -1,0 +1,89 @@
+"""Products of few digits, states of many: fast on accelerators, without what few digits do to a memory."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.extend.core import JaxprEqn
+
+from rnnjax.cell import Cell, check_cell
+from rnnjax.combinators.compose import each_layer
+from rnnjax.engine.program import execute, is_matrix_product, program_of
+
+
+def mixed_precision(cell: Cell, dtype: Any = jnp.bfloat16) -> Cell:
+    """The same cell with its matrix products in ``dtype``, all else in that of its params (Micikevicius et al., 2018).
+
+        x W   becomes   round(x) round(W), summed up in the dtype of the params
+
+    and so backward, for the gradients of x and of W. Params, states, gates, gradients and their sums over time keep all
+    their digits: in bfloat16 nothing can be added to a memory 256 times as large. (Without this, params and inputs in
+    bfloat16 make everything bfloat16.)
+
+    It is for devices with units for such products. Products inside a ``jax.jit`` or a loop of the cell's own, and
+    layers without a memory, such as the gate of a ``highway``, stay as they are. The backward pass is one of its own
+    (``jax.custom_vjp``): there is no derivative forward, and no ``newton_unroll``.
+
+    Args:
+        cell: any cell, stacks included.
+        dtype: of the operands, floating: bfloat16, or float16, whose range ends at 65504.
+
+    Raises:
+        TypeError: if ``cell`` is not one, or ``dtype`` not floating.
+    """
+    check_cell("mixed_precision", cell, "mixed_precision(lstm(64))")
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"mixed_precision received dtype {dtype!r}: expected a floating one, such as jnp.bfloat16")
+
+    def change(layer: Cell, path: tuple[int, ...]) -> Cell:
+        narrow = partial(_with_narrow_products, jnp.dtype(dtype))
+        return layer._replace(
+            project=narrow(layer.project),
+            advance=narrow(layer.advance),
+            output=narrow(layer.output),
+            affine=layer.affine and narrow(layer.affine),
+        )
+
+    return each_layer(cell, change)
+
+
+def _with_narrow_products(dtype: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+    def multiply(equation: JaxprEqn, operands: list[Any]) -> list[Any] | None:
+        result = equation.outvars[0].aval.dtype  # type: ignore[attr-defined]
+        if not is_matrix_product(equation) or not jnp.issubdtype(result, jnp.floating):
+            return None
+        return [_product(dtype, *operands)]
+
+    def changed(*arguments: Any) -> Any:
+        return execute(program_of(function, *arguments), jax.tree.leaves(arguments), multiply)
+
+    return changed
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _product(dtype: Any, x: Array, kernel: Array) -> Array:
+    """X W of operands rounded to ``dtype``; in the backward pass, too."""
+    return _narrow_dot(dtype, x, kernel, ((x.ndim - 1,), (0,)))
+
+
+def _product_forward(dtype: Any, x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return _product(dtype, x, kernel), (x, kernel)
+
+
+def _product_backward(dtype: Any, operands: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
+    x, kernel = operands
+    examples = tuple(range(x.ndim - 1))
+    return (
+        _narrow_dot(dtype, gradient, kernel, ((x.ndim - 1,), (1,))),
+        _narrow_dot(dtype, x, gradient, (examples, examples)),
+    )
+
+
+_product.defvjp(_product_forward, _product_backward)
+
+
+def _narrow_dot(dtype: Any, a: Array, b: Array, along: tuple[tuple[int, ...], tuple[int, ...]]) -> Array:
+    return jax.lax.dot_general(a.astype(dtype), b.astype(dtype), (along, ((), ())), preferred_element_type=a.dtype)

@@ -1,0 +1,163 @@
+"""Forward memory: how much of an input is left in the state some steps later.
+
+``forward_memory`` says how strongly the last output answers to each input, ``memory_capacity`` how much of the inputs
+can be read off a state by a linear readout.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from rnnjax.cell import Cell, check_cell
+from rnnjax.checks import number_between, positive_integer, positive_number
+from rnnjax.engine.norms import norm
+from rnnjax.engine.state_vectors import state_vectors
+from rnnjax.sequence.unroll import prepare, unroll
+from rnnjax.typing import Key, Params, State
+
+
+def forward_memory(
+    cell: Cell, params: Params, inputs: Array, state: State | None = None, *, chunk: int | None = None
+) -> Array:
+    """The norm of the derivative of the last output by every input.
+
+        ||dh_T/dx_t||        t = 1, ..., T        Frobenius norm, of each example
+
+    Exact, one vector-Jacobian product for each of the O outputs. It is the forward counterpart of dL/dh_t: what a loss
+    at step T can learn from x_t.
+
+    Args:
+        cell: any cell, stacks included; h_T is what it outputs.
+        params: from ``cell.init``.
+        inputs: (T, ..., I).
+        state: s_0, by default ``cell.initial_state``.
+        chunk: how many of these products are computed together, by default all. Memory grows with it.
+
+    Returns:
+        (T, ...), index t the step of the input. ``rnnjax.decay`` condenses that of one example.
+
+    Raises:
+        ValueError: shapes that do not fit together, or chunk < 1.
+        TypeError: inputs that are not real numbers, or a chunk that is not a whole number.
+    """
+    inputs, state = prepare(cell, params, inputs, state)
+    last, back = jax.vjp(lambda inputs: unroll(cell, params, inputs, state)[1][-1], inputs)
+
+    def norms_of(direction: Array) -> Array:
+        (gradient,) = back(jnp.broadcast_to(direction, last.shape))
+        return norm(gradient, (gradient.ndim - 1,))
+
+    size = last.shape[-1]
+    together = size if chunk is None else positive_integer("chunk", chunk)
+    of_outputs = jax.lax.map(norms_of, jnp.eye(size, dtype=last.dtype), batch_size=min(together, size))
+    return norm(of_outputs, (0,))
+
+
+class MemoryCapacity(NamedTuple):
+    """How well a linear readout of the state recalls the input k steps back.
+
+    Attributes:
+        r_squared: (lags,), for lag k = 0, 1, ..., on steps that the readout was not fitted to: 1 for all of the
+            variance, about 0 or a little below for none.
+        capacity: the sum of those above 0. At most S, up to the error of the estimate, which falls with the root of the
+            number of steps, and is larger where the state forgets slowly.
+    """
+
+    r_squared: np.ndarray
+    capacity: float
+
+
+def memory_capacity(
+    cell: Cell,
+    params: Params,
+    key: Key,
+    lags: int,
+    *,
+    steps: int = 4000,
+    warm_up: int = 100,
+    amplitude: float = 1.0,
+    direction: Array | None = None,
+    ridge: float = 1e-8,
+    held_out: float = 0.25,
+) -> MemoryCapacity:
+    """The linear memory capacity of a cell (Jaeger, 2001).
+
+        u_t uniform in [-amplitude, amplitude], independent        x_t = u_t d
+        R_k^2 = 1 - sum_t (u_{t-k} - a_k . s_t - b_k)^2 / sum_t (u_{t-k} - mean u)^2        capacity = sum_k R_k^2
+
+    Readouts a_k, b_k by ridge regression on the first steps, R^2 on the last ones. s is the whole state as a vector,
+    see ``engine.state_vectors``: of an LSTM the memory too. Jaeger counts from lag 1, here the present input, lag 0,
+    is the first, so that a delay line of S units has the capacity S.
+
+    Args:
+        cell: any cell, stacks included.
+        params: from ``cell.init``.
+        key: for u.
+        lags: how many to look at.
+        steps: that are regressed, after the warm-up.
+        warm_up: steps before them, so that the initial state is forgotten; at least ``lags``, or else that many.
+        amplitude: of u. Small, it keeps the cell in its linear range.
+        direction: d (I,), by default (1,), for cells with one input.
+        ridge: the penalty on a_k, relative to the largest squared singular value of the states.
+        held_out: the share of the steps that R^2 is measured on.
+
+    Raises:
+        ValueError: numbers out of range, too few steps, or a direction that is not as wide as the inputs.
+        TypeError: numbers that are none, or a state without real or complex numbers.
+    """
+    check_cell("memory_capacity", cell, "elman(64)")
+    lags, steps = positive_integer("lags", lags), positive_integer("steps", steps)
+    skipped = max(positive_integer("warm_up", warm_up), lags)
+    amplitude, ridge = positive_number("amplitude", amplitude), number_between("ridge", ridge, 0, 1)
+    tested = round(steps * number_between("held_out", held_out, 0, 1))
+    if not 2 <= tested <= steps - 2:
+        raise ValueError(
+            f"held_out is {held_out:g}, {tested} of {steps} steps to test: expected at least 2 of them, and at least 2 "
+            "to fit; raise steps, or choose another share"
+        )
+    direction = jnp.ones(1) if direction is None else jnp.asarray(direction)
+    _check_direction(direction)
+
+    limit = jnp.asarray(amplitude, direction.dtype)
+    signal = jax.random.uniform(key, (skipped + steps,), direction.dtype, -limit, limit)
+    states = np.asarray(_states(cell, params, signal[:, None] * direction)[skipped:], np.float64)
+    past = np.lib.stride_tricks.sliding_window_view(np.asarray(signal, np.float64), lags)
+    targets = past[skipped - lags + 1 :, ::-1]  # [t, k] = u_{t-k}
+    fitted = steps - tested
+    predictions = _ridge(states[:fitted], targets[:fitted], states[fitted:], ridge)
+    residuals, spread = targets[fitted:] - predictions, targets[fitted:] - targets[fitted:].mean(axis=0)
+    r_squared = 1 - (residuals**2).sum(axis=0) / (spread**2).sum(axis=0)
+    return MemoryCapacity(r_squared, float(r_squared.clip(min=0).sum()))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _states(cell: Cell, params: Params, inputs: Array) -> Array:
+    """The state after each step as vectors (T, S)."""
+    inputs, state = prepare(cell, params, inputs, None)
+    vectors = state_vectors(state, 0)
+
+    def step(state: State, x: Array) -> tuple[State, Array]:
+        new_state, _ = cell.step(params, state, x)
+        return new_state, vectors.of_state(new_state)
+
+    return jax.lax.scan(step, state, inputs)[1]
+
+
+def _ridge(features: np.ndarray, targets: np.ndarray, new: np.ndarray, ridge: float) -> np.ndarray:
+    """Predictions for new features, by the singular values of the centred old ones."""
+    centre, level = features.mean(axis=0), targets.mean(axis=0)
+    left, sizes, right = np.linalg.svd(features - centre, full_matrices=False)
+    shrunk = np.divide(sizes, sizes**2 + ridge * sizes[0] ** 2, out=np.zeros_like(sizes), where=sizes > 0)
+    return level + (new - centre) @ (right.T @ (shrunk[:, None] * (left.T @ (targets - level))))
+
+
+def _check_direction(direction: Array) -> None:
+    if direction.ndim != 1 or not jnp.issubdtype(direction.dtype, jnp.floating):
+        raise ValueError(
+            f"direction is {direction.dtype} of shape {direction.shape}: expected real numbers (I,), one for each "
+            "input of the cell, such as jnp.ones(I)"
+        )

@@ -1,0 +1,125 @@
+"""How many units and gates are saturated: where tanh and the logistic function are flat, no gradient passes them."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.extend.core import JaxprEqn
+
+from rnnjax.cell import Cell
+from rnnjax.checks import number_between
+from rnnjax.engine.program import Program, execute, program_of
+from rnnjax.engine.wiring import run_layers
+from rnnjax.sequence.unroll import prepare
+from rnnjax.typing import Params, State
+
+
+class Saturation(NamedTuple):
+    """Fractions of the units, over all examples, at every step of one layer.
+
+    The operations stand in the order in which ``project`` and then ``advance`` compute them: of an LSTM the gates f, i,
+    o, and tanh of the candidate and of the memory.
+
+    Attributes:
+        tanh: (operations, T), where |tanh| is above the limit.
+        closed: (gates, T), where the logistic function is below its limit.
+        open: (gates, T), where it is above 1 less its limit.
+    """
+
+    tanh: Array
+    closed: Array
+    open: Array
+
+
+def saturation(
+    cell: Cell,
+    params: Params,
+    inputs: Array,
+    state: State | None = None,
+    *,
+    tanh_limit: float = 0.99,
+    gate_limit: float = 0.01,
+) -> Any:
+    """The fraction of saturated units in every tanh and every logistic function of a cell, step by step.
+
+    They are found among the operations of the step, whatever the cell calls them, also within ``jax.jit`` and functions
+    with a derivative of their own; not within loops of the step.
+
+    Args:
+        cell: any cell, stacks included.
+        params: from ``cell.init``.
+        inputs: (T, ..., I).
+        state: s_0, by default ``cell.initial_state``.
+        tanh_limit: above which |tanh| counts as saturated; there its derivative is below 0.02 by default.
+        gate_limit: a gate counts as closed below it and as open above 1 less it.
+
+    Returns:
+        A ``Saturation``; for a composed cell a tuple of them, nested as its layers are.
+
+    Raises:
+        ValueError: shapes that do not fit together, a tanh_limit outside [0, 1] or a gate_limit outside [0, 0.5].
+        TypeError: inputs that are not real numbers, limits that are none.
+    """
+    inputs, state = prepare(cell, params, inputs, state)
+    tanh_limit = number_between("tanh_limit", tanh_limit, 0, 1)
+    gate_limit = number_between("gate_limit", gate_limit, 0, 0.5)
+
+    def fractions(found: dict[str, list[Array]]) -> Saturation:
+        def of(name: str, saturated: Callable[[Array], Array]) -> Array:
+            shares = [jnp.mean(saturated(results), dtype=jnp.float32) for results in found[name]]
+            return jnp.stack(shares) if shares else jnp.zeros(0, jnp.float32)
+
+        return Saturation(
+            tanh=of("tanh", lambda y: jnp.abs(y) > tanh_limit),
+            closed=of("logistic", lambda y: y < gate_limit),
+            open=of("logistic", lambda y: y > 1 - gate_limit),
+        )
+
+    def run(cell: Cell, params: Params, inputs: Array, state: State, extra: None) -> tuple[Any, Array]:
+        if cell.wiring:
+            return run_layers(cell.wiring, params, inputs, state, [None] * len(state), run)
+
+        def step(state: State, x: Array) -> tuple[State, tuple[Saturation, Array]]:
+            new_state, found = _watched(partial(_advance, cell), params, state, x)
+            return new_state, (fractions(found), cell.output(params, new_state))
+
+        _, (of_steps, outputs) = jax.lax.scan(step, state, inputs)
+        return jax.tree.map(jnp.transpose, of_steps), outputs
+
+    return run(cell, params, inputs, state, None)[0]
+
+
+def _advance(cell: Cell, params: Params, state: State, inputs: Array) -> State:
+    return cell.advance(params, state, cell.project(params, inputs))
+
+
+def _watched(function: Callable[..., Any], *arguments: Any) -> tuple[Any, dict[str, list[Array]]]:
+    """What the function returns, and the results of its operations tanh and logistic."""
+    found: dict[str, list[Array]] = {"tanh": [], "logistic": []}
+
+    def watch(equation: JaxprEqn, operands: list[Any]) -> list[Any] | None:
+        called = _called(equation)
+        if called is not None:
+            constants = dict(zip(called.jaxpr.constvars, called.consts, strict=True))
+            results = jax.tree.structure([0] * len(equation.outvars))
+            return list(execute(Program(called.jaxpr, constants, results), operands, watch))
+        if equation.primitive.name not in found:
+            return None
+        result = equation.primitive.bind(*operands, **equation.params)
+        found[equation.primitive.name].append(result)
+        return [result]
+
+    return execute(program_of(function, *arguments), jax.tree.leaves(arguments), watch), found
+
+
+def _called(equation: JaxprEqn) -> Any:
+    """The closed jaxpr that an operation stands for, if it is a call."""
+    match equation.primitive.name:
+        case "jit" | "pjit":
+            return equation.params["jaxpr"]
+        case "custom_jvp_call" | "custom_vjp_call":
+            return equation.params["call_jaxpr"]
+    return None

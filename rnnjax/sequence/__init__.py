@@ -1,0 +1,1 @@
+"""Cells over sequences: unrolled, in both directions, truncated, from one sequence into another."""

@@ -1,0 +1,136 @@
+"""Layers over whole sequences: several after each other, and outputs that come later than their inputs.
+
+A cell sees one step at a time. What needs the whole sequence at once is a ``SequenceLayer``, two pure functions;
+``rnnjax.bidirectional`` is another.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from rnnjax.cell import Cell, check_cell
+from rnnjax.checks import positive_integer
+from rnnjax.sequence.unroll import length_mask, prepare, unroll
+from rnnjax.typing import Key, Params
+
+
+class SequenceLayer(NamedTuple):
+    """A pure function of a sequence.
+
+    Attributes:
+        init: ``(key, input_size) -> params``.
+        apply: ``(params, inputs (T, ..., I), mask=None) -> outputs (T, ..., O)``; with a boolean mask (T, ...), padding
+            neither changes what is computed at real steps nor has outputs other than zero.
+    """
+
+    init: Callable[[Key, int], Params]
+    apply: Callable[..., Array]
+
+
+def chain(*layers: Cell | SequenceLayer | Any) -> SequenceLayer:
+    """Layers one after the other over the whole sequence: cells, ``bidirectional`` and feed-forward ones between.
+
+    Feed-forward layers are modules with flax's ``init(key, inputs)`` and ``apply(params, inputs)``, such as
+    ``flax.linen.Dense(64)``; they act on each step by itself. Params are a tuple, one element a layer.
+
+    Raises:
+        ValueError: without layers.
+        TypeError: for something that is none of these.
+    """
+    if not layers:
+        raise ValueError("chain received no layers: expected at least one, as in chain(lstm(64), flax.linen.Dense(8))")
+    parts = [_sequence_layer(layer) for layer in layers]
+
+    def init(key: Key, input_size: int) -> tuple[Params, ...]:
+        params: list[Params] = []
+        size = input_size
+        for number, part in enumerate(parts):
+            params.append(part.init(jax.random.fold_in(key, number), size))
+            inputs = jax.ShapeDtypeStruct((1, size), jax.tree.leaves(params[-1])[0].dtype)
+            size = jax.eval_shape(part.apply, params[-1], inputs).shape[-1]
+        return tuple(params)
+
+    def apply(params: tuple[Params, ...], inputs: Array, mask: Array | None = None) -> Array:
+        for part, layer_params in zip(parts, params, strict=True):
+            inputs = part.apply(layer_params, inputs, mask)
+        return inputs
+
+    return SequenceLayer(init, apply)
+
+
+def delayed(cell: Cell, steps: int) -> SequenceLayer:
+    """The cell's outputs, read some steps after their inputs: it looks that far ahead before it answers.
+
+        s_t = f(s_{t-1}, x_t)        y_t = g(s_{t+d})        t = 1, ..., T;  x_t = 0 for t = T + 1, ..., T + d
+
+    The target delay of Graves & Schmidhuber (2005): of the future, which ``bidirectional`` sees to its end, d steps,
+    and still in one direction. After the last input the cell runs on. Params are the cell's own. With a mask only real
+    steps count, also where padding stands between them, and each example runs on after its own last one.
+
+    Args:
+        cell: any cell.
+        steps: d; with 0 it is the plain cell.
+
+    Raises:
+        ValueError: steps < 0.
+        TypeError: if ``cell`` is not one, or steps is not a whole number.
+    """
+    check_cell("delayed", cell, "delayed(lstm(64), 5)")
+    delay = _delay(steps)
+
+    def run(params: Params, inputs: Array, mask: Array | None = None) -> Array:
+        running_on = jnp.zeros((delay, *inputs.shape[1:]), inputs.dtype)
+        return unroll(cell, params, jnp.concatenate([inputs, running_on]), mask=mask)[1][delay:]
+
+    def apply(params: Params, inputs: Array, mask: Array | None = None) -> Array:
+        inputs, _ = prepare(cell, params, inputs, None, mask)
+        if mask is None:
+            return run(params, inputs)
+        # Real steps first, in their order, so that the padding of all examples is at the end; afterwards back again.
+        real_first = jnp.argsort(~mask, axis=0, stable=True)
+        lengths = mask.sum(axis=0)
+        outputs = run(
+            params,
+            jnp.take_along_axis(inputs, real_first[..., None], axis=0),
+            length_mask(lengths + delay, len(inputs) + delay),
+        )
+        outputs = jnp.take_along_axis(outputs, jnp.argsort(real_first, axis=0)[..., None], axis=0)
+        return jnp.where(mask[..., None], outputs, jnp.zeros_like(outputs))
+
+    return SequenceLayer(cell.init, apply)
+
+
+def _delay(steps: int) -> int:
+    if isinstance(steps, int) and steps < 1:
+        if steps < 0:
+            raise ValueError(f"steps is {steps}: expected at least 0, the number of steps that outputs come late")
+        return 0
+    return positive_integer("steps", steps)
+
+
+def _sequence_layer(layer: Any) -> SequenceLayer:
+    if isinstance(layer, SequenceLayer):
+        return layer
+    if isinstance(layer, Cell):
+        return SequenceLayer(layer.init, lambda params, inputs, mask=None: unroll(layer, params, inputs, mask=mask)[1])
+    if (
+        not isinstance(layer, type)
+        and callable(getattr(layer, "init", None))
+        and callable(getattr(layer, "apply", None))
+    ):
+        return _feed_forward(layer)
+    raise TypeError(
+        f"chain received {getattr(layer, '__name__', type(layer).__name__)}: expected cells, sequence layers or flax "
+        "modules, made with their sizes, as in chain(lstm(64), flax.linen.Dense(8))"
+    )
+
+
+def _feed_forward(module: Any) -> SequenceLayer:
+    def apply(params: Params, inputs: Array, mask: Array | None = None) -> Array:
+        outputs = module.apply(params, inputs)
+        return outputs if mask is None else jnp.where(mask[..., None], outputs, jnp.zeros_like(outputs))
+
+    return SequenceLayer(lambda key, input_size: module.init(key, jnp.zeros((1, input_size))), apply)

@@ -1,0 +1,393 @@
+"""A nonlinear cell over a whole sequence at once: Newton's method on all time steps, with a report.
+
+The states of a sequence are the root of r_t = s_t - f(s_{t-1}, x_t), t = 1, ..., T. Newton's method replaces f by its
+slope J_t at the last iterate, and what is left is an affine recurrence, which a parallel prefix solves:
+
+    d_t = J_t d_{t-1} - r_t        d_0 = 0        s_t <- s_t + d_t
+
+Whatever J is, k iterations make the first k states exact up to rounding, so that T are enough. They are worth their
+work where a few are enough, and where processors stand idle: see benchmarks/parallel.py.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from rnnjax.cell import Cell
+from rnnjax.checks import check_advanced, positive_integer, positive_number
+from rnnjax.engine.norms import is_inexact
+from rnnjax.engine.program import fix_first, program_of
+from rnnjax.engine.state_vectors import state_vectors
+from rnnjax.engine.wiring import run_layers
+from rnnjax.names import lookup
+from rnnjax.sequence.unroll import prepare, state_beside, unroll
+from rnnjax.typing import Params, State
+
+
+class NewtonReport(NamedTuple):
+    """How the iteration ended: scalars, or (L,) for a composed cell, one element a layer in the order they ran.
+
+    Attributes:
+        converged: the residual is within the tolerance. Where False, the result is that of a sequential scan.
+        iterations: how many were done; 0 for a cell that needs none, affine or memoryless.
+        residual: of the last iterate, the largest |s_t - f(s_{t-1}, x_t)| of any field of the state, relative to the
+            largest number in that field and example over time.
+    """
+
+    converged: Array
+    iterations: Array
+    residual: Array
+
+
+def newton_unroll(
+    cell: Cell,
+    params: Params,
+    inputs: Array,
+    state: State | None = None,
+    *,
+    jacobian: Literal["full", "diagonal"] = "full",
+    mask: Array | None = None,
+    reset: Array | None = None,
+    reverse: bool = False,
+    tolerance: float | None = None,
+    max_iterations: int = 100,
+) -> tuple[State, Array, NewtonReport]:
+    """Runs any cell over a whole sequence as ``unroll`` does, all steps at once, by Newton's method.
+
+        s_t = f(s_{t-1}, x_t)        y_t = g(s_t)        t = 1, ..., T
+
+    What does not converge, or is not finite, is computed again step by step: the numbers are those of ``unroll`` in any
+    case, each step within the tolerance. With D numbers in a layer's state (the real and the imaginary part count as
+    two), an iteration costs for each step:
+
+    - "full" (DEER; Lim et al., 2024): the derivative of the step in D directions for J_t, and products of D x D
+      matrices. Memory T D^2. Convergence is quadratic.
+    - "diagonal" (quasi-DEER; Gonzalez et al., 2024): the diagonal of J_t alone, and products of D numbers. That of any
+      cell takes as many derivatives as the whole of J_t; they are computed for T / D steps at a time, in memory T D.
+      More iterations, the more so the stronger the units are tied to each other; an LSTM's h and c count as two.
+
+    Gradients are exact at either choice, from the implicit function theorem: dL/ds_t follows the transposed
+    recurrence, solved in parallel with "full" (step by step where that is not within the tolerance), and step by step
+    with "diagonal". They are first derivatives in reverse mode, with respect to params, inputs and s_0.
+
+    All examples of a batch iterate together, until the last has converged; ``jax.vmap`` gives each a report of its own.
+    Layers of a stack run one after the other. A state that moves in steps without slope is right one step an
+    iteration.
+
+    Args:
+        cell: any cell whose state is made of real or complex numbers; stacks included.
+        params: from ``cell.init``.
+        inputs: (T, ..., I), time first, any batch axes.
+        state: s_0, by default ``cell.initial_state``.
+        jacobian: "full" or "diagonal".
+        mask: (T, ...), True at real steps, as in ``unroll``.
+        reset: (T, ...), True where a step starts afresh, as in ``unroll``.
+        reverse: runs from the last step to the first, as in ``unroll``.
+        tolerance: how far each step may be off, relative to the largest number of its field of the state over time;
+            by default 16 times the spacing of the state's floats at 1, 2e-6 for float32.
+        max_iterations: after how many to go over to the scan.
+
+    Returns:
+        The state after the last step (the first, in reverse), the outputs (T, ..., O) and the report.
+
+    Raises:
+        ValueError: as ``unroll``; for an unknown jacobian, a tolerance that is not positive or max_iterations < 1.
+        TypeError: as ``unroll``; for a state that has other leaves than real or complex numbers, or a cell with a
+            ``jax.custom_vjp``.
+    """
+    inputs, state = prepare(cell, params, inputs, state, mask, reset)
+    lookup("jacobian", jacobian, {"full": None, "diagonal": None})
+    _check_numbers(state)
+    if tolerance is not None:
+        tolerance = positive_number("tolerance", tolerance)
+    options = _Options(jacobian == "full", tolerance, positive_integer("max_iterations", max_iterations))
+    fresh = None if reset is None else state_beside(inputs, cell, params)
+    if reverse:
+        inputs, mask, reset = jax.tree.map(jnp.flipud, (inputs, mask, reset))
+
+    def run(cell: Cell, params: Params, inputs: Array, state: State, fresh: State | None) -> tuple[Any, Array]:
+        if cell.wiring:
+            of_layers = [None] * len(state) if fresh is None else fresh
+            return run_layers(cell.wiring, params, inputs, state, of_layers, run)
+        if cell.affine or cell.memoryless:
+            return _solve_directly(cell, params, inputs, state, fresh, mask, reset)
+        return _solve(cell, params, inputs, state, fresh, mask, reset, options)
+
+    layers, outputs = run(cell, params, inputs, state, fresh)
+    final = jax.tree.map(lambda layer: layer.state, layers, is_leaf=_is_solved)
+    reports = [layer.report for layer in jax.tree.leaves(layers, is_leaf=_is_solved)]
+    report = NewtonReport(*map(jnp.stack, zip(*reports, strict=True))) if cell.wiring else reports[0]
+    return final, jnp.flipud(outputs) if reverse else outputs, report
+
+
+class _Options(NamedTuple):
+    full: bool
+    tolerance: float | None
+    max_iterations: int
+
+
+class _Solved(NamedTuple):
+    """A layer's final state, with the report that goes the same way."""
+
+    state: State
+    report: NewtonReport
+
+
+def _is_solved(node: Any) -> bool:
+    return isinstance(node, _Solved)
+
+
+def _check_numbers(state: State) -> None:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+        if not is_inexact(leaf) or jnp.finfo(leaf.dtype).bits < 32:
+            raise TypeError(
+                f"state{jax.tree_util.keystr(path)} is {leaf.dtype}: Newton's method expected float32, float64 or "
+                "complex numbers, which have a slope and digits to converge in; use rnnjax.unroll"
+            )
+
+
+def _check_slope(step: Callable[..., Array], params: Params, xs: Any, first: Array) -> None:
+    """Raises unless a step can be differentiated forward."""
+    if "custom_vjp" in str(program_of(step, params, _at(0, xs), first).jaxpr):
+        raise TypeError(
+            "newton_unroll received a cell with a backward pass of its own (jax.custom_vjp), such as "
+            "clip_gradient_norm makes: expected one that can be differentiated forward; use rnnjax.unroll"
+        )
+
+
+# One layer
+
+
+def _solve_directly(
+    cell: Cell, params: Params, inputs: Array, state: State, fresh: State, mask: Array | None, reset: Array | None
+) -> tuple[_Solved, Array]:
+
+    def initial_state(params: Params, batch_shape: tuple[int, ...] = ()) -> State:
+        return fresh
+
+    if reset is not None:  # a layer starts afresh from where the whole cell says, which may have learned it
+        cell = cell._replace(initial_state=initial_state)
+    method: Literal["scan", "parallel"] = "parallel" if cell.affine else "scan"
+    final, outputs = unroll(cell, params, inputs, state, mask=mask, reset=reset, method=method)
+    return _Solved(final, NewtonReport(jnp.array(True), jnp.array(0), jnp.zeros((), jnp.float32))), outputs
+
+
+def _solve(
+    cell: Cell,
+    params: Params,
+    inputs: Array,
+    state: State,
+    fresh: State | None,
+    mask: Array | None,
+    reset: Array | None,
+    options: _Options,
+) -> tuple[_Solved, Array]:
+    vectors = state_vectors(state, inputs.ndim - 2)
+    from_state = vectors.of_state
+
+    def to_state(vector: Array) -> State:
+        return vectors.to_state(vector, state)
+
+    def step(params: Params, xs: Any, before: Array) -> Array:
+        """States (..., D) after one step, or after each of all steps, from those before it."""
+        drive, real, starts, fresh = xs
+        start = before if starts is None else jnp.where(starts[..., None], fresh, before)
+        start = to_state(start)
+        new_state = cell.advance(params, start, drive)
+        check_advanced(start, new_state)
+        after = from_state(new_state)
+        return after if real is None else jnp.where(real[..., None], after, before)
+
+    first = from_state(state)
+    if reset is not None:
+        fresh = jnp.broadcast_to(from_state(fresh), (len(inputs), *first.shape))
+    xs = cell.project(params, inputs), mask, reset, fresh
+    _check_slope(step, params, xs, first)
+    states, report = _roots(_Recurrence(step, to_state, options), params, xs, first)
+    outputs = cell.output(params, to_state(states))
+    if mask is not None:
+        real = mask.reshape(mask.shape + (1,) * (outputs.ndim - mask.ndim))
+        outputs = jnp.where(real, outputs, jnp.zeros_like(outputs))
+    return _Solved(to_state(states[-1]), report), outputs
+
+
+# The root, and its gradient
+
+
+class _Recurrence(NamedTuple):
+    step: Callable[[Params, Any, Array], Array]  # (params, xs, states before (..., D)) -> states after
+    to_state: Callable[[Array], State]
+    options: _Options
+
+    def tolerance(self, vectors: Array) -> float:
+        return self.options.tolerance or 16 * float(jnp.finfo(vectors.dtype).eps)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _roots(recurrence: _Recurrence, params: Params, xs: Any, first: Array) -> tuple[Array, NewtonReport]:
+    """The states (T, ..., D) after each step, by Newton's method or else by the scan."""
+
+    def evaluate(states: Array) -> Array:
+        return recurrence.step(params, xs, _before(first, states))
+
+    def iterate(carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
+        count, states, images, _ = carry
+        slopes = _slopes(recurrence, params, xs, _before(first, states))
+        off = images - states
+        change = _solve_recurrence(slopes, off)
+        # states + change, written so that a state after a right one is its image to the last digit.
+        states = images + (change - off)
+        # A step so long that no digit of the image is left, or out of the range of floats, must not spread. The image
+        # itself is right wherever the state before it was.
+        sound = jnp.abs(states) * jnp.finfo(states.dtype).eps <= jnp.max(jnp.abs(images))  # False for a NaN
+        states = jnp.where(sound, states, images)
+        images = evaluate(states)
+        return count + 1, states, images, _relative(recurrence, states - images, images, first.ndim)
+
+    def goes_on(carry: tuple[Array, Array, Array, Array]) -> Array:
+        count, _, _, residual = carry
+        return (residual > recurrence.tolerance(first)) & (count < recurrence.options.max_iterations)  # False for a NaN
+
+    length = len(jax.tree.leaves(xs)[0])
+    guess = evaluate(jnp.broadcast_to(first, (length, *first.shape)))  # f(s_0, x_t)
+    images = evaluate(guess)
+    start = jnp.array(0), guess, images, _relative(recurrence, guess - images, images, first.ndim)
+    count, states, _, residual = jax.lax.while_loop(goes_on, iterate, start)
+    converged = residual <= recurrence.tolerance(first)
+    states = _replace_unless(converged, states, lambda: _scan(recurrence, params, xs, first))
+    return states, NewtonReport(converged, count, residual)
+
+
+def _roots_forward(recurrence: _Recurrence, params: Params, xs: Any, first: Array) -> Any:
+    states, report = _roots(recurrence, params, xs, first)
+    return (states, report), (params, xs, first, states)
+
+
+def _roots_backward(recurrence: _Recurrence, residuals: Any, cotangents: Any) -> tuple[Any, Any, Array]:
+    """The total derivatives dL/ds_t = direct_t + J_{t+1}^T dL/ds_{t+1}, then one pullback through all steps."""
+    params, xs, first, states = residuals
+    direct, before = cotangents[0], _before(first, states)
+    scan = partial(_scan_back, recurrence, params, xs, before, direct)
+    if recurrence.options.full:
+        slopes = jnp.swapaxes(_slopes(recurrence, params, xs, before), -1, -2)
+        later = jnp.concatenate([slopes[1:], jnp.zeros_like(slopes[:1])])
+        totals = _solve_recurrence(later, direct, reverse=True)
+        images = direct + _apply(later, jnp.concatenate([totals[1:], jnp.zeros_like(totals[:1])]))
+        off, size = (jnp.max(jnp.abs(x), axis=-1) for x in (totals - images, images))
+        totals = _replace_unless(jnp.all(off <= recurrence.tolerance(first) * size), totals, scan)
+    else:
+        totals = scan()
+    _, pull = jax.vjp(recurrence.step, params, xs, before)
+    d_params, d_xs, d_before = pull(totals)
+    return d_params, d_xs, d_before[0]
+
+
+_roots.defvjp(_roots_forward, _roots_backward)
+
+
+def _before(first: Array, states: Array) -> Array:
+    return jnp.concatenate([first[None], states[:-1]])
+
+
+def _relative(recurrence: _Recurrence, off: Array, images: Array, rank: int) -> Array:
+    """The largest error of any field and example, relative to the largest number in it."""
+
+    def of_field(off: Array, images: Array) -> Array:
+        over = (0, *range(rank, images.ndim))  # time, and the axes of the field
+        error, size = (jnp.max(jnp.abs(x), axis=over) for x in (off, images))
+        return jnp.max(jnp.where(error == 0, jnp.zeros_like(error), error / size)).astype(jnp.float32)
+
+    return jnp.max(jnp.stack(jax.tree.leaves(jax.tree.map(of_field, *map(recurrence.to_state, (off, images))))))
+
+
+def _replace_unless(good: Array, value: Array, other: Callable[[], Array]) -> Array:
+    """``value`` if good, else ``other()``. A loop that runs at most once: ``vmap`` of ``lax.cond`` would do both."""
+
+    def unless_good(carry: tuple[Array, Array]) -> Array:
+        return ~carry[0]
+
+    def replace(carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        return jnp.array(True), other()
+
+    replaced: tuple[Array, Array] = jax.lax.while_loop(unless_good, replace, (good, value))
+    return replaced[1]
+
+
+# Step by step
+
+
+def _scan(recurrence: _Recurrence, params: Params, xs: Any, first: Array) -> Array:
+    step = fix_first(recurrence.step, params, _at(0, xs), first)
+
+    def advance(before: Array, xs: Any) -> tuple[Array, Array]:
+        after = step(xs, before)
+        return after, after
+
+    return jax.lax.scan(advance, first, xs)[1]
+
+
+def _scan_back(recurrence: _Recurrence, params: Params, xs: Any, before: Array, direct: Array) -> Array:
+    step = fix_first(recurrence.step, params, _at(0, xs), before[0])
+
+    def back(through_future: Array, at: Any) -> tuple[Array, Array]:
+        direct, xs, before = at
+        total = direct + through_future
+        _, pull = jax.vjp(lambda before: step(xs, before), before)
+        return pull(total)[0], total
+
+    return jax.lax.scan(back, jnp.zeros_like(direct[0]), (direct, xs, before), reverse=True)[1]
+
+
+def _at(time: int, xs: Any) -> Any:
+    return jax.tree.map(lambda x: x[time], xs)
+
+
+# All steps at once
+
+
+def _slopes(recurrence: _Recurrence, params: Params, xs: Any, before: Array) -> Array:
+    """J_t of all steps (T, ..., D, D), element [i, j] = d f_j / d s_i as for row vectors, or its diagonals (T, ..., D).
+
+    Of one example and step at a time, under ``vmap``: the directions are then the same for all of them, and the product
+    of a direction with a kernel, which is a row of the kernel, is taken once.
+    """
+
+    def of_point(before: Array, xs: Any) -> Array:
+        def row(direction: Array) -> Array:
+            return jax.jvp(lambda before: recurrence.step(params, xs, before), (before,), (direction,))[1]
+
+        return jax.vmap(row)(jnp.eye(before.shape[-1], dtype=before.dtype))
+
+    def diagonal_of_point(before: Array, xs: Any) -> Array:
+        return jnp.diagonal(of_point(before, xs))
+
+    full = recurrence.options.full
+    of_points = of_point if full else diagonal_of_point
+    for _ in range(before.ndim - 2):
+        of_points = jax.vmap(of_points)
+    if full:
+        return jax.vmap(of_points)(before, xs)
+    # All T D^2 elements are computed, but of T / D steps at a time: T D numbers of memory. Ones in all places at once
+    # would be cheaper, but give sums of columns.
+    steps, size = len(before), before.shape[-1]
+    return jax.lax.map(lambda at: of_points(*at), (before, xs), batch_size=max(1, steps // size))
+
+
+def _apply(slopes: Array, vectors: Array) -> Array:
+    if slopes.ndim == vectors.ndim:
+        return slopes * vectors
+    return (vectors[..., None, :] @ slopes)[..., 0, :]
+
+
+def _solve_recurrence(slopes: Array, terms: Array, reverse: bool = False) -> Array:
+    """d_t = d_{t-1} slopes_t + terms_t for all t from d_0 = 0; in reverse, from t + 1 to t."""
+
+    def combine(earlier: tuple[Array, Array], later: tuple[Array, Array]) -> tuple[Array, Array]:
+        (a, b), (c, d) = earlier, later
+        return (a * c if a.ndim == b.ndim else a @ c), _apply(c, b) + d
+
+    return jax.lax.associative_scan(combine, (slopes, terms), reverse=reverse)[1]
