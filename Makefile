@@ -19,7 +19,7 @@ run: $(VENV)/.installed
 	$(BIN)/python -m experiments.gradient_flow --workdir=$(WORKDIR)
 
 quick: $(VENV)/.installed
-	$(BIN)/python -m experiments.gradient_flow --config=experiments/configs/gradient_flow.py:quick --workdir=runs/quick --overwrite
+	$(BIN)/python -m experiments.gradient_flow --variant=quick --workdir=runs/quick --overwrite
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n auto --dist worksteal
@@ -48,7 +48,7 @@ bench: $(VENV)/.installed-peers
 	$(BIN)/python -m benchmarks.study
 
 cells: $(VENV)/.installed
-	$(BIN)/python -m experiments.cell_table
+	$(BIN)/python -m docs.cell_table
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else f"rnnjax needs Python 3.11 or later, this is {v[0]}.{v[1]}: call make PYTHON=python3.11")'

@@ -39,7 +39,7 @@ from tqdm import tqdm
 import rnnjax
 from benchmarks import command
 from benchmarks.measure import UNSTEADY, Ratio, Worker, describe_machine, elapsed, pooled_median, ratio, sample, serve
-from experiments import character_model
+from experiments.networks import character_model
 from rnnjax.adapters.torch import from_torch, to_torch
 
 TITLES = {

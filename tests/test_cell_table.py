@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import rnnjax
-from experiments import cell_table
+from docs import cell_table
 
 PAGE = cell_table.PAGE.read_text(encoding="utf-8")
 

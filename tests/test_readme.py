@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import rnnjax
-from experiments.configs import gradient_flow
+from experiments.gradient_flow.config import get_config
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -71,7 +71,7 @@ def test_every_name_and_file_the_readme_speaks_of_exists() -> None:
     for path in re.findall(r"\]\((?!http)([^)]+)\)", README):
         assert (ROOT / path).exists(), path
     for field in re.findall(r"--config\.([a-z_]+)=", README):
-        assert field in gradient_flow.get_config(), field
+        assert field in get_config(), field
 
 
 def test_everything_public_is_exported_and_documented() -> None:

@@ -1,0 +1,1 @@
+"""What all experiments share, and none owns: commands, settings, workdirs, sweeps, training, drawing."""

@@ -1,0 +1,185 @@
+"""Starting an experiment: flags, help, and errors that a person can act on."""
+
+import argparse
+import contextlib
+import importlib.util
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+from absl import app, flags, logging
+from ml_collections import ConfigDict, config_flags
+
+from experiments.common import catalogue
+
+
+class ExperimentError(Exception):
+    """Something the person at the keyboard can mend: shown in a line, without a traceback."""
+
+
+@contextlib.contextmanager
+def explained(*kinds: type[Exception]) -> Iterator[None]:
+    """Turns those kinds of exception, raised by checks of what a person gave, into an ``ExperimentError``."""
+    try:
+        yield
+    except kinds as error:
+        raise ExperimentError(str(error)) from error
+
+
+def run_experiment(name: str, main: Callable[[ConfigDict], None]) -> None:
+    """The command of an experiment: ``main`` with the config that the flags give, or the page of ``--help``.
+
+    --config=FILE or FILE:VARIANT gives another config file, --config.FIELD=VALUE one of its fields, as ml-collections
+    has them. --variant=NAME chooses a variant.
+    """
+    given = _given(sys.argv, catalogue.config_path(name))
+    if given.help:
+        sys.exit(_show_help(given.file))
+    # Fields are looked up here and now, in the config file or the default one.
+    with _unknown_fields_answered():
+        holder = config_flags.DEFINE_config_file(
+            "config",
+            str(catalogue.config_path(name)),
+            "A config file, FILE or FILE:VARIANT; without it, that of the experiment.",
+            sys_argv=given.arguments,
+        )
+    run(lambda: main(_loaded(holder)), given.arguments)
+
+
+def run(main: Callable[[], None], arguments: Sequence[str] | None = None) -> None:
+    """Parses the flags, calls ``main`` and exits: 1 after an ``ExperimentError``, 130 after Ctrl-C."""
+
+    def guarded(arguments: list[str]) -> int:
+        if arguments[1:]:
+            return _fail(f"unexpected argument {arguments[1]!r}: everything is a flag, as in --workdir=runs/mine")
+        try:
+            main()
+        except ExperimentError as error:
+            return _fail(str(error))
+        except OSError as error:
+            return _fail(f"{error}; what was finished before is kept: mend this and run the same command again")
+        except KeyboardInterrupt:
+            print("\ninterrupted; run the same command again to continue where it stopped", file=sys.stderr)
+            return 130
+        return 0
+
+    _use_compilation_cache()
+    logging.set_verbosity(logging.ERROR)  # orbax tells of every step of a save
+    app.run(guarded, list(sys.argv if arguments is None else arguments), flags_parser=_parse)
+
+
+def compiler_options() -> dict[str, str | bool]:
+    """For ``jax.jit``: on a CPU LLVM at -O1, which compiles in less time than at XLA's -O3; networks run as fast."""
+    return {"xla_backend_optimization_level": "1"} if jax.default_backend() == "cpu" else {}
+
+
+# Which config file, and help
+
+
+class _Given(NamedTuple):
+    file: Path
+    help: bool
+    arguments: list[str]  # with --variant told as ml-collections has it, --config=FILE:VARIANT
+
+
+def _given(arguments: Sequence[str], default: Path) -> _Given:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--variant")
+    parser.add_argument("--config")
+    parser.add_argument("--help", "-h", "-help", "--helpfull", "--helpshort", action="store_true")
+    try:
+        found, rest = parser.parse_known_args(list(arguments[1:]))
+    except argparse.ArgumentError as error:
+        sys.exit(_fail(f"{error}; all flags: --help"))
+    file, _, variant = (found.config or str(default)).partition(":")
+    if variant and found.variant:
+        sys.exit(_fail(f"--config={found.config} and --variant={found.variant} both name a variant: give one of them"))
+    chosen = f"{file}:{variant or found.variant}" if variant or found.variant else file
+    told = [f"--config={chosen}"] if found.config or found.variant else []
+    return _Given(Path(file), found.help, [arguments[0], *told, *rest])
+
+
+def _show_help(file: Path) -> int:
+    try:
+        spec = importlib.util.spec_from_file_location("config", file)
+        if not spec or not spec.loader:
+            raise ImportError(f"{file} is not a Python file")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        defaults = module.get_config().to_dict()
+        page = catalogue.help_page(file, defaults, getattr(module, "VARIANTS", ()), _flags_told())
+    except Exception as error:  # whatever a person's own file raises
+        return _fail(f"the config could not be read: {_last_line(error)}")
+    catalogue.show(page)
+    return 0
+
+
+def _flags_told() -> str:
+    own = [
+        flag
+        for module, of_module in flags.FLAGS.flags_by_module_dict().items()
+        if module.startswith("experiments.")
+        for flag in of_module
+    ]
+    lines = ["  --config=FILE                or FILE:VARIANT, a config file of your own; --help prints its fields"]
+    for flag in own:
+        told = f"--{flag.name}" if flag.flag_type() == "bool" else f"--{flag.name}=VALUE"
+        lines.append(f"  {told:27}  {flag.help}")
+    return "\n".join(lines)
+
+
+def _loaded(holder: flags.FlagHolder[ConfigDict]) -> ConfigDict:
+    """The value of a config flag; an ``ExperimentError`` if its file could not be read."""
+    config = holder.value
+    try:
+        config.to_dict()
+    except Exception as error:  # whatever the file raised: ml_collections keeps it until somebody looks
+        raise ExperimentError(f"the config could not be read: {_last_line(error)}") from error
+    return config
+
+
+# Flags
+
+
+def _parse(arguments: list[str]) -> list[str]:
+    try:
+        with _unknown_fields_answered():
+            remaining: list[str] = flags.FLAGS(arguments)
+            return remaining
+    except flags.Error as error:
+        message = _last_line(error)
+        message = re.sub("invalid literal for int.*", "expected a whole number", message)
+        message = re.sub("could not convert string to float.*", "expected a number", message)
+    except (OSError, SyntaxError, TypeError, ValueError) as error:
+        message = f"the config could not be read: {_last_line(error)}"
+    sys.exit(_fail(f"{message}; all flags: --help"))
+
+
+@contextlib.contextmanager
+def _unknown_fields_answered() -> Iterator[None]:
+    try:
+        yield
+    except (AttributeError, KeyError) as error:  # what ml_collections raises for an unknown field
+        words = str(error).replace("\\'", "").replace("\\n", ": ").strip("'\"")
+        sys.exit(_fail(f"unknown config field {words}; all fields: --help"))
+
+
+def _last_line(error: Exception) -> str:
+    return [line.strip() for line in str(error).splitlines() if line.strip()][-1]
+
+
+def _fail(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 1
+
+
+def _use_compilation_cache() -> None:
+    """Compiled programs are kept between runs, in JAX's own cache; JAX_COMPILATION_CACHE_DIR moves it."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rnnjax" / "compiled"
+        jax.config.update("jax_compilation_cache_dir", str(cache))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

@@ -1,0 +1,263 @@
+"""How the experiments' figures look: the forms that come again, and how they are saved and drawn anew.
+
+Lines are told apart in grey, too: by lightness, by dashes, by markers.
+"""
+
+import itertools
+import textwrap
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from absl import flags
+
+from experiments.common import command
+from experiments.common.frames import log10, stacked
+from experiments.common.workdir import Record, Workdir, read_records
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.colorbar import Colorbar
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+Figures = Mapping[str, Callable[[Sequence[Record]], Figure | None]]
+"""By file name, functions of a run's records; None where these have nothing to show."""
+
+COLOURS = ("#000000", "#0072b2", "#d55e00", "#56b4e9", "#8a8a8a", "#e69f00", "#009e73", "#cc79a7")
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))  # one fewer: all pairs come in turn
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+GREY = "#8a8a8a"
+
+_CHARACTERS = 13.0  # of 10 points, in an inch
+
+
+# A run's figures
+
+
+def draw(figures: Figures, records: Sequence[Record], folder: Path) -> list[Path]:
+    """All figures that the records have data for, each as PNG and SVG; returns the PNGs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    with plt.rc_context({"axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "rnnjax"}):
+        for name, make in figures.items():
+            figure = make(records)
+            if figure is None:
+                continue
+            for suffix in ("png", "svg"):
+                figure.savefig(folder / f"{name}.{suffix}", dpi=150, bbox_inches="tight")
+            plt.close(figure)
+            paths.append(folder / f"{name}.png")
+    return paths
+
+
+def finish(workdir: Workdir, figures: Figures, records: Sequence[Record], summary: str, found: str) -> None:
+    """Leaves figures and summary in the workdir, and prints what was found and where all of it is."""
+    paths = draw(figures, records, workdir.path / "figures")
+    workdir.finish(summary, paths)
+    print(f"\n{found}\n\nsummary: {workdir.path / 'summary.md'}\nfigures: {', '.join(map(str, paths))}")
+
+
+def draw_again(figures: Figures, workdir: str) -> None:
+    """The command of a report: draws the figures of the run in --workdir, by default this one."""
+    chosen = flags.DEFINE_string("workdir", workdir, "Folder of a run.")
+
+    def main() -> None:
+        for path in draw(figures, read_records(chosen.value), Path(chosen.value) / "figures"):
+            print(path)
+
+    command.run(main)
+
+
+# Panels
+
+
+def panels(
+    count: int, *, across: int = 5, size: tuple[float, float] = (2.4, 3.1), share: str | bool = True
+) -> tuple[Figure, list[Axes]]:
+    """Small multiples with equal axes, so many in a row at most, of a size in inches each."""
+    columns = -(-count // -(-count // across))
+    return grid(-(-count // columns), columns, count, size=size, share=(share, share))
+
+
+def grid(
+    rows: int,
+    columns: int,
+    count: int | None = None,
+    *,
+    size: tuple[float, float],
+    share: tuple[str | bool, str | bool] = (True, True),
+) -> tuple[Figure, list[Axes]]:
+    """Panels in reading order, the first ``count`` of them; axes are shared as matplotlib has it: all, row, col."""
+    figure, axes = plt.subplots(
+        rows,
+        columns,
+        figsize=(max(size[0] * columns + 0.8, 7.0), size[1] * rows + 0.7),
+        sharex=share[0],
+        sharey=share[1],
+        squeeze=False,
+        layout="constrained",
+    )
+    count = rows * columns if count is None else count
+    for place, each in enumerate(axes.flat):
+        each.set_visible(place < count)
+        each.xaxis.set_major_locator(MaxNLocator(4 if size[0] < 3.5 else 7, integer=True))
+        if place < count <= place + columns:
+            each.tick_params(labelbottom=True)
+    return figure, list(axes.flat[:count])
+
+
+def head(axes: Axes, text: str) -> None:
+    """The title of a panel, in as many lines as it needs there."""
+    figure = axes.get_figure(root=True)
+    place = axes.get_subplotspec()
+    if figure is None or place is None:
+        raise ValueError("axes are of no grid")
+    width = figure.get_figwidth() / place.get_gridspec().ncols
+    size = 10 if width > 2 else 9
+    axes.set_title(_filled(text, width * _CHARACTERS * 10 / size), loc="left", fontsize=size)
+
+
+def title(figure: Figure, text: str) -> None:
+    """What was found, above the figure and within its width."""
+    figure.suptitle(_filled(text, figure.get_figwidth() * _CHARACTERS * 10 / 11), x=0.01, ha="left", fontsize=11)
+
+
+def label(figure: Figure, x: str = "", y: str = "") -> None:
+    """Of the axes of all panels."""
+    if x:
+        figure.supxlabel(_filled(x, figure.get_figwidth() * _CHARACTERS), fontsize=10)
+    if y:
+        figure.supylabel(y, fontsize=10)
+
+
+def legend(where: Axes | Figure, heading: str = "", **options: Any) -> None:
+    """Of an axes' lines, in the order in which they lie there; of a figure's, one at the right, as they were drawn."""
+    options = {"frameon": False, "fontsize": 9, "title_fontsize": 9, "alignment": "left", **options}
+    found: dict[str, Any] = {}
+    for axes in where.axes if isinstance(where, Figure) else [where]:
+        for handle, text in zip(*axes.get_legend_handles_labels(), strict=True):
+            if axes.get_visible():
+                found.setdefault(text, handle)
+    if isinstance(where, Figure):
+        where.legend(found.values(), found.keys(), title=heading, loc="outside right center", **options)
+        return
+    ordered = sorted(found, key=lambda text: -_height(found[text], list(found.values())))
+    where.legend([found[text] for text in ordered], ordered, title=heading, **options)
+
+
+def _height(line: Any, lines: Sequence[Any]) -> float:
+    """Of a line where the shortest of them ends."""
+    known = [np.isfinite(np.asarray(each.get_ydata(), float)) for each in lines]
+    ends = [np.asarray(each.get_xdata(), float)[of][-1] for each, of in zip(lines, known, strict=True) if of.any()]
+    x, y = (np.asarray(values, float) for values in line.get_data())
+    seen = np.isfinite(y) & (x <= min(ends, default=np.inf))
+    return float(y[seen][-1]) if seen.any() else -np.inf
+
+
+def plain_ticks(axes: Axes, digits: Sequence[float] = (1, 3)) -> None:
+    """Of a logarithmic y axis: labels without powers, at those digits of each decade."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=digits))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _filled(text: str, width: float) -> str:
+    lines = (textwrap.wrap(line, max(int(width), 12), break_long_words=False) for line in text.splitlines())
+    return "\n".join(line for wrapped in lines for line in wrapped)
+
+
+# Lines
+
+
+def styles() -> Iterator[dict[str, Any]]:
+    """One line's looks after the other."""
+    return ({"color": c, "linestyle": d} for c, d in zip(itertools.cycle(COLOURS), itertools.cycle(DASHES)))
+
+
+def looks_of(names: Iterable[Hashable]) -> dict[Any, dict[str, Any]]:
+    """Looks for each name, to be the same in all panels."""
+    return dict(zip(dict.fromkeys(names), styles(), strict=False))
+
+
+def band(axes: Axes, x: np.ndarray, curves: np.ndarray, look: dict[str, Any], label: str | None = None) -> None:
+    """The median of curves (seeds, N), shaded from the least to the greatest, where all of them are finite."""
+    alive = np.isfinite(curves).all(axis=0)
+    low, middle, high = (np.full(len(x), np.nan) for _ in range(3))
+    low[alive], high[alive] = curves[:, alive].min(axis=0), curves[:, alive].max(axis=0)
+    middle[alive] = np.median(curves[:, alive], axis=0)
+    axes.fill_between(x, low, high, color=look["color"], alpha=0.15, linewidth=0)
+    axes.plot(x, middle, **{"linewidth": 1.7, **look}, label=label)
+
+
+def by_lag(
+    axes: Axes,
+    norms: Iterable[np.ndarray],
+    look: dict[str, Any],
+    label: str | None = None,
+    *,
+    relative: bool = False,
+) -> None:
+    """log10 of norms (T,) of several seeds, time forward, against lag: a band, a cross where it ends before its time.
+
+    Norms end by underflow or overflow. Relative ones are 0 at lag 0.
+    """
+    values = stacked(norms)
+    logs = log10(values)[:, ::-1]
+    logs = logs - logs[:, :1] if relative else logs
+    band(axes, np.arange(logs.shape[1]), logs, look, label)
+    alive = ~np.isnan(logs).any(axis=0)
+    last = int(np.flatnonzero(alive)[-1]) if alive.any() else -1
+    if 0 <= last < logs.shape[1] - 1:
+        height = np.median(logs[:, last])
+        axes.plot(last, height, marker="x", color=look["color"], markersize=7)
+        word = "underflows" if np.isfinite(values).all() else "overflows"
+        if word not in [text.get_text() for text in axes.texts]:
+            axes.annotate(word, (last, height), (6, 4), textcoords="offset points", fontsize=8)
+
+
+def multiples(
+    frame: pd.DataFrame,
+    norms: str,
+    *,
+    panel: str,
+    line: str,
+    name: Callable[[Any], str] = str,
+    **options: Any,
+) -> tuple[Figure, dict[Any, Axes]]:
+    """Small multiples of norms by lag: a panel for each value of a column, a line for each of another's.
+
+    Args:
+        frame: a row a seed, in the order in which panels and lines are to come.
+        norms: the column with the curves, time forward.
+        panel: the column that parts panels.
+        line: the column that parts lines; its values have the same looks in all panels.
+        name: a line's value in words.
+        **options: of ``panels``.
+    """
+    figure, axes = panels(frame[panel].nunique(), **options)
+    looks = looks_of(frame[line])
+    by_panel = dict(zip(frame[panel].unique(), axes, strict=True))
+    for (of_panel, of_line), rows in frame.groupby([panel, line], sort=False):
+        by_lag(by_panel[of_panel], rows[norms], looks[of_line], name(of_line))
+    return figure, by_panel
+
+
+# Maps
+
+
+def heat(axes: Axes, values: np.ndarray, x: np.ndarray, y: np.ndarray, limits: tuple[float, float]) -> Any:
+    """A map of values (y, x) between the edges of its fields; the colours' ends are at the limits."""
+    return axes.pcolormesh(x, y, values, vmin=limits[0], vmax=limits[1], rasterized=True)
+
+
+def colours(figure: Figure, image: Any, axes: Sequence[Axes], label: str, *, cut: bool) -> Colorbar:
+    """The scale of a map's colours; ``cut`` where there is more below it."""
+    bar = figure.colorbar(image, ax=list(axes), extend="min" if cut else "neither")
+    bar.set_label(label)
+    return bar

@@ -1,0 +1,275 @@
+"""A sweep: runs that share compiled programs, over threads, processes and machines; an interrupted one goes on.
+
+Each program is compiled once, in a thread of its own, and serves all of its runs. With ``--num_processes`` the programs
+are dealt out to processes that JAX's distributed runtime brings together, on one machine or several; each keeps its
+records in its own workdir until process 0 has them all. No disk need be shared.
+
+What a run computes must depend on the config and on itself alone, not on which other runs are still to be done: then
+an interrupted sweep ends with the records of an uninterrupted one.
+"""
+
+import contextlib
+import itertools
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, NoReturn, Protocol, TypeVar
+
+import jax
+import numpy as np
+from absl import flags
+from jax.experimental import multihost_utils
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from experiments.common import command
+from experiments.common.command import ExperimentError
+from experiments.common.log import Log
+from experiments.common.workdir import Record, Workdir, open_workdir, read_records
+
+
+class Run(Protocol):
+    """What is done once and recorded as a whole."""
+
+    @property
+    def name(self) -> str:
+        """No other run's."""
+        ...
+
+    def identity(self) -> Record:
+        """The fields of its records that say which run it is."""
+        ...
+
+
+class RunOfProgram(Run, Protocol):
+    """A run that says what has to be compiled for it."""
+
+    @property
+    def program(self) -> Any:
+        """What can be compared and ordered, equal for runs that share what is compiled."""
+        ...
+
+
+R = TypeVar("R", bound=Run)
+P = TypeVar("P", bound=RunOfProgram)
+T = TypeVar("T")
+
+Logs = Callable[[R], AbstractContextManager[Log]]
+"""``with log_of(run) as log``: where the run writes; it is finished where the block ends without an exception."""
+
+Work = Callable[[Sequence[R], Logs[R]], None]
+"""Does some runs of one program, one after the other."""
+
+_AGAIN = "what was finished is kept: start all processes again to go on"
+
+
+def run(name: str, main: Callable[[ConfigDict, Callable[[], Workdir]], None]) -> None:
+    """The command of an experiment: ``main(config, open_workdir)`` with what the flags say.
+
+    ``main`` first checks what it was given, then opens the workdir: of process k > 0 it is process-k inside.
+    """
+    workdir = flags.DEFINE_string(
+        "workdir", f"runs/{name}", f"Folder for records, figures, summary, checkpoints; without it, runs/{name}."
+    )
+    overwrite = flags.DEFINE_bool("overwrite", False, "Discard what the workdir holds.")
+    tensorboard = flags.DEFINE_bool("tensorboard", False, "Write events into the workdir, too, for TensorBoard.")
+    processes: list[flags.FlagHolder[Any]] = [
+        flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0, for a sweep in processes."),
+        flags.DEFINE_integer("num_processes", None, "In how many processes the sweep runs, each started by you."),
+        flags.DEFINE_integer("process_id", None, "Which of them this is, from 0; process 0 draws and prints."),
+    ]
+
+    def start(config: ConfigDict) -> None:
+        _join({flag.name: flag.value for flag in processes})
+        options = {"overwrite": overwrite.value, "tensorboard": tensorboard.value}
+        main(config, lambda: open_sweep(workdir.value, config.to_dict(), **options))
+
+    command.run_experiment(name, start)
+
+
+def open_sweep(path: str | Path, config: Record, *, overwrite: bool, tensorboard: bool = False) -> Workdir:
+    """The workdir of this process.
+
+    Raises:
+        ExperimentError: as ``open_workdir``; if configs differ between processes.
+    """
+    configs = _gathered(json.dumps(config, sort_keys=True))
+    if len(set(configs)) > 1:
+        raise ExperimentError("the processes were started with different configs: give all of them the same flags")
+    path = Path(path)
+    if jax.process_index():
+        _together(lambda: None)
+        return _together(lambda: open_workdir(path / f"process-{jax.process_index()}", config, overwrite=False))
+
+    def open_first() -> Workdir:
+        workdir = open_workdir(path, config, overwrite=overwrite, tensorboard=tensorboard)
+        for folder in sorted(path.glob("process-*")):  # of a sweep that ran in more processes, or was cut short
+            _absorb(workdir, read_records(folder))
+        return workdir
+
+    workdir = _together(open_first)
+    _together(lambda: None)
+    return workdir
+
+
+def execute(
+    programs: Iterable[Sequence[R]], work: Work[R], workdir: Workdir, *, steps: int, threads: int = 0
+) -> list[Record] | None:
+    """Does the runs that no process has finished yet, and gives the records of all to process 0.
+
+    Args:
+        programs: the runs of each program, the longest first.
+        work: does some runs of one program.
+        workdir: from ``open_sweep``.
+        steps: how many a run reports to its log as done.
+        threads: how many programs at once, 0 for one a core.
+
+    Returns:
+        All records, on process 0; None on the others.
+    """
+    programs = list(programs)
+    done = {name for names in _gathered(json.dumps(sorted(_finished(workdir)))) for name in json.loads(names)}
+    missing = [[run for run in program if run.name not in done] for program in programs]
+    mine = dealt([program for program in missing if program], jax.process_count())[jax.process_index()]
+    _together(lambda: _in_threads(mine, work, workdir, steps, threads))
+    gathered = _gathered(json.dumps(read_records(workdir.path)))
+    if jax.process_index():
+        return None
+    for records in gathered[1:]:
+        _absorb(workdir, json.loads(records))
+    workdir.put_in_order(run.name for program in programs for run in program)
+    return read_records(workdir.path)
+
+
+def by_program(runs: Iterable[P], size: Callable[[Any], int]) -> list[list[P]]:
+    """Runs grouped by their ``program``, those of the greatest size first: they take longest."""
+    ordered = sorted(runs, key=lambda run: (-size(run.program), run.program))
+    return [list(group) for _, group in itertools.groupby(ordered, key=lambda run: run.program)]
+
+
+def dealt(programs: list[list[R]], hands: int) -> list[list[list[R]]]:
+    """The programs shared out as evenly as their numbers of runs allow; one is divided only if there are too few."""
+    pieces = list(programs)
+    while pieces and len(pieces) < hands and len(largest := max(pieces, key=len)) > 1:
+        pieces.remove(largest)
+        pieces += [largest[0::2], largest[1::2]]
+    held: list[list[list[R]]] = [[] for _ in range(hands)]
+    for piece in sorted(pieces, key=len, reverse=True):
+        min(held, key=lambda hand: sum(map(len, hand))).append(piece)
+    order = {id(piece): place for place, piece in enumerate(pieces)}
+    return [sorted(hand, key=lambda piece: order[id(piece)]) for hand in held]
+
+
+def _in_threads(programs: list[list[R]], work: Work[R], workdir: Workdir, steps: int, threads: int) -> None:
+    stop = threading.Event()
+    total = steps * sum(map(len, programs))
+    with (
+        tqdm(total=total, unit="step", smoothing=0.05, mininterval=0.2 if sys.stderr.isatty() else 10) as bar,
+        ThreadPoolExecutor(threads or os.cpu_count()) as pool,
+    ):
+        bar.set_description("compiling")
+
+        @contextlib.contextmanager
+        def log_of(run: R) -> Iterator[Log]:
+            reported = 0
+
+            def progress(count: int = 1) -> None:
+                nonlocal reported
+                if stop.is_set():
+                    raise InterruptedError
+                reported += count
+                with workdir.lock:
+                    bar.set_description(run.name, refresh=False)
+                    bar.update(count)
+
+            log = Log(workdir, run.name, run.identity(), progress)
+            yield log
+            progress(steps - reported)  # of a run that ended before its time
+            log.write([{"kind": "finished"}], safe=True)
+
+        futures = [pool.submit(work, program, log_of) for program in programs]
+        try:
+            for future in as_completed(futures):
+                future.result()
+        except BaseException:
+            stop.set()
+            for future in futures:
+                future.cancel()
+            raise
+
+
+def _finished(workdir: Workdir) -> set[str]:
+    return {record["run"] for record in read_records(workdir.path)}
+
+
+def _absorb(workdir: Workdir, records: list[Record]) -> None:
+    """Adds the records of runs that it has not got."""
+    known = _finished(workdir)
+    workdir.append(record for record in records if record["run"] not in known)
+
+
+# Processes
+
+
+def _join(given: dict[str, Any]) -> None:
+    """Brings the processes together; ``given`` is what ``jax.distributed.initialize`` takes, all of it or nothing."""
+    if all(value is None for value in given.values()):
+        return
+    absent = [f"--{name}" for name, value in given.items() if value is None]
+    if absent:
+        raise ExperimentError(f"{' and '.join(absent)} missing: a sweep in processes takes --{', --'.join(given)}")
+    if not 0 <= given["process_id"] < given["num_processes"]:
+        raise ExperimentError(f"--process_id={given['process_id']}: expected 0 to --num_processes - 1")
+    jax.config.update("jax_enable_preemption_service", False)  # it would have SIGTERM do nothing
+    try:
+        jax.distributed.initialize(**given)
+    except (RuntimeError, ValueError) as error:
+        where = given["coordinator_address"]
+        raise ExperimentError(f"the processes did not come together at {where}: {error}") from error
+
+
+def _gathered(text: str) -> list[str]:
+    """The text of every process, on every process."""
+    if jax.process_count() == 1:
+        return [text]
+    own = np.frombuffer(text.encode(), np.uint8)
+    try:
+        sizes = multihost_utils.process_allgather(np.array([len(own)]))[:, 0]
+        padded = np.zeros(max(sizes), np.uint8)
+        padded[: len(own)] = own
+        texts = multihost_utils.process_allgather(padded)
+    except (RuntimeError, ValueError) as error:  # either, by the moment the other one went
+        _leave(f"error: another process is gone ({str(error).splitlines()[0]}); {_AGAIN}", 1)
+    return [bytes(row[:size]).decode() for row, size in zip(texts, sizes, strict=True)]
+
+
+def _leave(message: str, status: int) -> NoReturn:
+    """Ends this process at once: at a normal exit JAX would wait for the others."""
+    print(message, file=sys.stderr, flush=True)
+    os._exit(status)
+
+
+def _together(action: Callable[[], T]) -> T:
+    """Does something in each process, and goes on when it is done in all; if one fails, none goes on."""
+    failure: Exception | None = None
+    try:
+        result = action()
+    except KeyboardInterrupt:
+        if jax.process_count() > 1:
+            _leave(f"\ninterrupted; {_AGAIN}", 130)
+        raise
+    except Exception as error:
+        failure = error
+    if failure and jax.process_count() > 1:
+        print(f"process {jax.process_index()} failed, waits for the others: {failure}", file=sys.stderr)
+    failed = [place for place, text in enumerate(_gathered(str(failure or ""))) if text]
+    if failure:
+        raise failure
+    if failed:
+        raise ExperimentError(f"process {failed[0]} failed, see its own message; what was finished before is kept")
+    return result

@@ -1,0 +1,200 @@
+"""The folder of one run of an experiment: its config, its records, its end.
+
+config.json    the config, versions, devices, git revision
+metrics.jsonl  one flat record a line, each with the name of its run, written as it is made; a run's last record is of
+               kind "finished"
+checkpoints    a folder a run; of a run that has not finished, records after its last checkpoint are dropped when work
+               goes on, so that it ends with the file of one that was never interrupted
+events         the scalars of metrics.jsonl for TensorBoard, with --tensorboard
+process-1, ... the workdirs of further processes, see sweep.py
+summary.md     written last: a folder that has it is finished, and is never overwritten silently
+"""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from shutil import which
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+import rnnjax
+from experiments.common import checkpoint
+from experiments.common.command import ExperimentError
+from experiments.common.events import Events
+
+Record = dict[str, Any]
+
+_OWN = ("config.json", "metrics.jsonl", "summary.md", "figures", "checkpoints", "events", "process-*")
+
+
+class Workdir(NamedTuple):
+    """Where a run keeps everything; safe to append to from several threads."""
+
+    path: Path
+    lock: threading.Lock
+    begun: dict[str, int]
+    """How many records each run has that an interruption cut short."""
+    events: Events | None
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    def append(self, records: Iterable[Record], *, safe: bool = False) -> None:
+        """Adds records in one write; ``safe`` returns once all there are will survive a loss of power."""
+        plain = [_plain(record) for record in records]
+        lines = "".join(json.dumps(record) + "\n" for record in plain).encode()
+        with self.lock, self.metrics.open("ab") as file:
+            file.write(lines)
+            file.flush()
+            if safe:
+                os.fsync(file.fileno())
+            if self.events:
+                self.events.write(plain)
+
+    def finish(self, summary: str, figures: Sequence[Path]) -> None:
+        """Marks the run as finished: its summary, the figures shown in it."""
+        shown = "\n\n".join(f"![{path.stem}]({path.relative_to(self.path)})" for path in figures)
+        _write_whole(self.path / "summary.md", f"{summary.rstrip()}\n\n## Figures\n\n{shown}\n" if shown else summary)
+
+    def put_in_order(self, runs: Iterable[str]) -> None:
+        """Orders records by their runs: which of several threads was sooner leaves no trace."""
+        place = {run: number for number, run in enumerate(runs)}
+        records = sorted(read_records(self.path), key=lambda record: place.get(record["run"], len(place)))
+        _write_whole(self.metrics, "".join(json.dumps(record) + "\n" for record in records))
+
+
+def open_workdir(path: str | Path, config: Record, *, overwrite: bool, tensorboard: bool = False) -> Workdir:
+    """Makes the folder, or goes on in one that an interrupted run of the same config left.
+
+    Raises:
+        ExperimentError: if it holds a finished run, or one of another config.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise ExperimentError(f"--workdir={path} is a file: give a folder, new or of an interrupted run")
+    if overwrite and any(path.iterdir() if path.exists() else ()):
+        if not (path / "config.json").exists():
+            raise ExperimentError(f"--workdir={path} holds something else than a run: give another --workdir")
+        for target in [target for name in _OWN for target in path.glob(name)]:
+            shutil.rmtree(target) if target.is_dir() else target.unlink()
+    remedy = "give another --workdir, or --overwrite to discard it"
+    if (path / "summary.md").exists():
+        raise ExperimentError(f"--workdir={path} holds a finished run: {remedy}")
+    path.mkdir(parents=True, exist_ok=True)
+    config_file = path / "config.json"
+    if config_file.exists():
+        _require_same_config(config_file, config, remedy)
+    else:
+        _write_whole(config_file, json.dumps({"config": config, **_circumstances()}, indent=2) + "\n")
+    kept, begun = _kept(path)
+    _write_whole(path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in kept))
+    events = None
+    if tensorboard:
+        events = Events(path / "events")
+        events.write(kept)
+    return Workdir(path, threading.Lock(), begun, events)
+
+
+def read_records(path: str | Path) -> list[Record]:
+    """All records of the finished runs in a workdir.
+
+    Raises:
+        ExperimentError: if it is not one.
+    """
+    metrics = Path(path) / "metrics.jsonl"
+    if not metrics.exists():
+        raise ExperimentError(f"{metrics} does not exist: --workdir={path} holds no run; give the folder of one")
+    records = _whole_lines(metrics)
+    finished = {record["run"] for record in records if record["kind"] == "finished"}
+    return [record for record in records if record["run"] in finished]
+
+
+def checkpoints_of(path: Path, run: str) -> Path:
+    """The folder in a workdir for the checkpoints of a run."""
+    return path / "checkpoints" / run.replace("/", "-")
+
+
+def _require_same_config(config_file: Path, config: Record, remedy: str) -> None:
+    try:
+        before = json.loads(config_file.read_text())["config"]
+    except (ValueError, KeyError) as error:
+        raise ExperimentError(f"{config_file} is not a run's: give another --workdir") from error
+    changed = [f"{key} was {before.get(key)!r}, is {config[key]!r}" for key in config if before.get(key) != config[key]]
+    if changed:
+        where = f"--workdir={config_file.parent}"
+        raise ExperimentError(f"{where} holds an interrupted run ({'; '.join(changed)}): {remedy}")
+
+
+def _kept(path: Path) -> tuple[list[Record], dict[str, int]]:
+    """What goes into a continued run: all of finished runs, of others what their last checkpoint is the end of.
+
+    A checkpoint with fewer records than it was saved with is of no use, and is deleted.
+    """
+    records = _whole_lines(path / "metrics.jsonl")
+    by_run: dict[str, list[Record]] = {}
+    for record in records:
+        by_run.setdefault(record["run"], []).append(record)
+    kept: list[Record] = []
+    begun = {}
+    for stray in {*(path / "checkpoints").glob("*")} - {checkpoints_of(path, run) for run in by_run}:
+        shutil.rmtree(stray)
+    for run, of_run in by_run.items():
+        if of_run[-1]["kind"] != "finished":
+            folder = checkpoints_of(path, run)
+            saved = checkpoint.latest(folder / "last") is not None
+            count = checkpoint.about(folder / "last")["records"] if saved else 0
+            if len(of_run) < count or not saved:
+                shutil.rmtree(folder, ignore_errors=True)
+                count = 0
+            of_run = of_run[:count]
+            begun[run] = count
+        kept += of_run
+    return kept, begun
+
+
+def _whole_lines(metrics: Path) -> list[Record]:
+    """A kill or a full disk may have left a torn line at the end."""
+    lines = metrics.read_bytes().splitlines(keepends=True) if metrics.exists() else []
+    return [json.loads(line) for line in lines if line.endswith(b"\n")]
+
+
+def _circumstances() -> Record:
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    revision = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() if which("git") else ""
+    return {
+        "rnnjax": rnnjax.__version__,
+        "jax": jax.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "devices": [str(device) for device in jax.devices()],
+        "git_revision": revision or None,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """JSON has neither arrays nor NaN nor infinity: lists, and null."""
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, np.ndarray | jax.Array | np.generic):
+        return _plain(np.asarray(value).tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return value
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Never leaves half a file: writes beside it, then renames."""
+    beside = path.with_name(path.name + ".partial")
+    beside.write_text(text)
+    beside.replace(path)

@@ -1,0 +1,7 @@
+"""``python -m experiments.deep_mlp``: config.py has its settings, ``--help`` prints them."""
+
+from experiments.common import sweep
+from experiments.deep_mlp.main import main
+
+if __name__ == "__main__":
+    sweep.run("deep_mlp", main)

@@ -1,0 +1,57 @@
+r"""In a deep fully connected network, how far back from the output does a gradient reach?
+
+    python -m experiments.deep_mlp                                                     all defaults
+    python -m experiments.deep_mlp --config.images=mnist --config.optimizer=adam --workdir=runs/mnist
+    python -m experiments.deep_mlp --variant=quick --workdir=runs/quick_mlp
+
+Run time: 4 min 30 s on two CPU cores, peak memory 1.3 GB; the quick variant 10 to 15 s.
+
+Expect, at initialization, on scikit-learn's digits: with what PyTorch's Linear draws (weights and biases of variance
+1/3n) the gradient of a neuron's incoming weights falls to a hundredth after 9 layers back with ELU and tanh, 6 with
+ReLU, 4 with GELU, 3 with sigmoid, with SELU never: gone after about 10 layers, as the lecture has it, ELU tied with
+tanh. With each of the other initializations only sigmoid's falls, after 3 to 5 layers. Without biases the gradient of
+the weights is about as large in layer 2 as in layer 19 of all networks but sigmoid's; at 1/3n it is small in all of
+them, 1e-5 with ELU, 3e-8 with ReLU, because the signal fades on its way up as dL/dz does on its way down. Its measured
+factors per layer are within 2.0 % of those of mean-field theory, half of them within 0.2 %. Of the 17 networks that
+start with a layer below 1e-3, one learns anything in 100 steps (ReLU at 1/n, accuracy 39 %); of the 13 others each
+reaches 80 % or more. Training makes the median gradient smaller in 12 networks; in 11 of these the largest one grows.
+
+With --config.optimizer=adam --config.learning_rate=1e-4, whose steps do not depend on the gradient's size as long as it
+is above epsilon, 1e-8, ELU at 1/3n comes to 59 %, with PyTorch's biases to 67 %; sigmoid still learns nothing.
+"""
+
+from ml_collections import ConfigDict
+
+from experiments.common.settings import varied
+
+
+def get_config(variant: str = "default") -> ConfigDict:
+    """The default study, or ``quick``: the same steps on small networks, in seconds."""
+    config = ConfigDict()
+    # An IDX file, or a folder of MNIST's; empty: fashion-MNIST where installed, else scikit-learn's digits.
+    config.images = ""
+    config.max_images = 10_000  # of them are read; 0: all. A tenth is held out for measuring
+    config.activations = "elu,relu,sigmoid,tanh,gelu,selu"  # names of rnnjax.ACTIVATIONS
+    config.initializations = "torch,1/3n,1/n,2/n,glorot"  # names of network.INITIALIZATIONS
+    config.depth = 19  # hidden layers; the readout comes on top
+    config.width = 1024  # units in each of them
+    config.draws = 3  # networks measured at initialization; the first of them is trained
+    config.measured_images = 64  # whose gradients are measured, together and one by one
+    config.chunk = 32  # of them whose own gradients are taken at the same time, which bounds the memory
+    config.train_steps = 100  # 0 measures at initialization only
+    config.batch_size = 32  # images in a training step
+    config.optimizer = "sgd"  # with momentum 0.9; or "adam", with a learning_rate of about 1e-4
+    config.learning_rate = 0.03  # of the optimizer
+    config.clip_norm = 1.0  # global gradient norm
+    config.threads = 1  # activations at the same time: a step uses all cores by itself, and takes 0.5 GB
+    return varied(config, variant, VARIANTS)
+
+
+def quick(config: ConfigDict) -> None:
+    """10 to 15 s. The same steps on small networks."""
+    config.max_images, config.depth, config.width = 400, 6, 64
+    config.activations, config.initializations = "relu,sigmoid", "torch,2/n"
+    config.draws, config.measured_images, config.train_steps, config.batch_size = 2, 16, 5, 8
+
+
+VARIANTS = (quick,)

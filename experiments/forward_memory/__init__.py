@@ -1,0 +1,1 @@
+"""How soon is an input forgotten on the way forward?"""

@@ -1,0 +1,1 @@
+"""Where do gradients die? Over cells, activations, depths and initializations, before and after training."""

@@ -1,0 +1,1 @@
+"""Who learns to remember, and over how long a lag?"""

@@ -1,0 +1,7 @@
+"""``python -m experiments.long_memory``: config.py has its settings, ``--help`` prints them."""
+
+from experiments.common import sweep
+from experiments.long_memory.main import main
+
+if __name__ == "__main__":
+    sweep.run("long_memory", main)

@@ -1,0 +1,1 @@
+"""Models, and ways to initialize them, that two or more experiments share."""

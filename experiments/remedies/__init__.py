@@ -1,0 +1,1 @@
+"""Which remedy lets a tanh network learn what lies far back?"""

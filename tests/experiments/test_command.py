@@ -1,0 +1,77 @@
+"""What the command of an experiment answers to flags and workdirs that cannot be: gradient_flow, as every other."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments.common.command import ExperimentError
+from experiments.common.workdir import open_workdir
+from experiments.gradient_flow import config as settings
+
+ROOT = Path(__file__).parents[2]
+
+
+def answer(workdir: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "experiments.gradient_flow", f"--workdir={workdir}", *flags]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--config.celss=a", 'error: unknown config field celss: Did you mean "cells" instead of "celss"?'),
+        ("--config.cells=lstn", "error: unknown cell 'lstn': did you mean 'lstm'"),
+        ("--config=nofile.py", "error: the config could not be read: [Errno 2] No such file or directory: 'nofile.py'"),
+        ("--config=experiments/gradient_flow/config.py:quik", "did you mean 'quick'? valid names: default, "),
+        ("--wrkdir=x", "error: Unknown command line flag 'wrkdir'. Did you mean: workdir ?"),
+        ("more", "error: unexpected argument 'more': everything is a flag, as in --workdir=runs/mine"),
+        ("--config.seeds=1.5", "error: flag --config.seeds=1.5: expected a whole number"),
+        ("--config.corpus=missing.txt", "error: corpus missing.txt does not exist: give the path of a UTF-8 text file"),
+    ],
+)
+def test_a_wrong_flag_is_answered_in_a_line(tmp_path: Path, flag: str, message: str) -> None:
+    refused = answer(tmp_path / "none", flag)
+    assert refused.returncode == 1
+    assert message in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) <= 2, refused.stderr
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--num_processes=2"], "--coordinator_address and --process_id missing: a sweep in processes takes"),
+        (
+            ["--num_processes=2", "--process_id=2", "--coordinator_address=localhost:1"],
+            "--process_id=2: expected 0 to --num_processes - 1",
+        ),
+    ],
+)
+def test_flags_for_processes_that_do_not_go_together_are_refused(
+    tmp_path: Path, given: list[str], message: str
+) -> None:
+    refused = answer(tmp_path / "none", *given)
+    assert refused.returncode == 1
+    assert message in refused.stderr
+    assert len(refused.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_folder_of_something_else_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "mine.txt").write_text("mine")
+    with pytest.raises(ExperimentError, match="holds something else than a run: give another --workdir"):
+        open_workdir(tmp_path, {}, overwrite=True)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ExperimentError, match="is not a run's: give another --workdir"):
+        open_workdir(tmp_path, {}, overwrite=False)
+    assert (tmp_path / "figures" / "mine.txt").exists()
+
+
+def test_an_interrupted_workdir_of_another_config_is_refused(tmp_path: Path) -> None:
+    config = settings.get_config("quick").to_dict()
+    open_workdir(tmp_path, {**config, "hidden_size": 9}, overwrite=False)
+    with pytest.raises(ExperimentError, match=r"hidden_size was 9, is 8.*give another --workdir, or --overwrite"):
+        open_workdir(tmp_path, config, overwrite=False)

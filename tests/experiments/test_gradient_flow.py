@@ -1,0 +1,382 @@
+"""The gradient_flow experiment, end to end: its numbers, its files, and what it survives."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+import rnnjax
+from experiments.gradient_flow import config as settings
+from experiments.gradient_flow.figures import FIGURES
+from experiments.networks import character_model
+from rnnjax.data import Corpus, load_corpus
+
+ROOT = Path(__file__).parents[2]
+FILE = "experiments/gradient_flow/config.py:quick"
+SMALL = ["--config.cells=elman,lstm", "--config.activations=tanh,relu", "--config.depths=2", "--config.seeds=2"]
+
+
+def command(workdir: Path, *flags: str) -> list[str]:
+    module = [sys.executable, "-m", "experiments.gradient_flow", f"--config={FILE}", f"--workdir={workdir}"]
+    return [*module, *SMALL, *flags]
+
+
+def run(workdir: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(workdir, *flags), cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+def records_of(workdir: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def comparable(workdir: Path) -> list[str]:
+    return sorted((workdir / "metrics.jsonl").read_text().splitlines())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def interruptible() -> None:
+    """The subprocesses of this file hear Ctrl-C, also where the tests run in a shell's background, which ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The subprocesses of this file share compiled programs."""
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, compiled: None) -> tuple[Path, str]:
+    """A finished run of the quick variant, and what it printed."""
+    workdir = tmp_path_factory.mktemp("runs") / "finished"
+    done = run(workdir)
+    assert done.returncode == 0, done.stderr
+    return workdir, done.stdout
+
+
+def test_a_run_leaves_config_records_figures_summary_and_checkpoints(finished: tuple[Path, str]) -> None:
+    workdir, printed = finished
+    config = json.loads((workdir / "config.json").read_text())
+    assert config["config"]["hidden_size"] == 8
+    assert {"jax", "python", "devices", "git_revision"} <= set(config)
+    for name in set(FIGURES) - {"norm_by_initialization", "norm_by_length", "norm_by_position"}:
+        assert (workdir / "figures" / f"{name}.png").stat().st_size > 10_000
+        assert b"<svg" in (workdir / "figures" / f"{name}.svg").read_bytes()
+    summary = (workdir / "summary.md").read_text()
+    assert "| cell" in summary
+    assert "Python 3" in summary
+    assert (workdir / "checkpoints" / "lstm---default-depth2-T20-seed0" / "6").is_dir()
+    assert printed.count("vanishes") + printed.count("preserved") + printed.count("explodes") >= 4
+    assert str(workdir / "summary.md") in printed
+    assert "Infinity" not in (workdir / "metrics.jsonl").read_text()
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    return load_corpus(max_characters=settings.get_config().max_characters)
+
+
+def windows(corpus: Corpus, part: slice, seed: int, number: int) -> jax.Array:
+    tokens = corpus.tokens[part]
+    starts = np.random.default_rng([seed, number]).integers(0, len(tokens) - 21 + 1, size=4)
+    return jnp.asarray(tokens[starts + np.arange(21)[:, None]])
+
+
+def recorded_norms(workdir: Path, run: str, phase: str) -> dict[tuple[int, str], list[float]]:
+    return {
+        (record["layer"], record["field"]): record["norms"]
+        for record in records_of(workdir)
+        if record["run"] == run and record["kind"] == "state_gradient" and record["phase"] == phase
+    }
+
+
+def negative_log_likelihood(readout: Any, outputs: jax.Array, targets: jax.Array) -> jax.Array:
+    logits = outputs @ readout["params"]["kernel"] + readout["params"]["bias"]
+    return -jnp.mean(jnp.sum(jax.nn.log_softmax(logits) * jax.nn.one_hot(targets, logits.shape[-1]), -1))
+
+
+@pytest.mark.parametrize(
+    ("run", "layer"),
+    [
+        ("lstm---default-depth2-T20-seed1", rnnjax.lstm(8)),
+        ("elman-relu-default-depth2-T20-seed1", rnnjax.elman(8, "relu")),
+    ],
+)
+def test_recorded_norms_are_those_of_a_loop_of_single_steps(
+    finished: tuple[Path, str], corpus: Corpus, run: str, layer: rnnjax.Cell
+) -> None:
+    """The same network and text, its gradient by jax.grad with respect to a zero added by hand to one state."""
+    tokens = windows(corpus, slice(len(corpus.tokens) * 9 // 10, None), 1, 0)
+    params = character_model.init(rnnjax.stack(layer, layer), len(corpus.vocabulary), jax.random.key(1))
+    inputs = jax.nn.one_hot(tokens[:-1], len(corpus.vocabulary))
+
+    @jax.jit
+    def gradient(zeros: Any) -> Any:
+        def loss(zeros: Any) -> jax.Array:
+            states = [layer.initial_state(p, (4,)) for p in params.recurrent]
+            for t in range(20):
+                output = inputs[t]
+                for index, p in enumerate(params.recurrent):
+                    state, _ = layer.step(p, states[index], output)
+                    states[index] = jax.tree.map(lambda s, z, t=t: s + z[t], state, zeros[index])
+                    output = states[index].hidden
+            return negative_log_likelihood(params.readout, output, tokens[-1])
+
+        return jax.grad(loss)(zeros)
+
+    recorded = recorded_norms(finished[0], run, "initialization")
+    for number, adjoint in enumerate(gradient([layer.initial_state(p, (20, 4)) for p in params.recurrent]), start=1):
+        squares = {f: np.sum(np.asarray(getattr(adjoint, f), np.float64) ** 2, (1, 2)) for f in adjoint._fields}
+        for field, square in squares.items():
+            np.testing.assert_allclose(recorded[number, field], np.sqrt(square), rtol=2e-4, atol=1e-9)
+        np.testing.assert_allclose(recorded[number, "all"], np.sqrt(sum(squares.values())), rtol=2e-4)
+
+
+def test_training_is_adam_on_clipped_gradients_and_measured_at_its_end(
+    finished: tuple[Path, str], corpus: Corpus
+) -> None:
+    """Six steps by hand: Adam and clipping from their equations, the gradient of a loss written out."""
+    run, cell = "elman-relu-default-depth2-T20-seed0", rnnjax.stack(rnnjax.elman(8, "relu"), rnnjax.elman(8, "relu"))
+    params = character_model.init(cell, len(corpus.vocabulary), jax.random.key(0))
+
+    def loss(params: Any, tokens: jax.Array) -> jax.Array:
+        _, outputs = rnnjax.unroll(cell, params.recurrent, jax.nn.one_hot(tokens[:-1], len(corpus.vocabulary)))
+        return negative_log_likelihood(params.readout, outputs, tokens[1:])
+
+    gradient_of = jax.jit(jax.value_and_grad(loss))
+    flat, unravel = ravel_pytree(params)
+    mean, square, losses, before = np.zeros(flat.shape), np.zeros(flat.shape), [], []
+    for step in range(1, 7):
+        training = windows(corpus, slice(0, len(corpus.tokens) * 9 // 10), 0, step - 1)
+        value, gradients = gradient_of(unravel(flat), training)
+        gradient = np.asarray(ravel_pytree(gradients)[0], np.float64)
+        before.append(np.linalg.norm(gradient))
+        gradient *= min(1.0, 1.0 / before[-1])
+        mean, square = 0.9 * mean + 0.1 * gradient, 0.999 * square + 0.001 * gradient**2
+        change = mean / (1 - 0.9**step) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
+        flat = flat - jnp.asarray(3e-3 * change, flat.dtype)
+        losses.append(float(value))
+    recorded = [r for r in records_of(finished[0]) if r["kind"] == "train" and r["run"] == run]
+    np.testing.assert_allclose([r["loss"] for r in recorded], losses, rtol=1e-4)
+    np.testing.assert_allclose([r["gradient_norm"] for r in recorded], before, rtol=1e-3)
+    np.testing.assert_allclose([r["clipped_norm"] for r in recorded], np.minimum(before, 1), rtol=1e-3)
+
+    trained = unravel(flat)
+    tokens = windows(corpus, slice(len(corpus.tokens) * 9 // 10, None), 0, 0)
+    flow = rnnjax.gradient_flow(
+        cell,
+        trained.recurrent,
+        jax.nn.one_hot(tokens[:-1], len(corpus.vocabulary)),
+        lambda outputs: negative_log_likelihood(trained.readout, outputs[-1], tokens[-1]),
+    )
+    norms = recorded_norms(finished[0], run, "trained")
+    np.testing.assert_allclose(norms[1, "hidden"], flow.state[0].hidden, rtol=2e-3, atol=1e-6)
+    np.testing.assert_allclose(norms[2, "hidden"], flow.state[1].hidden, rtol=2e-3, atol=1e-6)
+
+
+def test_what_is_measured_on_the_way_is_of_that_step_and_of_the_layers_own_kernels(
+    finished: tuple[Path, str], corpus: Corpus
+) -> None:
+    """The spectra and shares of saturated units of the second layer before training, by NumPy."""
+    records = [record for record in records_of(finished[0]) if record["run"] == "lstm---default-depth2-T20-seed0"]
+    for kind in ("state_gradient", "recurrent_kernel", "saturation", "carousel"):
+        found = {(r["step"], r["phase"]) for r in records if r["kind"] == kind}
+        assert found == {(0, "initialization"), (2, "training"), (4, "training"), (6, "trained")}
+    layer = rnnjax.lstm(8)
+    params = character_model.init(rnnjax.stack(layer, layer), len(corpus.vocabulary), jax.random.key(0)).recurrent
+    inputs = jax.nn.one_hot(
+        windows(corpus, slice(len(corpus.tokens) * 9 // 10, None), 0, 0)[:-1], len(corpus.vocabulary)
+    )
+    (spectrum,) = [r for r in records if r["kind"] == "recurrent_kernel" and (r["step"], r["layer"]) == (0, 2)]
+    blocks = np.split(np.asarray(params[1].recurrent_kernel), 4, axis=1)
+    np.testing.assert_allclose(
+        spectrum["spectral_radius"], [abs(np.linalg.eigvals(b)).max() for b in blocks], rtol=1e-4
+    )
+    np.testing.assert_allclose(spectrum["largest_singular_value"], [np.linalg.norm(b, 2) for b in blocks], rtol=1e-4)
+    changed = [r["spectral_radius"] for r in records if r["kind"] == "recurrent_kernel" and r["layer"] == 2]
+    assert len({tuple(radii) for radii in changed}) == 4
+    shares = [r for r in records if r["kind"] == "saturation"]
+    assert [len(shares[0][gate]) for gate in ("tanh", "closed", "open")] == [2, 3, 3]
+    way = rnnjax.carousel(layer, params[0], inputs)
+    (recorded,) = [r for r in records if r["kind"] == "carousel" and r["step"] == 0]
+    for name, values in way._asdict().items():
+        np.testing.assert_allclose(recorded[name], np.sqrt(np.mean(np.square(values), axis=(1, 2))), rtol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory, compiled: None) -> Path:
+    """A sweep over initializations and positions of the loss, of small untrained networks."""
+    workdir = tmp_path_factory.mktemp("runs") / "swept"
+    flags = ["--config.activations=tanh", "--config.depths=1", "--config.seeds=1", "--config.train_steps=0"]
+    done = run(workdir, *flags, "--config.initializations=default,gain:1.5,chrono:8", "--config.loss=5,last")
+    assert done.returncode == 0, done.stderr
+    return workdir
+
+
+def test_each_initialization_and_position_is_measured_as_it_says(swept: Path, corpus: Corpus) -> None:
+    """Against the library called by hand: the loss of one step, the constructor's own options."""
+    gaussian = jax.nn.initializers.normal(1.5 * 8**-0.5)
+    cells = {
+        ("elman", "gain:1.5"): rnnjax.elman(8, recurrent_init=gaussian),
+        ("lstm", "chrono:8"): rnnjax.lstm(8, forget_bias=rnnjax.initializers.chrono(8)),
+    }
+    tokens = windows(corpus, slice(len(corpus.tokens) * 9 // 10, None), 0, 0)
+    inputs = jax.nn.one_hot(tokens[:-1], len(corpus.vocabulary))
+    recorded = [r for r in records_of(swept) if r["kind"] == "state_gradient" and r["field"] == "all"]
+    for (name, initialization), layer in cells.items():
+        cell = rnnjax.stack(layer)
+        params = character_model.init(cell, len(corpus.vocabulary), jax.random.key(0))
+
+        @jax.jit
+        def norms(position: jax.Array, cell: rnnjax.Cell = cell, params: Any = params) -> tuple[jax.Array, ...]:
+            def loss(outputs: jax.Array) -> jax.Array:
+                return negative_log_likelihood(params.readout, outputs[position - 1], tokens[position])
+
+            return rnnjax.gradient_flow(cell, params.recurrent, inputs, loss).state[0]
+
+        for position in (5, 20):
+            expected = np.hypot.reduce([np.asarray(of_field) for of_field in norms(position)])[:position]
+            where = {"cell": name, "initialization": initialization, "position": position}
+            (found,) = [record["norms"] for record in recorded if where.items() <= record.items()]
+            np.testing.assert_allclose(found, expected, rtol=2e-4, atol=1e-9)
+    figures = {"norm_by_initialization", "norm_by_position", "carousel", "hidden_and_memory"}
+    assert figures <= {path.stem for path in (swept / "figures").glob("*.png")}
+
+
+def test_mean_field_is_recorded_for_gaussian_elman_networks_alone_with_the_variance_of_their_inputs(
+    swept: Path, corpus: Corpus
+) -> None:
+    (record,) = [record for record in records_of(swept) if record["kind"] == "mean_field"]
+    assert (record["cell"], record["initialization"]) == ("elman", "gain:1.5")
+    kernel = (
+        rnnjax.elman(2000, recurrent_init=jax.nn.initializers.zeros)
+        .init(jax.random.key(0), len(corpus.vocabulary))
+        .kernel
+    )
+    driven = float(jnp.var(kernel[3]))  # of a one-hot input, over the units
+    expected = rnnjax.mean_field("tanh", 1.5, 20, input_variance=driven)
+    np.testing.assert_allclose(record["factors"], expected.factors, rtol=0.01)
+    assert record["valid_to_lag"] == 2  # the root of 8 units
+
+
+@pytest.mark.slow
+def test_with_the_loss_at_every_step_no_half_life_is_claimed(tmp_path: Path) -> None:
+    done = run(tmp_path / "all", "--config.loss=all", "--config.cells=gru", "--config.train_steps=0")
+    assert done.returncode == 0, done.stderr
+    assert "half-life" not in done.stdout
+    assert "norm at the first step / at the last" in done.stdout
+
+
+def test_a_finished_workdir_is_refused_and_left_as_it_was(finished: tuple[Path, str]) -> None:
+    workdir, _ = finished
+    before = (workdir / "metrics.jsonl").read_bytes()
+    again = run(workdir)
+    assert again.returncode == 1
+    assert again.stderr.strip() == (
+        f"error: --workdir={workdir} holds a finished run: give another --workdir, or --overwrite to discard it"
+    )
+    assert (workdir / "metrics.jsonl").read_bytes() == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_an_interrupted_run_goes_on_to_the_same_records(
+    finished: tuple[Path, str], tmp_path: Path, how: signal.Signals
+) -> None:
+    workdir = tmp_path / "interrupted"
+    process = subprocess.Popen(command(workdir), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    metrics = workdir / "metrics.jsonl"
+    while not (metrics.exists() and metrics.stat().st_size) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(how)
+    _, printed = process.communicate(timeout=60)
+    assert process.returncode == (130 if how is signal.SIGINT else -signal.SIGKILL)
+    if how is signal.SIGINT:
+        assert "interrupted; run the same command again to continue" in printed
+    assert not (workdir / "summary.md").exists()
+    assert run(workdir).returncode == 0
+    assert comparable(workdir) == comparable(finished[0])
+
+
+def in_processes(workdir: Path, count: int) -> list[subprocess.Popen[str]]:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    together = [f"--coordinator_address={address}", f"--num_processes={count}"]
+    return [
+        subprocess.Popen(command(workdir, *together, f"--process_id={k}"), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        for k in range(count)
+    ]
+
+
+@pytest.mark.slow
+def test_two_processes_leave_the_records_of_one(finished: tuple[Path, str], tmp_path: Path) -> None:
+    workdir = tmp_path / "split"
+    for process in in_processes(workdir, 2):
+        _, printed = process.communicate(timeout=200)
+        assert process.returncode == 0, printed
+    assert comparable(workdir) == comparable(finished[0])
+    assert (workdir / "summary.md").read_text() == (finished[0] / "summary.md").read_text()
+    assert 0 < len(comparable(workdir / "process-1")) < len(comparable(workdir))
+
+
+@pytest.mark.slow
+def test_a_sweep_cut_short_in_two_processes_goes_on_in_one(finished: tuple[Path, str], tmp_path: Path) -> None:
+    workdir = tmp_path / "cut"
+    first, second = in_processes(workdir, 2)
+    metrics = workdir / "process-1" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    second.send_signal(signal.SIGINT)
+    _, printed = second.communicate(timeout=60)
+    assert second.returncode == 130, printed
+    assert "interrupted; what was finished is kept: start all processes again" in printed
+    _, printed = first.communicate(timeout=200)
+    assert first.returncode == 1, printed
+    assert "error: another process is gone" in printed
+    assert run(workdir).returncode == 0
+    assert comparable(workdir) == comparable(finished[0])
+
+
+@pytest.mark.slow
+def test_a_full_disk_loses_nothing_that_was_finished(finished: tuple[Path, str], tmp_path: Path) -> None:
+    """A limit on the size of files stands in for the disk: the write that passes it is cut short."""
+    workdir = tmp_path / "full"
+    blocks = (finished[0] / "metrics.jsonl").stat().st_size * 2 // 3 // 1024
+    limited = ["bash", "-c", f'ulimit -f {blocks}; exec "$@"', "bash", *command(workdir)]
+    full = subprocess.run(limited, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert full.returncode == 1
+    assert "File too large" in full.stderr
+    assert "what was finished before is kept" in full.stderr
+    assert (workdir / "metrics.jsonl").stat().st_size == blocks * 1024
+    assert run(workdir).returncode == 0
+    assert comparable(workdir) == comparable(finished[0])
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_not_finite_names_the_step_and_the_checkpoint(tmp_path: Path) -> None:
+    flags = ["--config.cells=elman", "--config.activations=relu", "--config.depths=1", "--config.train_steps=400"]
+    flags += ["--config.learning_rate=2", "--config.clip_norm=1e30", "--config.checkpoint_every=1", "--config.seeds=1"]
+    stopped = run(tmp_path / "nan", *flags, "--config.sequence_lengths=60")
+    assert stopped.returncode == 1, stopped.stdout
+    last = stopped.stderr.replace("\r", "\n").splitlines()[-1]
+    assert last.startswith("error: loss is ")
+    assert "training steps of elman-relu-default-depth1-T60-seed0 (last good checkpoint: " in last
+    assert last.endswith("lower --config.learning_rate or --config.clip_norm")
+    step = int(last.split(" training steps")[0].split()[-1])
+    assert (tmp_path / "nan" / "checkpoints" / "elman-relu-default-depth1-T60-seed0" / str(step - 1)).is_dir()
+    assert f"/{step - 1})" in last

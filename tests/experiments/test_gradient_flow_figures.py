@@ -1,0 +1,251 @@
+"""The figures of gradient_flow, its table and verdict: drawn from records with known curves."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from experiments.gradient_flow import report as gradient_flow_report
+from experiments.gradient_flow.figures import FIGURES
+from experiments.gradient_flow.figures import curves as c
+
+Records = list[dict[str, Any]]
+BASE = {"cell": "gru", "activation": "-", "initialization": "default", "depth": 1, "seed": 0, "layer": 1, "step": 0}
+
+
+def gradient(by_lag: np.ndarray, **where: Any) -> dict[str, Any]:
+    """A record of norms given from the loss backwards."""
+    norms = np.asarray(by_lag, np.float64)[::-1]
+    with np.errstate(divide="ignore"):
+        logs = np.log(norms).tolist()
+    length = {"sequence_length": len(norms), "position": len(norms)}
+    curve = {"norms": norms.tolist(), "mean_of_log": logs, "field": "all"}
+    return {"kind": "state_gradient", **BASE, **length, **curve, **where}
+
+
+def falling(half_life: float, steps: int = 30) -> np.ndarray:
+    return 0.5 ** (np.arange(steps) / half_life)
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+def drawn(name: str, records: Records) -> Figure:
+    figure = FIGURES[name](records)
+    assert figure is not None
+    return figure
+
+
+def words(figure: Figure) -> str:
+    return " ".join([figure.get_suptitle(), *(axes.get_title(loc="left") for axes in figure.axes)])
+
+
+def test_norms_are_drawn_against_lag_as_the_median_over_seeds_and_layers_from_below() -> None:
+    factors = np.array([[seed * 10.0**-layer for layer in range(3)] for seed in (1, 2, 4)])
+    records = [
+        gradient(factors[seed, layer] * 10 ** (-0.1 * np.arange(30)), depth=3, seed=seed, layer=layer + 1)
+        for seed in range(3)
+        for layer in range(3)
+    ]
+    (line,) = drawn("norm_by_lag", records).axes[0].lines
+    np.testing.assert_allclose(line.get_xdata(), np.arange(30))
+    np.testing.assert_allclose(line.get_ydata(), np.log10(2) - 0.1 * np.arange(30), atol=1e-5)
+    (image,) = drawn("depth_and_time", records).axes[0].images
+    assert image.origin == "lower"
+    expected = np.log10(2) - np.arange(3)[:, None] - 0.1 * np.arange(30)[::-1]
+    np.testing.assert_allclose(image.get_array(), expected, atol=1e-5)
+
+
+def test_a_curve_that_ends_says_whether_it_underflows_or_overflows() -> None:
+    lags = np.arange(60.0)
+    for by_lag, word in ((10.0**-lags, "underflows"), (10.0**lags, "overflows")):
+        with np.errstate(over="ignore", under="ignore"):
+            figure = drawn("norm_by_lag", [gradient(by_lag)])
+        assert [text.get_text() for text in figure.axes[0].texts] == [word]
+
+
+def test_a_gradient_that_begins_a_step_late_does_not_underflow() -> None:
+    figure = drawn("norm_by_lag", [gradient(np.concatenate([[0.0], falling(5)]))])
+    assert not figure.axes[0].texts
+    assert len(figure.axes[0].lines) == 1
+
+
+def test_figures_without_data_are_not_drawn() -> None:
+    assert [name for name, make in FIGURES.items() if make([gradient(falling(5))])] == ["norm_by_lag"]
+
+
+def test_among_lengths_positions_and_initializations_the_usual_one_stands_for_a_network() -> None:
+    records = [
+        gradient(falling(5, 20), initialization="gain:2"),
+        gradient(falling(6, 20), sequence_length=20, position=20),
+        gradient(falling(7, 10), sequence_length=20, position=10),
+        gradient(falling(8, 10)),
+        gradient(falling(9, 20), step=3),
+        gradient(falling(3, 20), cell="lstm", initialization="gain:10"),
+        gradient(falling(4, 20), cell="lstm", initialization="gain:9"),
+    ]
+    found = c.half_lives(c.typical(c.state_norms(records)))
+    assert {curve.network: round(value, 3) for curve, value in found.items()} == {"gru": 6, "lstm": 4}
+
+
+def test_an_unusual_initialization_is_named_where_it_stands_for_its_network() -> None:
+    lines = drawn("norm_by_lag", [gradient(falling(5)), gradient(falling(2), cell="lstm", initialization="gain:2")])
+    assert [line.get_label() for line in lines.axes[0].lines] == ["gru", "lstm gain:2"]
+
+
+def test_initializations_are_lines_of_a_panel_and_the_title_says_how_far_they_are_apart() -> None:
+    records = [gradient(falling(h), initialization=name) for name, h in (("orthogonal", 3), ("chrono:9", 12))]
+    figure = drawn("norm_by_initialization", records)
+    assert [line.get_label() for line in figure.axes[0].lines] == ["orthogonal", "chrono:9"]
+    assert "changes the half-life by a factor of 4.0" in words(figure)
+    assert "gru: orthogonal 3.0 to chrono:9 12.0 steps" in words(figure).replace("\n", " ")
+    growing = [*records, gradient(1 / falling(4), initialization="gain:2")]
+    assert "in 1 of 1 networks from a decay to none" in words(drawn("norm_by_initialization", growing))
+
+
+def test_the_prediction_is_drawn_from_the_measured_start_to_the_lag_where_it_is_valid() -> None:
+    factors = np.linspace(0.5, 0.8, 30)  # of every step, time forward
+    where = {"initialization": "gain:0.9", "cell": "elman", "activation": "tanh"}
+    records = [
+        gradient(3 * np.sqrt(np.cumprod([1, *factors[:0:-1]])) * np.exp(0.01 * np.arange(30)), **where),
+        gradient(falling(3), cell="elman", activation="tanh"),
+        {"kind": "mean_field", **BASE, **where, "sequence_length": 30, "factors": factors.tolist(), "valid_to_lag": 5},
+    ]
+    figure = drawn("norm_by_initialization", records)
+    predicted = figure.axes[0].lines[-1]
+    np.testing.assert_allclose(predicted.get_xdata(), np.arange(6))
+    expected = np.log10(3) + np.log10(np.sqrt([factors[30 - lag :].prod() for lag in range(6)]))
+    np.testing.assert_allclose(predicted.get_ydata(), expected, atol=1e-6)
+    assert "off by 0.010 a step" in words(figure)
+
+
+def test_at_other_positions_of_the_loss_the_prediction_starts_from_there() -> None:
+    factors = np.linspace(0.5, 0.8, 30)
+    where = {"initialization": "gain:0.9", "cell": "elman", "activation": "tanh", "sequence_length": 30}
+    by_lag = np.sqrt(np.cumprod([1, *factors[19:0:-1]]))
+    records = [
+        gradient(by_lag, **where, position=20),
+        gradient(by_lag, **{**where, "initialization": "default"}, position=20),
+        {"kind": "mean_field", **BASE, **where, "factors": factors.tolist(), "valid_to_lag": 5},
+    ]
+    assert "off by 0.000 a step" in words(drawn("norm_by_initialization", records))
+
+
+def test_lengths_and_positions_are_told_apart_and_compared_at_equal_lag() -> None:
+    by_length = drawn("norm_by_length", [gradient(falling(h, steps)) for h, steps in ((4, 20), (6, 40))])
+    assert [line.get_label() for line in by_length.axes[0].lines] == ["T = 20", "T = 40"]
+    assert "changes by a factor of 1.5" in words(by_length)
+    assert FIGURES["norm_by_position"]([gradient(falling(4, steps)) for steps in (20, 40)]) is None
+    assert "40 steps back 0 of 1 gradients are out of" in words(by_length)
+    records = [gradient(f * falling(4, p), position=p, sequence_length=40) for f, p in ((1, 20), (1.3, 40))]
+    by_position = drawn("norm_by_position", records)
+    assert [line.get_label() for line in by_position.axes[0].lines] == ["at step 20", "at step 40"]
+    assert "differ by a factor of 1.30" in words(by_position)
+
+
+def test_the_memory_is_drawn_beside_the_hidden_state_before_and_after_training() -> None:
+    records = [
+        gradient(factor * falling(4), cell="lstm", field=field, step=step)
+        for step in (0, 3, 9)
+        for field, factor in (("hidden", 1), ("cell", 2), ("all", 5**0.5))
+    ]
+    figure = drawn("hidden_and_memory", records)
+    assert len(figure.axes) == 2
+    for axes in figure.axes:
+        hidden, memory = (line.get_ydata() for line in axes.lines)
+        np.testing.assert_allclose(memory - hidden, np.log10(2), atol=1e-6)
+    assert "The norm of dL/dc is 2 times that of dL/dh" in words(figure)
+    assert "factor 2" in words(figure)
+
+
+def carousel_record(direct: float, total: float, **where: Any) -> dict[str, Any]:
+    ways = {"direct": falling(direct)[::-1].tolist(), "total": falling(total)[::-1].tolist()}
+    return {"kind": "carousel", **BASE, "cell": "lstm", "sequence_length": 30, **ways, **where}
+
+
+def test_the_carousel_has_a_line_for_the_gates_and_one_for_all_ways() -> None:
+    figure = drawn("carousel", [carousel_record(2, 8), carousel_record(3, 6, step=5), carousel_record(3, 5, step=9)])
+    assert len(figure.axes) == 2
+    assert "lstm, initialization\n2.0, all ways 8.0 steps" in words(figure)
+    assert "give 25% to 60% of the half-life" in words(figure)
+    of_gates = [carousel_record(2, 8), carousel_record(4, 8, initialization="forget_bias:3")]
+    of_gates += [carousel_record(4, 8, initialization="gain:2"), carousel_record(3, 6, step=5)]
+    assert [axes.get_title(loc="left").split("\n")[0] for axes in drawn("carousel", of_gates).axes] == [
+        "lstm, default",
+        "lstm, forget_bias:3",
+    ]
+
+
+def trained(half_lives: list[float], network: str = "gru", radii: list[float] | None = None) -> Records:
+    records: Records = []
+    for place, half_life in enumerate(half_lives):
+        where = {"cell": network, "step": 10 * place, "sequence_length": 30}
+        radius = (radii or [1.0] * len(half_lives))[place]
+        spectrum = {"kernel": 1, "spectral_radius": [0.5, radius], "largest_singular_value": [2 * radius, 0.1]}
+        shares = {"tanh": [0.1], "closed": [0.1, 0.2], "open": [0.0, 0.1 * place]}
+        records.append(gradient(falling(half_life), **where))
+        records.append({"kind": "recurrent_kernel", **BASE, **where, **spectrum})
+        records.append({"kind": "saturation", **BASE, **where, **shares})
+    return records
+
+
+def test_the_heat_map_has_lags_upwards_and_training_steps_to_the_right() -> None:
+    figure = drawn("lag_and_training", trained([8, 2, 4]))
+    (mesh,) = figure.axes[0].collections
+    values = np.asarray(mesh.get_array()).reshape(30, 3)
+    expected = [np.log10(falling(h)) for h in (8, 2, 4)]
+    np.testing.assert_allclose(values.T, expected, atol=1e-5)
+    assert "shortest after 10 steps; in 1 of 1 networks it has\ngrown again" in words(figure)
+
+
+def test_radius_singular_value_and_saturation_are_the_largest_of_the_gates_over_training() -> None:
+    figure = drawn("weights_and_units", [*trained([8, 2, 4], radii=[1, 1.5, 1.2]), *trained([3, 3, 3.5], "lstm")])
+    half_life, radius, singular, saturated = ([line.get_ydata() for line in axes.lines] for axes in figure.axes)
+    np.testing.assert_allclose(half_life, [[8, 2, 4], [3, 3, 3.5]], rtol=1e-4)
+    np.testing.assert_allclose(radius, [[1, 1.5, 1.2], [1, 1, 1]])
+    np.testing.assert_allclose(singular, [[2, 3, 2.4], [2, 2, 2]])
+    np.testing.assert_allclose(saturated, [[0.2, 0.3, 0.4]] * 2)
+    assert "radius grows in 1 of 2 networks;\nin 1 of these the half-life of the gradient falls" in words(figure)
+
+
+@pytest.mark.parametrize("name", ["lag_and_training", "weights_and_units"])
+def test_before_and_after_alone_is_no_course_of_training(name: str) -> None:
+    assert FIGURES[name](trained([8, 4])) is None
+    assert "8.0 → 4.0 steps" in words(drawn("before_and_after_training", trained([8, 4])))
+
+
+def test_decay_and_verdict_of_known_curves() -> None:
+    records = [
+        gradient(per_step ** np.arange(50.0), cell="elman", activation=activation)
+        for activation, per_step in (("tanh", 0.5**0.1), ("sigmoid", 0.5), ("relu", 1.2))
+    ]
+    table = gradient_flow_report.table(records)
+    rows = {line.split("|")[2].strip(): line for line in table.splitlines()[2:]}
+    assert "10.0" in rows["tanh"]
+    assert "0.933" in rows["tanh"]
+    assert "0.500" in rows["sigmoid"]
+    assert "vanishes" in rows["sigmoid"]
+    assert "explodes" in rows["relu"]
+    assert "does not fall" in rows["relu"]
+    line = gradient_flow_report.verdict(records)
+    assert "longest in elman relu with 1 layer (it does not fall)" in line
+    assert "dies first in elman sigmoid with 1 layer (half-life 1.0 steps)" in line
+
+
+def test_the_table_names_what_is_varied_and_leaves_out_what_is_measured_on_the_way() -> None:
+    def columns(records: Records) -> str:
+        return gradient_flow_report.table(records).splitlines()[0]
+
+    plain = trained([8, 4, 2])
+    assert "initialization" not in columns(plain)
+    assert "loss at" not in columns(plain)
+    assert len(gradient_flow_report.table(plain).splitlines()) == 2 + 2
+    assert "| initialization " in columns([*plain, gradient(falling(2), initialization="gain:2")])
+    assert "loss at" not in columns([*plain, gradient(falling(2, 20))])
+    assert "loss at" in columns([*plain, gradient(falling(2, 20), position=20, sequence_length=30)])
