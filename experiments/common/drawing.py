@@ -21,7 +21,9 @@ from experiments.common.workdir import Record, Workdir, read_records
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.colorbar import Colorbar
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
@@ -105,7 +107,7 @@ def grid(
     count = rows * columns if count is None else count
     for place, each in enumerate(axes.flat):
         each.set_visible(place < count)
-        each.xaxis.set_major_locator(MaxNLocator(4 if size[0] < 3.5 else 7, integer=True))
+        each.xaxis.set_major_locator(MaxNLocator(4 if size[0] < 3.5 else 7, integer=True, steps=[1, 2, 5, 10]))
         if place < count <= place + columns:
             each.tick_params(labelbottom=True)
     return figure, list(axes.flat[:count])
@@ -119,7 +121,7 @@ def head(axes: Axes, text: str) -> None:
         raise ValueError("axes are of no grid")
     width = figure.get_figwidth() / place.get_gridspec().ncols
     size = 10 if width > 2 else 9
-    axes.set_title(_filled(text, width * _CHARACTERS * 10 / size), loc="left", fontsize=size)
+    axes.set_title(_filled(text, 0.85 * width * _CHARACTERS * 10 / size), loc="left", fontsize=size)
 
 
 def title(figure: Figure, text: str) -> None:
@@ -136,7 +138,7 @@ def label(figure: Figure, x: str = "", y: str = "") -> None:
 
 
 def legend(where: Axes | Figure, heading: str = "", **options: Any) -> None:
-    """Of an axes' lines, in the order in which they lie there; of a figure's, one at the right, as they were drawn."""
+    """Of an axes' lines, in the order in which they end there; of a figure's, one at the right, as they were drawn."""
     options = {"frameon": False, "fontsize": 9, "title_fontsize": 9, "alignment": "left", **options}
     found: dict[str, Any] = {}
     for axes in where.axes if isinstance(where, Figure) else [where]:
@@ -146,17 +148,15 @@ def legend(where: Axes | Figure, heading: str = "", **options: Any) -> None:
     if isinstance(where, Figure):
         where.legend(found.values(), found.keys(), title=heading, loc="outside right center", **options)
         return
-    ordered = sorted(found, key=lambda text: -_height(found[text], list(found.values())))
+    ordered = sorted(found, key=lambda text: _end(found[text]), reverse=True)
     where.legend([found[text] for text in ordered], ordered, title=heading, **options)
 
 
-def _height(line: Any, lines: Sequence[Any]) -> float:
-    """Of a line where the shortest of them ends."""
-    known = [np.isfinite(np.asarray(each.get_ydata(), float)) for each in lines]
-    ends = [np.asarray(each.get_xdata(), float)[of][-1] for each, of in zip(lines, known, strict=True) if of.any()]
+def _end(line: Any) -> tuple[float, float]:
+    """Where a line ends, x and y: one that ends before its time comes after the others."""
     x, y = (np.asarray(values, float) for values in line.get_data())
-    seen = np.isfinite(y) & (x <= min(ends, default=np.inf))
-    return float(y[seen][-1]) if seen.any() else -np.inf
+    seen = np.isfinite(y)
+    return (float(x[seen][-1]), float(y[seen][-1])) if seen.any() else (-np.inf, -np.inf)
 
 
 def plain_ticks(axes: Axes, digits: Sequence[float] = (1, 3)) -> None:
@@ -251,13 +251,12 @@ def multiples(
 # Maps
 
 
-def heat(axes: Axes, values: np.ndarray, x: np.ndarray, y: np.ndarray, limits: tuple[float, float]) -> Any:
-    """A map of values (y, x) between the edges of its fields; the colours' ends are at the limits."""
-    return axes.pcolormesh(x, y, values, vmin=limits[0], vmax=limits[1], rasterized=True)
+def heat(axes: Axes, values: np.ndarray, x: np.ndarray, y: np.ndarray, *, norm: Normalize) -> QuadMesh:
+    """A map of values (y, x) between the edges of its fields, coloured by a norm that all panels share."""
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    return axes.pcolormesh(x, y, values, norm=norm, rasterized=True)
 
 
-def colours(figure: Figure, image: Any, axes: Sequence[Axes], label: str, *, cut: bool) -> Colorbar:
-    """The scale of a map's colours; ``cut`` where there is more below it."""
-    bar = figure.colorbar(image, ax=list(axes), extend="min" if cut else "neither")
-    bar.set_label(label)
-    return bar
+def colours(figure: Figure, image: QuadMesh, axes: Sequence[Axes], label: str) -> Colorbar:
+    """The scale of a map's colours."""
+    return figure.colorbar(image, ax=list(axes), label=label)

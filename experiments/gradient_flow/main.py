@@ -42,7 +42,7 @@ def main(config: ConfigDict, open_workdir: Callable[[], Workdir]) -> None:
     records = sweep.execute(programs, work, workdir, steps=config.train_steps + 1, threads=config.threads)
     if records is None:
         return
-    found = f"{report.table(records)}\n\n{report.verdict(records)}"
+    found = f"{report.decay_table(records)}\n\n{report.verdict(records)}"
     source = f"{corpus.source}, {len(corpus.tokens):,} characters"
     drawing.finish(workdir, report.FIGURES, records, report.summary(records, source), found)
 

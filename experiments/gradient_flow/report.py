@@ -1,4 +1,4 @@
-"""Figures, table and verdict of the gradient_flow experiment, drawn from its metrics.jsonl alone.
+"""Figures, tables and verdict of the gradient_flow experiment, drawn from its metrics.jsonl alone.
 
 ``python -m experiments.gradient_flow.report --workdir=runs/gradient_flow`` draws the figures of a run again.
 """
@@ -6,74 +6,126 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 
-from experiments.common import drawing, frames
+from experiments.common import drawing
+from experiments.common.frames import decays, frame, median_half_life, table
 from experiments.common.workdir import Record
-from experiments.gradient_flow.figures import FIGURES as FIGURES
-from experiments.gradient_flow.figures import curves as c
-from experiments.gradient_flow.figures.curves import Curve
-from rnnjax import decay
+from experiments.gradient_flow import curves as c
+from experiments.gradient_flow.figures.at_initialization import depth_and_time, norm_by_activation, norm_by_lag
+from experiments.gradient_flow.figures.memory import carousel, hidden_and_memory
+from experiments.gradient_flow.figures.over_training import (
+    before_and_after_training,
+    lag_and_training,
+    training_loss,
+    weights_and_units,
+)
+from experiments.gradient_flow.figures.sweeps import norm_by_initialization, norm_by_length, norm_by_position
+
+FIGURES: drawing.Figures = {
+    "norm_by_lag": norm_by_lag,
+    "norm_by_activation": norm_by_activation,
+    "depth_and_time": depth_and_time,
+    "norm_by_initialization": norm_by_initialization,
+    "norm_by_length": norm_by_length,
+    "norm_by_position": norm_by_position,
+    "hidden_and_memory": hidden_and_memory,
+    "carousel": carousel,
+    "training_loss": training_loss,
+    "before_and_after_training": before_and_after_training,
+    "lag_and_training": lag_and_training,
+    "weights_and_units": weights_and_units,
+}
+"""By the names of their files."""
+
+_WORDS = {"cell", "activation", "initialization", "weights", "verdict"}
 
 
-def table(records: Sequence[Record]) -> str:
+def decay_table(records: Sequence[Record]) -> str:
     """Medians over seeds, as a Markdown table, before and after training."""
-    norms = c.first_and_last(c.state_norms(records))
-    typical = {curve: np.nan_to_num(np.exp(logs)) for curve, logs in c.state_norms(records, "mean_of_log").items()}
-    several = len({curve.initialization for curve in norms}) > 1
-    within = any(curve.position not in ("all", curve.sequence_length) for curve in norms)
+    found = c.first_and_last(c.state_norms(records))
+    found["example"] = decays(found["mean_of_log"].map(lambda logs: np.nan_to_num(np.exp(logs))))["per_step"]
+    shown = ["cell", "activation"]
+    shown += ["initialization"] if found["initialization"].nunique() > 1 else []
+    shown += ["depth", "T"]
+    shown += (
+        ["loss at"]
+        if (~found["position"].isin(["all"]) & (found["position"] != found["sequence_length"])).any()
+        else []
+    )
     rows = []
-    for curve, array in norms.items():
-        row: Record = {"cell": curve.cell, "activation": curve.activation}
-        row |= {"initialization": curve.initialization} if several else {}
-        row |= {"depth": curve.depth, "T": curve.sequence_length}
-        row |= {"loss at": curve.position} if within else {}
-        row |= {"weights": c.phase(curve)}
-        if curve.loss == "all":
-            ratio = float(np.median(array[:, 0, 0] / array[:, 0, -1]))
-            rows.append({**row, "norm at the first step / at the last": f"{ratio:.3g}"})
-            continue
-        fits = [decay(of_seed[0]) for of_seed in array]
-        half_life = c.median_half_life(fits)
-        lag = np.median([np.inf if fit.thousandth_lag is None else fit.thousandth_lag for fit in fits])
-        rows.append(
-            {
-                **row,
-                "decay per step": f"{np.median([fit.per_step for fit in fits]):.3f}",
-                "one example": f"{np.median([decay(seed[0]).per_step for seed in typical[curve]]):.3f}",
-                "half-life (steps)": "does not fall" if np.isinf(half_life) else c.number(half_life),
-                "R²": f"{np.median([fit.r_squared for fit in fits]):.2f}",
-                "1/1000 at lag": "-" if np.isinf(lag) else f"{lag:.0f}",
-                "underflowed": sum(fit.underflowed for fit in fits),
-                "verdict": _majority([fit.verdict for fit in fits]),
-            }
-        )
-    words = {"cell", "activation", "initialization", "weights", "verdict"}
-    return frames.table(rows, words)
+    for _, seeds in found.groupby(c.AXES, sort=False):
+        first = seeds.iloc[0].rename({"sequence_length": "T", "position": "loss at"})
+        row = {name: first[name] for name in [*shown, "weights"]}
+        rows.append(row | (_sums_over_lags(seeds) if first["loss at"] == "all" else _decay(seeds)))
+    return table(rows, _WORDS)
+
+
+def _decay(seeds: pd.DataFrame) -> Record:
+    half_life = median_half_life(seeds["half_life"])
+    lag = seeds["thousandth_lag"].astype(float).fillna(np.inf).median()
+    return {
+        "decay per step": f"{seeds['per_step'].median(skipna=False):.3f}",
+        "one example": f"{seeds['example'].median(skipna=False):.3f}",
+        "half-life (steps)": "does not fall" if np.isinf(half_life) else c.number(half_life),
+        "R²": f"{seeds['r_squared'].median(skipna=False):.2f}",
+        "1/1000 at lag": "-" if np.isinf(lag) else f"{lag:.0f}",
+        "underflowed": seeds["underflowed"].sum(),
+        "verdict": seeds["verdict"].mode()[0],  # of equally many the first in the alphabet
+    }
+
+
+def _sums_over_lags(seeds: pd.DataFrame) -> Record:
+    ratio = seeds["norms"].map(lambda norms: norms[0] / norms[-1]).median()
+    return {"norm at the first step / at the last": f"{ratio:.3g}"}
+
+
+def loss_table(records: Sequence[Record]) -> str:
+    """What training did, medians over seeds, as a Markdown table; empty if there was none."""
+    losses = frame(records, "train", dtype=np.float64)
+    if losses.empty:
+        return ""
+    early, late = (losses[chosen] for chosen in (losses["step"] <= 10, losses["step"] > losses["step"].max() - 10))
+    networks = ["cell", "activation", "initialization", "depth", "sequence_length"]
+    by_seed = [of.groupby([*networks, "seed"])["loss"].mean().groupby(networks) for of in (early, late)]
+    first, last = by_seed[0].median(), by_seed[1].agg(["median", "min", "max"])
+    clipped = (
+        (losses["clipped_norm"] < 0.999 * losses["gradient_norm"]).groupby([losses[name] for name in networks]).mean()
+    )
+    rows = [
+        {
+            **dict(zip(["cell", "activation", "initialization", "depth", "T"], network, strict=True)),
+            "loss, first ten steps": f"{first[network]:.3f}",
+            "last ten": f"{last.loc[network, 'median']:.3f}",
+            "range over seeds": f"{last.loc[network, 'min']:.3f} to {last.loc[network, 'max']:.3f}",
+            "steps clipped": f"{clipped[network]:.0%}",
+        }
+        for network in first.index
+    ]
+    return table(rows, _WORDS)
 
 
 def verdict(records: Sequence[Record]) -> str:
     """The answer in a line: who keeps the gradient longest and who loses it first, at initialization."""
-    initial = {curve: array for curve, array in c.state_norms(records).items() if curve.step == 0}
-    if next(iter(initial)).loss == "all":
+    found = c.state_norms(records)
+    found = found[found["step"] == 0]
+    if c.every_step(found):
         return f"{c.NO_LAG}."
-    medians = c.half_lives(initial)
-    longest, shortest = max(medians, key=lambda k: medians[k]), min(medians, key=lambda k: medians[k])
-    several = len({curve.initialization for curve in initial}) > 1
-
-    def name(curve: Curve) -> str:
-        start = f" from {curve.initialization}" if several else ""
-        return f"{curve.network}{start} with {c.layers(curve.depth)}"
-
+    several = found["initialization"].nunique() > 1
+    start = " from " + found["initialization"] if several else ""
+    found["told"] = found["network"] + start + " with " + found["layers"]
+    medians = c.half_lives(found, [*c.AXES, "told"])
+    longest, shortest = medians.idxmax(), medians.idxmin()
     return (
-        f"At initialization the gradient lives longest in {name(longest)} ({c.steps(medians[longest])}) "
-        f"and dies first in {name(shortest)} ({c.steps(medians[shortest])})."
+        f"At initialization the gradient lives longest in {longest[-1]} ({c.steps(medians[longest])}) "
+        f"and dies first in {shortest[-1]} ({c.steps(medians[shortest])})."
     )
 
 
 def summary(records: Sequence[Record], source: str) -> str:
     """The page left in the workdir."""
-    every = next(iter(c.state_norms(records))).loss == "all"
-    return (
+    every = c.every_step(c.state_norms(records))
+    page = (
         f"# Where do gradients die?\n\n{verdict(records)}\n\nText: {source}. "
         f"The loss is read at {'every character' if every else 'one character, the last if no other is named'}; "
         "norms of dL/ds_t over all fields of the state of layer 1, medians over seeds. "
@@ -81,12 +133,15 @@ def summary(records: Sequence[Record], source: str) -> str:
         "'one example' is the decay of the mean over examples of log-norm. "
         "The fit is of ln(norm) against lag, over all lags whose norm has not underflowed; "
         "a gradient 'vanishes' if by that line it falls to a tenth or less over the sequence.\n\n"
-        f"{table(records)}\n"
+        f"{decay_table(records)}\n"
     )
-
-
-def _majority(verdicts: list[str]) -> str:
-    return max(sorted(set(verdicts)), key=verdicts.count)
+    trained = loss_table(records)
+    if trained:
+        page += (
+            "\n## Training\n\nCross-entropy in nats a character, of all characters of a batch, each from those before "
+            f"it: means over ten training steps, medians over seeds, and their range.\n\n{trained}\n"
+        )
+    return page
 
 
 if __name__ == "__main__":

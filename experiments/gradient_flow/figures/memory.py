@@ -3,72 +3,70 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
-from experiments.common import frames
+from experiments.common import drawing
+from experiments.common.frames import log10, span, stacked
 from experiments.common.workdir import Record
-from experiments.gradient_flow.figures import curves as c
-from experiments.gradient_flow.figures.curves import Curves
+from experiments.gradient_flow import curves as c
+
+_BY_FIELD = {"hidden": r"$\partial L/\partial h_t$", "cell": r"$\partial L/\partial c_t$"}
+_BY_WAY = {"direct": "product of the forget gates", "total": r"$\partial c_T/\partial c_t$, by all ways"}
 
 
 def hidden_and_memory(records: Sequence[Record]) -> Figure | None:
     """dL/dh_t beside dL/dc_t, before and after training."""
-    by_field = {field: c.state_norms(records, field=field) for field in ("hidden", "cell")}
-    if not by_field["cell"]:
+    by_field = {field: c.state_norms(records, field=field) for field in _BY_FIELD}
+    memory = by_field["cell"]
+    if memory.empty:
         return None
-    hidden, memory = (c.first_and_last(c.shallowest(c.typical(norms, "step"))) for norms in by_field.values())
-    loss = next(iter(memory)).loss
-    figure, panels = c.panels(len(memory), c.LAG[loss])
-    ratios = []
-    for axes, (curve, norms) in zip(panels, memory.items(), strict=True):
-        lines = {r"$\partial L/\partial h_t$": hidden[curve], r"$\partial L/\partial c_t$": norms}
-        c.draw_by_lag(axes, [(label, array[:, 0]) for label, array in lines.items()])
-        ratios.append(10 ** float(np.nanmedian(frames.log10(norms[:, 0]) - frames.log10(hidden[curve][:, 0]))))
-        when = f"{curve.name}, {c.phase(curve)}"
-        axes.set_title(f"{when}\nfactor {ratios[-1]:.2g}", loc="left", fontsize=10)
-        c.label_left(axes, r"$\log_{10}$ norm, layer 1")
-    panels[0].legend(frameon=False, fontsize=9)
-    c.title(
-        figure,
-        f"The norm of dL/dc is {c.span(ratios, '.2g')} times that of dL/dh (median over lags):\n"
-        "h alone shows but a part of what flows back",
+    memory = c.first_and_last(c.shallowest(c.typical(memory, "step")))
+    hidden = by_field["hidden"].merge(memory[[*c.AXES, "seed"]])
+    both = pd.concat([hidden, memory])
+    both["panel"] = both["name"] + ", " + both["weights"]
+    ratios = {}
+    for panel, rows in both.groupby("panel", sort=False):
+        over, under = (log10(stacked(rows.loc[rows["field"] == field, "norms"])) for field in ("cell", "hidden"))
+        ratios[panel] = 10 ** float(np.nanmedian(over - under))
+    heads = {panel: f"{panel}\nthe memory's is {ratio:.2g} times as large" for panel, ratio in ratios.items()}
+    found = (
+        f"The gradient of c is {span(ratios.values(), '.2g')} times as large as that of h (median over lags): "
+        "h alone shows but a part of what flows back"
     )
-    return figure
+    fields = {"panel": "panel", "line": "field", "quantity": r"$\log_{10}$ norm of the gradient, layer 1"}
+    return c.panels_by_lag(both, found, **fields, heads=heads, name=_BY_FIELD.__getitem__)[0]
 
 
 def carousel(records: Sequence[Record]) -> Figure | None:
     """The product of the forget gates beside the derivative of the last memory in all."""
-    direct, total = (
-        _of_gates(c.shallowest(c.typical(curves, "initialization", "step")) if curves else {})
-        for curves in (c.read(records, "carousel", quantity) for quantity in ("direct", "total"))
-    )
-    if not direct:
+    curves = [c.curves(records, "carousel", way).assign(way=way) for way in _BY_WAY]
+    if curves[0].empty:
         return None
-    figure, panels = c.panels(len(direct), "lag (steps back from the last)")
-    shares, several = [], len({curve.initialization for curve in direct}) > 1
-    for axes, (curve, gates) in zip(panels, direct.items(), strict=True):
-        lines = {"product of the forget gates": gates, r"$\partial c_T/\partial c_t$, all ways": total[curve]}
-        c.draw_by_lag(axes, [(label, array[:, 0]) for label, array in lines.items()])
-        along, all_ways = (c.half_lives({curve: array})[curve] for array in lines.values())
-        shares.append(1.0 if np.isinf(along) else along / all_ways)
-        name = curve.initialization if several else c.phase(curve)
-        axes.set_title(
-            f"{curve.network}, {name}\n{c.number(along)}, all ways {c.number(all_ways)} steps", loc="left", fontsize=10
-        )
-        c.label_left(axes, r"$\log_{10}$ root mean square of units")
-    panels[0].legend(frameon=False, fontsize=8)
-    c.title(
-        figure,
-        f"The forget gates alone give {c.span(shares, '.0%')} of the half-life of ∂c_T/∂c_t;\n"
-        "the rest comes by ways that leave the carousel, through h",
+    both = pd.concat([_of_gates(c.shallowest(c.typical(of_way, "initialization", "step"))) for of_way in curves])
+    several = both["initialization"].nunique() > 1
+    both["panel"] = both["initialization"] if several else both["weights"]
+    both["panel"] = both["network"] + ", " + both["panel"]
+    half_lives = c.half_lives(both, ["panel", "way"]).unstack()
+    shares = (half_lives["direct"] / half_lives["total"]).where(np.isfinite(half_lives["direct"]), 1.0)
+    heads = {
+        panel: f"{panel}\nhalf-life {c.number(of.direct)} by the gates, {c.number(of.total)} in all"
+        for panel, of in half_lives.iterrows()
+    }
+    told = [f"{share:.0%} ({panel})" for panel, share in shares[both["panel"].unique()].items()]
+    found = (
+        f"The forget gates alone give {' and '.join(told) if len(told) < 3 else span(shares, '.0%')} of the half-life "
+        "of ∂c_T/∂c_t; the rest, where there is one, comes by ways that leave the carousel, through h"
     )
+    quantity = "$\\log_{10}$ of $\\partial c_T/\\partial c_t$,\nroot mean square over units"
+    ways = {"panel": "panel", "line": "way", "quantity": quantity}
+    figure, _ = c.panels_by_lag(both, found, **ways, heads=heads, name=_BY_WAY.__getitem__)
+    drawing.label(figure, "lag (steps back from the last)")
     return figure
 
 
-def _of_gates(curves: Curves) -> Curves:
+def _of_gates(found: pd.DataFrame) -> pd.DataFrame:
     """Before training, those that differ in their gates; if there is one such only, before and after."""
-    kinds = (*c.USUAL, "forget_bias", "chrono")
-    gates = {curve: array for curve, array in curves.items() if curve.initialization.partition(":")[0] in kinds}
-    if len({curve.initialization for curve in gates}) > 1:
-        return {curve: array for curve, array in gates.items() if curve.step == 0}
-    return c.first_and_last(gates) if gates else {}
+    kinds = found["initialization"].str.partition(":")[0]
+    gates = found[kinds.isin([*c.USUAL, "forget_bias", "chrono"])]
+    return gates[gates["step"] == 0] if gates["initialization"].nunique() > 1 else c.first_and_last(gates)

@@ -1,163 +1,138 @@
-"""What training does to the gradient, to the recurrent weights, and to the units."""
+"""What training does to the loss, to the gradient, to the recurrent weights, and to the units."""
 
-import itertools
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
+import pandas as pd
 from matplotlib.figure import Figure
 
-from experiments.common import drawing, frames
+from experiments.common import drawing
+from experiments.common.frames import frame, log10, span, stacked
 from experiments.common.workdir import Record
-from experiments.gradient_flow.figures import curves as c
-from experiments.gradient_flow.figures.curves import Curve, Curves
+from experiments.gradient_flow import curves as c
+from experiments.gradient_flow.figures.at_initialization import fine_at_the_top
 
-Lines = dict[str, tuple[np.ndarray, np.ndarray]]
-"""By network: training steps (M,) and values (seeds, M)."""
+_QUANTITIES = {
+    "half_life": "half-life of the gradient (steps)",
+    "radius": "spectral radius, recurrent kernel",
+    "singular": "its largest singular value",
+    "saturated": "share of units and gates saturated",
+}
+
+
+def training_loss(records: Sequence[Record]) -> Figure | None:
+    """A panel for each depth, a line for each network: the loss of training, of means over so many steps."""
+    losses = frame(records, "train")
+    if losses.empty:
+        return None
+    names = c.state_norms(records)[["run", "name", "layers", "depth"]].drop_duplicates("run")
+    width = max(1, losses["step"].max() // 50)
+    losses = losses.drop(columns="depth").merge(names).assign(until=-(-losses["step"] // width) * width)
+    means = losses.groupby(["depth", "layers", "name", "seed", "until"])["loss"].mean().reset_index()
+    figure, panels = drawing.panels(means["depth"].nunique(), size=(3.4, 3.4))
+    looks = drawing.looks_of(names["name"])
+    for axes, (depth, of_depth) in zip(panels, means.groupby("layers"), strict=True):
+        for name, rows in of_depth.groupby("name"):
+            curves = rows.pivot(index="seed", columns="until", values="loss")
+            drawing.band(axes, curves.columns.to_numpy(), curves.to_numpy(), looks[name], name)
+        drawing.head(axes, depth)
+        drawing.plain_ticks(axes, (1, 2, 3, 5))
+    drawing.legend(figure, "shade: range\nover seeds")
+    drawing.label(figure, f"training step (means over {width})", "training loss (nats a character)")
+    last = means[means["until"] == means["until"].max()].groupby(["name", "layers"])["loss"].median()
+    best, worst = (f"{' with '.join(place)} ({last[place]:.2f})" for place in (last.idxmin(), last.idxmax()))
+    steps = losses["step"].max()
+    drawing.title(figure, f"After {steps:,} training steps the loss is lowest in {best} and highest in {worst}")
+    return figure
 
 
 def before_and_after_training(records: Sequence[Record]) -> Figure | None:
     """A panel for each cell, a line before and one after training."""
-    by_network = _by_network(c.first_and_last(c.shallowest(c.typical(c.state_norms(records), "step"))))
-    pairs = {network: curves for network, curves in by_network.items() if len(curves) > 1}
-    if not pairs:
+    found = c.first_and_last(c.shallowest(c.typical(c.state_norms(records), "step")))
+    if found["step"].nunique() < 2:
         return None
-    any_curve = next(iter(next(iter(pairs.values()))))
-    figure, panels = c.panels(len(pairs), c.LAG[any_curve.loss])
-    reached = 0
-    for axes, (network, curves) in zip(panels, pairs.items(), strict=True):
-        c.draw_by_lag(axes, [(c.phase(curve), array[:, 0]) for curve, array in curves.items()])
-        before, after = c.half_lives(curves).values()
-        reached += bool(after > before)
-        change = f"\n{c.number(before)} → {c.number(after)} steps" if any_curve.loss == "last" else ""
-        axes.set_title(f"{network}{change}", loc="left", fontsize=10)
-        c.label_left(axes)
-    panels[0].legend(frameon=False, fontsize=9)
-    depth = c.layers(any_curve.depth)
-    found = f"Training lengthens the gradient's half-life in {reached} of {len(pairs)} networks ({depth})"
-    c.title(figure, found if any_curve.loss == "last" else c.NO_LAG)
-    return figure
+    half_lives = c.half_lives(found, ["name", "weights"]).unstack()
+    ends = half_lives.map(c.number)
+    heads = {name: f"{name}\n{ends.initialization[name]} → {ends.trained[name]} steps" for name in ends.index}
+    reached, depth = (half_lives["trained"] > half_lives["initialization"]).sum(), found["layers"].iloc[0]
+    told = f"Training lengthens the gradient's half-life in {reached} of {len(heads)} networks ({depth})"
+    return c.panels_by_lag(found, told, panel="name", line="weights", heads=heads)[0]
 
 
 def lag_and_training(records: Sequence[Record]) -> Figure | None:
     """Heat maps: the norm by lag and training step, a panel for each network."""
-    by_network = _on_the_way(records)
-    if not by_network:
+    found = _on_the_way(records)
+    if found.empty:
         return None
-    maps = {
-        n: np.array([np.median(frames.log10(a[:, 0, ::-1]), axis=0) for a in k.values()]).T
-        for n, k in by_network.items()
-    }
-    lowest = max(-12.0, min(float(np.nanmin(m)) for m in maps.values()))
-    highest = max(float(np.nanmax(m)) for m in maps.values())
-    figure, panels = c.panels(len(maps), "training step")
-    for axes, (network, values) in zip(panels, maps.items(), strict=True):
-        steps = np.array([curve.step for curve in by_network[network]])
+    medians = found.groupby(["name", "step"], sort=False)["norms"].agg(
+        lambda norms: np.median(log10(stacked(norms))[:, ::-1], axis=0)
+    )
+    maps = {name: np.stack(list(medians[name])).T for name in medians.index.unique("name")}
+    figure, panels = drawing.panels(len(maps))
+    norm = fine_at_the_top(list(maps.values()))
+    for axes, (name, values) in zip(panels, maps.items(), strict=True):
+        steps = medians[name].index.to_numpy(float)
         edges = np.concatenate([[steps[0]], (steps[1:] + steps[:-1]) / 2, [steps[-1]]])
-        lags = np.arange(len(values) + 1) - 0.5
-        image = axes.pcolormesh(edges, lags, values, vmin=lowest, vmax=highest, rasterized=True)
-        axes.set_title(network, loc="left", fontsize=10)
-        c.label_left(axes, c.LAG["last"])
-    bar = figure.colorbar(image, ax=panels, extend="min" if lowest == -12.0 else "neither")
-    bar.set_label(f"{c.NORM}, layer 1")
-    half_lives = {network: list(c.half_lives(curves).values()) for network, curves in by_network.items()}
-    shortest = {network: int(np.argmin(values)) for network, values in half_lives.items()}
-    back = sum(half_lives[n][-1] > 1.1 * half_lives[n][place] for n, place in shortest.items())
-    at = [list(by_network[network])[place].step for network, place in shortest.items()]
-    c.title(
+        image = drawing.heat(axes, values, edges, np.arange(len(values) + 1) - 0.5, norm=norm)
+        drawing.head(axes, name)
+    drawing.colours(figure, image, panels, f"{c.NORM}, layer 1")
+    drawing.label(figure, "training step (white: below float32's range)", c.LAG["last"])
+    half_lives = c.half_lives(found, ["name", "step"]).unstack()
+    shortest = half_lives.idxmin(axis=1)
+    back = (half_lives.iloc[:, -1] > 1.1 * half_lives.min(axis=1)).sum()
+    drawing.title(
         figure,
-        f"The gradient's reach is shortest after {c.span(at, 'd')} steps; in {back} of {len(at)} networks it has\n"
-        "grown again by more than a tenth at the end (colour: white is below float32's range)",
+        f"The gradient's reach is shortest after {span(shortest, 'd')} steps; in {back} of {len(maps)} networks it has "
+        "grown again by more than a tenth at the end",
     )
     return figure
 
 
 def weights_and_units(records: Sequence[Record]) -> Figure | None:
     """Half-life, spectral radius, largest singular value and saturation over training, a line for each network."""
-    by_network = _on_the_way(records)
-    if not by_network:
+    found = _on_the_way(records)
+    if found.empty:
         return None
-    quantities: dict[str, Lines] = {
-        "half-life of the gradient (steps)": {network: _half_lives(curves) for network, curves in by_network.items()},
-        "spectral radius, recurrent kernel": _of_layer_1(
-            records, by_network, "recurrent_kernel", lambda record: record["spectral_radius"]
-        ),
-        "its largest singular value": _of_layer_1(
-            records, by_network, "recurrent_kernel", lambda record: record["largest_singular_value"]
-        ),
-        "share of units and gates saturated": _of_layer_1(records, by_network, "saturation", _saturated),
-    }
-    figure, grid = plt.subplots(2, 2, figsize=(9, 6), sharex=True, layout="constrained")
-    looks = dict(zip(by_network, drawing.styles(), strict=False))
-    for axes, (name, lines) in zip(grid.flat, quantities.items(), strict=True):
-        _draw(axes, lines, looks)
-        axes.set_title(name, loc="left", fontsize=10)
-    grid[0, 0].set_yscale("log")
-    grid[0, 0].yaxis.set_major_formatter("{x:g}")
-    grid[1, 1].set_ylim(bottom=0)
-    c.legend(figure)
-    figure.supxlabel("training step (layer 1; of gates the largest; shade: range over seeds)", fontsize=10)
-    half_lives, radii = list(quantities.values())[:2]
-    fallen, grown = _rising(half_lives, -1), _rising(radii, 1)
-    c.title(
+    kernels, shares = frame(records, "recurrent_kernel", layer=1), frame(records, "saturation", layer=1)
+    kernels = kernels.assign(
+        radius=kernels["spectral_radius"].map(np.nanmax), singular=kernels["largest_singular_value"].map(np.nanmax)
+    )
+    shares["saturated"] = [
+        np.concatenate([row.tanh, row.closed + row.open]).max(initial=-np.inf) for row in shares.itertuples()
+    ]
+    keys = ["run", "step"]
+    wide = found.merge(kernels.groupby(keys, as_index=False)[["radius", "singular"]].max(), how="left", on=keys)
+    wide = wide.merge(shares[[*keys, "saturated"]], how="left", on=keys).replace({"saturated": {-np.inf: np.nan}})
+    figure, panels = drawing.grid(2, 2, size=(4.0, 2.7), share=(True, False))
+    looks = drawing.looks_of(wide["name"])
+    medians = {}
+    for axes, (column, words) in zip(panels, _QUANTITIES.items(), strict=True):
+        tables = {
+            name: rows.pivot(index="seed", columns="step", values=column)
+            for name, rows in wide.groupby("name", sort=False)
+        }
+        tables = {name: table for name, table in tables.items() if table.notna().all(axis=None)}
+        for name, table in tables.items():
+            drawing.band(axes, table.columns.to_numpy(), table.to_numpy(), looks[name], name)
+        medians[column] = pd.DataFrame({name: table.median().iloc[[0, -1]] for name, table in tables.items()})
+        drawing.head(axes, words)
+    panels[0].set_yscale("log")
+    panels[0].yaxis.set_major_formatter("{x:g}")
+    panels[3].set_ylim(bottom=0)
+    drawing.legend(figure)
+    drawing.label(figure, "training step (layer 1; of gates the largest; shade: range over seeds)")
+    changes = {column: ends.diff().iloc[-1] for column, ends in medians.items()}
+    grown = set(changes["radius"].index[changes["radius"] > 0])
+    fallen = set(changes["half_life"].index[changes["half_life"] < 0])
+    drawing.title(
         figure,
-        f"Over training the spectral radius grows in {len(grown)} of {len(radii)} networks;\n"
-        f"in {len(set(fallen) & set(grown))} of these the half-life of the gradient falls all the same",
+        f"Over training the spectral radius grows in {len(grown)} of {medians['radius'].shape[1]} networks; "
+        f"in {len(fallen & grown)} of these the half-life of the gradient falls all the same",
     )
     return figure
 
 
-def _by_network(curves: Curves) -> dict[str, Curves]:
-    groups = itertools.groupby(curves, key=lambda curve: curve.name)
-    return {network: {curve: curves[curve] for curve in group} for network, group in groups}
-
-
-def _on_the_way(records: Sequence[Record]) -> dict[str, Curves]:
-    """By network, the shallowest curves, if there were measurements during training."""
-    curves = c.shallowest(c.typical(c.state_norms(records), "step"))
-    loss = next(iter(curves)).loss
-    return {} if loss == "all" or len({curve.step for curve in curves}) < 3 else _by_network(curves)
-
-
-def _half_lives(curves: Curves) -> tuple[np.ndarray, np.ndarray]:
-    values = [[fit.half_life for fit in fits] for fits in c.decays(curves).values()]
-    return np.array([curve.step for curve in curves]), np.array(values).T
-
-
-def _of_layer_1(
-    records: Sequence[Record], networks: dict[str, Curves], kind: str, values: Callable[[Record], list[float | None]]
-) -> Lines:
-    """The largest of the values that the records of a kind have for the first layer; none where there are none."""
-    found: dict[Curve, dict[int, list[float]]] = {}
-    for record in records:
-        if record["kind"] == kind and record["layer"] == 1:
-            known = [value for value in values(record) if value is not None]
-            found.setdefault(c.curve_of(record), {}).setdefault(record["seed"], []).extend(known)
-    lines = {}
-    for network, curves in networks.items():
-        places = [curve._replace(position=curve.sequence_length) for curve in curves]
-        of_seeds = [[max(numbers) for _, numbers in sorted(found.get(at, {}).items()) if numbers] for at in places]
-        if all(of_seeds):
-            lines[network] = np.array([curve.step for curve in curves]), np.array(of_seeds).T
-    return lines
-
-
-def _saturated(record: Record) -> list[float | None]:
-    """Of tanh units, and of gates closed or open."""
-    return [*record["tanh"], *(shut + wide for shut, wide in zip(record["closed"], record["open"], strict=True))]
-
-
-def _draw(axes: Axes, lines: Lines, looks: dict[str, dict[str, Any]]) -> None:
-    for network, (steps, values) in lines.items():
-        axes.fill_between(
-            steps, values.min(axis=0), values.max(axis=0), color=looks[network]["color"], alpha=0.15, linewidth=0
-        )
-        axes.plot(steps, np.median(values, axis=0), **looks[network], linewidth=1.8, label=network)
-
-
-def _rising(lines: Lines, sign: int) -> list[str]:
-    """Networks whose median rises, or for sign -1 falls, from the first to the last."""
-    changes = {network: np.diff(np.median(values, axis=0)[[0, -1]])[0] for network, (_, values) in lines.items()}
-    return [network for network, change in changes.items() if sign * change > 0]
+def _on_the_way(records: Sequence[Record]) -> pd.DataFrame:
+    """The shallowest curves, if there were measurements during training."""
+    found = c.shallowest(c.typical(c.state_norms(records), "step"))
+    return found.iloc[:0] if c.every_step(found) or found["step"].nunique() < 3 else found
