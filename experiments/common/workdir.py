@@ -61,6 +61,8 @@ class Workdir(NamedTuple):
 
     def finish(self, summary: str, figures: Sequence[Path]) -> None:
         """Marks the run as finished: its summary, the figures shown in it."""
+        if self.events:
+            self.events.close()
         shown = "\n\n".join(f"![{path.stem}]({path.relative_to(self.path)})" for path in figures)
         _write_whole(self.path / "summary.md", f"{summary.rstrip()}\n\n## Figures\n\n{shown}\n" if shown else summary)
 

@@ -1,0 +1,97 @@
+"""The forms of which figures are made."""
+
+from collections.abc import Iterator
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments.common import drawing
+from experiments.common.frames import frame, log10, span
+
+
+@pytest.fixture(autouse=True)
+def closed() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+def test_a_band_is_the_median_between_the_least_and_the_greatest_where_all_are_finite() -> None:
+    _, (axes,) = drawing.panels(1)
+    curves = np.array([[1.0, 2.0, np.nan], [3.0, 5.0, 1.0], [2.0, 9.0, 1.0]])
+    drawing.band(axes, np.arange(3), curves, {"color": "black"}, "name")
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), [2.0, 5.0, np.nan])
+    (shade,) = axes.collections
+    corners = shade.get_paths()[0].vertices
+    assert {tuple(corner) for corner in np.asarray(corners)} == {(0, 1), (0, 3), (1, 2), (1, 9)}
+
+
+@pytest.mark.parametrize(("factor", "word"), [(1e-3, "underflows"), (1e3, "overflows")])
+def test_a_curve_that_ends_before_its_time_is_marked_there(factor: float, word: str) -> None:
+    _, (axes,) = drawing.panels(1)
+    with np.errstate(over="ignore", under="ignore"):
+        norms = (np.float32(factor) ** np.arange(30, dtype=np.float32))[::-1]
+    drawing.by_lag(axes, [norms], {"color": "black"}, "name")
+    line, cross = axes.lines
+    assert [text.get_text() for text in axes.texts] == [word]
+    ended = int(np.flatnonzero(~np.isnan(line.get_ydata()))[-1])
+    assert cross.get_xdata()[0] == ended < 20
+    assert not np.isnan(log10(norms)[::-1][ended])
+
+
+def test_panels_and_lines_come_in_the_order_of_the_frame_with_the_same_looks_everywhere() -> None:
+    rows = [(panel, line, seed) for panel in ("b", "a") for line in ("y", "x")[panel == "a" :] for seed in range(2)]
+    found = pd.DataFrame(rows, columns=["panel", "line", "seed"])
+    found["norms"] = [np.full(4, 10.0**seed) for seed in found["seed"]]
+    _, by_panel = drawing.multiples(found, "norms", panel="panel", line="line", name="line {}".format)
+    assert list(by_panel) == ["b", "a"]
+    first, second = by_panel["b"].lines
+    assert [first.get_label(), second.get_label()] == ["line y", "line x"]
+    assert by_panel["a"].lines[0].get_color() == second.get_color() != first.get_color()
+    np.testing.assert_allclose(first.get_ydata(), np.full(4, 0.5))
+
+
+def test_a_legend_has_its_lines_in_the_order_in_which_they_end() -> None:
+    _, (axes,) = drawing.panels(1)
+    for name, ys in (("low", [5.0, 0.0]), ("high", [0.0, 4.0]), ("short", [9.0, np.nan])):
+        axes.plot([0, 1], ys, label=name)
+    drawing.legend(axes)
+    found = axes.get_legend()
+    assert found is not None
+    assert [text.get_text() for text in found.get_texts()] == ["high", "low", "short"]
+
+
+@pytest.mark.parametrize(("count", "across"), [(1, 5), (5, 5), (7, 5)])
+def test_titles_and_labels_stay_within_the_width_of_the_figure(count: int, across: int) -> None:
+    figure, panels = drawing.panels(count, across=across)
+    words = "a long title that says what was found, with its spread, and under which conditions it was found, " * 2
+    drawing.title(figure, words)
+    drawing.label(figure, words)
+    for axes in panels:
+        drawing.head(axes, words)
+    figure.canvas.draw()
+    width = figure.bbox.width
+    assert figure._suptitle.get_window_extent().x1 <= width  # type: ignore[attr-defined]
+    assert figure._supxlabel.get_window_extent().x1 <= width  # type: ignore[attr-defined]
+    rights = [axes._left_title.get_window_extent().x1 for axes in panels]  # type: ignore[attr-defined]
+    assert max(rights) <= width
+    row = panels[: min(count, 4)]
+    for left, right in zip(row, row[1:], strict=False):
+        assert left._left_title.get_window_extent().x1 <= right._left_title.get_window_extent().x0  # type: ignore[attr-defined]
+
+
+def test_frames_have_lists_as_arrays_and_null_as_nan() -> None:
+    records = [
+        {"kind": "a", "x": 1.0, "curve": [1.0, None], "of": "batch"},
+        {"kind": "a", "x": None, "curve": [1e60, 2.0], "of": "batch"},
+        {"kind": "a", "x": 3.0, "curve": [0.0, 0.0], "of": "example"},
+        {"kind": "b"},
+    ]
+    found = frame(records, "a", of="batch")
+    assert found["x"].isna().tolist() == [False, True]
+    np.testing.assert_array_equal(found["curve"][0], np.array([1, np.nan], np.float32))
+    assert found["curve"][1].tolist() == [np.inf, 2]
+    assert frame(records, "c").empty
+    assert span([0.5, 0.126, 0.3], ".2f") == "0.13 to 0.50"
+    assert span([0.126, 0.13], ".2f") == "0.13"
