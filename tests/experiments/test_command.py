@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.common import command
 from experiments.common.command import ExperimentError
 from experiments.common.workdir import open_workdir
 from experiments.gradient_flow import config as settings
@@ -25,6 +26,8 @@ def answer(workdir: Path, *flags: str) -> subprocess.CompletedProcess[str]:
         ("--config.cells=lstn", "error: unknown cell 'lstn': did you mean 'lstm'"),
         ("--config=nofile.py", "error: the config could not be read: [Errno 2] No such file or directory: 'nofile.py'"),
         ("--config=experiments/gradient_flow/config.py:quik", "did you mean 'quick'? valid names: default, "),
+        ("--variant=quik", "did you mean 'quick'? valid names: default, gates, "),
+        ("--variant", "error: argument --variant: expected one argument; all flags: --help"),
         ("--wrkdir=x", "error: Unknown command line flag 'wrkdir'. Did you mean: workdir ?"),
         ("more", "error: unexpected argument 'more': everything is a flag, as in --workdir=runs/mine"),
         ("--config.seeds=1.5", "error: flag --config.seeds=1.5: expected a whole number"),
@@ -37,6 +40,49 @@ def test_a_wrong_flag_is_answered_in_a_line(tmp_path: Path, flag: str, message: 
     assert message in refused.stderr
     assert len(refused.stderr.strip().splitlines()) <= 2, refused.stderr
     assert not (tmp_path / "none").exists()
+
+
+def test_help_prints_the_question_every_field_every_variant_and_the_flags() -> None:
+    page = subprocess.run(
+        [sys.executable, "-m", "experiments.gradient_flow", "--help"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert page.returncode == 0, page.stderr
+    assert page.stdout.startswith("Where do gradients die, in next-character prediction on real text?\n")
+    for field, value in settings.get_config().items():
+        assert f"\n  {field} = {value!r}" in page.stdout
+    for variant in settings.VARIANTS:
+        assert f"\n  {variant.__name__} " in page.stdout
+    for flag in ("config", "workdir", "overwrite", "tensorboard", "num_processes", "process_id", "coordinator_address"):
+        assert f"\n  --{flag}" in page.stdout
+
+
+VARIED = "--config=default.py:quick"
+
+
+@pytest.mark.parametrize(
+    ("given", "told", "file", "helped"),
+    [
+        ([], [], "default.py", False),
+        (["--variant=quick"], [VARIED], "default.py", False),
+        (["--variant", "quick", "--config.depths=2"], [VARIED, "--config.depths=2"], "default.py", False),
+        (["--config=my.py"], ["--config=my.py"], "my.py", False),
+        (["--config=my.py", "--variant=a"], ["--config=my.py:a"], "my.py", False),
+        (["--config=my.py:b", "--workdir=w"], ["--config=my.py:b", "--workdir=w"], "my.py", False),
+        (["--help", "--config=my.py"], ["--config=my.py"], "my.py", True),
+        (["-h"], [], "default.py", True),
+        (["--helpfull"], [], "default.py", True),
+    ],
+)
+def test_a_variant_is_told_as_ml_collections_has_it(given: list[str], told: list[str], file: str, helped: bool) -> None:
+    found = command._given(["program", *given], Path("default.py"))
+    assert found.arguments == ["program", *told]
+    assert (found.file, found.help) == (Path(file), helped)
+
+
+def test_two_variants_are_one_too_many(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command._given(["program", "--config=my.py:a", "--variant=b"], Path("default.py"))
+    assert "--config=my.py:a and --variant=b both name a variant: give one of them" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

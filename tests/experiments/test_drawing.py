@@ -1,5 +1,6 @@
 """The forms of which figures are made."""
 
+import itertools
 from collections.abc import Iterator
 
 import matplotlib.pyplot as plt
@@ -77,7 +78,7 @@ def test_titles_and_labels_stay_within_the_width_of_the_figure(count: int, acros
     rights = [axes._left_title.get_window_extent().x1 for axes in panels]  # type: ignore[attr-defined]
     assert max(rights) <= width
     row = panels[: min(count, 4)]
-    for left, right in zip(row, row[1:], strict=False):
+    for left, right in itertools.pairwise(row):
         assert left._left_title.get_window_extent().x1 <= right._left_title.get_window_extent().x0  # type: ignore[attr-defined]
 
 

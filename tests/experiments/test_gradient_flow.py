@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,18 @@ from jax.flatten_util import ravel_pytree
 
 import rnnjax
 from experiments.gradient_flow import config as settings
-from experiments.gradient_flow.figures import FIGURES
+from experiments.gradient_flow.main import load
+from experiments.gradient_flow.report import FIGURES
 from experiments.networks import character_model
 from rnnjax.data import Corpus, load_corpus
+from tests.experiments.test_events import curves_in
 
 ROOT = Path(__file__).parents[2]
-FILE = "experiments/gradient_flow/config.py:quick"
 SMALL = ["--config.cells=elman,lstm", "--config.activations=tanh,relu", "--config.depths=2", "--config.seeds=2"]
 
 
 def command(workdir: Path, *flags: str) -> list[str]:
-    module = [sys.executable, "-m", "experiments.gradient_flow", f"--config={FILE}", f"--workdir={workdir}"]
+    module = [sys.executable, "-m", "experiments.gradient_flow", "--variant=quick", f"--workdir={workdir}"]
     return [*module, *SMALL, *flags]
 
 
@@ -40,8 +42,14 @@ def records_of(workdir: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
 
 
-def comparable(workdir: Path) -> list[str]:
-    return sorted((workdir / "metrics.jsonl").read_text().splitlines())
+def metrics(workdir: Path) -> bytes:
+    return (workdir / "metrics.jsonl").read_bytes()
+
+
+def wait_for(happened: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not happened() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -61,7 +69,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
 def finished(tmp_path_factory: pytest.TempPathFactory, compiled: None) -> tuple[Path, str]:
     """A finished run of the quick variant, and what it printed."""
     workdir = tmp_path_factory.mktemp("runs") / "finished"
-    done = run(workdir)
+    done = run(workdir, "--tensorboard")
     assert done.returncode == 0, done.stderr
     return workdir, done.stdout
 
@@ -76,8 +84,10 @@ def test_a_run_leaves_config_records_figures_summary_and_checkpoints(finished: t
         assert b"<svg" in (workdir / "figures" / f"{name}.svg").read_bytes()
     summary = (workdir / "summary.md").read_text()
     assert "| cell" in summary
+    for figure in (workdir / "figures").glob("*.png"):
+        assert f"(figures/{figure.name})" in summary
     assert "Python 3" in summary
-    assert (workdir / "checkpoints" / "lstm---default-depth2-T20-seed0" / "6").is_dir()
+    assert (workdir / "checkpoints" / "lstm---default-depth2-T20-seed0" / "last" / "6").is_dir()
     assert printed.count("vanishes") + printed.count("preserved") + printed.count("explodes") >= 4
     assert str(workdir / "summary.md") in printed
     assert "Infinity" not in (workdir / "metrics.jsonl").read_text()
@@ -215,6 +225,30 @@ def test_what_is_measured_on_the_way_is_of_that_step_and_of_the_layers_own_kerne
         np.testing.assert_allclose(recorded[name], np.sqrt(np.mean(np.square(values), axis=(1, 2))), rtol=1e-3)
 
 
+def test_a_trained_network_is_read_in_a_line_and_does_what_was_measured(
+    finished: tuple[Path, str], corpus: Corpus
+) -> None:
+    for name, depth in (("elman-relu-default-depth2-T20-seed1", 2), ("lstm---default-depth2-T20-seed0", 2)):
+        network = load(finished[0] / "checkpoints" / name)
+        assert network.vocabulary == list(corpus.vocabulary)
+        assert len(network.params.recurrent) == depth
+        tokens = windows(corpus, slice(len(corpus.tokens) * 9 // 10, None), int(name[-1]), 0)
+        inputs = jax.nn.one_hot(tokens[:-1], len(corpus.vocabulary))
+        _, outputs = rnnjax.unroll(network.cell, network.params.recurrent, inputs)
+        (last,) = [
+            r for r in records_of(finished[0]) if (r["run"], r["kind"], r.get("step")) == (name, "evaluation", 6)
+        ]
+        loss = negative_log_likelihood(network.params.readout, outputs[-1], tokens[-1])
+        np.testing.assert_allclose(loss, last["loss"], rtol=1e-5)
+
+
+def test_tensorboard_shows_the_losses_that_were_recorded(finished: tuple[Path, str]) -> None:
+    for name in ("elman-tanh-default-depth2-T20-seed1", "lstm---default-depth2-T20-seed0"):
+        records = [r for r in records_of(finished[0]) if (r["run"], r["kind"]) == (name, "train")]
+        expected = [(r["step"], np.float32(r["loss"])) for r in records]
+        assert curves_in(finished[0] / "events" / name)["train/loss"] == expected
+
+
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory: pytest.TempPathFactory, compiled: None) -> Path:
     """A sweep over initializations and positions of the loss, of small untrained networks."""
@@ -295,12 +329,13 @@ def test_a_finished_workdir_is_refused_and_left_as_it_was(finished: tuple[Path, 
 def test_an_interrupted_run_goes_on_to_the_same_records(
     finished: tuple[Path, str], tmp_path: Path, how: signal.Signals
 ) -> None:
+    """Killed when a network of a program is finished and others are not; stopped when one has a checkpoint."""
     workdir = tmp_path / "interrupted"
     process = subprocess.Popen(command(workdir), cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    metrics = workdir / "metrics.jsonl"
-    while not (metrics.exists() and metrics.stat().st_size) and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
+    if how is signal.SIGKILL:
+        wait_for(lambda: (workdir / "metrics.jsonl").exists() and b'"finished"' in metrics(workdir), process)
+    else:
+        wait_for(lambda: any(workdir.glob("checkpoints/*/last/3")), process)
     process.send_signal(how)
     _, printed = process.communicate(timeout=60)
     assert process.returncode == (130 if how is signal.SIGINT else -signal.SIGKILL)
@@ -308,7 +343,8 @@ def test_an_interrupted_run_goes_on_to_the_same_records(
         assert "interrupted; run the same command again to continue" in printed
     assert not (workdir / "summary.md").exists()
     assert run(workdir).returncode == 0
-    assert comparable(workdir) == comparable(finished[0])
+    assert metrics(workdir) == metrics(finished[0])
+    assert (workdir / "summary.md").read_text() == (finished[0] / "summary.md").read_text()
 
 
 def in_processes(workdir: Path, count: int) -> list[subprocess.Popen[str]]:
@@ -328,19 +364,18 @@ def test_two_processes_leave_the_records_of_one(finished: tuple[Path, str], tmp_
     for process in in_processes(workdir, 2):
         _, printed = process.communicate(timeout=200)
         assert process.returncode == 0, printed
-    assert comparable(workdir) == comparable(finished[0])
+    assert metrics(workdir) == metrics(finished[0])
     assert (workdir / "summary.md").read_text() == (finished[0] / "summary.md").read_text()
-    assert 0 < len(comparable(workdir / "process-1")) < len(comparable(workdir))
+    assert 0 < len(metrics(workdir / "process-1")) < len(metrics(workdir))
+    assert any((workdir / "process-1" / "checkpoints").glob("*/last/6/state"))  # of a process that is not the first
 
 
 @pytest.mark.slow
 def test_a_sweep_cut_short_in_two_processes_goes_on_in_one(finished: tuple[Path, str], tmp_path: Path) -> None:
     workdir = tmp_path / "cut"
     first, second = in_processes(workdir, 2)
-    metrics = workdir / "process-1" / "metrics.jsonl"
-    deadline = time.monotonic() + 120
-    while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    records = workdir / "process-1" / "metrics.jsonl"
+    wait_for(lambda: records.exists() and records.stat().st_size > 0, second)
     second.send_signal(signal.SIGINT)
     _, printed = second.communicate(timeout=60)
     assert second.returncode == 130, printed
@@ -349,7 +384,7 @@ def test_a_sweep_cut_short_in_two_processes_goes_on_in_one(finished: tuple[Path,
     assert first.returncode == 1, printed
     assert "error: another process is gone" in printed
     assert run(workdir).returncode == 0
-    assert comparable(workdir) == comparable(finished[0])
+    assert metrics(workdir) == metrics(finished[0])
 
 
 @pytest.mark.slow
@@ -364,7 +399,7 @@ def test_a_full_disk_loses_nothing_that_was_finished(finished: tuple[Path, str],
     assert "what was finished before is kept" in full.stderr
     assert (workdir / "metrics.jsonl").stat().st_size == blocks * 1024
     assert run(workdir).returncode == 0
-    assert comparable(workdir) == comparable(finished[0])
+    assert metrics(workdir) == metrics(finished[0])
 
 
 @pytest.mark.slow
@@ -378,5 +413,5 @@ def test_a_loss_that_is_not_finite_names_the_step_and_the_checkpoint(tmp_path: P
     assert "training steps of elman-relu-default-depth1-T60-seed0 (last good checkpoint: " in last
     assert last.endswith("lower --config.learning_rate or --config.clip_norm")
     step = int(last.split(" training steps")[0].split()[-1])
-    assert (tmp_path / "nan" / "checkpoints" / "elman-relu-default-depth1-T60-seed0" / str(step - 1)).is_dir()
+    assert (tmp_path / "nan" / "checkpoints" / "elman-relu-default-depth1-T60-seed0" / "last" / str(step - 1)).is_dir()
     assert f"/{step - 1})" in last

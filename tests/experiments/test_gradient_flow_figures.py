@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from experiments.gradient_flow import report as gradient_flow_report
-from experiments.gradient_flow.figures import FIGURES
-from experiments.gradient_flow.figures import curves as c
+from experiments.gradient_flow import curves as c
+from experiments.gradient_flow import report
 
 Records = list[dict[str, Any]]
 BASE = {"cell": "gru", "activation": "-", "initialization": "default", "depth": 1, "seed": 0, "layer": 1, "step": 0}
@@ -37,13 +36,14 @@ def closed() -> Iterator[None]:
 
 
 def drawn(name: str, records: Records) -> Figure:
-    figure = FIGURES[name](records)
+    figure = report.FIGURES[name](records)
     assert figure is not None
     return figure
 
 
 def words(figure: Figure) -> str:
-    return " ".join([figure.get_suptitle(), *(axes.get_title(loc="left") for axes in figure.axes)])
+    titles = [figure.get_suptitle(), *(axes.get_title(loc="left") for axes in figure.axes)]
+    return " ".join(titles).replace("\n", " ")
 
 
 def test_norms_are_drawn_against_lag_as_the_median_over_seeds_and_layers_from_below() -> None:
@@ -56,10 +56,15 @@ def test_norms_are_drawn_against_lag_as_the_median_over_seeds_and_layers_from_be
     (line,) = drawn("norm_by_lag", records).axes[0].lines
     np.testing.assert_allclose(line.get_xdata(), np.arange(30))
     np.testing.assert_allclose(line.get_ydata(), np.log10(2) - 0.1 * np.arange(30), atol=1e-5)
-    (image,) = drawn("depth_and_time", records).axes[0].images
-    assert image.origin == "lower"
+    by_layer = drawn("depth_and_time", records)
+    (mesh,) = by_layer.axes[0].collections
+    values = np.asarray(mesh.get_array()).reshape(3, 30)  # from below, where the first layer is
     expected = np.log10(2) - np.arange(3)[:, None] - 0.1 * np.arange(30)[::-1]
-    np.testing.assert_allclose(image.get_array(), expected, atol=1e-5)
+    np.testing.assert_allclose(values, expected, atol=1e-5)
+    assert mesh.norm.vmin == pytest.approx(values.min())  # no field is cut off
+    assert mesh.norm.vmax == pytest.approx(values.max())
+    assert "keeps more of its gradient than layer 3 in 0 of the 1 stacks" in words(by_layer)
+    assert "gru: $10^{-2.9}$ in layer 1, $10^{-2.9}$ in layer 3" in words(by_layer)
 
 
 def test_a_curve_that_ends_says_whether_it_underflows_or_overflows() -> None:
@@ -77,7 +82,7 @@ def test_a_gradient_that_begins_a_step_late_does_not_underflow() -> None:
 
 
 def test_figures_without_data_are_not_drawn() -> None:
-    assert [name for name, make in FIGURES.items() if make([gradient(falling(5))])] == ["norm_by_lag"]
+    assert [name for name, make in report.FIGURES.items() if make([gradient(falling(5))])] == ["norm_by_lag"]
 
 
 def test_among_lengths_positions_and_initializations_the_usual_one_stands_for_a_network() -> None:
@@ -90,8 +95,8 @@ def test_among_lengths_positions_and_initializations_the_usual_one_stands_for_a_
         gradient(falling(3, 20), cell="lstm", initialization="gain:10"),
         gradient(falling(4, 20), cell="lstm", initialization="gain:9"),
     ]
-    found = c.half_lives(c.typical(c.state_norms(records)))
-    assert {curve.network: round(value, 3) for curve, value in found.items()} == {"gru": 6, "lstm": 4}
+    found = c.half_lives(c.typical(c.state_norms(records)), "network")
+    assert found.round(3).to_dict() == {"gru": 6, "lstm": 4}
 
 
 def test_an_unusual_initialization_is_named_where_it_stands_for_its_network() -> None:
@@ -104,7 +109,7 @@ def test_initializations_are_lines_of_a_panel_and_the_title_says_how_far_they_ar
     figure = drawn("norm_by_initialization", records)
     assert [line.get_label() for line in figure.axes[0].lines] == ["orthogonal", "chrono:9"]
     assert "changes the half-life by a factor of 4.0" in words(figure)
-    assert "gru: orthogonal 3.0 to chrono:9 12.0 steps" in words(figure).replace("\n", " ")
+    assert "gru: orthogonal 3.0 to chrono:9 12.0 steps" in words(figure)
     growing = [*records, gradient(1 / falling(4), initialization="gain:2")]
     assert "in 1 of 1 networks from a decay to none" in words(drawn("norm_by_initialization", growing))
 
@@ -141,7 +146,7 @@ def test_lengths_and_positions_are_told_apart_and_compared_at_equal_lag() -> Non
     by_length = drawn("norm_by_length", [gradient(falling(h, steps)) for h, steps in ((4, 20), (6, 40))])
     assert [line.get_label() for line in by_length.axes[0].lines] == ["T = 20", "T = 40"]
     assert "changes by a factor of 1.5" in words(by_length)
-    assert FIGURES["norm_by_position"]([gradient(falling(4, steps)) for steps in (20, 40)]) is None
+    assert report.FIGURES["norm_by_position"]([gradient(falling(4, steps)) for steps in (20, 40)]) is None
     assert "40 steps back 0 of 1 gradients are out of" in words(by_length)
     records = [gradient(f * falling(4, p), position=p, sequence_length=40) for f, p in ((1, 20), (1.3, 40))]
     by_position = drawn("norm_by_position", records)
@@ -160,8 +165,8 @@ def test_the_memory_is_drawn_beside_the_hidden_state_before_and_after_training()
     for axes in figure.axes:
         hidden, memory = (line.get_ydata() for line in axes.lines)
         np.testing.assert_allclose(memory - hidden, np.log10(2), atol=1e-6)
-    assert "The norm of dL/dc is 2 times that of dL/dh" in words(figure)
-    assert "factor 2" in words(figure)
+    assert "The gradient of c is 2 times as large as that of h" in words(figure)
+    assert "the memory's is 2 times as large" in words(figure)
 
 
 def carousel_record(direct: float, total: float, **where: Any) -> dict[str, Any]:
@@ -172,8 +177,8 @@ def carousel_record(direct: float, total: float, **where: Any) -> dict[str, Any]
 def test_the_carousel_has_a_line_for_the_gates_and_one_for_all_ways() -> None:
     figure = drawn("carousel", [carousel_record(2, 8), carousel_record(3, 6, step=5), carousel_record(3, 5, step=9)])
     assert len(figure.axes) == 2
-    assert "lstm, initialization\n2.0, all ways 8.0 steps" in words(figure)
-    assert "give 25% to 60% of the half-life" in words(figure)
+    assert "lstm, initialization half-life 2.0 by the gates, 8.0 in all" in words(figure)
+    assert "give 25% (lstm, initialization) and 60% (lstm, trained) of the half-life" in words(figure)
     of_gates = [carousel_record(2, 8), carousel_record(4, 8, initialization="forget_bias:3")]
     of_gates += [carousel_record(4, 8, initialization="gain:2"), carousel_record(3, 6, step=5)]
     assert [axes.get_title(loc="left").split("\n")[0] for axes in drawn("carousel", of_gates).axes] == [
@@ -185,7 +190,7 @@ def test_the_carousel_has_a_line_for_the_gates_and_one_for_all_ways() -> None:
 def trained(half_lives: list[float], network: str = "gru", radii: list[float] | None = None) -> Records:
     records: Records = []
     for place, half_life in enumerate(half_lives):
-        where = {"cell": network, "step": 10 * place, "sequence_length": 30}
+        where = {"run": network, "cell": network, "step": 10 * place, "sequence_length": 30}
         radius = (radii or [1.0] * len(half_lives))[place]
         spectrum = {"kernel": 1, "spectral_radius": [0.5, radius], "largest_singular_value": [2 * radius, 0.1]}
         shares = {"tanh": [0.1], "closed": [0.1, 0.2], "open": [0.0, 0.1 * place]}
@@ -201,7 +206,7 @@ def test_the_heat_map_has_lags_upwards_and_training_steps_to_the_right() -> None
     values = np.asarray(mesh.get_array()).reshape(30, 3)
     expected = [np.log10(falling(h)) for h in (8, 2, 4)]
     np.testing.assert_allclose(values.T, expected, atol=1e-5)
-    assert "shortest after 10 steps; in 1 of 1 networks it has\ngrown again" in words(figure)
+    assert "shortest after 10 steps; in 1 of 1 networks it has grown again" in words(figure)
 
 
 def test_radius_singular_value_and_saturation_are_the_largest_of_the_gates_over_training() -> None:
@@ -211,13 +216,39 @@ def test_radius_singular_value_and_saturation_are_the_largest_of_the_gates_over_
     np.testing.assert_allclose(radius, [[1, 1.5, 1.2], [1, 1, 1]])
     np.testing.assert_allclose(singular, [[2, 3, 2.4], [2, 2, 2]])
     np.testing.assert_allclose(saturated, [[0.2, 0.3, 0.4]] * 2)
-    assert "radius grows in 1 of 2 networks;\nin 1 of these the half-life of the gradient falls" in words(figure)
+    assert "radius grows in 1 of 2 networks; in 1 of these the half-life of the gradient falls" in words(figure)
 
 
 @pytest.mark.parametrize("name", ["lag_and_training", "weights_and_units"])
 def test_before_and_after_alone_is_no_course_of_training(name: str) -> None:
-    assert FIGURES[name](trained([8, 4])) is None
+    assert report.FIGURES[name](trained([8, 4])) is None
     assert "8.0 → 4.0 steps" in words(drawn("before_and_after_training", trained([8, 4])))
+
+
+def learned(losses: list[float], network: str, seed: int) -> Records:
+    """The records of a network's training, and of one measurement."""
+    where = {"run": f"{network}-{seed}", "cell": network, "seed": seed, "sequence_length": 30}
+    norms = {"gradient_norm": 2.0, "clipped_norm": 1.0}
+    steps = [
+        {"kind": "train", **BASE, **where, **norms, "step": step, "loss": loss} for step, loss in enumerate(losses, 1)
+    ]
+    return [*steps, gradient(falling(4), **where)]
+
+
+def test_the_loss_of_training_is_drawn_and_told_as_means_over_steps_and_medians_over_seeds() -> None:
+    fallen = [8.0] * 10 + [4.0] * 90 + [1.0] * 10
+    records = [*learned(fallen, "gru", 0), *learned([2 * x for x in fallen], "gru", 1)]
+    records += [*learned([3 * x for x in fallen], "gru", 2), *learned([5.0] * 110, "lstm", 0)]
+    figure = drawn("training_loss", records)
+    gru, lstm = figure.axes[0].lines
+    np.testing.assert_allclose(gru.get_xdata(), np.arange(2, 111, 2))  # means over two steps
+    np.testing.assert_allclose(gru.get_ydata(), [16] * 5 + [8] * 45 + [2] * 5)
+    np.testing.assert_allclose(lstm.get_ydata(), np.full(55, 5.0))
+    assert "After 110 training steps the loss is lowest in gru with 1 layer (2.00) and highest in lstm" in words(figure)
+    row = next(line for line in report.loss_table(records).splitlines() if "gru" in line)
+    assert [cell.strip() for cell in row.split("|")[6:-1]] == ["16.000", "2.000", "1.000 to 3.000", "100%"]
+    assert report.loss_table([gradient(falling(4))]) == ""
+    assert report.FIGURES["training_loss"]([gradient(falling(4))]) is None
 
 
 def test_decay_and_verdict_of_known_curves() -> None:
@@ -225,7 +256,7 @@ def test_decay_and_verdict_of_known_curves() -> None:
         gradient(per_step ** np.arange(50.0), cell="elman", activation=activation)
         for activation, per_step in (("tanh", 0.5**0.1), ("sigmoid", 0.5), ("relu", 1.2))
     ]
-    table = gradient_flow_report.table(records)
+    table = report.decay_table(records)
     rows = {line.split("|")[2].strip(): line for line in table.splitlines()[2:]}
     assert "10.0" in rows["tanh"]
     assert "0.933" in rows["tanh"]
@@ -233,19 +264,19 @@ def test_decay_and_verdict_of_known_curves() -> None:
     assert "vanishes" in rows["sigmoid"]
     assert "explodes" in rows["relu"]
     assert "does not fall" in rows["relu"]
-    line = gradient_flow_report.verdict(records)
+    line = report.verdict(records)
     assert "longest in elman relu with 1 layer (it does not fall)" in line
     assert "dies first in elman sigmoid with 1 layer (half-life 1.0 steps)" in line
 
 
 def test_the_table_names_what_is_varied_and_leaves_out_what_is_measured_on_the_way() -> None:
     def columns(records: Records) -> str:
-        return gradient_flow_report.table(records).splitlines()[0]
+        return report.decay_table(records).splitlines()[0]
 
     plain = trained([8, 4, 2])
     assert "initialization" not in columns(plain)
     assert "loss at" not in columns(plain)
-    assert len(gradient_flow_report.table(plain).splitlines()) == 2 + 2
+    assert len(report.decay_table(plain).splitlines()) == 2 + 2
     assert "| initialization " in columns([*plain, gradient(falling(2), initialization="gain:2")])
     assert "loss at" not in columns([*plain, gradient(falling(2, 20))])
     assert "loss at" in columns([*plain, gradient(falling(2, 20), position=20, sequence_length=30)])

@@ -1,9 +1,13 @@
 """Which networks the gradient_flow experiment plans, and what it refuses."""
 
+from pathlib import Path
+
 import pytest
 
 from experiments.gradient_flow import config as settings
-from experiments.gradient_flow.plan import Program, Run, loss_steps, measured_steps, plan
+from experiments.gradient_flow.main import check_length
+from experiments.gradient_flow.plan import Program, Run, activations_of, loss_steps, measured_steps, plan
+from rnnjax.data import load_corpus
 
 
 @pytest.mark.parametrize(
@@ -72,3 +76,16 @@ def test_every_variant_can_be_planned(variant: str) -> None:
     steps = measured_steps(config)
     assert steps[0] == 0
     assert steps[-1] == config.train_steps
+
+
+def test_a_program_has_all_activations_of_the_config_in_one_order_whatever_is_still_to_be_done() -> None:
+    config = settings.get_config("quick")
+    config.activations = "tanh,relu,sigmoid"
+    assert activations_of(config, "elman") == ["relu", "sigmoid", "tanh"]
+    assert activations_of(config, "lstm") == ["-"]
+
+
+def test_a_text_too_short_for_the_held_out_tenth_is_told_in_full(tmp_path: Path) -> None:
+    (tmp_path / "short.txt").write_text("x" * 200)
+    with pytest.raises(ValueError, match=r"short.txt has 200 characters, .* windows of 20 .* need 210: give a longer"):
+        check_length(load_corpus(str(tmp_path / "short.txt")), 20)

@@ -1,6 +1,8 @@
 """Sweeps: every run once, over threads and processes; what was finished is kept, whatever happens."""
 
-from collections.abc import Iterator, Sequence
+import json
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,10 +33,11 @@ def programs_of(sizes: Sequence[int]) -> list[list[Square]]:
     return [[Square(program, number) for number in range(size)] for program, size in enumerate(sizes)]
 
 
-def squares(runs: Sequence[Square], progress: sweep.Progress) -> Iterator[tuple[Square, list[dict[str, Any]]]]:
+def squares(runs: Sequence[Square], log_of: sweep.Logs[Square]) -> None:
     for run in runs:
-        progress(run.name)
-        yield run, [{"kind": "square", "square": run.number**2}]
+        with log_of(run) as log:
+            log.write([{"kind": "square", "square": run.number**2}])
+            log.progress(1)
 
 
 def execute(workdir: Workdir, programs: list[list[Square]], work: Any = squares) -> list[dict[str, Any]]:
@@ -74,9 +77,9 @@ def test_records_say_which_run_they_are_of_and_a_second_sweep_does_only_what_is_
     execute(workdir, programs_of([2]))
     done = []
 
-    def noted(runs: Sequence[Square], progress: sweep.Progress) -> Iterator[Any]:
+    def noted(runs: Sequence[Square], log_of: sweep.Logs[Square]) -> None:
         done.extend(runs)
-        yield from squares(runs, progress)
+        squares(runs, log_of)
 
     records = execute(workdir, programs_of([3, 1]), noted)
     assert sorted(done) == [Square(0, 2), Square(1, 0)]
@@ -89,14 +92,15 @@ def test_an_error_in_one_program_stops_the_others_and_keeps_what_is_finished(tmp
     workdir = open_workdir(tmp_path / "w", {}, overwrite=False)
     steps = []
 
-    def failing(runs: Sequence[Square], progress: sweep.Progress) -> Iterator[Any]:
+    def failing(runs: Sequence[Square], log_of: sweep.Logs[Square]) -> None:
         for run in runs:
-            if run.program == 1:
-                raise ExperimentError("loss is nan")
-            yield run, [{"kind": "square"}]
-            while True:
-                progress("on")
-                steps.append(run)
+            with log_of(run) as log:
+                if run.program == 1:
+                    raise ExperimentError("loss is nan")
+                log.write([{"kind": "square"}])
+                while run.number:  # until it is stopped
+                    log.progress(1)
+                    steps.append(run)
 
     with pytest.raises(ExperimentError, match="loss is nan"):
         execute(workdir, programs_of([2, 1]), failing)
@@ -118,3 +122,19 @@ def test_overwriting_discards_what_further_processes_left(tmp_path: Path) -> Non
     sweep.open_sweep(tmp_path / "w", {}, overwrite=True)
     assert read_records(tmp_path / "w") == []
     assert not (tmp_path / "w" / "process-1").exists()
+
+
+def test_records_are_in_the_order_of_the_plan_whichever_thread_was_sooner(tmp_path: Path) -> None:
+    second_began = threading.Event()
+
+    def slow_first(runs: Sequence[Square], log_of: sweep.Logs[Square]) -> None:
+        if runs[0].program == 0:
+            second_began.wait(10)
+        else:
+            second_began.set()
+        squares(runs, log_of)
+
+    records = execute(open_workdir(tmp_path / "w", {}, overwrite=False), programs_of([2, 2]), slow_first)
+    assert [record["run"] for record in records] == [name for name in ("0-0", "0-1", "1-0", "1-1") for _ in range(2)]
+    lines = (tmp_path / "w" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["run"] for line in lines] == [record["run"] for record in records]
