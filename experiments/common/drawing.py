@@ -79,11 +79,15 @@ def draw_again(figures: Figures, workdir: str) -> None:
 
 
 def panels(
-    count: int, *, across: int = 5, size: tuple[float, float] = (2.4, 3.1), share: str | bool = True
+    count: int,
+    *,
+    across: int = 5,
+    size: tuple[float, float] = (2.4, 3.1),
+    share: tuple[str | bool, str | bool] = (True, True),
 ) -> tuple[Figure, list[Axes]]:
     """Small multiples with equal axes, so many in a row at most, of a size in inches each."""
     columns = -(-count // -(-count // across))
-    return grid(-(-count // columns), columns, count, size=size, share=(share, share))
+    return grid(-(-count // columns), columns, count, size=size, share=share)
 
 
 def grid(
@@ -245,6 +249,21 @@ def multiples(
     by_panel = dict(zip(frame[panel].unique(), axes, strict=True))
     for (of_panel, of_line), rows in frame.groupby([panel, line], sort=False):
         by_lag(by_panel[of_panel], rows[norms], looks[of_line], name(of_line))
+    return figure, by_panel
+
+
+def courses(
+    frame: pd.DataFrame, x: str, y: str, *, panel: str, line: str, **options: Any
+) -> tuple[Figure, dict[Any, Axes]]:
+    """Small multiples of a number against another, as ``multiples`` otherwise; a row has a seed's number at an x."""
+    figure, axes = panels(frame[panel].nunique(), **options)
+    looks = looks_of(frame[line])
+    by_panel = dict(zip(frame[panel].unique(), axes, strict=True))
+    for (of_panel, of_line), rows in frame.groupby([panel, line], sort=False):
+        table = rows.pivot_table(index="seed", columns=x, values=y, dropna=False)
+        band(by_panel[of_panel], table.columns.to_numpy(), table.to_numpy(), looks[of_line], str(of_line))
+    for value, each in by_panel.items():
+        head(each, str(value))
     return figure, by_panel
 
 

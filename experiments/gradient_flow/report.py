@@ -45,30 +45,34 @@ def decay_table(records: Sequence[Record]) -> str:
     """Medians over seeds, as a Markdown table, before and after training."""
     found = c.first_and_last(c.state_norms(records))
     found["example"] = decays(found["mean_of_log"].map(lambda logs: np.nan_to_num(np.exp(logs))))["per_step"]
-    shown = ["cell", "activation"]
-    shown += ["initialization"] if found["initialization"].nunique() > 1 else []
-    shown += ["depth", "T"]
-    shown += (
-        ["loss at"]
-        if (~found["position"].isin(["all"]) & (found["position"] != found["sequence_length"])).any()
-        else []
-    )
+    found = found.rename(columns={"sequence_length": "T", "position": "loss at"})
+    several = found["initialization"].nunique() > 1
+    within = (~found["loss at"].isin(["all"]) & (found["loss at"] != found["T"])).any()
+    shown = [
+        "cell",
+        "activation",
+        *["initialization"] * int(several),
+        "depth",
+        "T",
+        *["loss at"] * int(within),
+        "weights",
+    ]
     rows = []
-    for _, seeds in found.groupby(c.AXES, sort=False):
-        first = seeds.iloc[0].rename({"sequence_length": "T", "position": "loss at"})
-        row = {name: first[name] for name in [*shown, "weights"]}
-        rows.append(row | (_sums_over_lags(seeds) if first["loss at"] == "all" else _decay(seeds)))
+    for _, seeds in found.groupby([*c.AXES[:4], "T", "loss at", "step"], sort=False):
+        first = seeds.iloc[0]
+        rows.append(first[shown].to_dict() | (_sums_over_lags if first["loss at"] == "all" else _decay)(seeds))
     return table(rows, _WORDS)
 
 
 def _decay(seeds: pd.DataFrame) -> Record:
     half_life = median_half_life(seeds["half_life"])
     lag = seeds["thousandth_lag"].astype(float).fillna(np.inf).median()
+    per_step, example, r_squared = seeds[["per_step", "example", "r_squared"]].median(skipna=False)
     return {
-        "decay per step": f"{seeds['per_step'].median(skipna=False):.3f}",
-        "one example": f"{seeds['example'].median(skipna=False):.3f}",
+        "decay per step": f"{per_step:.3f}",
+        "one example": f"{example:.3f}",
         "half-life (steps)": "does not fall" if np.isinf(half_life) else c.number(half_life),
-        "R²": f"{seeds['r_squared'].median(skipna=False):.2f}",
+        "R²": f"{r_squared:.2f}",
         "1/1000 at lag": "-" if np.isinf(lag) else f"{lag:.0f}",
         "underflowed": seeds["underflowed"].sum(),
         "verdict": seeds["verdict"].mode()[0],  # of equally many the first in the alphabet
@@ -85,23 +89,19 @@ def loss_table(records: Sequence[Record]) -> str:
     losses = frame(records, "train", dtype=np.float64)
     if losses.empty:
         return ""
-    early, late = (losses[chosen] for chosen in (losses["step"] <= 10, losses["step"] > losses["step"].max() - 10))
     networks = ["cell", "activation", "initialization", "depth", "sequence_length"]
-    by_seed = [of.groupby([*networks, "seed"])["loss"].mean().groupby(networks) for of in (early, late)]
-    first, last = by_seed[0].median(), by_seed[1].agg(["median", "min", "max"])
-    clipped = (
-        (losses["clipped_norm"] < 0.999 * losses["gradient_norm"]).groupby([losses[name] for name in networks]).mean()
-    )
-    rows = [
+    early, late = losses["step"] <= 10, losses["step"] > losses["step"].max() - 10
+    first, last = (losses[of].groupby([*networks, "seed"])["loss"].mean().groupby(networks) for of in (early, late))
+    clipped = (losses["clipped_norm"] < 0.999 * losses["gradient_norm"]).groupby([losses[name] for name in networks])
+    told = pd.DataFrame(
         {
-            **dict(zip(["cell", "activation", "initialization", "depth", "T"], network, strict=True)),
-            "loss, first ten steps": f"{first[network]:.3f}",
-            "last ten": f"{last.loc[network, 'median']:.3f}",
-            "range over seeds": f"{last.loc[network, 'min']:.3f} to {last.loc[network, 'max']:.3f}",
-            "steps clipped": f"{clipped[network]:.0%}",
+            "loss, first ten steps": first.median().map("{:.3f}".format),
+            "last ten": last.median().map("{:.3f}".format),
+            "range over seeds": last.agg(lambda of_seeds: f"{of_seeds.min():.3f} to {of_seeds.max():.3f}"),
+            "steps clipped": clipped.mean().map("{:.0%}".format),
         }
-        for network in first.index
-    ]
+    )
+    rows = told.reset_index().rename(columns={"sequence_length": "T"}).to_dict("records")
     return table(rows, _WORDS)
 
 

@@ -12,30 +12,18 @@ from experiments.common.workdir import Record
 from experiments.gradient_flow import curves as c
 from experiments.gradient_flow.figures.at_initialization import fine_at_the_top
 
-_QUANTITIES = {
-    "half_life": "half-life of the gradient (steps)",
-    "radius": "spectral radius, recurrent kernel",
-    "singular": "its largest singular value",
-    "saturated": "share of units and gates saturated",
-}
-
 
 def training_loss(records: Sequence[Record]) -> Figure | None:
     """A panel for each depth, a line for each network: the loss of training, of means over so many steps."""
     losses = frame(records, "train")
     if losses.empty:
         return None
-    names = c.state_norms(records)[["run", "name", "layers", "depth"]].drop_duplicates("run")
+    losses = losses.merge(c.state_norms(records)[["run", "name", "layers"]].drop_duplicates())
     width = max(1, losses["step"].max() // 50)
-    losses = losses.drop(columns="depth").merge(names).assign(until=-(-losses["step"] // width) * width)
-    means = losses.groupby(["depth", "layers", "name", "seed", "until"])["loss"].mean().reset_index()
-    figure, panels = drawing.panels(means["depth"].nunique(), size=(3.4, 3.4))
-    looks = drawing.looks_of(names["name"])
-    for axes, (depth, of_depth) in zip(panels, means.groupby("layers"), strict=True):
-        for name, rows in of_depth.groupby("name"):
-            curves = rows.pivot(index="seed", columns="until", values="loss")
-            drawing.band(axes, curves.columns.to_numpy(), curves.to_numpy(), looks[name], name)
-        drawing.head(axes, depth)
+    losses["until"] = -(-losses["step"] // width) * width
+    means = losses.groupby(["depth", "layers", "name", "seed", "until"], as_index=False)["loss"].mean()
+    figure, by_panel = drawing.courses(means, "until", "loss", panel="layers", line="name", size=(3.4, 3.4))
+    for axes in by_panel.values():
         drawing.plain_ticks(axes, (1, 2, 3, 5))
     drawing.legend(figure, "shade: range\nover seeds")
     drawing.label(figure, f"training step (means over {width})", "training loss (nats a character)")
@@ -94,40 +82,33 @@ def weights_and_units(records: Sequence[Record]) -> Figure | None:
     if found.empty:
         return None
     kernels, shares = frame(records, "recurrent_kernel", layer=1), frame(records, "saturation", layer=1)
-    kernels = kernels.assign(
-        radius=kernels["spectral_radius"].map(np.nanmax), singular=kernels["largest_singular_value"].map(np.nanmax)
+    saturated = [np.concatenate([row.tanh, row.closed + row.open]) for row in shares.itertuples()]
+    quantities = {
+        "half-life of the gradient (steps)": found[["run", "step", "half_life"]],
+        "spectral radius, recurrent kernel": kernels[["run", "step", "spectral_radius"]],
+        "its largest singular value": kernels[["run", "step", "largest_singular_value"]],
+        "share of units and gates saturated": shares[["run", "step"]].assign(share=saturated),
+    }
+    values = [of.set_axis(["run", "step", "value"], axis=1).assign(quantity=name) for name, of in quantities.items()]
+    each = pd.concat(values, ignore_index=True).explode("value").dropna()  # of several gates the largest
+    largest = each.astype({"value": float}).groupby(["quantity", "run", "step"], as_index=False, sort=False).max()
+    largest = largest.merge(found[["run", "step", "name", "seed"]])
+    figure, by_panel = drawing.courses(
+        largest, "step", "value", panel="quantity", line="name", across=2, size=(4.0, 2.7), share=(True, False)
     )
-    shares["saturated"] = [
-        np.concatenate([row.tanh, row.closed + row.open]).max(initial=-np.inf) for row in shares.itertuples()
-    ]
-    keys = ["run", "step"]
-    wide = found.merge(kernels.groupby(keys, as_index=False)[["radius", "singular"]].max(), how="left", on=keys)
-    wide = wide.merge(shares[[*keys, "saturated"]], how="left", on=keys).replace({"saturated": {-np.inf: np.nan}})
-    figure, panels = drawing.grid(2, 2, size=(4.0, 2.7), share=(True, False))
-    looks = drawing.looks_of(wide["name"])
-    medians = {}
-    for axes, (column, words) in zip(panels, _QUANTITIES.items(), strict=True):
-        tables = {
-            name: rows.pivot(index="seed", columns="step", values=column)
-            for name, rows in wide.groupby("name", sort=False)
-        }
-        tables = {name: table for name, table in tables.items() if table.notna().all(axis=None)}
-        for name, table in tables.items():
-            drawing.band(axes, table.columns.to_numpy(), table.to_numpy(), looks[name], name)
-        medians[column] = pd.DataFrame({name: table.median().iloc[[0, -1]] for name, table in tables.items()})
-        drawing.head(axes, words)
-    panels[0].set_yscale("log")
-    panels[0].yaxis.set_major_formatter("{x:g}")
-    panels[3].set_ylim(bottom=0)
+    first, *_, last = by_panel.values()
+    first.set_yscale("log")
+    first.yaxis.set_major_formatter("{x:g}")
+    last.set_ylim(bottom=0)
     drawing.legend(figure)
     drawing.label(figure, "training step (layer 1; of gates the largest; shade: range over seeds)")
-    changes = {column: ends.diff().iloc[-1] for column, ends in medians.items()}
-    grown = set(changes["radius"].index[changes["radius"] > 0])
-    fallen = set(changes["half_life"].index[changes["half_life"] < 0])
+    medians = largest.pivot_table(index=["quantity", "name"], columns="step", values="value", aggfunc="median")
+    half_life, radius, *_ = (medians.loc[name].iloc[:, [0, -1]].diff(axis=1).iloc[:, 1] for name in quantities)
+    grown = radius > 0
     drawing.title(
         figure,
-        f"Over training the spectral radius grows in {len(grown)} of {medians['radius'].shape[1]} networks; "
-        f"in {len(fallen & grown)} of these the half-life of the gradient falls all the same",
+        f"Over training the spectral radius grows in {grown.sum()} of {len(grown)} networks; in "
+        f"{(grown & (half_life < 0)).sum()} of these the half-life of the gradient falls all the same",
     )
     return figure
 
