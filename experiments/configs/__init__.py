@@ -1,1 +1,0 @@
-"""Configurations of the experiments, with a quick variant each."""
