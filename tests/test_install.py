@@ -1,6 +1,8 @@
 """What a stranger's first minute needs: an install that is found from anywhere, and hides nothing of theirs."""
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -70,6 +72,18 @@ def test_a_users_own_folder_is_not_hidden_by_the_clones_of_the_same_name(
     mine.parent.mkdir(parents=True)
     mine.touch()
     assert Path(origin(python, tmp_path, f"{name}.mine")) == mine
+
+
+def test_the_readmes_install_line_is_all_that_its_first_example_needs(clone: Path, tmp_path: Path) -> None:
+    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Use it in your research")[2]
+    given = re.search(r"^    pip (install .*?)\n.*?```python\n(.*?)```", section, flags=re.DOTALL | re.MULTILINE)
+    assert given is not None
+    install, example = given.groups()
+    venv.create(tmp_path / "environment", with_pip=True)
+    python = python_of(tmp_path / "environment")
+    run(clone, python, "-m", "pip", *shlex.split(install, comments=True))
+    assert "half_life" in run(tmp_path, python, "-c", example)
+    assert (tmp_path / "gradient_flow.png").stat().st_size > 10_000
 
 
 def test_a_wheel_holds_the_package_alone_typed_with_its_version_and_licence(clone: Path, tmp_path: Path) -> None:
