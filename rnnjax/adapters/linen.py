@@ -12,18 +12,21 @@ Time comes first: the tokens are (T, B).
 
 from typing import Literal
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from flax.serialization import from_state_dict, to_state_dict
 from jax import Array
 
+from rnnjax.adapters.extras import needed
 from rnnjax.adapters.padding import mask_of
 from rnnjax.cell import Cell, check_cell
 from rnnjax.checks import check_sequence
 from rnnjax.engine.norms import is_inexact
 from rnnjax.sequence.unroll import unroll
 from rnnjax.typing import State
+
+with needed("flax", by=__name__):
+    import flax.linen as nn
+    from flax.serialization import from_state_dict, to_state_dict
 
 
 class RNN(nn.Module):  # type: ignore[misc]

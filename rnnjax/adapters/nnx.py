@@ -16,15 +16,18 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from jax import Array
 
+from rnnjax.adapters.extras import needed
 from rnnjax.adapters.padding import mask_of
 from rnnjax.cell import Cell, check_cell
 from rnnjax.checks import check_sequence
 from rnnjax.engine.norms import is_inexact
 from rnnjax.sequence.unroll import unroll
 from rnnjax.typing import State
+
+with needed("flax", by=__name__):
+    from flax import nnx
 
 
 class RNN(nnx.Module):  # type: ignore[misc]

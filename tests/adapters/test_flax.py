@@ -9,7 +9,7 @@ import rnnjax
 from tests.cases import B, H, I, T, own_cell, random_inputs, random_like, random_params, random_state, unrolled
 from tests.test_errors import check
 
-pytest.importorskip("flax", reason="flax, which these adapters are for, is not installed: rnnjax[experiments]")
+pytest.importorskip("flax", reason="flax, which these adapters are for, is not installed: rnnjax[flax]")
 optax = pytest.importorskip("optax", reason="optax is not installed: rnnjax[experiments]")
 
 import flax.linen as nn  # noqa: E402

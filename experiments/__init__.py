@@ -1,1 +1,0 @@
-"""One question per module, each run as ``python -m experiments.NAME``."""

@@ -1,1 +1,0 @@
-"""Tests of rnnjax, against equations in NumPy, other libraries, and answers known exactly."""
