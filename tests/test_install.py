@@ -18,7 +18,7 @@ import rnnjax
 pytestmark = pytest.mark.slow  # each needs pip, which asks the package index
 
 ROOT = Path(__file__).parent.parent
-OWN = ("experiments", "experiments.configs", "benchmarks", "tests")
+OWN = ("experiments", "experiments.common", "benchmarks", "tests")
 """Folders of the clone that a user may well have, too."""
 
 

@@ -23,9 +23,7 @@ def test_every_folder_with_a_config_is_listed_with_question_command_and_run_time
 @pytest.mark.parametrize("name", NAMES)
 def test_every_experiment_has_the_files_that_a_stranger_looks_for(name: str) -> None:
     folder = catalogue.ROOT / name
-    assert {"__init__.py", "__main__.py", "main.py", "config.py", "report.py"} <= {
-        path.name for path in folder.iterdir()
-    }
+    assert {"__main__.py", "main.py", "config.py", "report.py"} <= {path.name for path in folder.iterdir()}
     assert len((folder / "__main__.py").read_text().splitlines()) <= 10
 
 

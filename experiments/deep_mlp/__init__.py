@@ -1,1 +1,0 @@
-"""How far back does a gradient reach in a deep fully connected network?"""

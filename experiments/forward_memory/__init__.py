@@ -1,1 +1,0 @@
-"""How soon is an input forgotten on the way forward?"""

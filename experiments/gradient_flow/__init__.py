@@ -1,1 +1,0 @@
-"""Where do gradients die? Over cells, activations, depths and initializations, before and after training."""

@@ -1,1 +1,0 @@
-"""Who learns to remember, and over how long a lag?"""

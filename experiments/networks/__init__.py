@@ -1,1 +1,0 @@
-"""Models, and ways to initialize them, that two or more experiments share."""

@@ -1,1 +1,0 @@
-"""Which remedy lets a tanh network learn what lies far back?"""
