@@ -124,7 +124,11 @@ def _as(like: Any, plain: np.ndarray) -> jax.Array:
 
 @contextlib.contextmanager
 def _checkpointer() -> Iterator[ocp.Checkpointer]:
-    """Of this process alone, also where JAX has several: orbax would write nothing in the second of them."""
+    """Of this process alone, also where JAX has several.
+
+    In those orbax takes what they save for parts of one state: the second would write nothing, and both would wait for
+    signals of the same name. A sweep's processes share no state, so each is to orbax the only one there is.
+    """
     alone = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
     handlers = ocp.CompositeCheckpointHandler(
         state=ocp.StandardCheckpointHandler(multiprocessing_options=alone),
@@ -133,7 +137,12 @@ def _checkpointer() -> Iterator[ocp.Checkpointer]:
     )
     with (
         _one_at_a_time,
-        mock.patch.object(multihost, "process_index", return_value=0),
+        mock.patch.multiple(
+            multihost,
+            process_index=lambda: 0,
+            process_count=lambda: 1,
+            is_jax_distributed_client_initialized=lambda: False,
+        ),
         ocp.Checkpointer(handlers, multiprocessing_options=alone) as checkpointer,
     ):
         yield checkpointer
