@@ -105,7 +105,7 @@ def grid(
     count = rows * columns if count is None else count
     for place, each in enumerate(axes.flat):
         each.set_visible(place < count)
-        each.xaxis.set_major_locator(MaxNLocator(4 if size[0] < 3.5 else 7, integer=True))
+        each.xaxis.set_major_locator(MaxNLocator(4 if size[0] < 3.5 else 7, steps=(1, 2, 5, 10), integer=True))
         if place < count <= place + columns:
             each.tick_params(labelbottom=True)
     return figure, list(axes.flat[:count])
@@ -157,6 +157,11 @@ def _height(line: Any, lines: Sequence[Any]) -> float:
     x, y = (np.asarray(values, float) for values in line.get_data())
     seen = np.isfinite(y) & (x <= min(ends, default=np.inf))
     return float(y[seen][-1]) if seen.any() else -np.inf
+
+
+def power_of_ten(exponent: float) -> str:
+    """Of a gradient, for a title; -inf where it has underflowed."""
+    return "nothing that float32 holds" if np.isinf(exponent) else f"$10^{{{exponent:+.1f}}}$"
 
 
 def plain_ticks(axes: Axes, digits: Sequence[float] = (1, 3)) -> None:
