@@ -163,6 +163,11 @@ def _end(line: Any) -> tuple[float, float]:
     return (float(x[seen][-1]), float(y[seen][-1])) if seen.any() else (-np.inf, -np.inf)
 
 
+def power_of_ten(exponent: float) -> str:
+    """Of a gradient, for a title; -inf where it has underflowed."""
+    return "nothing that float32 holds" if np.isinf(exponent) else f"$10^{{{exponent:+.1f}}}$"
+
+
 def plain_ticks(axes: Axes, digits: Sequence[float] = (1, 3)) -> None:
     """Of a logarithmic y axis: labels without powers, at those digits of each decade."""
     axes.set_yscale("log")

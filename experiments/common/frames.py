@@ -17,16 +17,20 @@ def frame(records: Iterable[Record], kind: str, *, dtype: type = np.float32, **w
     Norms are float32 when they are measured, and that decides below what they are nothing: hence the dtype.
     """
     chosen = [
-        {name: _array(value, dtype) if isinstance(value, list) else value for name, value in record.items()}
+        {name: _cell(value, dtype) for name, value in record.items()}
         for record in records
         if record["kind"] == kind and all(record.get(name) == value for name, value in where.items())
     ]
     return pd.DataFrame(chosen)
 
 
-def _array(values: list[Any], dtype: type) -> np.ndarray:
+def _cell(value: Any, dtype: type) -> Any:
+    if value is None:
+        return np.nan  # also where a column has nothing else, and pandas would leave it as objects
+    if not isinstance(value, list):
+        return value
     with np.errstate(over="ignore"):
-        return np.array(values, np.float64).astype(dtype)
+        return np.array(value, np.float64).astype(dtype)
 
 
 def stacked(cells: Iterable[np.ndarray]) -> np.ndarray:
@@ -43,6 +47,14 @@ def log10(norms: np.ndarray) -> np.ndarray:
 def decays(norms: pd.Series) -> pd.DataFrame:
     """``rnnjax.decay`` of every curve of norms, time forward, in a column; its fields are columns."""
     return pd.DataFrame([decay(curve) for curve in norms], index=norms.index)
+
+
+def changes(norms: pd.Series) -> pd.Series:
+    """log10 of the first of a curve's norms, time forward, over its last: -inf by underflow, NaN by overflow."""
+    ends = stacked(curve[[0, -1]] for curve in norms)
+    logs = log10(ends)
+    change = np.where(np.isnan(logs).any(axis=1), -np.inf, logs[:, 0] - logs[:, 1])
+    return pd.Series(np.where(np.isfinite(ends).all(axis=1), change, np.nan), norms.index)
 
 
 def median_half_life(half_lives: Iterable[float]) -> float:
