@@ -142,13 +142,13 @@ def label(figure: Figure, x: str = "", y: str = "") -> None:
 
 
 def legend(where: Axes | Figure, heading: str = "", **options: Any) -> None:
-    """Of an axes' lines, in the order in which they end there; of a figure's, one at the right, as they were drawn."""
+    """Of an axes' lines, in the order in which they end; of a figure's, at the right, as the fullest panel has them."""
     options = {"frameon": False, "fontsize": 9, "title_fontsize": 9, "alignment": "left", **options}
     found: dict[str, Any] = {}
-    for axes in where.axes if isinstance(where, Figure) else [where]:
-        for handle, text in zip(*axes.get_legend_handles_labels(), strict=True):
-            if axes.get_visible():
-                found.setdefault(text, handle)
+    panels = [axes for axes in (where.axes if isinstance(where, Figure) else [where]) if axes.get_visible()]
+    for lines in sorted((axes.get_legend_handles_labels() for axes in panels), key=lambda lines: -len(set(lines[1]))):
+        for handle, text in zip(*lines, strict=True):
+            found.setdefault(text, handle)
     if isinstance(where, Figure):
         where.legend(found.values(), found.keys(), title=heading, loc="outside right center", **options)
         return
@@ -227,7 +227,9 @@ def by_lag(
         axes.plot(last, height, marker="x", color=look["color"], markersize=7)
         word = "underflows" if np.isfinite(values).all() else "overflows"
         if word not in [text.get_text() for text in axes.texts]:
-            axes.annotate(word, (last, height), (6, 4), textcoords="offset points", fontsize=8)
+            right = last < 0.4 * logs.shape[1]  # a line that ends later leaves more room below it
+            place, side = ((6, 4), "left") if right else ((-7, -4), "right")
+            axes.annotate(word, (last, height), place, textcoords="offset points", fontsize=8, ha=side)
 
 
 def multiples(

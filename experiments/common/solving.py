@@ -1,10 +1,12 @@
-"""When a network that is trained on a task, and tested as it goes, is done with it."""
+"""When a network that is trained on a task, and tested as it goes, is done with it; how many of them solved theirs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+import pandas as pd
 from ml_collections import ConfigDict
 
+from experiments.common.frames import frame
 from experiments.common.workdir import Record
 from rnnjax.tasks import Task
 
@@ -39,3 +41,14 @@ def result(evaluations: Sequence[Record], task: Task) -> Record:
     steps = evaluations[-2]["step"] if how == "solved" else None
     last = {name: evaluations[-1][name] for name in ("step", "loss", "error")}
     return {"kind": "result", "outcome": how, "steps": steps, **last, "chance": task.chance}
+
+
+def results(records: Iterable[Record]) -> pd.DataFrame:
+    """How each run ended; what was not finite is inf, as are steps where the task was not solved."""
+    ends = frame(records, "result").fillna(dict.fromkeys(("loss", "error", "steps"), np.inf))
+    return ends.assign(solved=ends["outcome"] == "solved", of_chance=ends["loss"] / ends["chance"])
+
+
+def count(solved: pd.Series) -> str:
+    """How many did, of how many."""
+    return f"{solved.sum()}/{len(solved)}"

@@ -49,7 +49,7 @@ def get_config(variant: str = "default") -> ConfigDict:
     )
     config.seeds = 5  # independent initializations and data
     config.hidden_size = 50  # units of each layer
-    config.init_scale = 0.01  # standard deviation of the cell's weights at first
+    config.init_scale = 0.01  # standard deviation of the cell's weights at initialization
     config.batch_size = 20  # sequences in a training step
     config.train_steps = 10_000  # of SGD, at most; a run stops when its task is solved
     config.learning_rate = 0.1  # of SGD

@@ -5,133 +5,125 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
+import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
-from experiments.common import drawing, frames
-from experiments.common.drawing import COLOURS, DASHES
-from experiments.common.frames import log10
+from experiments.common import drawing, frames, solving
 from experiments.common.workdir import Record
 
-Case = tuple[int, str]
-"""(length, remedy)."""
-
-PHASES = ("initialization", "flossed", "trained")
-_PHASE_NAMES = {"initialization": "at first", "flossed": "after flossing", "trained": "at last"}
-_WORDS = {
-    "none": "no remedy",
-    "penalty": "the penalty",
-    "flossing": "flossing",
-    "norm_clipping": "norm clipping",
-    "element_clipping": "element clipping",
-}
-
-# Told apart in grey: by lightness and dashes.
-_STYLES: dict[str, dict[str, Any]] = {
-    "initialization": {"color": "#8a8a8a", "linestyle": ":"},
-    "flossed": {"color": "#d55e00", "linestyle": "--"},
-    "trained": {"color": "#000000", "linestyle": "-"},
-}
+CASE = ["length", "remedy"]
+PHASES = {"initialization": "before training", "flossed": "after flossing", "trained": "after training"}
+_WORDS = {"none": "no remedy", "penalty": "the penalty"}
 
 
-_BELOW = -99.0  # every axis
+def ordered(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows by length, remedy and seed: no remedy first, then what is added to it, clipping last."""
+
+    def place(remedy: str) -> tuple[object, ...]:
+        parts = remedy.split("+")
+        return "flossing" in parts, "penalty" in parts, "none" not in parts, "clipping" in remedy, remedy
+
+    rows = rows.assign(remedy=pd.Categorical(rows["remedy"], sorted(rows["remedy"].unique(), key=place), ordered=True))
+    return rows.sort_values([*CASE, "seed"], kind="stable", ignore_index=True)
 
 
-def cases(records: Iterable[Record], kind: str) -> dict[Case, list[list[Record]]]:
-    """The records of a kind: by length and remedy in the order planned, for each seed those of its run in order."""
-    found: dict[Case, dict[int, list[Record]]] = {}
-    steps = {(r["length"], r["remedy"], r["seed"], r["step"]): r for r in records if r["kind"] == "train"}
-    for record in records:
-        if record["kind"] == "evaluation":
-            record = steps.get((record["length"], record["remedy"], record["seed"], record["step"]), {}) | record
-        if record["kind"] == kind:
-            found.setdefault((record["length"], record["remedy"]), {}).setdefault(record["seed"], []).append(record)
-    return {case: [found[case][seed] for seed in sorted(found[case])] for case in sorted(found, key=_reading_order)}
+def results(records: Sequence[Record]) -> pd.DataFrame:
+    """How each run ended."""
+    return ordered(solving.results(records))
+
+
+def training(records: Iterable[Record]) -> pd.DataFrame:
+    """The gradient's norms and its clipping, a row for each interval between two evaluations."""
+    norms = ("norm_before_largest", "norm_after_largest")
+    return ordered(frames.frame(records, "train")).fillna(dict.fromkeys(norms, np.inf))
+
+
+def networks(records: Sequence[Record]) -> pd.DataFrame:
+    """Each run at each phase: its gradient's norms, log10 of what is kept of them, its Lyapunov exponents, its end."""
+    norms = frames.frame(records, "state_gradient")
+    exponents = frames.frame(records, "exponents", dtype=np.float64).drop(columns="kind")
+    exponents["exponents"] = exponents["exponents"].map(lambda each: np.where(np.isnan(each), -np.inf, each))
+    found = norms.assign(kept=frames.changes(norms["norms"])).merge(exponents)
+    found = found.merge(results(records)[[*CASE, "seed", "solved"]])
+    phase = pd.Categorical(found["phase"], PHASES, ordered=True)
+    return ordered(found.assign(phase=phase, largest=found["exponents"].str[0]).sort_values("phase"))
+
+
+def _longest(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["length"] == rows["length"].max()]
+
+
+# Tables and verdict
 
 
 def table(records: Sequence[Record]) -> str:
     """How each remedy fared, medians over seeds, as a Markdown table."""
-    evaluations, exponents = cases(records, "evaluation"), cases(records, "exponents")
-    flows = cases(records, "state_gradient")
-    rows = []
-    for case, runs in cases(records, "result").items():
-        ends = [end for (end,) in runs]
-        steps = [seen for run in evaluations[case] for seen in run[1:]]
-        rows.append(
-            {
-                "T": case[0],
-                "remedy": _words(case[1]),
-                "solved": _solved(ends),
-                "steps": _steps(ends),
-                "wrong at last": f"{np.median([_number(end['error']) for end in ends]):.1%}",
-                "loss / chance": f"{np.median([_number(end['loss']) / end['chance'] for end in ends]):.2f}",
-                "norm before clipping": f"{max(_number(seen['norm_before_largest']) for seen in steps):.3g}",
-                "after clipping": f"{max(_number(seen['norm_after_largest']) for seen in steps):.3g}",
-                "steps clipped": f"{np.mean([seen['steps_clipped'] for seen in steps]):.0%}",
-                "elements clipped": f"{np.mean([seen['elements_clipped'] for seen in steps]):.1%}",
-                "kept over T before training": _kept(flows[case], _start(flows[case])),
-                "after training": _kept(flows[case], "trained"),
-                "largest exponent before": _largest(exponents[case], _start(exponents[case])),
-                "exponent after": _largest(exponents[case], "trained"),
-            }
-        )
-    return frames.table(rows, {"remedy"})
+    found = networks(records)
+    trained = found["phase"] == "trained"
+    start = found[~trained].drop_duplicates([*CASE, "seed"], keep="last")  # flossed, if it was
+    ends, clipping, before, after = (
+        rows.groupby(CASE, observed=True) for rows in (results(records), training(records), start, found[trained])
+    )
+    columns = {
+        "solved": ends["outcome"].agg(_solved),
+        "steps": ends["steps"].agg(_steps),
+        "wrong after training": ends["error"].median().map("{:.1%}".format),
+        "loss / chance": ends["of_chance"].median().map("{:.2f}".format),
+        "norm before clipping": clipping["norm_before_largest"].max().map("{:.3g}".format),
+        "after clipping": clipping["norm_after_largest"].max().map("{:.3g}".format),
+        "steps clipped": clipping["steps_clipped"].mean().map("{:.0%}".format),
+        "elements clipped": clipping["elements_clipped"].mean().map("{:.1%}".format),
+        "kept over T before training": before["kept"].agg(_kept),
+        "after training": after["kept"].agg(_kept),
+        "largest exponent before": before["largest"].median().map("{:+.3f}".format),
+        "exponent after": after["largest"].median().map("{:+.3f}".format),
+    }
+    rows = pd.DataFrame(columns).rename_axis(["T", "remedy"]).rename(index=_words, level="remedy")
+    return frames.table(rows.reset_index().to_dict("records"), {"remedy"})
 
 
 def successes(records: Sequence[Record]) -> str:
     """How many seeds solve the task, a row for each remedy, a column for each length, as a Markdown table."""
-    results = cases(records, "result")
-    lengths, remedies = (_in_order(case[place] for case in results) for place in (0, 1))
-    rows = [
-        {"solved with": _words(remedy)}
-        | {f"T = {length}": _solved([end for (end,) in results[length, remedy]]) for length in lengths}
-        for remedy in remedies
-    ]
-    return frames.table(rows, {"solved with"})
+    solved = results(records).groupby(CASE, observed=True)["outcome"].agg(_solved).unstack("length")
+    rows = solved.rename(index=_words, columns="T = {}".format).rename_axis(index="solved with")
+    return frames.table(rows.reset_index().to_dict("records"), {"solved with"})
 
 
 def verdict(records: Sequence[Record]) -> str:
     """With which remedies every seed solves the task at all lengths, with which none does, and whose doing it is."""
-    found: dict[str, dict[int, list[Record]]] = {}
-    for (length, remedy), runs in cases(records, "result").items():
-        found.setdefault(remedy, {})[length] = [end for (end,) in runs]
-    rates = {remedy: [_rate(ends) for ends in by_length.values()] for remedy, by_length in found.items()}
-    some = [remedy for remedy in found if set(rates[remedy]) not in ({0.0}, {1.0})]
-    parts = []
-    for words, chosen in (
-        ("every seed solves it with:", [_words(remedy) for remedy in found if set(rates[remedy]) == {1.0}]),
-        ("some with:", [f"{_words(remedy)} ({', '.join(map(_count, found[remedy].values()))})" for remedy in some]),
-        ("no seed with:", [_words(remedy) for remedy in found if set(rates[remedy]) == {0.0}]),
-    ):
-        if chosen:
-            parts.append(f"{words} {', '.join(chosen)}")
-    by_length = next(iter(found.values()))
-    task = next(iter(by_length.values()))[0]["task"].replace("_", " ").capitalize()
-    return f"{task} at T = {_listed(by_length)}: {'; '.join(parts)}.{_claim(found)}"
+    ends = results(records)
+    solved = ends.groupby(CASE, observed=True)["solved"]
+    rates, counts = solved.mean().unstack("length"), solved.agg(solving.count).unstack("length")
+    every, none = (rates == 1).all(axis=1), (rates == 0).all(axis=1)
+    some = counts[~every & ~none]
+    found = {
+        "every seed solves it with:": rates.index[every].map(_words),
+        "some with:": [f"{_words(remedy)} ({', '.join(of_remedy)})" for remedy, of_remedy in some.iterrows()],
+        "no seed with:": rates.index[none].map(_words),
+    }
+    parts = "; ".join(f"{words} {', '.join(chosen)}" for words, chosen in found.items() if len(chosen))
+    task = ends["task"].iloc[0].replace("_", " ").capitalize()
+    return f"{task} at T = {_listed(rates.columns)}: {parts}.{_claim(rates, counts)}"
 
 
-def _claim(found: dict[str, dict[int, list[Record]]]) -> str:
+def _claim(rates: pd.DataFrame, counts: pd.DataFrame) -> str:
     """At which lengths the penalty is what norm clipping lacks, and at which it is not; if all three were tried."""
-    by_parts = {frozenset(remedy.split("+")): by_length for remedy, by_length in found.items()}
+    by_parts = {frozenset(remedy.split("+")): remedy for remedy in rates.index}
     parts = ({"penalty", "norm_clipping"}, {"norm_clipping"}, {"none"})
-    both, clipping, nothing = (by_parts.get(frozenset(each)) for each in parts)
-    if not (both and clipping and nothing):
+    chosen = [by_parts[frozenset(each)] for each in parts if frozenset(each) in by_parts]
+    if len(chosen) < len(parts):
         return ""
-    lacking, others = [], []
-    for length, ends in both.items():
-        if _rate(ends) == 1 and not _rate(clipping[length]) and not _rate(nothing[length]):
-            lacking.append(length)
-        else:
-            without = f"{_count(clipping[length])} with clipping alone, {_count(nothing[length])} with no remedy"
-            others.append(f"; at T = {length} {_count(ends)} solve it with both, {without}")
-    where = (
-        f"T = {_listed(lacking)} (all solve it with both, none with clipping alone or no remedy)" if lacking else "no T"
-    )
-    return f" The penalty is what norm clipping lacks at {where}{''.join(others)}."
+    lacking = [length for length, of_length in rates.loc[chosen].items() if of_length.tolist() == [1, 0, 0]]
+    others = [
+        f"; at T = {length} {both} solve it with both, {clipping} with clipping alone, {nothing} with no remedy"
+        for length, (both, clipping, nothing) in counts.loc[chosen].items()
+        if length not in lacking
+    ]
+    where = f"T = {_listed(lacking)} (all solve it with both, none with clipping alone or no remedy)"
+    return f" The penalty is what norm clipping lacks at {where if lacking else 'no T'}{''.join(others)}."
 
 
 def summary(records: Sequence[Record]) -> str:
@@ -150,244 +142,131 @@ def summary(records: Sequence[Record]) -> str:
     )
 
 
+# Figures
+
+
 def loss_by_step(records: Sequence[Record]) -> Figure:
     """A row of panels for each length, a panel for each remedy: test loss against training step, chance drawn."""
-    curves, results = cases(records, "evaluation"), cases(records, "result")
-    lengths, remedies = (_in_order(case[place] for case in curves) for place in (0, 1))
-    figure, panels = plt.subplots(
-        len(lengths),
-        len(remedies),
-        figsize=(1 + 1.75 * len(remedies), 1 + 1.9 * len(lengths)),
-        sharex="row",
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
-    )
-    for (row, length), (column, remedy) in itertools.product(enumerate(lengths), enumerate(remedies)):
-        axes = panels[row, column]
-        ends = [end for (end,) in results[length, remedy]]
-        for curve, colour, dashes in zip(curves[length, remedy], itertools.cycle(COLOURS), itertools.cycle(DASHES)):
-            points = [(record["step"] / 1000, _number(record["loss"])) for record in curve]
-            axes.plot(*zip(*points, strict=True), color=colour, linestyle=dashes, linewidth=1.1)
-        axes.axhline(ends[0]["chance"], color="#8a8a8a", linewidth=4, alpha=0.4, zorder=0)
-        head = f"{_title(remedy)}\n" if row == 0 else ""
-        axes.set_title(f"{head}solved {_solved(ends)}", loc="left", fontsize=9)
-        if column == 0:
-            axes.set_ylabel(f"T = {length}\ntest loss (nats)")
-    place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-    panels[0, 0].annotate("chance", (1, ends[0]["chance"]), (0, 5), **place, ha="right", fontsize=8)
-    figure.supxlabel("training step (thousands; a line a seed, it ends where the task is solved)", fontsize=10)
-    lines = verdict(records).replace("; ", ";\n").replace(". The", ".\nThe")
-    figure.suptitle(lines, x=0.01, ha="left", fontsize=11)
+    ends = results(records)
+    lengths, remedies = ends["length"].unique(), ends["remedy"].unique()
+    figure, axes = drawing.grid(len(lengths), len(remedies), size=(1.75, 1.9))
+    panels, looks = dict(zip(itertools.product(lengths, remedies), axes, strict=True)), drawing.looks_of(ends["seed"])
+    for (*case, seed), curve in ordered(frames.frame(records, "evaluation")).groupby([*CASE, "seed"], observed=True):
+        panels[tuple(case)].plot(curve["step"], curve["loss"], **looks[seed], linewidth=1.1)
+    for (length, remedy), of_case in ends.groupby(CASE, observed=True):
+        panel, chance = panels[length, remedy], of_case["chance"].iloc[0]
+        panel.axhline(chance, color=drawing.GREY, linewidth=4, alpha=0.4, zorder=0, label="chance")
+        name = f"{_words(remedy, _BREAK)}\n" if length == lengths[0] else ""
+        drawing.head(panel, f"{name}solved {_solved(of_case['outcome'])}")
+        if remedy == remedies[0]:
+            panel.set_ylabel(f"T = {length}\ntest loss (nats)")
+        panel.xaxis.set_major_formatter(EngFormatter(sep=""))
+    drawing.label(figure, "training step (a line a seed; it ends where the task is solved)")
+    drawing.legend(axes[0])
+    drawing.title(figure, verdict(records).replace("; ", ";\n").replace(". The", ".\nThe"))
     return figure
 
 
 def norms_and_clipping(records: Sequence[Record]) -> Figure:
     """A panel for each remedy at the greatest length: the largest gradient norm of an interval of training steps."""
-    curves = _longest(cases(records, "evaluation"))
-    figure, panels = _panels(len(curves))
-    reached: dict[bool, list[float]] = {True: [], False: []}  # with clipping, and without
-    left = []
-    for axes, (remedy, runs) in zip(panels, curves.items(), strict=True):
-        for run in runs:
-            steps = [record["step"] / 1000 for record in run[1:]]
-            before, after = ([_number(r[f"norm_{when}_largest"]) for r in run[1:]] for when in ("before", "after"))
-            axes.plot(steps, before, color="#d55e00", linewidth=0.9)
-            axes.plot(steps, after, color="#000000", linewidth=1.1, linestyle="--")
-            reached["clipping" in remedy] += before
-            left += after if "clipping" in remedy else []
-        clipped = np.mean([record["steps_clipped"] for run in runs for record in run[1:]])
-        axes.set_title(f"{_title(remedy)}\n{clipped:.0%} of steps clipped", loc="left", fontsize=9)
-        axes.set_yscale("log")
-    panels[0].set_ylabel("largest gradient norm in an interval")
-    panels[0].legend(["before clipping", "after"], frameon=False, fontsize=8)
-    figure.supxlabel("training step (thousands; lines of all seeds)", fontsize=10)
-    found = [f"up to {max(reached[False]):,.3g} without clipping"] if reached[False] else []
-    found += [f"up to {max(reached[True]):,.3g} clipped to at most {max(left):.3g}"] if left else []
-    figure.suptitle(f"Gradient norms in training: {', '.join(found)}", x=0.01, ha="left", fontsize=11)
+    rows = _longest(training(records))
+    figure, axes = drawing.panels(rows["remedy"].nunique())
+    for panel, (remedy, of_remedy) in zip(axes, rows.groupby("remedy", observed=True), strict=True):
+        for _, run in of_remedy.groupby("seed"):
+            panel.plot(
+                run["step"], run["norm_before_largest"], color=drawing.COLOURS[2], label="before clipping", lw=0.9
+            )
+            panel.plot(run["step"], run["norm_after_largest"], color="black", ls="--", label="after clipping", lw=1.1)
+        drawing.head(panel, f"{_words(remedy, _BREAK)}\n{of_remedy['steps_clipped'].mean():.0%} of steps clipped")
+        drawing.plain_ticks(panel)
+        panel.xaxis.set_major_formatter(EngFormatter(sep=""))
+    drawing.label(figure, "training step", "largest gradient norm between two evaluations")
+    drawing.legend(figure, "lines of all seeds")
+    clipped = rows["remedy"].str.contains("clipping")
+    reached = rows[["norm_before_largest", "norm_after_largest"]].groupby(clipped).max()
+    forms = {False: "up to {:,.3g} without clipping", True: "up to {:,.3g} clipped to at most {:.3g}"}
+    found = [form.format(*reached.loc[clips]) for clips, form in forms.items() if clips in reached.index]
+    drawing.title(figure, f"Gradient norms in training at T = {rows['length'].iloc[0]}: {', '.join(found)}")
     return figure
 
 
 def gradient_by_lag(records: Sequence[Record]) -> Figure:
     """A panel for each remedy at the greatest length: log10 of ||dL/ds_t|| against lag, before and after training."""
-    flows = _longest(cases(records, "state_gradient"))
-    figure, panels = _panels(len(flows))
-    for axes, (remedy, runs) in zip(panels, flows.items(), strict=True):
-        for phase in PHASES:
-            logs = _logs([record["norms"] for run in runs for record in run if record["phase"] == phase])
-            if len(logs):
-                _range(axes, np.arange(logs.shape[1]), logs[:, ::-1], phase)
-        axes.set_title(_title(remedy), loc="left", fontsize=9)
-    panels[0].set_ylabel(r"$\log_{10} \|\partial L / \partial s_t\|$")
-    _legend(panels)
-    figure.supxlabel("lag (steps back from the loss); lines: medians, shade: range over seeds", fontsize=10)
-
-    def change(record: Record) -> float:
-        (logs,) = _logs([record["norms"]])
-        return float(logs[0] - logs[-1])
-
-    found = [f"{_power(median)} {words}" for words, median in _by_phase(records, flows, change).items()]
-    figure.suptitle(
-        f"From the last step to the first the gradient changes by\n{', '.join(found)} (medians over networks)",
-        x=0.01,
-        ha="left",
-        fontsize=11,
-    )
+    found = _longest(networks(records))
+    figure, panels = drawing.multiples(found, "norms", panel="remedy", line="phase", name=PHASES.__getitem__)
+    for remedy, panel in panels.items():
+        drawing.head(panel, _words(remedy, _BREAK))
+    drawing.label(figure, "lag (steps back from the loss)", r"$\log_{10} \|\partial L / \partial s_t\|$")
+    drawing.legend(figure, "median and range over seeds")
+    where = f"At T = {found['length'].iloc[0]}, of the last step's gradient the first has"
+    drawing.title(figure, f"{where}\n{_medians(found, 'kept', drawing.power_of_ten)}")
     return figure
 
 
 def lyapunov_exponents(records: Sequence[Record]) -> Figure:
     """A panel for each remedy at the greatest length: the exponents, largest first, before and after training."""
-    spectra = _longest(cases(records, "exponents"))
-    figure, panels = _panels(len(spectra))
-    for axes, (remedy, runs) in zip(panels, spectra.items(), strict=True):
-        axes.axhline(0, color="#8a8a8a", linewidth=3, alpha=0.4, zorder=0)
-        for phase in PHASES:
-            values = [_numbers(r["exponents"], _BELOW) for run in runs for r in run if r["phase"] == phase]
-            if values:
-                _range(axes, np.arange(1, len(values[0]) + 1), np.array(values), phase)
-        axes.set_title(_title(remedy), loc="left", fontsize=9)
-    panels[0].set_ylabel("Lyapunov exponent (per step)")
-    panels[0].set_ylim(-4, 0.6)  # -inf is below it
-    _legend(panels)
-    figure.supxlabel("exponents in order, largest first; lines: medians, shade: range over seeds", fontsize=10)
-    medians = _by_phase(records, spectra, lambda record: _number(record["exponents"][0], -np.inf))
-    found = [f"{median:+.2f} {words}" for words, median in medians.items()]
-    figure.suptitle(
-        f"The largest exponent is {', '.join(found)} (medians over networks)", x=0.01, ha="left", fontsize=11
-    )
+    found = _longest(networks(records))
+    figure, axes = drawing.panels(found["remedy"].nunique())
+    looks = drawing.looks_of(found["phase"])
+    floor = min(-4.0, np.floor(found["largest"][np.isfinite(found["largest"])].min()) - 1)
+    for panel, (remedy, of_remedy) in zip(axes, found.groupby("remedy", observed=True), strict=True):
+        panel.axhline(0, color=drawing.GREY, linewidth=3, alpha=0.4, zorder=0)
+        for phase, rows in of_remedy.groupby("phase", observed=True):
+            spectra = np.maximum(frames.stacked(rows["exponents"]), 10 * floor)  # -inf is out of sight, too
+            drawing.band(panel, np.arange(1, spectra.shape[1] + 1), spectra, looks[phase], PHASES[phase])
+        drawing.head(panel, _words(remedy, _BREAK))
+        panel.set_ylim(floor, 0.6)
+    order = f"exponents in order, largest first (the axis ends at {floor:g})"
+    drawing.label(figure, order, "Lyapunov exponent (per step)")
+    drawing.legend(figure, "median and range over seeds")
+    where = f"At T = {found['length'].iloc[0]} the largest exponent is"
+    drawing.title(figure, f"{where} {_medians(found, 'largest', '{:+.2f}'.format)}")
     return figure
 
 
-def _by_phase(
-    records: Sequence[Record], runs: dict[str, list[list[Record]]], quantity: Callable[[Record], float]
-) -> dict[str, float]:
-    """The median over networks of a quantity of a record, at every phase; in the end for those that solved it alone."""
-    ends = _longest(cases(records, "result"))
-    solved = {(remedy, end["seed"]): end["outcome"] == "solved" for remedy in ends for (end,) in ends[remedy]}
-    found: dict[str, list[float]] = {}
-    for phase in PHASES:
-        for remedy, of_remedy in runs.items():
-            for record in (record for run in of_remedy for record in run if record["phase"] == phase):
-                words = " where solved" if solved[remedy, record["seed"]] else " where not solved"
-                name = _PHASE_NAMES[phase] + (words if phase == "trained" else "")
-                found.setdefault(name, []).append(quantity(record))
-    return {name: float(np.median(values)) for name, values in found.items()}
-
-
-def _range(axes: Axes, x: np.ndarray, curves: np.ndarray, phase: str) -> None:
-    """The median of curves (seeds, N), shaded from the least to the greatest."""
-    alive = ~np.isnan(curves).any(axis=0)
-    x, curves = x[alive], curves[:, alive]
-    axes.fill_between(x, curves.min(axis=0), curves.max(axis=0), color=_STYLES[phase]["color"], alpha=0.18, linewidth=0)
-    axes.plot(x, np.median(curves, axis=0), **_STYLES[phase], linewidth=1.6, label=_PHASE_NAMES[phase])
-
-
-def _panels(count: int) -> tuple[Figure, list[Axes]]:
-    figure, panels = plt.subplots(
-        1, count, figsize=(1 + 1.75 * count, 3.4), sharex=True, sharey=True, squeeze=False, layout="constrained"
+def _medians(found: pd.DataFrame, quantity: str, form: Callable[[float], str]) -> str:
+    """Over networks, at every phase; after training of those that solve the task and of the others."""
+    found = found.sort_values(["phase", "solved"])
+    ends = (
+        found["solved"].map({True: " where solved", False: " where not solved"}).where(found["phase"] == "trained", "")
     )
-    return figure, list(panels[0])
+    medians = found[quantity].groupby(found["phase"].map(PHASES).astype(str) + ends, sort=False).median().dropna()
+    return f"{', '.join(f'{form(median)} {words}' for words, median in medians.items())} (medians over networks)"
 
 
-def _legend(panels: Sequence[Axes]) -> None:
-    """Of all phases that any panel shows, once."""
-    found = {label: line for axes in panels for line, label in zip(*axes.get_legend_handles_labels(), strict=True)}
-    names = [name for name in _PHASE_NAMES.values() if name in found]
-    panels[0].legend([found[name] for name in names], names, frameon=False, fontsize=8)
+# Words
 
 
-def _longest(found: dict[Case, list[list[Record]]]) -> dict[str, list[list[Record]]]:
-    """By remedy, at the greatest length."""
-    longest = max(length for length, _ in found)
-    return {remedy: runs for (length, remedy), runs in found.items() if length == longest}
+_BREAK = " +\n"  # in a narrow panel
 
 
-def _reading_order(case: Case) -> tuple[object, ...]:
-    """Lengths rising; no remedy first, then what is added to it, clipping last."""
-    length, remedy = case
-    parts = remedy.split("+")
-    return length, "flossing" in parts, "penalty" in parts, "none" not in parts, "clipping" in remedy, remedy
-
-
-def _start(runs: list[list[Record]]) -> str:
-    """The phase in which training starts."""
-    return "flossed" if any(record["phase"] == "flossed" for record in runs[0]) else "initialization"
-
-
-def _kept(runs: list[list[Record]], phase: str) -> str:
-    logs = _logs([record["norms"] for run in runs for record in run if record["phase"] == phase])
-    change = float(np.median(logs[:, 0] - logs[:, -1]))
-    return "underflowed" if np.isnan(change) else f"{10**change:.2g}"
-
-
-def _largest(runs: list[list[Record]], phase: str) -> str:
-    values = [_number(r["exponents"][0], -np.inf) for run in runs for r in run if r["phase"] == phase]
-    return f"{np.median(values):+.3f}"
-
-
-def _count(ends: list[Record]) -> str:
-    return f"{sum(end['outcome'] == 'solved' for end in ends)}/{len(ends)}"
+def _words(remedy: str, joint: str = " + ") -> str:
+    return joint.join(_WORDS.get(part, part.replace("_", " ")) for part in remedy.split("+"))
 
 
 def _listed(numbers: Iterable[int]) -> str:
     return ", ".join(map(str, numbers))
 
 
-def _rate(ends: list[Record]) -> float:
-    return float(np.mean([end["outcome"] == "solved" for end in ends]))
+def _solved(outcomes: pd.Series) -> str:
+    diverged = (outcomes == "diverged").sum()
+    return solving.count(outcomes == "solved") + (f", {diverged} diverged" if diverged else "")
 
 
-def _solved(ends: list[Record]) -> str:
-    diverged = sum(end["outcome"] == "diverged" for end in ends)
-    return _count(ends) + (f", {diverged} diverged" if diverged else "")
-
-
-def _steps(ends: list[Record]) -> str:
-    taken = [end["steps"] for end in ends if end["steps"] is not None]
-    if not taken:
+def _steps(steps: pd.Series) -> str:
+    taken = steps[np.isfinite(steps)]
+    if taken.empty:
         return "-"
-    spread = " to ".join(f"{steps:,}" for steps in sorted({min(taken), max(taken)}))
-    median = np.median([np.inf if end["steps"] is None else end["steps"] for end in ends])
-    return f"{spread}, some never" if np.isinf(median) else f"{median:,.0f} ({spread})"
+    spread = frames.span(taken, ",.0f")
+    return f"{spread}, some never" if np.isinf(steps.median()) else f"{steps.median():,.0f} ({spread})"
 
 
-def _logs(norms: list[list[float | None]]) -> np.ndarray:
-    """Those of several seeds (seeds, T)."""
-    return log10(np.array([_numbers(curve) for curve in norms], np.float32))
-
-
-def _power(exponent: float) -> str:
-    return "more than float32 holds" if np.isnan(exponent) else f"$10^{{{exponent:+.1f}}}$"
-
-
-def _number(value: float | None, otherwise: float = np.inf) -> float:
-    """What was not finite is null in the records."""
-    return otherwise if value is None else value
-
-
-def _numbers(values: list[float | None], otherwise: float = np.inf) -> list[float]:
-    return [_number(value, otherwise) for value in values]
-
-
-def _words(remedy: str, joint: str = " + ") -> str:
-    return joint.join(_WORDS.get(part, part) for part in remedy.split("+"))
-
-
-def _title(remedy: str) -> str:
-    """For a narrow panel."""
-    return _words(remedy, " +\n")
-
-
-def _in_order(names: Iterable[object]) -> list:
-    return list(dict.fromkeys(names))
+def _kept(changes: pd.Series) -> str:
+    return f"{10 ** changes.median():.2g}" if np.isfinite(changes).all() else "underflowed"
 
 
 FIGURES: drawing.Figures = {
-    "loss_by_step": loss_by_step,
-    "norms_and_clipping": norms_and_clipping,
-    "gradient_by_lag": gradient_by_lag,
-    "lyapunov_exponents": lyapunov_exponents,
+    make.__name__: make for make in (loss_by_step, norms_and_clipping, gradient_by_lag, lyapunov_exponents)
 }
 """By the names of their files."""
 
