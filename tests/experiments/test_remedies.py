@@ -24,12 +24,11 @@ from rnnjax.tasks import temporal_order
 from tests.test_errors import check_refused
 
 ROOT = Path(__file__).parents[2]
-FILE = "experiments/remedies/config.py:quick"
 Record = dict[str, Any]
 
 
 def run(workdir: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "experiments.remedies", f"--config={FILE}", f"--workdir={workdir}", *flags]
+    command = [sys.executable, "-m", "experiments.remedies", "--variant=quick", f"--workdir={workdir}", *flags]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
@@ -124,7 +123,8 @@ def test_recorded_training_is_flossing_then_sgd_on_loss_and_penalty_with_clipped
     evaluations = records_of(finished[0], name, "evaluation")
     assert [record["step"] for record in evaluations] == [0, 20, 40]
     np.testing.assert_allclose([record["loss"] for record in evaluations], losses, rtol=1e-4)
-    last, (before, after) = evaluations[-1], np.array(norms[20:]).T
+    last, (before, after) = records_of(finished[0], name, "train")[-1], np.array(norms[20:]).T
+    assert last["step"] == 40
     np.testing.assert_allclose(last["norm_before_largest"], before.max(), rtol=1e-3)
     np.testing.assert_allclose(last["norm_before_median"], np.median(before), rtol=1e-3)
     np.testing.assert_allclose(last["norm_after_largest"], after.max(), rtol=1e-3)
@@ -150,7 +150,8 @@ def test_a_network_that_overflows_ends_its_run_and_not_the_sweep(tmp_path: Path)
     assert "0/1, 1 diverged" in done.stdout
     evaluations = records_of(tmp_path / "diverged", "temporal_order-10-none-seed0", "evaluation")
     assert [(record["step"], record["loss"] is None) for record in evaluations] == [(0, False), (20, True)]
-    assert evaluations[1]["steps_clipped"] == 0
+    (interval,) = records_of(tmp_path / "diverged", "temporal_order-10-none-seed0", "train")
+    assert (interval["step"], interval["steps_clipped"]) == (20, 0)
 
 
 @pytest.mark.parametrize(
@@ -272,13 +273,14 @@ def test_figures_show_losses_norms_and_exponents_where_they_belong() -> None:
         first = {"kind": "evaluation", "step": 0, "loss": 1.4}
         clipped = {"norm_before_largest": 30.0 + seed, "norm_after_largest": 1.0, "steps_clipped": 0.25}
         clipped |= {"elements_clipped": 0.125}
-        later = {"kind": "evaluation", "step": 2000, "loss": 0.1 * seed, **clipped}
+        later = {"kind": "evaluation", "step": 2000, "loss": 0.1 * seed}
+        interval = {"kind": "train", "step": 2000, "penalty": 0.0, **clipped}
         before = [{**record, "phase": "initialization"} for record in (flow, spectrum)]
-        records += [{**where, "seed": seed, **record} for record in (*before, flow, spectrum, first, later)]
+        records += [{**where, "seed": seed, **record} for record in (*before, flow, spectrum, first, interval, later)]
 
     losses = remedies_report.loss_by_step(records).axes[0].lines
     np.testing.assert_allclose([line.get_ydata() for line in losses[:3]], [[1.4, 0.0], [1.4, 0.1], [1.4, 0.2]])
-    np.testing.assert_allclose(losses[0].get_xdata(), [0, 2])
+    np.testing.assert_allclose(losses[0].get_xdata(), [0, 2000])
     assert losses[3].get_ydata()[0] == 1.386
     norms_panel = remedies_report.norms_and_clipping(records).axes[0]
     np.testing.assert_allclose([line.get_ydata()[0] for line in norms_panel.lines], [30, 1, 31, 1, 32, 1])
@@ -286,7 +288,7 @@ def test_figures_show_losses_norms_and_exponents_where_they_belong() -> None:
     assert "up to 32 clipped to at most 1" in norms_panel.figure.get_suptitle()
     by_lag = remedies_report.gradient_by_lag(records)
     _, line = by_lag.axes[0].lines
-    assert "$10^{-4.9}$ at last where solved" in by_lag.get_suptitle()
+    assert "$10^{-4.9}$ after training where solved" in by_lag.get_suptitle()
     np.testing.assert_allclose(line.get_ydata(), np.log10(2) + 0.1 * np.arange(50.0)[::-1], atol=1e-5)
     exponents = remedies_report.lyapunov_exponents(records).axes[0].lines[2]
     np.testing.assert_allclose(exponents.get_ydata()[:2], [0.1, -1.0])
