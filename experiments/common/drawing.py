@@ -5,7 +5,7 @@ Lines are told apart in grey, too: by lightness, by dashes, by markers.
 
 import itertools
 import textwrap
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-Figures = Mapping[str, Callable[[Sequence[Record]], Figure | None]]
-"""By file name, functions of a run's records; None where these have nothing to show."""
+Figures = Sequence[Callable[[Sequence[Record]], Figure | None]]
+"""Functions of a run's records, each named as its file will be; None where the records have nothing to show."""
 
 COLOURS = ("#000000", "#0072b2", "#d55e00", "#56b4e9", "#8a8a8a", "#e69f00", "#009e73", "#cc79a7")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))  # one fewer: all pairs come in turn
@@ -46,14 +46,14 @@ def draw(figures: Figures, records: Sequence[Record], folder: Path) -> list[Path
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     with plt.rc_context({"axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "rnnjax"}):
-        for name, make in figures.items():
+        for make in figures:
             figure = make(records)
             if figure is None:
                 continue
             for suffix in ("png", "svg"):
-                figure.savefig(folder / f"{name}.{suffix}", dpi=150, bbox_inches="tight")
+                figure.savefig(folder / f"{make.__name__}.{suffix}", dpi=150, bbox_inches="tight")
             plt.close(figure)
-            paths.append(folder / f"{name}.png")
+            paths.append(folder / f"{make.__name__}.png")
     return paths
 
 

@@ -337,13 +337,7 @@ def _variance(initialization: str) -> str:
     return {"torch": "PyTorch's", "glorot": "Glorot"}.get(initialization, f"variance {initialization}")
 
 
-FIGURES: drawing.Figures = {
-    "at_initialization": at_initialization,
-    "after_training": after_training,
-    "measured_and_predicted": measured_and_predicted,
-    "who_learns": who_learns,
-}
-"""By the names of their files."""
+FIGURES: drawing.Figures = (at_initialization, after_training, measured_and_predicted, who_learns)
 
 
 if __name__ == "__main__":

@@ -241,12 +241,7 @@ def _number(value: float, form: str) -> str:
     return "-" if np.isnan(value) else "never" if np.isinf(value) else format(value, form)
 
 
-FIGURES: drawing.Figures = {
-    "recall_by_lag": recall_by_lag,
-    "derivative_by_lag": derivative_by_lag,
-    "size_by_step": size_by_step,
-}
-"""By the names of their files."""
+FIGURES: drawing.Figures = (recall_by_lag, derivative_by_lag, size_by_step)
 
 
 if __name__ == "__main__":

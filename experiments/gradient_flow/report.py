@@ -12,31 +12,15 @@ from experiments.common import drawing
 from experiments.common.frames import decays, frame, median_half_life, table
 from experiments.common.workdir import Record
 from experiments.gradient_flow import curves as c
-from experiments.gradient_flow.figures.at_initialization import depth_and_time, norm_by_activation, norm_by_lag
-from experiments.gradient_flow.figures.memory import carousel, hidden_and_memory
-from experiments.gradient_flow.figures.over_training import (
-    before_and_after_training,
-    lag_and_training,
-    training_loss,
-    weights_and_units,
-)
-from experiments.gradient_flow.figures.sweeps import norm_by_initialization, norm_by_length, norm_by_position
+from experiments.gradient_flow.figures import at_initialization, memory, over_training, sweeps
 
-FIGURES: drawing.Figures = {
-    "norm_by_lag": norm_by_lag,
-    "norm_by_activation": norm_by_activation,
-    "depth_and_time": depth_and_time,
-    "norm_by_initialization": norm_by_initialization,
-    "norm_by_length": norm_by_length,
-    "norm_by_position": norm_by_position,
-    "hidden_and_memory": hidden_and_memory,
-    "carousel": carousel,
-    "training_loss": training_loss,
-    "before_and_after_training": before_and_after_training,
-    "lag_and_training": lag_and_training,
-    "weights_and_units": weights_and_units,
-}
-"""By the names of their files."""
+FIGURES: drawing.Figures = (
+    *(at_initialization.norm_by_lag, at_initialization.norm_by_activation, at_initialization.depth_and_time),
+    *(sweeps.norm_by_initialization, sweeps.norm_by_length, sweeps.norm_by_position),
+    *(memory.hidden_and_memory, memory.carousel),
+    *(over_training.training_loss, over_training.before_and_after_training),
+    *(over_training.lag_and_training, over_training.weights_and_units),
+)
 
 _WORDS = {"cell", "activation", "initialization", "weights", "verdict"}
 

@@ -221,8 +221,7 @@ def _words(task: str) -> str:
     return task.replace("_", " ")
 
 
-FIGURES: drawing.Figures = {make.__name__: make for make in (solved_by_lag, loss_by_step, gradient_by_lag)}
-"""By the names of their files."""
+FIGURES: drawing.Figures = (solved_by_lag, loss_by_step, gradient_by_lag)
 
 
 if __name__ == "__main__":

@@ -265,10 +265,7 @@ def _kept(changes: pd.Series) -> str:
     return f"{10 ** changes.median():.2g}" if np.isfinite(changes).all() else "underflowed"
 
 
-FIGURES: drawing.Figures = {
-    make.__name__: make for make in (loss_by_step, norms_and_clipping, gradient_by_lag, lyapunov_exponents)
-}
-"""By the names of their files."""
+FIGURES: drawing.Figures = (loss_by_step, norms_and_clipping, gradient_by_lag, lyapunov_exponents)
 
 
 if __name__ == "__main__":

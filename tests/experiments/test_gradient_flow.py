@@ -79,7 +79,7 @@ def test_a_run_leaves_config_records_figures_summary_and_checkpoints(finished: t
     config = json.loads((workdir / "config.json").read_text())
     assert config["config"]["hidden_size"] == 8
     assert {"jax", "python", "devices", "git_revision"} <= set(config)
-    for name in set(FIGURES) - {"norm_by_initialization", "norm_by_length", "norm_by_position"}:
+    for name in {make.__name__ for make in FIGURES} - {"norm_by_initialization", "norm_by_length", "norm_by_position"}:
         assert (workdir / "figures" / f"{name}.png").stat().st_size > 10_000
         assert b"<svg" in (workdir / "figures" / f"{name}.svg").read_bytes()
     summary = (workdir / "summary.md").read_text()

@@ -12,6 +12,7 @@ from experiments.gradient_flow import curves as c
 from experiments.gradient_flow import report
 
 Records = list[dict[str, Any]]
+FIGURES = {make.__name__: make for make in report.FIGURES}
 BASE = {"cell": "gru", "activation": "-", "initialization": "default", "depth": 1, "seed": 0, "layer": 1, "step": 0}
 
 
@@ -36,7 +37,7 @@ def closed() -> Iterator[None]:
 
 
 def drawn(name: str, records: Records) -> Figure:
-    figure = report.FIGURES[name](records)
+    figure = FIGURES[name](records)
     assert figure is not None
     return figure
 
@@ -82,7 +83,7 @@ def test_a_gradient_that_begins_a_step_late_does_not_underflow() -> None:
 
 
 def test_figures_without_data_are_not_drawn() -> None:
-    assert [name for name, make in report.FIGURES.items() if make([gradient(falling(5))])] == ["norm_by_lag"]
+    assert [name for name, make in FIGURES.items() if make([gradient(falling(5))])] == ["norm_by_lag"]
 
 
 def test_among_lengths_positions_and_initializations_the_usual_one_stands_for_a_network() -> None:
@@ -146,7 +147,7 @@ def test_lengths_and_positions_are_told_apart_and_compared_at_equal_lag() -> Non
     by_length = drawn("norm_by_length", [gradient(falling(h, steps)) for h, steps in ((4, 20), (6, 40))])
     assert [line.get_label() for line in by_length.axes[0].lines] == ["T = 20", "T = 40"]
     assert "changes by a factor of 1.5" in words(by_length)
-    assert report.FIGURES["norm_by_position"]([gradient(falling(4, steps)) for steps in (20, 40)]) is None
+    assert FIGURES["norm_by_position"]([gradient(falling(4, steps)) for steps in (20, 40)]) is None
     assert "40 steps back 0 of 1 gradients are out of" in words(by_length)
     records = [gradient(f * falling(4, p), position=p, sequence_length=40) for f, p in ((1, 20), (1.3, 40))]
     by_position = drawn("norm_by_position", records)
@@ -221,7 +222,7 @@ def test_radius_singular_value_and_saturation_are_the_largest_of_the_gates_over_
 
 @pytest.mark.parametrize("name", ["lag_and_training", "weights_and_units"])
 def test_before_and_after_alone_is_no_course_of_training(name: str) -> None:
-    assert report.FIGURES[name](trained([8, 4])) is None
+    assert FIGURES[name](trained([8, 4])) is None
     assert "8.0 → 4.0 steps" in words(drawn("before_and_after_training", trained([8, 4])))
 
 
@@ -248,7 +249,7 @@ def test_the_loss_of_training_is_drawn_and_told_as_means_over_steps_and_medians_
     row = next(line for line in report.loss_table(records).splitlines() if "gru" in line)
     assert [cell.strip() for cell in row.split("|")[6:-1]] == ["16.000", "2.000", "1.000 to 3.000", "100%"]
     assert report.loss_table([gradient(falling(4))]) == ""
-    assert report.FIGURES["training_loss"]([gradient(falling(4))]) is None
+    assert FIGURES["training_loss"]([gradient(falling(4))]) is None
 
 
 def test_decay_and_verdict_of_known_curves() -> None:
