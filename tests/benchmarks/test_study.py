@@ -9,8 +9,8 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import study_rnnjax
-from benchmarks.study_script import CELLS
+from benchmarks.study import in_rnnjax
+from benchmarks.study.script import CELLS
 from rnnjax.cells.elman import ElmanParams
 from rnnjax.cells.gru import GRUResetAfterParams
 from rnnjax.cells.lstm import LSTMParams
@@ -63,21 +63,21 @@ def test_what_is_not_known_is_refused_in_a_line(flag: str, expected: str) -> Non
 @pytest.mark.parametrize("cell", CELLS)
 def test_both_sides_measure_the_same(cell: str) -> None:
     torch = pytest.importorskip("torch", reason="PyTorch, a peer to compare with, is not installed: rnnjax[bench]")
-    from benchmarks import study_torch
+    from benchmarks.study import in_torch
 
     T, B, H, depth = 12, 3, 4, 2
     torch.manual_seed(0)
-    network = [study_torch.layer_of(cell, H) for _ in range(depth)]
+    network = [in_torch.layer_of(cell, H) for _ in range(depth)]
     inputs = np.random.default_rng(0).standard_normal((T, B, H), np.float32)
     retained, asked_for = (
-        study_torch.norms(network, torch.from_numpy(inputs), method) for method in ("retain_grad", "autograd.grad")
+        in_torch.norms(network, torch.from_numpy(inputs), method) for method in ("retain_grad", "autograd.grad")
     )
 
-    family = next(family for family, names in study_rnnjax.FAMILIES.items() if cell in names)
+    family = next(family for family, names in in_rnnjax.FAMILIES.items() if cell in names)
     params = [params_of(cell, *(weight.detach().numpy() for weight in layer[:3])) for layer in network]
     params = jax.tree.map(lambda *leaves: np.stack(leaves)[None, None], *params)  # one seed, one variant
-    settings = study_rnnjax.Settings((cell,), T, B, H, (depth,), seeds=1)
-    (norms,) = study_rnnjax.measure(family, settings)(params, inputs[None])
+    settings = in_rnnjax.Settings((cell,), T, B, H, (depth,), seeds=1)
+    (norms,) = in_rnnjax.measure(family, settings)(params, inputs[None])
     np.testing.assert_allclose(norms[0, 0], retained, rtol=1e-4)
     np.testing.assert_allclose(norms[0, 0], asked_for, rtol=1e-4)
 
@@ -89,12 +89,12 @@ def params_of(cell: str, kernel: np.ndarray, recurrent_kernel: np.ndarray, bias:
     if cell == "lstm":
         return LSTMParams(*weights)
     activation = ("elman_tanh", "elman_relu", "elman_sigmoid").index(cell.replace("irnn", "elman_relu"))
-    return study_rnnjax.AnyElmanParams(np.int32(activation), ElmanParams(*weights))
+    return in_rnnjax.AnyElmanParams(np.int32(activation), ElmanParams(*weights))
 
 
 def test_weights_are_drawn_for_every_network() -> None:
-    settings = study_rnnjax.Settings(CELLS, steps=5, batch=2, hidden=4, depths=(1, 2), seeds=2)
-    params = study_rnnjax.draw(study_rnnjax.FAMILIES, settings)(np.arange(2))
+    settings = in_rnnjax.Settings(CELLS, steps=5, batch=2, hidden=4, depths=(1, 2), seeds=2)
+    params = in_rnnjax.draw(in_rnnjax.FAMILIES, settings)(np.arange(2))
     activations, elman = params.pop("elman")
     np.testing.assert_array_equal(activations, np.broadcast_to([[0], [1], [2], [1]], (2, 4, 2)))
     np.testing.assert_array_equal(elman.recurrent_kernel[:, 3], np.broadcast_to(np.eye(4), (2, 2, 4, 4)))

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import peers, unroll_report
-from benchmarks.measure import Ratio
+from benchmarks.common.measure import Ratio
+from benchmarks.unroll import peers, report
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,7 +65,7 @@ def test_targets_are_judged_by_every_shape_and_the_geometric_mean() -> None:
     for record in records:
         record["flow_overhead"] = Ratio(1.2, 1.1, 1.3)
 
-    verdicts = {row["target"]: row["one device"] for row in unroll_report.check_targets(records)}
+    verdicts = {row["target"]: row["one device"] for row in report.check_targets(records)}
     peers_of_lstm, *_, flow, loop, _ = verdicts
     assert verdicts[peers_of_lstm] == "met: 1.60 (lstm 100x32x128x128), mean 2.53 (lstm), of 2"
     assert verdicts["at 50x50x512x512: at most 1.6 times as long as the matrix products"].startswith("not met: 2.00")

@@ -25,8 +25,8 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 import rnnjax
-from benchmarks import command
-from benchmarks.measure import Ratio, Worker, describe_machine, ratio, sample, serve
+from benchmarks.common import command
+from benchmarks.common.measure import Ratio, Worker, describe_machine, ratio, sample, serve
 
 WAYS = {
     "stack": "stack(cell, ..., cell)",

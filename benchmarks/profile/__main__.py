@@ -27,8 +27,8 @@ from matplotlib.figure import Figure
 from tabulate import tabulate
 
 import rnnjax
-from benchmarks import command
-from benchmarks.measure import describe_machine, elapsed
+from benchmarks.common import command
+from benchmarks.common.measure import describe_machine, elapsed
 
 PARTS = {
     "forward, products": "0.15",

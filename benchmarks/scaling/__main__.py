@@ -11,7 +11,7 @@ So the exponent is fitted to the upper half of each range, which is the stricter
 several calls, which take turns: other programs can only add to it. Where a program needs much memory (more than 32 MiB
 with glibc), each call gets it from the system anew, page by page: there time jumps once, and the table shows how much
 that is. Compiling must not take longer for more steps, in processor time, which other programs hardly change; for more
-layers, see benchmarks/compile_time.py.
+layers, see benchmarks/compile_time/.
 """
 
 import resource
@@ -31,8 +31,8 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 import rnnjax
-from benchmarks import command
-from benchmarks.measure import Call, Ratio, describe_machine, ratio, sample
+from benchmarks.common import command
+from benchmarks.common.measure import Call, Ratio, describe_machine, ratio, sample
 
 
 class Axis(NamedTuple):

@@ -1,6 +1,6 @@
 """The gradient-flow study with rnnjax, as a script of its own: what ``benchmarks.study`` times from process start.
 
-    python -m benchmarks.study_rnnjax --devices=2
+    python -m benchmarks.study.in_rnnjax --devices=2
 
 Seeds are divided among host devices, and done one after the other on each. A program has all depths, whose layers are
 one and the same cell, traced once; the four Elman networks are one program, their activation a number among their
@@ -25,9 +25,10 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import rnnjax
-from benchmarks import command, study_script
-from benchmarks.measure import Call, elapsed
-from benchmarks.study_script import Norms, Settings, Timeline, name_of
+from benchmarks.common import command
+from benchmarks.common.measure import Call, elapsed
+from benchmarks.study import script
+from benchmarks.study.script import Norms, Settings, Timeline, name_of
 from rnnjax.cells.elman import ElmanParams
 from rnnjax.cells.gru import GRUResetAfterParams
 from rnnjax.cells.lstm import LSTMParams
@@ -59,7 +60,7 @@ def main(argv: list[str]) -> None:
         jax.config.update("jax_compilation_cache_dir", FLAGS.cache)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     with command.refusals("study_rnnjax"):
-        settings = study_script.settings()
+        settings = script.settings()
         if settings.seeds % FLAGS.devices:
             raise ValueError(f"--seeds is {settings.seeds}, which --devices={FLAGS.devices} does not divide")
     with timeline.during("starting"):
@@ -67,7 +68,7 @@ def main(argv: list[str]) -> None:
     mesh = Mesh(np.array(devices), ("seeds",))
     norms, calls = study(settings, mesh, FLAGS.threads or os.cpu_count(), timeline)
     again = [sum(map(elapsed, calls)) for _ in range(FLAGS.repeats)]
-    study_script.finish(timeline, norms, again)
+    script.finish(timeline, norms, again)
 
 
 def study(settings: Settings, mesh: Mesh, threads: int | None, timeline: Timeline) -> tuple[Norms, list[Call]]:
@@ -221,8 +222,8 @@ def cell_of(family: str, hidden: int) -> rnnjax.Cell:
 
 
 def define_flags() -> None:
-    study_script.define_flags()
-    study_script.define_record_flag()
+    script.define_flags()
+    script.define_record_flag()
     flags.DEFINE_integer("devices", 1, "Host devices, among which the seeds are divided.", lower_bound=1)
     flags.DEFINE_integer("threads", 0, "Programs traced and compiled at the same time; 0: one a core.", lower_bound=0)
     flags.DEFINE_string("cache", None, "Folder where compiled programs are kept; without it they are not.")

@@ -19,7 +19,7 @@ from jax.nn import sigmoid
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import rnnjax
-from benchmarks.measure import Call
+from benchmarks.common.measure import Call
 
 
 class Shape(NamedTuple):

@@ -10,8 +10,8 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from tabulate import tabulate
 
-from benchmarks.measure import UNSTEADY, Ratio, pooled_median, ratio
-from benchmarks.peers import FLOW, FORWARD, GRADIENT, JAX_PEERS
+from benchmarks.common.measure import UNSTEADY, Ratio, pooled_median, ratio
+from benchmarks.unroll.peers import FLOW, FORWARD, GRADIENT, JAX_PEERS
 
 Record = dict[str, Any]
 """One library on one cell and shape: either ``skipped``, a reason, or ``first_seconds`` and ``rounds`` by program."""

@@ -5,8 +5,8 @@
     python -m benchmarks.study --cells=lstm,gru --depths=1,8 --seeds=100 --devices=1,4
 
 Six cells at three depths with twenty seeds, at initialization: ||dL/dh_t|| at every step and layer, for a loss at the
-last step. Two scripts do the same: ``benchmarks.study_rnnjax``, with an empty and with a filled cache of compiled
-programs, and ``benchmarks.study_torch``. Each command is a process of its own, they take turns, and are timed from
+last step. Two scripts do the same: ``benchmarks.study.in_rnnjax``, with an empty and with a filled cache of compiled
+programs, and ``benchmarks.study.in_torch``. Each command is a process of its own, they take turns, and are timed from
 outside; each records what its threads did and when.
 """
 
@@ -33,9 +33,10 @@ from matplotlib.figure import Figure
 from tabulate import tabulate
 from tqdm import tqdm
 
-from benchmarks import command, study_script
-from benchmarks.measure import describe_machine, ratio
-from benchmarks.study_script import CELLS, Norms, Settings
+from benchmarks.common import command
+from benchmarks.common.measure import describe_machine, ratio
+from benchmarks.study import script
+from benchmarks.study.script import CELLS, Norms, Settings
 from rnnjax.names import lookup
 
 QUICK = {"steps": 10, "batch": 2, "hidden": 4, "depths": ["1"], "seeds": 2, "rounds": 1, "repeats": 2}
@@ -46,7 +47,7 @@ TARGETS = {"cold": 1 / 3, "warm": 1 / 10}
 SPEEDUP = 1.7
 """What the greatest number of devices is to gain over the least."""
 
-study_script.define_flags()
+script.define_flags()
 flags.DEFINE_list("devices", ["1", "2"], "Numbers of host devices among which rnnjax divides the seeds.")
 flags.DEFINE_integer(
     "torch_threads", 1, "PyTorch's threads, 0: its default; one is best for most products here.", lower_bound=0
@@ -88,7 +89,7 @@ def main(argv: list[str]) -> None:
     with command.refusals("study"):
         for cell in FLAGS.cells:
             lookup("cell", cell, dict.fromkeys(CELLS))
-        settings = study_script.settings()
+        settings = script.settings()
         devices = device_counts(settings)
         output = command.output_folder(argv)
 
@@ -175,7 +176,7 @@ def time_command(one: Command, settings: Settings, caches: Path, record: Record)
 def finished(one: Command, settings: Settings, caches: Path) -> Iterator[Path]:
     """Runs a command; gives the folder with its record."""
     with tempfile.TemporaryDirectory() as folder:
-        words = [sys.executable, "-m", f"benchmarks.study_{one.script}", f"--record={folder}", *one.flags]
+        words = [sys.executable, "-m", f"benchmarks.study.in_{one.script}", f"--record={folder}", *one.flags]
         if one.devices:
             words += [f"--devices={one.devices}", f"--cache={caches / str(one.devices)}"]
         else:
@@ -185,7 +186,7 @@ def finished(one: Command, settings: Settings, caches: Path) -> Iterator[Path]:
             [*words, *settings.as_flags()],
             check=True,
             stdout=subprocess.DEVNULL,
-            cwd=Path(__file__).parents[1],
+            cwd=Path(__file__).parents[2],
             env=plain | {"JAX_PLATFORMS": "cpu"},
         )
         yield Path(folder)

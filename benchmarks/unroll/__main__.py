@@ -18,10 +18,11 @@ from contextlib import ExitStack
 from absl import app, flags
 from tqdm import tqdm
 
-from benchmarks import command, peers, unroll_report
-from benchmarks.measure import Worker, describe_machine, elapsed, sample, serve
-from benchmarks.peers import FLOW, FORWARD, GRADIENT, Shape
-from benchmarks.unroll_report import Record
+from benchmarks.common import command
+from benchmarks.common.measure import Worker, describe_machine, elapsed, sample, serve
+from benchmarks.unroll import peers, report
+from benchmarks.unroll.peers import FLOW, FORWARD, GRADIENT, Shape
+from benchmarks.unroll.report import Record
 from rnnjax.names import lookup
 
 PEERS = [name for name in peers.BUILDERS if name != "rnnjax"]
@@ -66,13 +67,13 @@ def main(argv: list[str]) -> None:
     records = measure(libraries, [(cell, shape) for cell in cells for shape in shapes], FLAGS.rounds, FLAGS.seconds)
     machine["load_average_after"] = os.getloadavg()
     results: Record = {
-        "finding": unroll_report.find(records),
-        "targets": unroll_report.check_targets(records),
+        "finding": report.find(records),
+        "targets": report.check_targets(records),
         "machine": machine,
         "settings": {"rounds": FLAGS.rounds, "seconds": FLAGS.seconds},
         "records": records,
     }
-    command.save(output, "unroll", results, unroll_report.write(results), unroll_report.draw(results))
+    command.save(output, "unroll", results, report.write(results), report.draw(results))
 
 
 def known(kind: str, names: list[str], valid: Iterable[str]) -> list[str]:
@@ -127,7 +128,7 @@ def measure(libraries: list[str], cases: list[tuple[str, Shape]], rounds: int, s
                 if done >= FEWEST_ROUNDS and time.perf_counter() - start > seconds:
                     break
                 take_turns(workers, case, turns, seconds / rounds / len(turns))
-            records.extend(unroll_report.summarize(record, case["rnnjax"]) for record in case.values())
+            records.extend(report.summarize(record, case["rnnjax"]) for record in case.values())
     return records
 
 

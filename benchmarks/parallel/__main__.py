@@ -22,9 +22,9 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 import rnnjax
-from benchmarks import command
-from benchmarks.measure import UNSTEADY, Call, Ratio, describe_machine, elapsed, pooled_median, ratio, sample
-from benchmarks.peers import FORWARD, GRADIENT
+from benchmarks.common import command
+from benchmarks.common.measure import UNSTEADY, Call, Ratio, describe_machine, elapsed, pooled_median, ratio, sample
+from benchmarks.unroll.peers import FORWARD, GRADIENT
 from rnnjax import Cell
 
 SCAN, AFFINE, FULL, DIAGONAL = "scan", "affine", "full", "diagonal"

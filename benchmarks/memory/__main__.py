@@ -24,8 +24,8 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 import rnnjax
-from benchmarks import command
-from benchmarks.measure import Worker, describe_machine, sample, serve
+from benchmarks.common import command
+from benchmarks.common.measure import Worker, describe_machine, sample, serve
 
 CHUNK = 100
 QUICK = {"steps": ["100", "400"], "batch": 2, "hidden": 8}

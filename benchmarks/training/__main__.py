@@ -37,8 +37,18 @@ from tabulate import tabulate
 from tqdm import tqdm
 
 import rnnjax
-from benchmarks import command
-from benchmarks.measure import UNSTEADY, Ratio, Worker, describe_machine, elapsed, pooled_median, ratio, sample, serve
+from benchmarks.common import command
+from benchmarks.common.measure import (
+    UNSTEADY,
+    Ratio,
+    Worker,
+    describe_machine,
+    elapsed,
+    pooled_median,
+    ratio,
+    sample,
+    serve,
+)
 from experiments import character_model
 from rnnjax.adapters.torch import from_torch, to_torch
 

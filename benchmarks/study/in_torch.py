@@ -1,6 +1,6 @@
 """The gradient-flow study in PyTorch, as a script of its own: what ``benchmarks.study`` compares with.
 
-    python -m benchmarks.study_torch --method=autograd.grad --processes=2
+    python -m benchmarks.study.in_torch --method=autograd.grad --processes=2
 
 Loops over cells, step by step, as PyTorch's documentation has them; where a cell is written out, the input's products
 are taken for all steps at once. Weights are distributed as in rnnjax, inputs are the same.
@@ -17,8 +17,9 @@ import torch
 from absl import app, flags
 from torch import Tensor, nn
 
-from benchmarks import command, study_script
-from benchmarks.study_script import Norms, Settings, Timeline, name_of
+from benchmarks.common import command
+from benchmarks.study import script
+from benchmarks.study.script import Norms, Settings, Timeline, name_of
 
 FLAGS = flags.FLAGS
 
@@ -28,7 +29,7 @@ ACTIVATIONS = {"elman_tanh": torch.tanh, "elman_relu": torch.relu, "elman_sigmoi
 def main(argv: list[str]) -> None:
     timeline = Timeline()
     with command.refusals("study_torch"):
-        settings = study_script.settings()
+        settings = script.settings()
     with timeline.during("inputs"):
         inputs = settings.inputs()
     measure = partial(of_seed, settings, FLAGS.method, FLAGS.threads)
@@ -38,7 +39,7 @@ def main(argv: list[str]) -> None:
         else:
             with ProcessPoolExecutor(FLAGS.processes, get_context("spawn")) as pool:
                 found = list(pool.map(measure, range(settings.seeds), inputs))
-    study_script.finish(timeline, {name: np.stack([norms[name] for norms in found]) for name in found[0]})
+    script.finish(timeline, {name: np.stack([norms[name] for norms in found]) for name in found[0]})
 
 
 def of_seed(settings: Settings, method: str, threads: int, seed: int, inputs: np.ndarray) -> Norms:
@@ -131,8 +132,8 @@ def _gated(cell: str, hidden: int) -> Layer:
 
 
 def define_flags() -> None:
-    study_script.define_flags()
-    study_script.define_record_flag()
+    script.define_flags()
+    script.define_record_flag()
     methods = ["retain_grad", "autograd.grad"]
     flags.DEFINE_enum(
         "method", "retain_grad", methods, "backward(), or autograd.grad with respect to the states alone."

@@ -40,9 +40,9 @@ from absl import app, flags
 from tqdm import tqdm
 
 import rnnjax
-from benchmarks import command
-from benchmarks.measure import UNSTEADY, Call, Worker, describe_machine, pooled_median, ratio, sample, serve
-from benchmarks.online_report import LIBRARIES, STEP, STEPS, Record, draw, several, texts
+from benchmarks.common import command
+from benchmarks.common.measure import UNSTEADY, Call, Worker, describe_machine, pooled_median, ratio, sample, serve
+from benchmarks.online.report import LIBRARIES, STEP, STEPS, Record, draw, several, texts
 from rnnjax.adapters.torch import GATES, from_torch
 from rnnjax.names import lookup
 
