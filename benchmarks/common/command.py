@@ -1,39 +1,46 @@
 """What the benchmarks' command lines, and the folders with their results, have in common."""
 
 import json
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from absl import flags
 
+from benchmarks.common.device import Device, find
+from benchmarks.common.machine import heading
+
 FLAGS = flags.FLAGS
 
+Settings = dict[str, Any]
+"""Values of flags by name."""
 
-def define_flags(name: str, quick: Mapping[str, Any]) -> None:
-    """The flags ``--output``, ``--overwrite`` and ``--quick``, which stands for the settings in ``quick``."""
+
+def define_flags(name: str, quick: Settings, accelerator: Settings) -> None:
+    """The flags ``--output``, ``--overwrite`` and ``--quick``, which stands for the settings in ``quick``.
+
+    The others' defaults are made for a CPU; ``accelerator`` has those for a GPU or TPU.
+    """
     flags.DEFINE_string("output", f"runs/benchmarks/{name}", "Folder for results.json, table.txt and the figure.")
     flags.DEFINE_bool("overwrite", False, "Replace the results already in that folder.")
-    flags.DEFINE_bool("quick", False, f"Seconds instead of minutes: {dict(quick)}, where not set otherwise.")
+    others = f" On a GPU or TPU, but for those: {dict(accelerator)}."
+    flags.DEFINE_bool("quick", False, f"Seconds instead of minutes: {dict(quick)}, where not set otherwise.{others}")
 
 
-@contextmanager
-def refusals(name: str) -> Iterator[None]:
-    """Ends the program with one line where a ``ValueError`` says what is wrong with its flags."""
-    try:
-        yield
-    except ValueError as error:
-        sys.exit(f"benchmarks.{name}: {error}")
+def settle(name: str, quick: Settings, accelerator: Settings) -> Device:
+    """Gives the flags that the user has not set what ``--quick`` or the device asks for; returns the device."""
+    device = find()
+    quick = quick | {"output": f"runs/benchmarks/{name}_quick"} if FLAGS.quick else {}
+    for flag, value in choose(device, quick, accelerator).items():
+        if FLAGS[flag].using_default_value:
+            FLAGS[flag].value = value
+    return device
 
 
-def apply_quick(name: str, quick: Mapping[str, Any]) -> None:
-    """With ``--quick``, gives the flags in ``quick`` these values where the user has set none."""
-    if FLAGS.quick:
-        for flag, value in {**quick, "output": f"runs/benchmarks/{name}_quick"}.items():
-            if FLAGS[flag].using_default_value:
-                FLAGS[flag].value = value
+def choose(device: Device, quick: Settings, accelerator: Settings) -> Settings:
+    """The settings in place of the flags' defaults, which are a CPU's; those of ``quick`` come first."""
+    return quick if device.on_cpu else accelerator | quick
 
 
 def output_folder(argv: list[str]) -> Path:
@@ -50,8 +57,18 @@ def output_folder(argv: list[str]) -> Path:
     return output
 
 
+def chosen_settings(*names: str) -> dict[str, Any]:
+    """The values of these flags, for the record."""
+    return {name: FLAGS[name].value for name in names}
+
+
 def save(output: Path, name: str, results: Mapping[str, Any], text: str, figure: Any) -> None:
-    """Writes results.json, table.txt and the figure as PNG and SVG; prints the table."""
+    """Writes results.json, table.txt and the figure as PNG and SVG; prints the table, which says where it was measured.
+
+    ``results`` has the ``machine`` among its entries.
+    """
+    results["machine"]["load_average_after"] = os.getloadavg()
+    text = f"{heading(results['machine'])}\n{text}"
     output.mkdir(parents=True, exist_ok=True)
     (output / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     (output / "table.txt").write_text(text)

@@ -1,16 +1,9 @@
-"""Measuring on a noisy machine: each library in a process of its own, taking turns; all samples kept."""
+"""Measuring on a noisy machine: calls take turns, all samples are kept, ratios taken where both met the same noise."""
 
-import importlib.metadata
-import json
-import os
-import platform
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,56 +13,7 @@ Call = Callable[[], Any]
 UNSTEADY = 1.25
 """A ratio is marked with ~ where its upper quartile is more than this many times the lower: do not rely on it."""
 
-
-class Worker:
-    """A process that answers requests, one JSON object a line. Idle between requests, it leaves the cores to others."""
-
-    def __init__(self, module: str, name: str) -> None:
-        """Starts ``python -m module --worker=name``, whose main function calls ``serve``."""
-        self.name = name
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", module, f"--worker={name}"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=Path(__file__).parents[2],
-            env=os.environ | {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_COMPILATION_CACHE": "false"},
-            start_new_session=True,  # Ctrl-C reaches the parent alone; the worker ends with its standard input
-        )
-
-    def ask(self, **request: Any) -> dict[str, Any]:
-        """The worker's answer; a ``RuntimeError`` where it died (its traceback is on standard error)."""
-        assert self.process.stdin
-        assert self.process.stdout
-        try:
-            self.process.stdin.write(json.dumps(request) + "\n")
-            self.process.stdin.flush()
-            line = self.process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            raise RuntimeError(f"worker {self.name} died with exit code {self.process.wait()}; its error is above")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        assert self.process.stdin
-        assert self.process.stdout
-        self.process.stdin.close()
-        self.process.stdout.close()
-        if error[0]:
-            self.process.terminate()
-        self.process.wait()
-
-
-def serve(answer: Callable[..., Mapping[str, Any]]) -> None:
-    """A worker's side: ``answer(**request)`` for each line of standard input, until it closes."""
-    replies, sys.stdout = sys.stdout, sys.stderr  # what a library prints must not mix with the replies
-    for line in sys.stdin:
-        print(json.dumps(answer(**json.loads(line))), file=replies, flush=True)
+DOUBT = f"~ marks ratios whose quartiles over rounds are a factor of over {UNSTEADY} apart: too noisy to rely on."
 
 
 def sample(calls: Mapping[str, Call], repeats: int) -> dict[str, list[float]]:
@@ -88,6 +32,11 @@ def elapsed(call: Call) -> float:
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
+
+
+def skips(reasons: Iterable[tuple[str, str]]) -> str:
+    """A line for each title and reason why something was not measured, once."""
+    return "".join(f"Skipped: {title}: {reason}.\n" for title, reason in dict.fromkeys(reasons))
 
 
 class Ratio(NamedTuple):
@@ -112,29 +61,3 @@ def ratio(rounds: Sequence[Sequence[float]], reference: Sequence[Sequence[float]
 def pooled_median(rounds: Sequence[Sequence[float]]) -> float:
     """The median of the samples of all rounds together."""
     return statistics.median(seconds for samples in rounds for seconds in samples)
-
-
-def describe_machine(packages: Iterable[str]) -> dict[str, Any]:
-    """Processor, cores, load and versions: what a reader needs to judge the numbers."""
-    return {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "load_average_before": os.getloadavg(),
-        "python": platform.python_version(),
-        "versions": {package: _version(package) for package in packages},
-    }
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or "unknown"
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -3,36 +3,23 @@
 import itertools
 from typing import Any, NamedTuple
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from tabulate import tabulate
 
-LIBRARIES = {
-    "rnnjax": "rnnjax, asynchronous",
-    "synchronous": "rnnjax, synchronous",
-    "torch": "PyTorch",
-    "numpy": "NumPy",
-}
-STEP, STEPS = "one step", "steps by unroll"
-PLAIN, BEST = ("rnnjax", "jitted"), ("synchronous", "params constant")
+from benchmarks.common.measure import skips
+from benchmarks.online.measure import Record
+from benchmarks.online.steps import LIBRARIES, several
 
-Record = dict[str, Any]
-"""A cell and library: either ``skipped``, a reason, or a ``way`` of calling, its ``rounds`` of seconds, and so on."""
-
-
-def several(count: int) -> str:
-    return f"{count} {STEPS}"
+PLAIN = ("rnnjax", "jitted")
 
 
 def texts(records: list[Record], counts: list[int]) -> tuple[str, str]:
     """The tables, and the finding."""
     legend = "Microseconds of one step, median and 99th percentile:"
-    reasons = dict.fromkeys(f"{LIBRARIES[r['library']]}: {r['skipped']}" for r in records if "skipped" in r)
-    skips = "".join(f"Skipped: {reason}.\n" for reason in reasons)
+    reasons = ((LIBRARIES[record["library"]], record["skipped"]) for record in records if "skipped" in record)
     straight = "Microseconds of k steps in one call by unroll, and the line through the least and the greatest k:"
     tables = f"{legend}\n\n{table_of_steps(records)}\n\n{straight}\n\n{table_of_calls(records, counts)}"
-    return f"{tables}\n\n{skips}", find(records, counts)
+    return f"{tables}\n\n{skips(reasons)}", find(records, counts)
 
 
 def single(records: list[Record]) -> dict[tuple[str, str], dict[str, Record]]:
@@ -60,6 +47,12 @@ def microseconds(record: Record) -> tuple[str, str]:
     return f"{1e6 * record['median_seconds']:.1f}", f"{1e6 * record['percentile_99_seconds']:.0f}"
 
 
+def best_way(records: list[Record]) -> tuple[str, str]:
+    """The fastest way of calling here: dispatched synchronously, where that was measured."""
+    measured = {record["library"] for record in records if "skipped" not in record}
+    return ("synchronous" if "synchronous" in measured else "rnnjax"), "params constant"
+
+
 class Line(NamedTuple):
     """Microseconds of k steps in one call: ``call + k step``."""
 
@@ -73,7 +66,7 @@ def lines(records: list[Record], counts: list[int]) -> dict[tuple[str, str], Lin
     """By library and cell, what k steps in one call take."""
     found = {}
     by_way = {(r["library"], r["cell"], r["way"]): r["median_seconds"] for r in records if "way" in r}
-    for library, cell in itertools.product((PLAIN[0], BEST[0]), cells_of(records)):
+    for library, cell in itertools.product(dict.fromkeys((PLAIN[0], best_way(records)[0])), cells_of(records)):
         times = [1e6 * by_way[library, cell, several(count)] for count in counts]
         step = (times[-1] - times[0]) / (counts[-1] - counts[0])
         found[library, cell] = Line(counts, times, times[0] - counts[0] * step, step)
@@ -92,31 +85,32 @@ def table_of_calls(records: list[Record], counts: list[int]) -> str:
 
 def find(records: list[Record], counts: list[int]) -> str:
     """The lowest latency, how it stands to the others, and what of it is the call."""
-    steps, found = single(records), lines(records, counts)
+    steps, found, way = single(records), lines(records, counts), best_way(records)
+    dispatch = LIBRARIES[way[0]].removeprefix("rnnjax, ")
 
     def medians(way: tuple[str, str]) -> str:
         return ", ".join(f"{cell} {microseconds(record)[0]}" for cell, record in steps[way].items())
 
-    best = steps[BEST]
+    best = steps[way]
     ratios = [
         f"{', '.join(str(record['ratio'][library]) for record in best.values())} times {LIBRARIES[library]}'s time"
         for library in ("torch", "numpy")
         if library in next(iter(best.values()))["ratio"]
     ]
-    calls, own = zip(*((found[BEST[0], cell].call, found[BEST[0], cell].step) for cell in best), strict=True)
+    calls, own = zip(*((found[way[0], cell].call, found[way[0], cell].step) for cell in best), strict=True)
     return (
-        f"One step takes {medians(BEST)} microseconds (synchronous, params constant, state donated): "
+        f"One step takes {medians(way)} microseconds ({dispatch}, params constant, state donated): "
         f"{'; '.join(ratios)}.\n"
         f"Merely jitted, dispatched asynchronously, it takes {medians(PLAIN)}. "
-        f"Of a synchronous call {min(calls):.1f} to {max(calls):.1f} are the call, "
+        f"Of a call ({dispatch}) {min(calls):.1f} to {max(calls):.1f} are the call, "
         f"{min(own):.1f} to {max(own):.1f} the step."
     )
 
 
 def draw(records: list[Record], counts: list[int], title: str) -> Figure:
     """Left, each way of calling, from the median to the 99th percentile; right, k steps in one call against k."""
-    mpl.use("Agg")
-    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 6), width_ratios=(3, 2), layout="constrained")
+    figure = Figure((13, 6), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     markers = dict(zip(("elman", "gru", "lstm"), (("o", "white"), ("s", "0.6"), ("^", "black")), strict=True))
     steps = single(records)
     for row, cells in enumerate(steps.values()):
@@ -130,7 +124,8 @@ def draw(records: list[Record], counts: list[int], title: str) -> Figure:
     left.set_xlabel("microseconds of one step: mark, median; end of line, 99th percentile")
     for (library, cell), line in lines(records, counts).items():
         marker, face = markers[cell]
-        style = {"marker": marker, "markerfacecolor": face, "linestyle": "-" if library == BEST[0] else ":"}
+        dashes = "-" if library == best_way(records)[0] else ":"
+        style = {"marker": marker, "markerfacecolor": face, "linestyle": dashes}
         right.plot(
             line.counts,
             line.times,

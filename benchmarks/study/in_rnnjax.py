@@ -2,10 +2,10 @@
 
     python -m benchmarks.study.in_rnnjax --devices=2
 
-Seeds are divided among host devices, and done one after the other on each. A program has all depths, whose layers are
-one and the same cell, traced once; the four Elman networks are one program, their activation a number among their
-params. Programs are traced and compiled in threads, each runs as soon as it is there, and JAX keeps them in its
-persistent cache.
+Seeds are divided among devices, and done one after the other on each that is a CPU, all at once on others. A program
+has all depths, whose layers are one and the same cell, traced once; the four Elman networks are one program, their
+activation a number among their params. Programs are traced and compiled in threads, each runs as soon as it is there,
+and JAX keeps them in its persistent cache.
 """
 
 import os
@@ -25,7 +25,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import rnnjax
-from benchmarks.common import command
+from benchmarks.common import arguments
 from benchmarks.common.measure import Call, elapsed
 from benchmarks.study import script
 from benchmarks.study.script import Norms, Settings, Timeline, name_of
@@ -45,7 +45,10 @@ ACTIVATIONS = ("tanh", "relu", "sigmoid")
 ACTIVATION_OF = {"elman_tanh": 0, "elman_relu": 1, "elman_sigmoid": 2, "irnn": 1}
 
 COMPILER_OPTIONS: dict[str, str | bool] = {"xla_backend_optimization_level": "1"}
-"""LLVM at -O1 takes about 30% less processor time to compile these programs than at XLA's -O3; they run as fast."""
+"""LLVM at -O1 takes about 30% less processor time to compile these programs than at XLA's -O3; they run as fast.
+
+For a CPU only.
+"""
 
 TRACING = threading.Lock()
 """Tracing is Python, of which one thread at a time runs anyway: this way the first program is there sooner."""
@@ -59,12 +62,12 @@ def main(argv: list[str]) -> None:
     if FLAGS.cache:
         jax.config.update("jax_compilation_cache_dir", FLAGS.cache)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    with command.refusals("study_rnnjax"):
+    with arguments.refusals("study_rnnjax"):
         settings = script.settings()
         if settings.seeds % FLAGS.devices:
             raise ValueError(f"--seeds is {settings.seeds}, which --devices={FLAGS.devices} does not divide")
     with timeline.during("starting"):
-        devices = jax.devices()
+        devices = jax.devices()[: FLAGS.devices]
     mesh = Mesh(np.array(devices), ("seeds",))
     norms, calls = study(settings, mesh, FLAGS.threads or os.cpu_count(), timeline)
     again = [sum(map(elapsed, calls)) for _ in range(FLAGS.repeats)]
@@ -80,11 +83,12 @@ def study(settings: Settings, mesh: Mesh, threads: int | None, timeline: Timelin
         inputs = jax.device_put(settings.inputs(), over_seeds)
     prepare = partial(compile_program, mesh, timeline)
     with ThreadPoolExecutor(threads) as pool:
-        draw_all = draw(families, settings)
+        each = one_by_one if jax.default_backend() == "cpu" else all_at_once
+        draw_all = draw(families, settings, each)
         drawing = pool.submit(prepare, "weights", draw_all, seeds)
         shapes = jax.eval_shape(draw_all, seeds)
         measuring = {
-            pool.submit(prepare, family, measure(family, settings), shapes[family], inputs): family
+            pool.submit(prepare, family, measure(family, settings, each), shapes[family], inputs): family
             for family in families
         }
         program = drawing.result()
@@ -122,10 +126,26 @@ def compile_program(
         over_seeds = NamedSharding(mesh, P("seeds"))
         lowered = jax.jit(divided, in_shardings=over_seeds, out_shardings=over_seeds).lower(*arguments)
     with timeline.during("compiling", name):
-        return lowered.compile(COMPILER_OPTIONS)
+        return lowered.compile(COMPILER_OPTIONS if jax.default_backend() == "cpu" else None)
 
 
-def draw(families: dict[str, tuple[str, ...]], settings: Settings) -> Callable[[Array], dict[str, Params]]:
+Each = Callable[[Callable[[Any], Any], Any], Any]
+"""``each(function, arguments)`` is the function of every element along the leading axis."""
+
+
+def one_by_one(function: Callable[[Any], Any], arguments: Any) -> Any:
+    """Faster on a CPU."""
+    return jax.lax.map(function, arguments)
+
+
+def all_at_once(function: Callable[[Any], Any], arguments: Any) -> Any:
+    """Fills a GPU or TPU."""
+    return jax.vmap(function)(arguments)
+
+
+def draw(
+    families: dict[str, tuple[str, ...]], settings: Settings, each: Each = one_by_one
+) -> Callable[[Array], dict[str, Params]]:
     """A function of the seeds (S,): params of as many layers as the deepest network has, by family (S, V, L, ...)."""
 
     def of_layer(key: Array) -> dict[str, Params]:
@@ -136,7 +156,7 @@ def draw(families: dict[str, tuple[str, ...]], settings: Settings) -> Callable[[
 
     def of_seeds(seeds: Array) -> dict[str, Params]:
         keys = jax.vmap(lambda seed: jax.random.split(jax.random.key(seed), max(settings.depths)))(seeds)
-        layers = jax.lax.map(of_layer, keys.reshape(-1))  # (S L, V, ...)
+        layers = each(of_layer, keys.reshape(-1))  # (S L, V, ...)
         return jax.tree.map(lambda leaf: jnp.swapaxes(leaf.reshape(*keys.shape, *leaf.shape[1:]), 1, 2), layers)
 
     return of_seeds
@@ -156,7 +176,7 @@ def weights_from(gates: LSTMParams, family: str, hidden: int) -> Params:
     return ElmanParams(*kernels, bias=jnp.zeros(width))
 
 
-def measure(family: str, settings: Settings) -> Callable[[Params, Array], list[Array]]:
+def measure(family: str, settings: Settings, each: Each = one_by_one) -> Callable[[Params, Array], list[Array]]:
     """A function of params (S, V, L, ...) and inputs (S, T, B, H): for each depth norms (S, V, depth, T).
 
     All depths are one program, since what is alike in its loops is compiled once: half the time that three take.
@@ -171,10 +191,10 @@ def measure(family: str, settings: Settings) -> Callable[[Params, Array], list[A
 
     def of_seed(depth: int, arguments: tuple[Params, Array]) -> Array:
         params, inputs = arguments
-        return jax.lax.map(partial(of_network, depth, inputs), params)
+        return each(partial(of_network, depth, inputs), params)
 
     def of_all(params: Params, inputs: Array) -> list[Array]:
-        return [jax.lax.map(partial(of_seed, depth), (params, inputs)) for depth in settings.depths]
+        return [each(partial(of_seed, depth), (params, inputs)) for depth in settings.depths]
 
     return of_all
 
@@ -224,7 +244,9 @@ def cell_of(family: str, hidden: int) -> rnnjax.Cell:
 def define_flags() -> None:
     script.define_flags()
     script.define_record_flag()
-    flags.DEFINE_integer("devices", 1, "Host devices, among which the seeds are divided.", lower_bound=1)
+    flags.DEFINE_integer(
+        "devices", 1, "Devices among which the seeds are divided, on a CPU parts of it.", lower_bound=1
+    )
     flags.DEFINE_integer("threads", 0, "Programs traced and compiled at the same time; 0: one a core.", lower_bound=0)
     flags.DEFINE_string("cache", None, "Folder where compiled programs are kept; without it they are not.")
     flags.DEFINE_integer("repeats", 0, "After the study, runs all its programs again so many times.", lower_bound=0)

@@ -17,7 +17,8 @@ import torch
 from absl import app, flags
 from torch import Tensor, nn
 
-from benchmarks.common import command
+from benchmarks.common import arguments
+from benchmarks.common.pytorch import device_like
 from benchmarks.study import script
 from benchmarks.study.script import Norms, Settings, Timeline, name_of
 
@@ -28,11 +29,11 @@ ACTIVATIONS = {"elman_tanh": torch.tanh, "elman_relu": torch.relu, "elman_sigmoi
 
 def main(argv: list[str]) -> None:
     timeline = Timeline()
-    with command.refusals("study_torch"):
+    with arguments.refusals("study_torch"):
         settings = script.settings()
     with timeline.during("inputs"):
         inputs = settings.inputs()
-    measure = partial(of_seed, settings, FLAGS.method, FLAGS.threads)
+    measure = partial(of_seed, settings, FLAGS.method, FLAGS.threads, FLAGS.backend)
     with timeline.during("running"):
         if FLAGS.processes == 1:
             found = list(map(measure, range(settings.seeds), inputs))
@@ -42,16 +43,18 @@ def main(argv: list[str]) -> None:
     script.finish(timeline, {name: np.stack([norms[name] for norms in found]) for name in found[0]})
 
 
-def of_seed(settings: Settings, method: str, threads: int, seed: int, inputs: np.ndarray) -> Norms:
+def of_seed(settings: Settings, method: str, threads: int, backend: str, seed: int, inputs: np.ndarray) -> Norms:
     """The norms (L, T) of every network, with weights and inputs (T, B, H) of one seed."""
     if threads:
         torch.set_num_threads(threads)
+    place = device_like(backend)
+    torch.set_default_device(place)
     torch.manual_seed(seed)
     found = {}
     for cell in settings.cells:
         for depth in settings.depths:
             network = [layer_of(cell, settings.hidden) for _ in range(depth)]
-            found[name_of(cell, depth)] = norms(network, torch.from_numpy(inputs), method).numpy()
+            found[name_of(cell, depth)] = norms(network, torch.from_numpy(inputs).to(place), method).cpu().numpy()
     return found
 
 
@@ -138,6 +141,7 @@ def define_flags() -> None:
     flags.DEFINE_enum(
         "method", "retain_grad", methods, "backward(), or autograd.grad with respect to the states alone."
     )
+    flags.DEFINE_enum("backend", "cpu", ["cpu", "gpu", "tpu"], "Where to compute, as JAX calls it.")
     flags.DEFINE_integer("threads", 1, "PyTorch's threads in each process; 0: its default.", lower_bound=0)
     flags.DEFINE_integer("processes", 1, "Processes, among which the seeds are divided.", lower_bound=1)
 

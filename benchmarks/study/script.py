@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from absl import flags
 
+from benchmarks.common import arguments
+
 CELLS = ("elman_tanh", "elman_relu", "elman_sigmoid", "irnn", "lstm", "gru")
 """The cells of the study; ``irnn`` is a ReLU network whose recurrent weights start as the identity."""
 
@@ -100,10 +102,8 @@ def settings() -> Settings:
     values = flags.FLAGS
     if not values.cells or not set(values.cells) <= set(CELLS):
         raise ValueError(f"--cells is {','.join(values.cells)}: expected some of {', '.join(CELLS)}")
-    if not values.depths or not all(depth.isdecimal() and int(depth) for depth in values.depths):
-        raise ValueError(f"--depths is {','.join(values.depths)}: expected whole numbers from 1 on")
     cells = tuple(cell for cell in CELLS if cell in values.cells)
-    depths = tuple(sorted({int(depth) for depth in values.depths}))
+    depths = tuple(arguments.whole_numbers("depths", values.depths))
     return Settings(cells, values.steps, values.batch, values.hidden, depths, values.seeds)
 
 

@@ -5,16 +5,15 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from tabulate import tabulate
 
-from benchmarks.common.measure import UNSTEADY, Ratio, pooled_median, ratio
-from benchmarks.unroll.peers import FLOW, FORWARD, GRADIENT, JAX_PEERS
-
-Record = dict[str, Any]
-"""One library on one cell and shape: either ``skipped``, a reason, or ``first_seconds`` and ``rounds`` by program."""
+from benchmarks.common.machine import place
+from benchmarks.common.measure import DOUBT, Ratio, ratio, skips
+from benchmarks.common.workload import FORWARD, GRADIENT
+from benchmarks.unroll.measure import Record
+from benchmarks.unroll.peers import JAX_PEERS
+from benchmarks.unroll.peers.layer import FLOW
 
 Case = dict[str, Record]
 """The records of one cell and shape by library."""
@@ -28,6 +27,7 @@ TITLES = {
     "scan": "plain scan",
     "flax": "flax linen",
     "nnx": "flax nnx",
+    "cudnn": "cuDNN",
     "torch": "PyTorch",
     "torch_loop": "PyTorch loop",
     "matmul": "matrix products",
@@ -40,6 +40,7 @@ MARKERS = {
     "haiku": ("^", "0.8"),
     "equinox": ("p", "0.5"),
     "keras": ("X", "0.5"),
+    "cudnn": ("h", "black"),
     "torch": ("*", "black"),
     "torch_loop": ("P", "black"),
     "matmul": ("<", "white"),
@@ -66,25 +67,6 @@ SPEEDUPS = (
 PRODUCTS = {"50x50x512x512": 1.6}  # rnnjax's time at most so many times that of the matrix products
 FLOW_OVERHEAD = 1.1  # gradient_flow's time at most so many times that of the gradient
 LOOPS = {"200x16x64x64": 8, "100x32x128x128": 2}  # PyTorch's loop at least so many times gradient_flow's time
-
-
-def summarize(record: Record, own: Record) -> Record:
-    """The record with medians, ratios to rnnjax, compile times and what its gradient flow costs beside a gradient."""
-    if "skipped" in record:
-        return record
-    record |= {"median_seconds": {}, "ratio": {}}
-    for program, rounds in record["rounds"].items():
-        record["median_seconds"][program] = pooled_median(rounds)
-        record["ratio"][program] = ratio(rounds, own["rounds"][program])
-    if "flow_rounds" in record:
-        flow = record["flow_rounds"][FLOW]
-        record["median_seconds"][FLOW] = pooled_median(flow)
-        record["ratio"][FLOW] = ratio(flow, own["flow_rounds"][FLOW])
-        record["flow_overhead"] = ratio(flow, own["flow_rounds"][GRADIENT])
-    if record["library"] in ("rnnjax", *JAX_PEERS):
-        steady = record["median_seconds"]
-        record["compile_seconds"] = {name: record["first_seconds"][name] - steady[name] for name in steady}
-    return record
 
 
 def find(records: Iterable[Record]) -> str:
@@ -129,7 +111,7 @@ def check_targets(records: Iterable[Record]) -> list[dict[str, str]]:
 
 def write(results: Record) -> str:
     """The tables and what it takes to read them."""
-    cases, machine = _by_case(results["records"]), results["machine"]
+    cases = _by_case(results["records"])
     libraries = [name for name in cases[0] if name not in ("rnnjax", "matmul", "torch_loop")]
     tables = {
         f"{program[0].upper()}{program[1:]}: the others' times as multiples of rnnjax's on one device": _table(
@@ -143,25 +125,21 @@ def write(results: Record) -> str:
     columns += [("gradient_flow / gradient", _overhead), ("PyTorch loop / gradient_flow", _loop)]
     tables["Forward + backward beside the matrix products alone; gradient_flow"] = _table(cases, GRADIENT, columns)
     tables["Seconds to compile forward + backward, and gradient_flow; medians over shapes"] = _compile_table(cases)
-    load = f"Load average {machine['load_average_before'][0]:.1f} at the start on {machine['cores']} cores."
-    doubt = f"~ marks ratios whose quartiles over rounds are a factor of over {UNSTEADY} apart: too noisy to rely on."
     means = (
         "Means are geometric, over those shapes that were measured. Targets: the worst case, and the worst cell's mean."
     )
     body = "\n\n".join(f"{heading}\n\n{table}" for heading, table in tables.items())
-    targets = tabulate(results["targets"], headers="keys", disable_numparse=True)
-    return f"{load} {doubt}\n{means}\n\n{body}\n\n{targets}\n\n{_skips(cases)}\n{results['finding']}\n"
+    targets = tabulate(results["targets"], headers="keys", disable_numparse=True) or "The targets are a CPU's."
+    return f"{DOUBT}\n{means}\n\n{body}\n\n{targets}\n\n{_skips(cases)}\n{results['finding']}\n"
 
 
 def draw(results: Record) -> Figure:
     """Time relative to rnnjax on a log axis: a row for each program, a column for each cell, shapes side by side."""
-    mpl.use("Agg")
     by_cell = _by_cell(_by_case(results["records"]))
     libraries = list(next(iter(by_cell.values()))[0])[1:]
     size = (max(10.0, 3.8 * len(by_cell)), 11)
-    figure, axes = plt.subplots(
-        3, len(by_cell), figsize=size, layout="constrained", sharex="col", sharey="row", squeeze=False
-    )
+    figure = Figure(size, layout="constrained")
+    axes = figure.subplots(3, len(by_cell), sharex="col", sharey="row", squeeze=False)
     for column, (cell, cases) in zip(axes.T, by_cell.items(), strict=True):
         for axis, program in zip(column, (FORWARD, GRADIENT), strict=False):
             for index, library in enumerate(libraries):
@@ -320,10 +298,8 @@ def _compile_table(cases: list[Case]) -> str:
 
 
 def _skips(cases: Iterable[Case]) -> str:
-    """One line for each reason why a library was left out."""
     skipped = [record for case in cases for record in case.values() if "skipped" in record]
-    reasons = dict.fromkeys(f"{title(record['library'])}: {record['skipped']}" for record in skipped)
-    return "".join(f"Skipped: {reason}.\n" for reason in reasons)
+    return skips((title(record["library"]), record["skipped"]) for record in skipped)
 
 
 # The figure
@@ -365,12 +341,11 @@ def _caption(figure: Figure, axes: Any, results: Record) -> None:
     handles: dict[str, Any] = {}
     for axis in axes.flat:
         handles |= {label: handle for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    machine = results["machine"]
     guide = (
         "Above 1: slower than rnnjax on one device. Lines: quartiles over rounds. Dashed: the target for "
         f"gradient_flow, {FLOW_OVERHEAD:g}.\n"
         "Under each shape (TxB, IxH): milliseconds of forward + backward with rnnjax on one device of "
-        f"{machine['processor']}, {machine['cores']} cores."
+        f"{place(results['machine'])}."
     )
     figure.legend(
         handles.values(), handles, title=guide, title_fontsize=9, ncols=6, loc="outside lower center", frameon=False
