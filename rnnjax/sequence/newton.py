@@ -6,7 +6,7 @@ slope J_t at the last iterate, and what is left is an affine recurrence, which a
     d_t = J_t d_{t-1} - r_t        d_0 = 0        s_t <- s_t + d_t
 
 Whatever J is, k iterations make the first k states exact up to rounding, so that T are enough. They are worth their
-work where a few are enough, and where processors stand idle: see benchmarks/parallel.py.
+work where a few are enough, and where processors stand idle: see benchmarks/parallel/.
 """
 
 from collections.abc import Callable

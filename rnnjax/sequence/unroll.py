@@ -65,7 +65,7 @@ def unroll(
         method: "scan" goes step by step. "parallel" solves the recurrence in about log2(T) rounds by
             ``lax.associative_scan`` (Blelloch, 1990): for cells with ``affine``, and stacks of them; ``remat`` does not
             apply. The same numbers up to rounding, for more work: measured on two CPU cores, it was faster for
-            ``lru`` over one narrow sequence (B H = 8), and slower for B H = 512; see benchmarks/parallel.py.
+            ``lru`` over one narrow sequence (B H = 8), and slower for B H = 512; see benchmarks/parallel/.
 
     Returns:
         The state after the last step (the first, in reverse) and the outputs (T, ..., O).

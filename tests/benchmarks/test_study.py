@@ -1,36 +1,28 @@
-"""benchmarks.study end to end on tiny sizes; both its sides measure the same; wrong flags are refused."""
+"""benchmarks.study end to end on tiny sizes; both its sides measure the same."""
 
-import json
-import subprocess
-import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
 
-from benchmarks import study_rnnjax
-from benchmarks.study_script import CELLS
+from benchmarks.study import in_rnnjax
+from benchmarks.study.script import CELLS
 from rnnjax.cells.elman import ElmanParams
 from rnnjax.cells.gru import GRUResetAfterParams
 from rnnjax.cells.lstm import LSTMParams
-
-ROOT = Path(__file__).parents[2]
-
-
-def run(*flags: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "benchmarks.study", *flags]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
+from tests.benchmarks.running import results_of
 
 
 @pytest.mark.slow
 def test_every_command_is_timed_from_its_start(tmp_path: Path) -> None:
-    finished = run("--quick", "--cells=elman_relu,irnn", "--repeats=1", f"--output={tmp_path}")
-    assert finished.returncode == 0, finished.stderr
+    results = results_of("study", tmp_path, "--cells=elman_relu,irnn", "--repeats=1")
     for text in ("cold cache, 1 device", "warm cache, 2 devices", "tracing", "compiling", "target 1.7"):
-        assert text in finished.stdout
+        assert text in results["stdout"]
 
-    results = json.loads((tmp_path / "results.json").read_text())
     assert set(results["again"]) == {"1", "2"}
     for record in results["records"]:
         assert record["processor_seconds"][0] > 0
@@ -41,43 +33,35 @@ def test_every_command_is_timed_from_its_start(tmp_path: Path) -> None:
             assert phases["tracing"] > 0
             assert phases["compiling"] > 0
             assert phases["running"] > 0
-    for name in ("table.txt", "study.png", "study.svg"):
-        assert (tmp_path / name).stat().st_size > 0
 
 
-@pytest.mark.parametrize(
-    ("flag", "expected"),
-    [
-        ("--cells=lstn", "did you mean 'lstm'"),
-        ("--depths=0", "expected whole numbers from 1 on"),
-        ("--devices=3", "cannot be divided evenly"),
-    ],
-)
-def test_what_is_not_known_is_refused_in_a_line(flag: str, expected: str) -> None:
-    finished = run(flag)
-    assert finished.returncode != 0
-    assert expected in finished.stderr
-    assert finished.stderr.count("\n") == 1
+SIZE = (12, 3, 4, 2)  # T, B, H and the depth
+
+
+@cache
+def compiled(family: str) -> Callable[..., Any]:
+    """The norms of a family's cells, from one seed: one program for all four Elman networks."""
+    steps, batch, hidden, depth = SIZE
+    return jax.jit(in_rnnjax.measure(family, in_rnnjax.Settings(CELLS, steps, batch, hidden, (depth,), seeds=1)))
 
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_both_sides_measure_the_same(cell: str) -> None:
     torch = pytest.importorskip("torch", reason="PyTorch, a peer to compare with, is not installed: rnnjax[bench]")
-    from benchmarks import study_torch
+    from benchmarks.study import in_torch
 
-    T, B, H, depth = 12, 3, 4, 2
+    T, B, H, depth = SIZE
     torch.manual_seed(0)
-    network = [study_torch.layer_of(cell, H) for _ in range(depth)]
+    network = [in_torch.layer_of(cell, H) for _ in range(depth)]
     inputs = np.random.default_rng(0).standard_normal((T, B, H), np.float32)
     retained, asked_for = (
-        study_torch.norms(network, torch.from_numpy(inputs), method) for method in ("retain_grad", "autograd.grad")
+        in_torch.norms(network, torch.from_numpy(inputs), method) for method in ("retain_grad", "autograd.grad")
     )
 
-    family = next(family for family, names in study_rnnjax.FAMILIES.items() if cell in names)
+    family = next(family for family, names in in_rnnjax.FAMILIES.items() if cell in names)
     params = [params_of(cell, *(weight.detach().numpy() for weight in layer[:3])) for layer in network]
     params = jax.tree.map(lambda *leaves: np.stack(leaves)[None, None], *params)  # one seed, one variant
-    settings = study_rnnjax.Settings((cell,), T, B, H, (depth,), seeds=1)
-    (norms,) = study_rnnjax.measure(family, settings)(params, inputs[None])
+    (norms,) = compiled(family)(params, inputs[None])
     np.testing.assert_allclose(norms[0, 0], retained, rtol=1e-4)
     np.testing.assert_allclose(norms[0, 0], asked_for, rtol=1e-4)
 
@@ -89,12 +73,12 @@ def params_of(cell: str, kernel: np.ndarray, recurrent_kernel: np.ndarray, bias:
     if cell == "lstm":
         return LSTMParams(*weights)
     activation = ("elman_tanh", "elman_relu", "elman_sigmoid").index(cell.replace("irnn", "elman_relu"))
-    return study_rnnjax.AnyElmanParams(np.int32(activation), ElmanParams(*weights))
+    return in_rnnjax.AnyElmanParams(np.int32(activation), ElmanParams(*weights))
 
 
 def test_weights_are_drawn_for_every_network() -> None:
-    settings = study_rnnjax.Settings(CELLS, steps=5, batch=2, hidden=4, depths=(1, 2), seeds=2)
-    params = study_rnnjax.draw(study_rnnjax.FAMILIES, settings)(np.arange(2))
+    settings = in_rnnjax.Settings(CELLS, steps=5, batch=2, hidden=4, depths=(1, 2), seeds=2)
+    params = in_rnnjax.draw(in_rnnjax.FAMILIES, settings)(np.arange(2))
     activations, elman = params.pop("elman")
     np.testing.assert_array_equal(activations, np.broadcast_to([[0], [1], [2], [1]], (2, 4, 2)))
     np.testing.assert_array_equal(elman.recurrent_kernel[:, 3], np.broadcast_to(np.eye(4), (2, 2, 4, 4)))
@@ -108,3 +92,14 @@ def test_weights_are_drawn_for_every_network() -> None:
     for weights, width in ((elman, 4), (params["gru"], 12)):
         np.testing.assert_array_equal(weights.kernel[:, 0], params["lstm"].kernel[:, 0, ..., :width])
         assert not np.any(weights.bias)
+
+
+def test_seeds_at_once_are_as_one_after_the_other() -> None:
+    """The former is what a GPU or TPU does."""
+    settings = in_rnnjax.Settings(CELLS, steps=5, batch=2, hidden=4, depths=(1,), seeds=2)
+    inputs, families = settings.inputs(), {"elman": in_rnnjax.FAMILIES["elman"]}
+    found = []
+    for each in (in_rnnjax.one_by_one, in_rnnjax.all_at_once):
+        params = in_rnnjax.draw(families, settings, each)(np.arange(2))
+        found.append(jax.jit(in_rnnjax.measure("elman", settings, each))(params["elman"], inputs))
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-5), *found)

@@ -1,71 +1,68 @@
-"""The benchmarks run end to end, on tiny sizes, and refuse what they do not know."""
+"""benchmarks.unroll end to end on tiny sizes; its peers do equal work, and say why where they cannot."""
 
-import json
-import statistics
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
+from jax import Array
+from jax.experimental import rnn
 
-from benchmarks import peers, unroll_report
-from benchmarks.measure import Ratio
+import rnnjax
+from benchmarks.common.device import Device, UnavailableError, here
+from benchmarks.common.measure import Ratio
+from benchmarks.common.workload import FORWARD, GRADIENT
+from benchmarks.unroll import peers, report
+from benchmarks.unroll.peers.jax_libraries import cudnn_weights
+from benchmarks.unroll.peers.layer import Shape, inputs_of
+from tests.benchmarks.running import results_of, run
 
-ROOT = Path(__file__).parents[2]
-
-
-def run(*flags: str, module: str = "benchmarks.unroll") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", module, *flags]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
+NVIDIA = Device("gpu", "NVIDIA H100", 1, True)
+SHAPE = Shape(3, 2, 4, 5)
 
 
 @pytest.mark.slow
 def test_unroll_measures_every_program(tmp_path: Path) -> None:
-    names = ["scan", "rnnjax_2_devices", "matmul"]
-    of = f"--peers={','.join(names)}"
-    flags = ("--quick", "--shapes=5x2x3x4", "--cells=lstm", of, f"--output={tmp_path}")
-    finished = run(*flags)
-    assert finished.returncode == 0, finished.stderr
+    names = ["scan", "rnnjax_2_devices", "matmul", "cudnn"]
+    results = results_of("unroll", tmp_path, "--shapes=5x2x3x4", "--cells=lstm", f"--peers={','.join(names)}")
+    stdout = results["stdout"]
     for text in ("plain scan", "5x2x3x4", "compile", "two devices / products", "gradient_flow takes"):
-        assert text in finished.stdout
+        assert text in stdout
+    assert "Skipped: cuDNN: cuDNN needs a GPU of NVIDIA, JAX found the CPU.\n" in stdout
 
-    results = json.loads((tmp_path / "results.json").read_text())
-    assert results["machine"]["cores"] >= 1
-    assert results["machine"]["versions"]["jax"]
     assert [record["library"] for record in results["records"]] == ["rnnjax", *names]
-    for record in results["records"]:
-        for program in ("forward", "forward + backward"):
+    for record in results["records"][:-1]:
+        for program in (FORWARD, GRADIENT):
             assert len(record["rounds"][program]) == 2
             assert record["ratio"][program][0] > 0
             assert record["median_seconds"][program] > 0
     ours = results["records"][0]
     assert ours["ratio"]["forward"] == [1, 1, 1]
     assert ours["flow_overhead"][0] > 0
-    for name in ("table.txt", "unroll.png", "unroll.svg"):
-        assert (tmp_path / name).stat().st_size > 0
 
-    again = run(*flags)
+    again = run("benchmarks.unroll", "--quick", f"--output={tmp_path}")
     assert again.returncode != 0
     assert "--overwrite" in again.stderr
 
 
 def test_targets_are_judged_by_every_shape_and_the_geometric_mean() -> None:
     """The fastest peer counts, shape by shape; a target that nothing was measured for is not met."""
-    small, large = peers.Shape(100, 32, 128, 128), peers.Shape(50, 50, 512, 512)
+    small, large = Shape(100, 32, 128, 128), Shape(50, 50, 512, 512)
     times = {
         small: {"rnnjax": 1.0, "scan": 1.6, "flax": 5.0},
         large: {"rnnjax": 1.0, "scan": 8.0, "flax": 4.0, "matmul": 0.5},
     }
     records = [
-        {"cell": "lstm", "shape": shape, "library": library, "rounds": {peers.GRADIENT: [[seconds], [seconds]]}}
+        {"cell": "lstm", "shape": shape, "library": library, "rounds": {GRADIENT: [[seconds], [seconds]]}}
         for shape, by_library in times.items()
         for library, seconds in by_library.items()
     ]
     for record in records:
         record["flow_overhead"] = Ratio(1.2, 1.1, 1.3)
 
-    verdicts = {row["target"]: row["one device"] for row in unroll_report.check_targets(records)}
+    verdicts = {row["target"]: row["one device"] for row in report.check_targets(records)}
     peers_of_lstm, *_, flow, loop, _ = verdicts
     assert verdicts[peers_of_lstm] == "met: 1.60 (lstm 100x32x128x128), mean 2.53 (lstm), of 2"
     assert verdicts["at 50x50x512x512: at most 1.6 times as long as the matrix products"].startswith("not met: 2.00")
@@ -76,118 +73,60 @@ def test_targets_are_judged_by_every_shape_and_the_geometric_mean() -> None:
 @pytest.mark.parametrize(("library", "cell"), [("nnx", "elman"), ("keras", "gru"), ("torch_loop", "lstm")])
 def test_peers_do_equal_work(library: str, cell: str) -> None:
     """``build`` raises where outputs or weights are not those of the other libraries."""
-    if not find_spec(peers.PACKAGES[library]):
-        pytest.skip(f"{library} is not installed: run `make peers`")
-    for call in peers.build(library, cell, peers.Shape(3, 2, 4, 5)).calls.values():
+    package = {"nnx": "flax", "torch_loop": "torch"}.get(library, library)
+    if not find_spec(package):
+        pytest.skip(f"{package} is not installed: run `make peers`")
+    for call in peers.build(library, cell, SHAPE, here()).calls.values():
         call()
 
 
 def test_an_odd_batch_is_not_shared_by_two_devices() -> None:
-    with pytest.raises(peers.UnavailableError, match="a batch of 3 cannot be halved"):
-        peers.build("rnnjax_2_devices", "lstm", peers.Shape(5, 3, 4, 4))
+    with pytest.raises(UnavailableError, match="a batch of 3 cannot be halved"):
+        peers.build("rnnjax_2_devices", "lstm", Shape(5, 3, 4, 4), here())
 
 
-@pytest.mark.parametrize(
-    ("flag", "expected"),
-    [
-        ("--cells=lstn", "did you mean 'lstm'"),
-        ("--shapes=3x4", "expected TxBxIxH"),
-        ("--peers=kera", "did you mean 'keras'"),
-    ],
-)
-def test_unknown_names_are_refused_in_a_line(flag: str, expected: str) -> None:
-    finished = run(flag)
-    assert finished.returncode != 0
-    assert expected in finished.stderr
-    assert finished.stderr.count("\n") == 1
+# cuDNN's LSTM, as far as it can be tested without a GPU: by the reference that jax.experimental.rnn has beside it.
 
 
-@pytest.mark.slow
-def test_parallel_measures_every_method(tmp_path: Path) -> None:
-    flags = ("--quick", "--steps=8", "--cells=min_gru,elman", f"--output={tmp_path}")
-    finished = run(*flags, module="benchmarks.parallel")
-    assert finished.returncode == 0, finished.stderr
-    for text in ("min_gru", "elman, full", "elman, diagonal", "T = 8", "Newton's method: "):
-        assert text in finished.stdout
-
-    records = json.loads((tmp_path / "results.json").read_text())["records"]
-    assert [(r["cell"], r["method"], r["steps"]) for r in records] == [
-        ("min_gru", "affine", 8),
-        ("elman", "full", 8),
-        ("elman", "diagonal", 8),
-    ]
-    for record in records:
-        assert record["largest_difference"] < 1e-4
-        assert record.get("converged", True)
-        for program in ("forward", "forward + backward"):
-            assert record["ratio"][program][0] > 0
-            assert {len(rounds) for rounds in record["rounds"][program].values()} == {2}
-    for name in ("table.txt", "parallel.png", "parallel.svg"):
-        assert (tmp_path / name).stat().st_size > 0
+def reference_lstm(
+    inputs: Array, h: Array, c: Array, weights: Array, lengths: Array, width: int, hidden: int, *rest: object
+) -> tuple[Array, Array, Array]:
+    """``rnn.lstm`` of one layer on any device."""
+    unpacked = rnn.unpack_lstm_weights(weights, width, hidden, 1, False)
+    result: tuple[Array, Array, Array]
+    result = rnn.lstm_ref(inputs, h, c, *unpacked, lengths, width, hidden, 1, 0.0, False)
+    return result
 
 
-@pytest.mark.parametrize(
-    ("flag", "expected"),
-    [("--cells=gruu", "did you mean 'gru'"), ("--sizes=8", "expected whole numbers"), ("--steps=1.5", "as in --steps")],
-)
-def test_parallel_refuses_what_it_does_not_know_in_a_line(flag: str, expected: str) -> None:
-    finished = run(flag, module="benchmarks.parallel")
-    assert finished.returncode != 0
-    assert expected in finished.stderr
-    assert finished.stderr.count("\n") == 1
+def test_cudnns_weights_mean_the_same_as_ours() -> None:
+    cell, inputs = rnnjax.lstm(SHAPE.hidden_size), inputs_of(SHAPE)
+    params = cell.init(jax.random.key(0), SHAPE.input_size)
+    params = params._replace(bias=jax.random.normal(jax.random.key(2), params.bias.shape))
+    zero, lengths = jnp.zeros((1, SHAPE.batch, SHAPE.hidden_size)), jnp.full(SHAPE.batch, SHAPE.steps, jnp.int32)
+    weights = cudnn_weights(params)
+    assert weights.size == rnn.get_num_params_in_lstm(SHAPE.input_size, SHAPE.hidden_size, 1, False)
+    batch_first = inputs.swapaxes(0, 1)
+    outputs, h, c = reference_lstm(batch_first, zero, zero, weights, lengths, SHAPE.input_size, SHAPE.hidden_size)
+    state, expected = rnnjax.unroll(cell, params, inputs)
+    np.testing.assert_allclose(outputs.swapaxes(0, 1), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(h[0], state.hidden, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(c[0], state.cell, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.slow
-def test_memory_measures_every_method(tmp_path: Path) -> None:
-    finished = run("--quick", "--steps=100", f"--output={tmp_path}", module="benchmarks.memory")
-    assert finished.returncode == 0, finished.stderr
-    records = json.loads((tmp_path / "results.json").read_text())["records"]
-    bytes_by_method = {record["method"]: record["temporary_bytes"] for record in records}
-    assert bytes_by_method["remat='sqrt'"] < bytes_by_method["plain"] / 3
-    for record in records:
-        assert record["peak_bytes"] > record["baseline_bytes"] + record["input_bytes"] > 0
-        assert record["seconds"] > 0
-    assert records[0]["step_ratio"] == 1
-    assert "plain (" in finished.stdout  # its verdict
-    assert (tmp_path / "memory.png").stat().st_size > 0
+def test_cudnns_lstm_is_a_peer_where_there_is_a_gpu_of_nvidia(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rnn, "lstm", reference_lstm)
+    programs = peers.build("cudnn", "lstm", SHAPE, NVIDIA)
+    _, gradient = programs.calls[GRADIENT]()
+    assert gradient.shape == cudnn_weights(rnnjax.lstm(5).init(jax.random.key(0), 4)).shape
+    with pytest.raises(UnavailableError, match="no elman cell"):
+        peers.build("cudnn", "elman", SHAPE, NVIDIA)
+
+    monkeypatch.setattr(rnn, "lstm", lambda *arguments: (2 * reference_lstm(*arguments)[0],))
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        peers.build("cudnn", "lstm", SHAPE, NVIDIA)
 
 
-@pytest.mark.slow
-def test_profile_divides_a_gradients_time(tmp_path: Path) -> None:
-    finished = run("--quick", "--shapes=40x2x3x4", f"--output={tmp_path}", module="benchmarks.profile")
-    assert finished.returncode == 0, finished.stderr
-    (record,) = json.loads((tmp_path / "results.json").read_text())["records"]
-    assert sum(record["parts"].values()) == pytest.approx(statistics.median(record["profiled"]))
-    assert min(record["parts"].values()) > 0
-    assert (tmp_path / "profile.png").stat().st_size > 0
-
-
-@pytest.mark.slow
-def test_compile_time_measures_every_way_of_depth(tmp_path: Path) -> None:
-    finished = run("--quick", "--depths=2", f"--output={tmp_path}", module="benchmarks.compile_time")
-    assert finished.returncode == 0, finished.stderr
-    records = json.loads((tmp_path / "results.json").read_text())["records"]
-    assert [(record["way"], record["depth"]) for record in records] == [
-        ("stack", 2),
-        ("stack + repeat", 2),
-        ("repeat", 2),
-    ]
-    assert all(record["compile"][0] > 0 and record["run"][0] > 0 for record in records)
-    assert records[0]["compile_ratio"][0] == 1
-    assert all(record["compile_growth"][0] == 1 for record in records)
-    assert (tmp_path / "compile_time.png").stat().st_size > 0
-
-
-@pytest.mark.parametrize(
-    ("module", "flag", "expected"),
-    [
-        ("memory", "--steps=ten", "expected whole numbers"),
-        ("compile_time", "--depths=1", "whole numbers from 2 on"),
-        ("profile", "--shapes=8", "expected TxBxIxH"),
-    ],
-)
-def test_sizes_that_are_none_are_refused_in_a_line(module: str, flag: str, expected: str) -> None:
-    finished = run(flag, module=f"benchmarks.{module}")
-    assert finished.returncode != 0
-    assert expected in finished.stderr
-    assert finished.stderr.count("\n") == 1
+@pytest.mark.parametrize("found", [here(), Device("gpu", "AMD Instinct", 1, False), Device("tpu", "TPU v5e", 1, False)])
+def test_elsewhere_cudnn_says_why_it_is_absent(found: Device) -> None:
+    with pytest.raises(UnavailableError, match="cuDNN needs a GPU of NVIDIA, JAX found"):
+        peers.build("cudnn", "lstm", SHAPE, found)

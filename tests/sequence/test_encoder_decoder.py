@@ -204,7 +204,7 @@ def test_outputs_and_gradients_equal_those_of_two_lstms_in_pytorch():
 
 
 def test_the_modules_example_runs_as_written():
-    text = importlib.import_module("rnnjax.encoder_decoder").__doc__
+    text = importlib.import_module("rnnjax.sequence.encoder_decoder").__doc__
     code = "\n".join(line[4:] for line in text.splitlines() if line.startswith("    "))
     source, inputs = source_and_inputs()
     names = vars(rnnjax) | {"key": jax.random.key(0), "source_size": J, "input_size": I, "source": source}

@@ -1,0 +1,37 @@
+"""PyTorch on the same kind of device as JAX, as exact, and waiting for its results as JAX does."""
+
+from typing import Any
+
+from benchmarks.common.device import UnavailableError
+from benchmarks.common.measure import Call
+
+
+def device_like(backend: str) -> Any:
+    """PyTorch's device for the name of JAX's backend, with products of float32's full precision.
+
+    Raises:
+        UnavailableError: where it has none, so that times could not be compared.
+    """
+    import torch
+
+    if backend == "cpu":
+        return torch.device("cpu")
+    if backend != "gpu" or not torch.cuda.is_available():
+        raise UnavailableError(f"PyTorch {torch.__version__} finds no {backend.upper()}, which JAX computes on")
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    return torch.device("cuda")
+
+
+def waiting(call: Call, place: Any) -> Call:
+    """The call, which returns when the device has finished."""
+    import torch
+
+    if place.type != "cuda":
+        return call
+
+    def finished() -> Any:
+        result = call()
+        torch.cuda.synchronize()
+        return result
+
+    return finished

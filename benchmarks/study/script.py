@@ -1,0 +1,119 @@
+"""What the two sides of ``benchmarks.study`` have in common: flags, cells, inputs, and a record of what was done when.
+
+It imports little, since its own time counts on both sides.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from absl import flags
+
+from benchmarks.common import arguments
+
+CELLS = ("elman_tanh", "elman_relu", "elman_sigmoid", "irnn", "lstm", "gru")
+"""The cells of the study; ``irnn`` is a ReLU network whose recurrent weights start as the identity."""
+
+Norms = dict[str, np.ndarray]
+"""By ``name_of`` a network, (S, L, T): ||dL/dh_t|| of the whole batch for every seed, layer and step."""
+
+
+class Event(NamedTuple):
+    """What a thread did, in seconds since the epoch."""
+
+    phase: str
+    subject: str
+    thread: int
+    start: float
+    stop: float
+
+
+class Timeline:
+    """The events of all threads of a process."""
+
+    def __init__(self) -> None:
+        self.begun = time.time()
+        self.events: list[Event] = []
+
+    @contextmanager
+    def during(self, phase: str, subject: str = "") -> Iterator[None]:
+        """Records one event: all that is done inside."""
+        start = time.time()
+        yield
+        self.events.append(Event(phase, subject, threading.get_ident(), start, time.time()))
+
+
+class Settings(NamedTuple):
+    """The study's size. The loss is the sum of squares of the last layer's outputs at the last step."""
+
+    cells: tuple[str, ...]
+    steps: int
+    batch: int
+    hidden: int  # and the width of the inputs
+    depths: tuple[int, ...]
+    seeds: int
+
+    def as_flags(self) -> list[str]:
+        """For a command line."""
+        texts = {
+            name: ",".join(map(str, value)) if isinstance(value, tuple) else value
+            for name, value in self._asdict().items()
+        }
+        return [f"--{name}={text}" for name, text in texts.items()]
+
+    def inputs(self) -> np.ndarray:
+        """(S, T, B, H), standard normal."""
+        shape = (self.steps, self.batch, self.hidden)
+        drawn = [np.random.default_rng(seed).standard_normal(shape, np.float32) for seed in range(self.seeds)]
+        return np.stack(drawn)
+
+
+def name_of(cell: str, depth: int) -> str:
+    """A network's name among the results."""
+    return f"{cell}_depth{depth}"
+
+
+def define_flags() -> None:
+    """One flag for each setting."""
+    flags.DEFINE_list("cells", list(CELLS), "Some of those cells.")
+    flags.DEFINE_integer("steps", 200, "T.", lower_bound=1)
+    flags.DEFINE_integer("batch", 16, "B.", lower_bound=1)
+    flags.DEFINE_integer("hidden", 64, "H, and the width of the inputs.", lower_bound=1)
+    flags.DEFINE_list("depths", ["1", "2", "4"], "Numbers of layers.")
+    flags.DEFINE_integer("seeds", 20, "Independent weights and inputs.", lower_bound=1)
+
+
+def define_record_flag() -> None:
+    """Where a script leaves what it found."""
+    flags.DEFINE_string("record", None, "Folder for norms.npz and timeline.json; without it only a line is printed.")
+
+
+def settings() -> Settings:
+    """What the flags say.
+
+    Raises:
+        ValueError: for cells and depths that are none.
+    """
+    values = flags.FLAGS
+    if not values.cells or not set(values.cells) <= set(CELLS):
+        raise ValueError(f"--cells is {','.join(values.cells)}: expected some of {', '.join(CELLS)}")
+    cells = tuple(cell for cell in CELLS if cell in values.cells)
+    depths = tuple(arguments.whole_numbers("depths", values.depths))
+    return Settings(cells, values.steps, values.batch, values.hidden, depths, values.seeds)
+
+
+def finish(timeline: Timeline, norms: Norms, again: Sequence[float] = ()) -> None:
+    """Keeps what was found and when, where a folder was given; prints a line."""
+    if flags.FLAGS.record:
+        folder = Path(flags.FLAGS.record)
+        folder.mkdir(parents=True, exist_ok=True)
+        np.savez(folder / "norms.npz", allow_pickle=False, **norms)
+        record = {"begun": timeline.begun, "events": timeline.events, "again": again}
+        (folder / "timeline.json").write_text(json.dumps(record) + "\n")
+    count = sum(len(array) for array in norms.values())
+    print(f"{count} networks measured in {time.time() - timeline.begun:.2f} s after the imports")

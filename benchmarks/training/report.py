@@ -1,0 +1,116 @@
+"""What ``benchmarks.training`` says about its records: a table, a finding and a figure."""
+
+import statistics
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from tabulate import tabulate
+
+from benchmarks.common.measure import Ratio, skips
+from benchmarks.training.measure import CHECKED, Record
+from benchmarks.training.steps import LAYERS
+
+TITLES = {
+    "rnnjax": "rnnjax, 1 device",
+    "jit_2_devices": "rnnjax, 2 devices by jit",
+    "shard_map_2_devices": "rnnjax, 2 devices by shard_map",
+    "torch": "PyTorch",
+}
+STYLES = {
+    "rnnjax": {"color": "0.2"},
+    "jit_2_devices": {"color": "0.5"},
+    "shard_map_2_devices": {"color": "0.8"},
+    "torch": {"color": "1", "hatch": "///"},
+}
+TARGET = 1.0  # times PyTorch's characters per second
+
+
+def write(records: list[Record]) -> str:
+    """The table and what it takes to read it."""
+    checked = (
+        f"After {CHECKED} steps losses differ by at most {largest(records, 'loss_difference'):.0e} of themselves, "
+        f"weights by {largest(records, 'weight_difference'):.0e} of the way they went."
+    )
+    reasons = ((TITLES[record["way"]], record["skipped"]) for record in records if "skipped" in record)
+    return f"{checked}\n\n{table(records)}\n\n{skips(reasons)}"
+
+
+def largest(records: list[Record], difference: str) -> float:
+    return max(record[difference] for record in records if "rounds" in record)
+
+
+def table(records: list[Record]) -> str:
+    """Milliseconds of a training step, characters per second, and seconds to compile."""
+    heads = ["H", "trained by", "a step", "characters / s", "/ PyTorch's", "first step"]
+    rows = [
+        [
+            record["size"].hidden,
+            TITLES[record["way"]],
+            f"{1e3 * record['median_seconds']:.1f} ms",
+            f"{record['characters_per_second']:,.0f}",
+            str(record.get("speed", "-")),
+            f"{record['first_seconds']:.2f} s",
+        ]
+        for record in records
+        if "rounds" in record
+    ]
+    return tabulate(rows, heads, colalign=("right", "left", *["right"] * 4), disable_numparse=True)
+
+
+def find(records: list[Record]) -> str:
+    """How rnnjax stands to PyTorch at best, and in which cases the target is met."""
+    bests, lines = [], []
+    for size in dict.fromkeys(record["size"] for record in records):
+        speeds = {r["way"]: r["speed"] for r in records if r["size"] == size and r["way"] != "torch" and "speed" in r}
+        if not speeds:
+            return "PyTorch was not measured."
+        bests.append(f"{max(speeds.values())} (H = {size.hidden})")
+        cases = (f"{TITLES[way].removeprefix('rnnjax, ')} {speed} ({verdict(speed)})" for way, speed in speeds.items())
+        lines.append(f"H = {size.hidden}: {', '.join(cases)}")
+    best = f"At best rnnjax trains on {' and '.join(bests)} times as many characters per second as PyTorch."
+    return "\n".join([best, *lines, f"Target: at least {TARGET:g} times as many."])
+
+
+def doubt(machine: dict[str, Any]) -> str:
+    """A warning where other programs wanted the cores: PyTorch's threads wait for each other, and so lose most."""
+    busy = machine["load_average_before"][0] > 1.5 * machine["cores"]  # as many as cores: the benchmark run before
+    return (
+        "\nThe machine was busy with other programs: measure again, these ratios are not to be relied on."
+        if busy
+        else ""
+    )
+
+
+def verdict(speed: Ratio) -> str:
+    return "met" if speed.value >= TARGET else "missed"
+
+
+def draw(records: list[Record], finding: str, where: str) -> Figure:
+    """Bars of characters per second, one panel a size."""
+    sizes = list(dict.fromkeys(record["size"] for record in records))
+    figure = Figure((max(8.5, 4.5 * len(sizes)), 5), layout="constrained")
+    axes = figure.subplots(1, len(sizes), squeeze=False)
+    for axis, size in zip(axes[0], sizes, strict=True):
+        measured = [record for record in records if record["size"] == size and "rounds" in record]
+        for place, record in enumerate(measured):
+            bar(axis, place, record)
+        axis.set_xticks([])
+        axis.set_xlabel(f"{LAYERS} LSTM layers of {size.hidden}")
+        axis.set_ylabel("thousand characters per second")
+    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(TITLES), frameon=False)
+    shape = f"T = {sizes[0].steps}, B = {sizes[0].batch}, V = {sizes[0].vocabulary}"
+    figure.suptitle(f"{finding}\n{shape}. Lines: quartiles over rounds. {where}.", fontsize=9)
+    return figure
+
+
+def bar(axis: Any, place: int, record: Record) -> None:
+    """One bar, with its number on it and a line from quartile to quartile of the rounds."""
+    characters = record["size"].steps * record["size"].batch
+    speeds = [characters / statistics.median(samples) / 1e3 for samples in record["rounds"]]
+    low, high = np.percentile(speeds, (25, 75))
+    value = record["characters_per_second"] / 1e3
+    axis.bar(place, value, edgecolor="black", label=TITLES[record["way"]], **STYLES[record["way"]])
+    axis.vlines(place, low, high, color="black", linewidth=4)
+    axis.vlines(place, low, high, color="white", linewidth=1.5)
+    axis.annotate(f"{value:.3g}", (place, max(value, high)), (0, 3), textcoords="offset points", ha="center")

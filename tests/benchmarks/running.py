@@ -1,0 +1,32 @@
+"""Starting a benchmark as its user does."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+QUICK_TO_COMPILE = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+"""Tests compile far more than they run."""
+
+
+def run(module: str, *flags: str) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", module, *flags]
+    environment = os.environ | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {QUICK_TO_COMPILE}"}
+    return subprocess.run(words, capture_output=True, text=True, cwd=ROOT, timeout=300, env=environment)
+
+
+def results_of(name: str, folder: Path, *flags: str) -> dict[str, Any]:
+    """What a quick run writes: it must succeed, say where it ran, and leave a table and figures."""
+    finished = run(f"benchmarks.{name}", "--quick", f"--output={folder}", *flags)
+    assert finished.returncode == 0, finished.stderr
+    for file in ("table.txt", f"{name}.png", f"{name}.svg"):
+        assert (folder / file).stat().st_size > 0
+    results: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    assert results["finding"] in finished.stdout
+    assert results["machine"]["cores"] >= 1
+    assert results["machine"]["versions"]["jax"]
+    assert (folder / "table.txt").read_text().startswith("Measured on ")
+    return results | {"stdout": finished.stdout}

@@ -1,0 +1,60 @@
+"""What a benchmark does not know or cannot do is refused in a line, before anything is measured."""
+
+import pytest
+
+from benchmarks.common import arguments
+from tests.benchmarks.running import run
+
+REFUSED = {
+    "unroll": {
+        "--cells=lstn": "did you mean 'lstm'",
+        "--shapes=3x4": "expected TxBxIxH",
+        "--peers=kera": "did you mean 'keras'",
+    },
+    "parallel": {
+        "--cells=gruu": "did you mean 'gru'",
+        "--sizes=8": "expected BxH in whole numbers",
+        "--steps=1.5": "as in --steps",
+    },
+    "memory": {"--steps=ten": "expected whole numbers", "--steps=10": "from 50 on"},
+    "compile_time": {"--depths=1": "whole numbers from 2 on"},
+    "profile": {"--shapes=8": "expected TxBxIxH", "--shapes=1x2x3x4": "at least two steps"},
+    "scaling": {
+        "--cell=lstn": "did you mean 'lstm'",
+        "--steps=8,16": "expected 3 or more",
+        "--hidden=8,8,16": "different whole numbers",
+        "--base=8x0x8": "expected TxBxH",
+    },
+    "training": {"--hidden=8,x": "expected whole numbers from 1 on", "--batch=5": "expected an even number"},
+    "online": {"--cells=lstn": "did you mean 'lstm'", "--counts=7": "expected 2 or more different whole numbers"},
+    "study": {
+        "--cells=lstn": "did you mean 'lstm'",
+        "--depths=0": "expected whole numbers from 1 on",
+        "--devices=3": "cannot be divided evenly",
+        "--devices=2 --on_gpu": "JAX found a GPU (gpu, 1 of 1)",
+    },
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_is_refused_in_a_line(name: str) -> None:
+    """The last command line shows that the settings for a GPU are accepted: what is refused is the word after them."""
+    expected = {**REFUSED[name], "--on_gpu too": "received 'too'", "--on_gpu --quick too": "received 'too'"}
+    finished = run("tests.benchmarks.refuse", name, *expected)
+    assert finished.returncode == 0, finished.stderr
+    answers = finished.stdout.splitlines()
+    assert len(answers) == len(expected)
+    for answer, text in zip(answers, expected.values(), strict=True):
+        assert answer.startswith(f"benchmarks.{name}: ")
+        assert text in answer
+
+
+def test_a_refusal_ends_the_program_with_a_line() -> None:
+    finished = run("benchmarks.memory", "--steps=ten")
+    assert finished.returncode != 0
+    assert finished.stderr.count("\n") == 1
+
+
+def test_numbers_are_sorted_and_each_is_there_once() -> None:
+    assert arguments.whole_numbers("steps", ["20", "3", "20"]) == [3, 20]
+    assert arguments.sizes("shapes", "8x4x2x1", "TxBxIxH") == [8, 4, 2, 1]
