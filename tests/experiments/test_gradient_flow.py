@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -26,6 +27,7 @@ from rnnjax.data import Corpus, load_corpus
 from tests.experiments.test_events import curves_in
 
 ROOT = Path(__file__).parents[2]
+RUN = "lstm---default-depth2-T20-seed0"
 SMALL = ["--config.cells=elman,lstm", "--config.activations=tanh,relu", "--config.depths=2", "--config.seeds=2"]
 
 
@@ -240,6 +242,21 @@ def test_a_trained_network_is_read_in_a_line_and_does_what_was_measured(
         ]
         loss = negative_log_likelihood(network.params.readout, outputs[-1], tokens[-1])
         np.testing.assert_allclose(loss, last["loss"], rtol=1e-5)
+
+
+def test_the_code_of_the_experiments_page_reads_records_and_network_of_a_run(
+    finished: tuple[Path, str], corpus: Corpus
+) -> None:
+    page = (ROOT / "experiments" / "README.md").read_text(encoding="utf-8")
+    page = page.replace("runs/gradient_flow", str(finished[0])).replace("depth1-T100", "depth2-T20")
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL):
+        exec(block, names)
+    losses = [r["loss"] for r in records_of(finished[0]) if (r["run"], r["kind"]) == (RUN, "train")]
+    np.testing.assert_allclose(names["losses"][RUN], losses)
+    assert names["vocabulary"] == list(corpus.vocabulary)
+    outputs = rnnjax.unroll(names["cell"], names["params"], jnp.zeros((3, 2, len(corpus.vocabulary))))[1]
+    assert outputs.shape == (3, 2, 8)
 
 
 def test_tensorboard_shows_the_losses_that_were_recorded(finished: tuple[Path, str]) -> None:
