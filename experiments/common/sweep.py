@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from experiments.common import command
 from experiments.common.command import ExperimentError
-from experiments.common.log import Log
+from experiments.common.run_log import Log
 from experiments.common.workdir import Record, Workdir, open_workdir, read_records
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from experiments.common import checkpoint
 from experiments.common.command import ExperimentError
-from experiments.common.log import Log
+from experiments.common.run_log import Log
 from experiments.common.workdir import Record
 
 State = TypeVar("State")

@@ -27,7 +27,7 @@ import numpy as np
 import rnnjax
 from experiments.common import checkpoint
 from experiments.common.command import ExperimentError
-from experiments.common.events import Events
+from experiments.common.tensorboard import Events
 
 Record = dict[str, Any]
 

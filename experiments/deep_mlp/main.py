@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 import rnnjax
 from experiments.common import command, drawing, sweep, training
 from experiments.common.command import explained
-from experiments.common.log import Log
+from experiments.common.run_log import Log
 from experiments.common.settings import names, require_least
 from experiments.common.training import Evaluation
 from experiments.common.workdir import Record, Workdir

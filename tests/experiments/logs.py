@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from experiments.common.log import Log
+from experiments.common.run_log import Log
 from experiments.common.sweep import Logs
 from experiments.common.workdir import open_workdir
 

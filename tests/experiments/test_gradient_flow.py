@@ -24,7 +24,7 @@ from experiments.gradient_flow.main import load
 from experiments.gradient_flow.report import FIGURES
 from experiments.networks import character_model
 from rnnjax.data import Corpus, load_corpus
-from tests.experiments.test_events import curves_in
+from tests.experiments.test_tensorboard import curves_in
 
 ROOT = Path(__file__).parents[2]
 RUN = "lstm---default-depth2-T20-seed0"

@@ -6,7 +6,7 @@ from typing import Any
 
 from tensorboardX.proto.event_pb2 import Event
 
-from experiments.common.events import scalars
+from experiments.common.tensorboard import scalars
 from experiments.common.workdir import open_workdir
 
 
