@@ -5,7 +5,8 @@
     python -m benchmarks.parallel --cells=gru --steps=64,1024 --sizes=1x16 --output=runs/benchmarks/parallel_gru
 
 Cells with an affine recurrence run by ``unroll(method="parallel")``, the others by ``newton_unroll`` with the full
-Jacobian and with its diagonal, all against ``unroll``. Calls take turns in one process.
+Jacobian and with its diagonal, all against ``unroll``. Calls take turns in one process. See README.md in the folder
+above.
 """
 
 from absl import app, flags
