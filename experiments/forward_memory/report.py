@@ -137,7 +137,7 @@ def recall_by_lag(records: Sequence[Record]) -> Figure | None:
     for axes, (family, kin) in zip(panels, runs.groupby("family", sort=False), strict=True):
         for look, (setting, rows) in zip(drawing.styles(), kin.groupby("setting", sort=False), strict=False):
             lags, theory = np.arange(len(rows["measured r_squared"].iloc[0])), rows["exact r_squared"].dropna()
-            drawing.band(axes, lags, frames.stacked(rows["measured r_squared"]), look, setting)
+            drawing.band(axes, lags, frames.stacked(rows["measured r_squared"]), look, setting or family)
             if len(theory):
                 drawing.band(axes, lags, frames.stacked(theory), _CIRCLES | {"markevery": 4}, "theory")
         axes.axvline(DOZEN, color=drawing.GREY, linewidth=3, alpha=0.4, zorder=0)
@@ -156,7 +156,7 @@ def derivative_by_lag(records: Sequence[Record]) -> Figure:
     figure, panels = drawing.panels(runs["family"].nunique(), across=3, size=(3.5, 2.6))
     for axes, (family, kin) in zip(panels, runs.groupby("family", sort=False), strict=True):
         for look, (setting, rows) in zip(drawing.styles(), kin.groupby("setting", sort=False), strict=False):
-            name = f"{setting}: {findings(rows)['forward'].item():.2f} a step"
+            name = f"{setting or family}: {findings(rows)['forward'].item():.2f} a step"
             drawing.by_lag(axes, rows["forward norms"], look, name, relative=True)
             drawing.by_lag(axes, rows["backward norms"], _CIRCLES | {"markevery": 10}, relative=True)
             if rows["exact norms"].notna().any():
@@ -176,7 +176,7 @@ def size_by_step(records: Sequence[Record]) -> Figure:
     figure, panels = drawing.panels(runs["family"].nunique(), across=3, size=(3.5, 2.6))
     for axes, (family, kin) in zip(panels, runs.groupby("family", sort=False), strict=True):
         for look, (setting, rows) in zip(drawing.styles(), kin.groupby("setting", sort=False), strict=False):
-            name = setting if findings(rows)["fades"].item() else f"{setting} *"
+            name = f"{setting or family}{'' if findings(rows)['fades'].item() else ' *'}"
             drawing.band(axes, rows["steps"].iloc[0], np.log10(frames.stacked(rows["sizes"])), look, name)
         axes.set(xscale="log", ylim=(-1.5, 5))
         drawing.head(axes, family)
