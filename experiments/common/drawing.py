@@ -4,6 +4,7 @@ Lines are told apart in grey, too: by lightness, by dashes, by markers.
 """
 
 import itertools
+import re
 import textwrap
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -138,7 +139,7 @@ def label(figure: Figure, x: str = "", y: str = "") -> None:
     if x:
         figure.supxlabel(_filled(x, figure.get_figwidth() * _CHARACTERS), fontsize=10)
     if y:
-        figure.supylabel(y, fontsize=10)
+        figure.supylabel(_filled(y, 0.8 * figure.get_figheight() * _CHARACTERS), fontsize=10)  # the title is above it
 
 
 def legend(where: Axes | Figure, heading: str = "", **options: Any) -> None:
@@ -177,8 +178,16 @@ def plain_ticks(axes: Axes, digits: Sequence[float] = (1, 3)) -> None:
 
 
 def _filled(text: str, width: float) -> str:
-    lines = (textwrap.wrap(line, max(int(width), 12), break_long_words=False) for line in text.splitlines())
-    return "\n".join(line for wrapped in lines for line in wrapped)
+    """In lines of so many characters; formulae stay whole, and count as what is seen of them."""
+    formulae = iter(re.findall(r"\$.*?\$", text))
+    held = re.sub(r"\$.*?\$", lambda formula: "\1".ljust(_seen(formula.group()), "\2"), text)
+    lines = (textwrap.wrap(line, max(int(width), 12), break_long_words=False) for line in held.splitlines())
+    return re.sub("\1\2*", lambda _: next(formulae), "\n".join(line for wrapped in lines for line in wrapped))
+
+
+def _seen(formula: str) -> int:
+    """About how many characters wide it is."""
+    return len(re.sub(r"[${}^_\s]", "", re.sub(r"\\([A-Za-z]+|\W)", "x", formula)))
 
 
 # Lines

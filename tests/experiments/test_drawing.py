@@ -82,6 +82,19 @@ def test_titles_and_labels_stay_within_the_width_of_the_figure(count: int, acros
         assert left._left_title.get_window_extent().x1 <= right._left_title.get_window_extent().x0  # type: ignore[attr-defined]
 
 
+def test_a_formula_is_not_broken_between_lines_and_a_y_label_is_no_longer_than_the_figure() -> None:
+    formula = r"$\|\partial L / \partial s_t\|$"
+    for words in range(6, 16):
+        figure, _ = drawing.panels(1)
+        text = "word " * words + formula + " of it, and again " + formula
+        drawing.label(figure, text, text)
+        figure.canvas.draw()
+        for label in (figure._supxlabel, figure._supylabel):  # type: ignore[attr-defined]
+            assert label.get_text().replace("\n", " ") == text
+            assert all(line.count("$") % 2 == 0 for line in label.get_text().splitlines())
+        assert figure._supylabel.get_window_extent().height <= figure.bbox.height  # type: ignore[attr-defined]
+
+
 def test_frames_have_lists_as_arrays_and_null_as_nan() -> None:
     records = [
         {"kind": "a", "x": 1.0, "curve": [1.0, None], "of": "batch"},

@@ -265,7 +265,7 @@ def test_figures_show_recall_derivatives_and_sizes_where_they_belong() -> None:
     tanh = shown[2]
     np.testing.assert_allclose(tanh.lines[0].get_ydata(), [1.0] * 5 + [0.25] * 15)
     assert tanh.lines[1].get_xdata()[0] == report.DOZEN
-    assert "half after 5 steps" in tanh.get_title(loc="left")
+    assert "half forgotten at lag 5" in tanh.get_title(loc="left")
 
     derivative = report.derivative_by_lag(RECORDS).axes[2]
     line, dots = derivative.lines
