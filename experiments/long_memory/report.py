@@ -131,9 +131,9 @@ def solved_by_lag(records: Sequence[Record]) -> Figure:
         rate.set(ylim=(-6, 106), xlim=(middle - reach, middle + reach))
         steps.set_xticks(range(len(lags)), [str(lag) for lag in lags])
     taken = ends["steps"][np.isfinite(ends["steps"]) & (ends["steps"] > 0)]
-    if len(taken):
-        drawing.plain_ticks(axes[-1], (1, 2, 5))
-        axes[-1].set_ylim(taken.min() / 2, taken.max() * 2)  # wide enough for a tick, however few there are
+    for steps in axes[len(tasks) :] if len(taken) else ():
+        drawing.plain_ticks(steps, (1, 2, 5))
+        steps.set_ylim(taken.min() / 2, taken.max() * 2)  # wide enough for a tick, however few there are
     axes[0].set_ylabel("seeds that solve it (%)")
     axes[len(tasks)].set_ylabel("training steps to solve it\n(median; small: a seed)")
     drawing.label(figure, x="lag or length T (steps)")

@@ -16,57 +16,44 @@ from experiments.common.workdir import Record
 
 CASE = ["length", "remedy"]
 PHASES = {"initialization": "before training", "flossed": "after flossing", "trained": "after training"}
+_NORMS = ["norm_before_largest", "norm_after_largest"]
 _WORDS = {"none": "no remedy", "penalty": "the penalty"}
+_NARROW = " +\n"  # joins remedies in a panel's title
 
 
 def ordered(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows by length, remedy and seed: no remedy first, then what is added to it, clipping last."""
-
-    def place(remedy: str) -> tuple[object, ...]:
-        parts = remedy.split("+")
-        return "flossing" in parts, "penalty" in parts, "none" not in parts, "clipping" in remedy, remedy
-
-    rows = rows.assign(remedy=pd.Categorical(rows["remedy"], sorted(rows["remedy"].unique(), key=place), ordered=True))
+    parts = ("flossing", "penalty", "clipping")
+    order = sorted(rows["remedy"].unique(), key=lambda remedy: (*(part in remedy for part in parts), remedy))
+    rows = rows.assign(remedy=pd.Categorical(rows["remedy"], order, ordered=True))
     return rows.sort_values([*CASE, "seed"], kind="stable", ignore_index=True)
-
-
-def results(records: Sequence[Record]) -> pd.DataFrame:
-    """How each run ended."""
-    return ordered(solving.results(records))
 
 
 def training(records: Iterable[Record]) -> pd.DataFrame:
     """The gradient's norms and its clipping, a row for each interval between two evaluations."""
-    norms = ("norm_before_largest", "norm_after_largest")
-    return ordered(frames.frame(records, "train")).fillna(dict.fromkeys(norms, np.inf))
+    return ordered(frames.frame(records, "train")).fillna(dict.fromkeys(_NORMS, np.inf))
 
 
 def networks(records: Sequence[Record]) -> pd.DataFrame:
     """Each run at each phase: its gradient's norms, log10 of what is kept of them, its Lyapunov exponents, its end."""
-    norms = frames.frame(records, "state_gradient")
     exponents = frames.frame(records, "exponents", dtype=np.float64).drop(columns="kind")
-    exponents["exponents"] = exponents["exponents"].map(lambda each: np.where(np.isnan(each), -np.inf, each))
-    found = norms.assign(kept=frames.changes(norms["norms"])).merge(exponents)
-    found = found.merge(results(records)[[*CASE, "seed", "solved"]])
-    phase = pd.Categorical(found["phase"], PHASES, ordered=True)
-    return ordered(found.assign(phase=phase, largest=found["exponents"].str[0]).sort_values("phase"))
+    found = frames.frame(records, "state_gradient").merge(exponents)
+    found = found.merge(solving.results(records)[[*CASE, "seed", "solved"]])
+    found["phase"] = pd.Categorical(found["phase"], PHASES, ordered=True)
+    found["kept"], found["largest"] = frames.changes(found["norms"]), found["exponents"].str[0].fillna(-np.inf)
+    return ordered(found.sort_values("phase"))
 
 
 def _longest(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["length"] == rows["length"].max()]
 
 
-# Tables and verdict
-
-
 def table(records: Sequence[Record]) -> str:
     """How each remedy fared, medians over seeds, as a Markdown table."""
-    found = networks(records)
-    trained = found["phase"] == "trained"
-    start = found[~trained].drop_duplicates([*CASE, "seed"], keep="last")  # flossed, if it was
-    ends, clipping, before, after = (
-        rows.groupby(CASE, observed=True) for rows in (results(records), training(records), start, found[trained])
-    )
+    phases = networks(records).groupby([*CASE, "seed"], observed=True)
+    start, end = phases.nth(-2), phases.nth(-1)  # the last phase before training, flossed if it was, and that after it
+    rows = (ordered(solving.results(records)), training(records), start, end)
+    ends, clipping, before, after = (each.groupby(CASE, observed=True) for each in rows)
     columns = {
         "solved": ends["outcome"].agg(_solved),
         "steps": ends["steps"].agg(_steps),
@@ -81,39 +68,36 @@ def table(records: Sequence[Record]) -> str:
         "largest exponent before": before["largest"].median().map("{:+.3f}".format),
         "exponent after": after["largest"].median().map("{:+.3f}".format),
     }
-    rows = pd.DataFrame(columns).rename_axis(["T", "remedy"]).rename(index=_words, level="remedy")
-    return frames.table(rows.reset_index().to_dict("records"), {"remedy"})
+    shown = pd.DataFrame(columns).rename_axis(["T", "remedy"]).rename(index=_words, level="remedy")
+    return frames.table(shown.reset_index().to_dict("records"), {"remedy"})
 
 
 def successes(records: Sequence[Record]) -> str:
     """How many seeds solve the task, a row for each remedy, a column for each length, as a Markdown table."""
-    solved = results(records).groupby(CASE, observed=True)["outcome"].agg(_solved).unstack("length")
+    solved = ordered(solving.results(records)).groupby(CASE, observed=True)["outcome"].agg(_solved).unstack("length")
     rows = solved.rename(index=_words, columns="T = {}".format).rename_axis(index="solved with")
     return frames.table(rows.reset_index().to_dict("records"), {"solved with"})
 
 
 def verdict(records: Sequence[Record]) -> str:
     """With which remedies every seed solves the task at all lengths, with which none does, and whose doing it is."""
-    ends = results(records)
-    solved = ends.groupby(CASE, observed=True)["solved"]
+    solved = ordered(solving.results(records)).groupby(CASE, observed=True)["solved"]
     rates, counts = solved.mean().unstack("length"), solved.agg(solving.count).unstack("length")
     every, none = (rates == 1).all(axis=1), (rates == 0).all(axis=1)
-    some = counts[~every & ~none]
     found = {
         "every seed solves it with:": rates.index[every].map(_words),
-        "some with:": [f"{_words(remedy)} ({', '.join(of_remedy)})" for remedy, of_remedy in some.iterrows()],
+        "some with:": [f"{_words(remedy)} ({', '.join(row)})" for remedy, row in counts[~every & ~none].iterrows()],
         "no seed with:": rates.index[none].map(_words),
     }
     parts = "; ".join(f"{words} {', '.join(chosen)}" for words, chosen in found.items() if len(chosen))
-    task = ends["task"].iloc[0].replace("_", " ").capitalize()
-    return f"{task} at T = {_listed(rates.columns)}: {parts}.{_claim(rates, counts)}"
+    task = records[0]["task"].replace("_", " ").capitalize()
+    return f"{task} at T = {', '.join(map(str, rates.columns))}: {parts}.{_claim(rates, counts)}"
 
 
 def _claim(rates: pd.DataFrame, counts: pd.DataFrame) -> str:
     """At which lengths the penalty is what norm clipping lacks, and at which it is not; if all three were tried."""
-    by_parts = {frozenset(remedy.split("+")): remedy for remedy in rates.index}
     parts = ({"penalty", "norm_clipping"}, {"norm_clipping"}, {"none"})
-    chosen = [by_parts[frozenset(each)] for each in parts if frozenset(each) in by_parts]
+    chosen = [remedy for each in parts for remedy in rates.index if set(remedy.split("+")) == each]
     if len(chosen) < len(parts):
         return ""
     lacking = [length for length, of_length in rates.loc[chosen].items() if of_length.tolist() == [1, 0, 0]]
@@ -122,32 +106,27 @@ def _claim(rates: pd.DataFrame, counts: pd.DataFrame) -> str:
         for length, (both, clipping, nothing) in counts.loc[chosen].items()
         if length not in lacking
     ]
-    where = f"T = {_listed(lacking)} (all solve it with both, none with clipping alone or no remedy)"
+    where = f"T = {', '.join(map(str, lacking))} (all solve it with both, none with clipping alone or no remedy)"
     return f" The penalty is what norm clipping lacks at {where if lacking else 'no T'}{''.join(others)}."
 
 
 def summary(records: Sequence[Record]) -> str:
     """The page left in the workdir."""
     return (
-        "# Which remedy lets a tanh network learn what lies far back?\n\n"
-        f"{verdict(records)}\n\n{successes(records)}\n\n"
-        "The task is solved when at two evaluations in a row no more than 1 % of the test sequences are wrong; 'steps' "
-        "is the training step of the first of the two, the median over seeds with those that never did counted as "
-        "later than any, and the range of those that did. Chance is the loss of the best guess that knows none of the "
-        "inputs. Gradient norms are the largest of any training step, before and after clipping; steps and elements "
-        "clipped are means over training. 'Kept over T' is ||dL/ds_1|| / ||dL/ds_T|| on the test sequences, and the "
-        "exponents are Lyapunov's, per step, along one of them, before training (after flossing, if there was any) and "
-        "after it. Medians over seeds where nothing else is said.\n\n"
-        f"{table(records)}\n"
+        f"# Which remedy lets a tanh network learn what lies far back?\n\n{verdict(records)}\n\n{successes(records)}"
+        "\n\nThe task is solved when at two evaluations in a row no more than 1 % of the test sequences are wrong; "
+        "'steps' is the training step of the first of the two, the median over seeds with those that never did counted "
+        "as later than any, and the range of those that did. Chance is the loss of the best guess that knows none of "
+        "the inputs. Gradient norms are the largest of any training step, before and after clipping; steps and "
+        "elements clipped are means over training. 'Kept over T' is ||dL/ds_1|| / ||dL/ds_T|| on the test sequences, "
+        "and the exponents are Lyapunov's, per step, along one of them, before training (after flossing, if there was "
+        f"any) and after it. Medians over seeds where nothing else is said.\n\n{table(records)}\n"
     )
-
-
-# Figures
 
 
 def loss_by_step(records: Sequence[Record]) -> Figure:
     """A row of panels for each length, a panel for each remedy: test loss against training step, chance drawn."""
-    ends = results(records)
+    ends = ordered(solving.results(records))
     lengths, remedies = ends["length"].unique(), ends["remedy"].unique()
     figure, axes = drawing.grid(len(lengths), len(remedies), size=(1.75, 1.9))
     panels, looks = dict(zip(itertools.product(lengths, remedies), axes, strict=True)), drawing.looks_of(ends["seed"])
@@ -156,12 +135,10 @@ def loss_by_step(records: Sequence[Record]) -> Figure:
     for (length, remedy), of_case in ends.groupby(CASE, observed=True):
         panel, chance = panels[length, remedy], of_case["chance"].iloc[0]
         panel.axhline(chance, color=drawing.GREY, linewidth=4, alpha=0.4, zorder=0, label="chance")
-        name = f"{_words(remedy, _BREAK)}\n" if length == lengths[0] else ""
-        drawing.head(panel, f"{name}solved {_solved(of_case['outcome'])}")
-        if remedy == remedies[0]:
-            panel.set_ylabel(f"T = {length}\ntest loss (nats)")
+        name = f"{_words(remedy, _NARROW)}\n" if length == lengths[0] else ""
+        drawing.head(panel, f"{name}T = {length}: solved {_solved(of_case['outcome'])}")
         panel.xaxis.set_major_formatter(EngFormatter(sep=""))
-    drawing.label(figure, "training step (a line a seed; it ends where the task is solved)")
+    drawing.label(figure, "training step (a line a seed; it ends where the task is solved)", "test loss (nats)")
     drawing.legend(axes[0])
     drawing.title(figure, verdict(records).replace("; ", ";\n").replace(". The", ".\nThe"))
     return figure
@@ -171,19 +148,16 @@ def norms_and_clipping(records: Sequence[Record]) -> Figure:
     """A panel for each remedy at the greatest length: the largest gradient norm of an interval of training steps."""
     rows = _longest(training(records))
     figure, axes = drawing.panels(rows["remedy"].nunique())
+    looks: dict[str, Record] = {"before": {"color": drawing.COLOURS[2]}, "after": {"color": "black", "linestyle": "--"}}
     for panel, (remedy, of_remedy) in zip(axes, rows.groupby("remedy", observed=True), strict=True):
-        for _, run in of_remedy.groupby("seed"):
-            panel.plot(
-                run["step"], run["norm_before_largest"], color=drawing.COLOURS[2], label="before clipping", lw=0.9
-            )
-            panel.plot(run["step"], run["norm_after_largest"], color="black", ls="--", label="after clipping", lw=1.1)
-        drawing.head(panel, f"{_words(remedy, _BREAK)}\n{of_remedy['steps_clipped'].mean():.0%} of steps clipped")
+        for (_, run), (when, look) in itertools.product(of_remedy.groupby("seed"), looks.items()):
+            panel.plot(run["step"], run[f"norm_{when}_largest"], **look, linewidth=1, label=f"{when} clipping")
+        drawing.head(panel, f"{_words(remedy, _NARROW)}\n{of_remedy['steps_clipped'].mean():.0%} of steps clipped")
         drawing.plain_ticks(panel)
         panel.xaxis.set_major_formatter(EngFormatter(sep=""))
     drawing.label(figure, "training step", "largest gradient norm between two evaluations")
     drawing.legend(figure, "lines of all seeds")
-    clipped = rows["remedy"].str.contains("clipping")
-    reached = rows[["norm_before_largest", "norm_after_largest"]].groupby(clipped).max()
+    reached = rows[_NORMS].groupby(rows["remedy"].str.contains("clipping")).max()
     forms = {False: "up to {:,.3g} without clipping", True: "up to {:,.3g} clipped to at most {:.3g}"}
     found = [form.format(*reached.loc[clips]) for clips, form in forms.items() if clips in reached.index]
     drawing.title(figure, f"Gradient norms in training at T = {rows['length'].iloc[0]}: {', '.join(found)}")
@@ -195,11 +169,9 @@ def gradient_by_lag(records: Sequence[Record]) -> Figure:
     found = _longest(networks(records))
     figure, panels = drawing.multiples(found, "norms", panel="remedy", line="phase", name=PHASES.__getitem__)
     for remedy, panel in panels.items():
-        drawing.head(panel, _words(remedy, _BREAK))
+        drawing.head(panel, _words(remedy, _NARROW))
     drawing.label(figure, "lag (steps back from the loss)", r"$\log_{10} \|\partial L / \partial s_t\|$")
-    drawing.legend(figure, "median and range over seeds")
-    where = f"At T = {found['length'].iloc[0]}, of the last step's gradient the first has"
-    drawing.title(figure, f"{where}\n{_medians(found, 'kept', drawing.power_of_ten)}")
+    _conclude(figure, found, "of the last step's gradient the first has\n", "kept", drawing.power_of_ten)
     return figure
 
 
@@ -208,44 +180,32 @@ def lyapunov_exponents(records: Sequence[Record]) -> Figure:
     found = _longest(networks(records))
     figure, axes = drawing.panels(found["remedy"].nunique())
     looks = drawing.looks_of(found["phase"])
-    floor = min(-4.0, np.floor(found["largest"][np.isfinite(found["largest"])].min()) - 1)
+    floor = min(-4.0, np.floor(found["largest"][found["phase"] == "initialization"].median()) - 1)
     for panel, (remedy, of_remedy) in zip(axes, found.groupby("remedy", observed=True), strict=True):
         panel.axhline(0, color=drawing.GREY, linewidth=3, alpha=0.4, zorder=0)
         for phase, rows in of_remedy.groupby("phase", observed=True):
-            spectra = np.maximum(frames.stacked(rows["exponents"]), 10 * floor)  # -inf is out of sight, too
+            spectra = np.nan_to_num(frames.stacked(rows["exponents"]), nan=10 * floor)  # -inf, out of sight
             drawing.band(panel, np.arange(1, spectra.shape[1] + 1), spectra, looks[phase], PHASES[phase])
-        drawing.head(panel, _words(remedy, _BREAK))
+        drawing.head(panel, _words(remedy, _NARROW))
         panel.set_ylim(floor, 0.6)
-    order = f"exponents in order, largest first (the axis ends at {floor:g})"
-    drawing.label(figure, order, "Lyapunov exponent (per step)")
-    drawing.legend(figure, "median and range over seeds")
-    where = f"At T = {found['length'].iloc[0]} the largest exponent is"
-    drawing.title(figure, f"{where} {_medians(found, 'largest', '{:+.2f}'.format)}")
+    drawing.label(figure, f"exponents, largest first (the axis ends at {floor:g})", "Lyapunov exponent (per step)")
+    _conclude(figure, found, "the largest exponent is ", "largest", "{:+.2f}".format)
     return figure
 
 
-def _medians(found: pd.DataFrame, quantity: str, form: Callable[[float], str]) -> str:
-    """Over networks, at every phase; after training of those that solve the task and of the others."""
+def _conclude(figure: Figure, found: pd.DataFrame, claim: str, quantity: str, form: Callable[[float], str]) -> None:
+    """Legend, and title: medians over networks at every phase; after training of those that solve it and the others."""
     found = found.sort_values(["phase", "solved"])
-    ends = (
-        found["solved"].map({True: " where solved", False: " where not solved"}).where(found["phase"] == "trained", "")
-    )
-    medians = found[quantity].groupby(found["phase"].map(PHASES).astype(str) + ends, sort=False).median().dropna()
-    return f"{', '.join(f'{form(median)} {words}' for words, median in medians.items())} (medians over networks)"
-
-
-# Words
-
-
-_BREAK = " +\n"  # in a narrow panel
+    ends = found["solved"].map({True: " where solved", False: " where not solved"})
+    words = found["phase"].map(PHASES).astype(str) + ends.where(found["phase"] == "trained", "")
+    medians = found[quantity].groupby(words, sort=False).median().dropna()
+    parts = ", ".join(f"{form(median)} {when}" for when, median in medians.items())
+    drawing.legend(figure, "median and range over seeds")
+    drawing.title(figure, f"At T = {found['length'].iloc[0]} {claim}{parts} (medians over networks)")
 
 
 def _words(remedy: str, joint: str = " + ") -> str:
     return joint.join(_WORDS.get(part, part.replace("_", " ")) for part in remedy.split("+"))
-
-
-def _listed(numbers: Iterable[int]) -> str:
-    return ", ".join(map(str, numbers))
 
 
 def _solved(outcomes: pd.Series) -> str:
