@@ -6,7 +6,6 @@
 import functools
 import itertools
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,32 +13,35 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.common import drawing, frames
-from experiments.common.drawing import COLOURS, DASHES, MARKERS
-from experiments.common.frames import frame, stacked
+from experiments.common.frames import stacked
 from experiments.common.workdir import Record
+from experiments.deep_mlp.network import INITIALIZATIONS
 
-LECTURE = ("elu", "relu", "sigmoid", "tanh")
-"""The activations of which it was said that ELU keeps gradients longest, and that all vanish after about 10 layers."""
+LECTURE = ("elu", "relu", "sigmoid", "tanh")  # of which ELU was said to keep gradients longest, and all to lose them
+_ABOUT = 10  # layers, after which the lecture sees every gradient vanish
 
 _NETWORK = ["activation", "initialization"]
-_PHASES = ("initialization", "trained")
-_ABOUT = 10  # layers, after which the lecture sees every gradient vanish
+_PHASES = {"initialization": "before training", "trained": "after training"}
+_OF = {"example": "one example", "batch": "whole batch"}
+_WORDS = {name: f"variance {name}" for name in INITIALIZATIONS} | {"torch": "PyTorch's", "glorot": "Glorot"}
 _HUNDREDTH, _THOUSANDTH = -2.0, -3.0  # log10, of the last layer's norm
 _SMALL = -3.0  # log10 of a norm
 _MEDIAN = 3  # of the seven quantiles
-_WORDS = {*_NETWORK, "weights", "gradient of"}
-_OF = {"example": "one example", "batch": "whole batch"}
+_TRAINED = "phase == 'trained'"
 
-read = functools.partial(frame, dtype=np.float64)  # quantiles are logarithms already
+_read = functools.partial(frames.frame, dtype=np.float64)  # quantiles are logarithms already
 
 
-def medians(records: Sequence[Record], phase: str, of: str) -> pd.Series:
-    """By network, log10 of the median norm in each layer (L,), the median over draws; NaN where no norm is left."""
-    found = read(records, "neuron_gradient", phase=phase, of=of)
-    if found.empty:
-        return pd.Series()
-    by_network = found.groupby(_NETWORK, sort=False)["quantiles"]
-    return by_network.agg(lambda draws: np.median(stacked(draws)[..., _MEDIAN], axis=0))
+def quantiles(records: Sequence[Record]) -> pd.DataFrame:
+    """By network, in columns by phase and "example" or "batch": quantiles (L, 7) of log10 norms, medians over draws."""
+    norms = _read(records, "neuron_gradient").groupby([*_NETWORK, "phase", "of"], sort=False)["quantiles"]
+    found = norms.agg(lambda draws: np.median(stacked(draws), axis=0)).unstack(["phase", "of"], sort=False)
+    return found.reindex(columns=pd.MultiIndex.from_product([_PHASES, _OF]))
+
+
+def medians(records: Sequence[Record]) -> pd.DataFrame:
+    """In the same places, log10 of the median norm in each layer (L,); NaN where no norm is left."""
+    return quantiles(records).map(lambda of_network: of_network[:, _MEDIAN], na_action="ignore")
 
 
 def reach(logs: np.ndarray, share: float = _HUNDREDTH) -> float:
@@ -49,105 +51,87 @@ def reach(logs: np.ndarray, share: float = _HUNDREDTH) -> float:
 
 
 def factor(norms: np.ndarray) -> float:
-    """What a layer back multiplies norms (L,) by: exp of the slope of ln(norm), over layers 2 to L.
+    """What a layer back multiplies norms (L,) by: exp of the slope of ln(norm), without layer 1, of another shape."""
+    alive = np.flatnonzero(norms[1:] > 0) + 1
+    return float(np.exp(-np.polyfit(alive, np.log(norms[alive]), 1)[0])) if len(alive) > 1 else np.nan
 
-    The first is left out: its kernel has another shape.
-    """
-    layers = np.arange(len(norms))[1:]
-    alive = norms[1:] > 0
-    if alive.sum() < 2:
-        return np.nan
-    return float(np.exp(-np.polyfit(layers[alive], np.log(norms[1:][alive]), 1)[0]))
+
+def curves(records: Sequence[Record]) -> pd.DataFrame:
+    """Root mean squares of dL/dz and of the norms (L,) at initialization, a row a draw, and what theory predicts."""
+    adjoints = _read(records, "network", phase="initialization")[[*_NETWORK, "draw", "adjoints"]]
+    norms = _read(records, "neuron_gradient", phase="initialization", of="example")
+    norms = norms.rename(columns={"root_mean_square": "norms"})[[*_NETWORK, "draw", "norms"]]
+    predicted = _read(records, "predicted")[[*_NETWORK, "adjoints", "norms"]]
+    return adjoints.merge(norms).merge(predicted, on=_NETWORK, suffixes=("", " predicted")).set_index(_NETWORK)
 
 
 def factors(records: Sequence[Record]) -> pd.DataFrame:
-    """By network, factors per layer at initialization, medians over draws: of dL/dz and of the norms, and predicted."""
-    predicted = read(records, "predicted")
-    network = read(records, "network", phase=_PHASES[0])
-    example = read(records, "neuron_gradient", phase=_PHASES[0], of="example")
-    curves = {
-        "adjoints": network.set_index(_NETWORK)["adjoints"],
-        "predicted adjoints": predicted.set_index(_NETWORK)["adjoints"],
-        "norms": example.set_index(_NETWORK)["root_mean_square"],
-        "predicted norms": predicted.set_index(_NETWORK)["norms"],
-    }
-    return pd.DataFrame({n: c.map(factor).groupby(_NETWORK, sort=False).median() for n, c in curves.items()})
+    """What a layer back multiplies each of these by, medians over draws."""
+    return curves(records).drop(columns="draw").map(factor).groupby(_NETWORK, sort=False).median()
 
 
 def reach_table(records: Sequence[Record]) -> str:
     """How many layers back a gradient falls to a hundredth, and to a thousandth, as a Markdown table."""
-    reached = {(phase, of): medians(records, phase, of).map(_reached) for phase, of in itertools.product(_PHASES, _OF)}
-    rows = []
-    for initialization in _named(records, "initialization"):
-        for (phase, of), found in reached.items():
-            if not found.empty and initialization in found.index.levels[1]:
-                words = {"initialization": initialization, "weights": phase, "gradient of": _OF[of]}
-                rows.append(words | found.xs(initialization, level="initialization").to_dict())
-    return frames.table(rows, _WORDS)
+    reached = medians(records).map(_reached, na_action="ignore").rename(columns=_PHASES | _OF)
+    told = reached.rename_axis(columns=["weights", "gradient of"]).stack([0, 1], future_stack=True).dropna()
+    rows = told.unstack("activation", sort=False).fillna("").reset_index().to_dict("records")
+    return frames.table(rows, {"initialization", "weights", "gradient of"})
 
 
 def factor_table(records: Sequence[Record]) -> str:
     """Every network: its factors per layer, its norms, and what training made of it, as a Markdown table."""
-    before, after = (medians(records, phase, "example") for phase in _PHASES)
-    left_out = read(records, "neuron_gradient", of="example").groupby(_NETWORK)[["zero", "underflowed"]]
-    shares = left_out.agg(lambda of_networks: stacked(of_networks).mean())
-    trained, losses = read(records, "network", phase=_PHASES[1]), read(records, "train")
-    rows = []
-    for network, found in factors(records).iterrows():
-        row = {
-            **dict(zip(_NETWORK, network, strict=True)),
-            "dL/dz per layer": f"{found['adjoints']:.3f}",
-            "predicted": f"{found['predicted adjoints']:.3f}",
-            "weights' gradient per layer": f"{found['norms']:.3f}",
-            "predicted ": f"{found['predicted norms']:.3f}",
-            "log10 norm, last layer": f"{before[network][-1]:.1f}",
-            "first layer": f"{before[network][0]:.1f}",
-            "zero": f"{shares.loc[network, 'zero']:.0%}",
-            "underflowed": f"{shares.loc[network, 'underflowed']:.1%}",
-        }
-        if network in after:
-            loss = losses.set_index(_NETWORK).loc[[network], "loss"]
-            accuracy = trained.set_index(_NETWORK)["accuracy"][network].item()
-            row |= {"first layer, trained": f"{after[network][0]:.1f}"}
-            row |= {"loss": f"{loss[:10].mean():.2f} → {loss[-10:].mean():.2f}", "accuracy": f"{accuracy:.0%}"}
-        rows.append(row)
-    return frames.table(rows, _WORDS)
+    by_layer, logs = factors(records).map("{:.3f}".format), medians(records)
+    left_out = _read(records, "neuron_gradient", of="example").groupby(_NETWORK)[["zero", "underflowed"]]
+    shares = left_out.agg(lambda of_network: stacked(of_network).mean())
+    losses = _read(records, "train").reindex(columns=[*_NETWORK, "loss"]).groupby(_NETWORK)["loss"]
+    columns = {
+        "dL/dz per layer": by_layer["adjoints"],
+        "predicted": by_layer["adjoints predicted"],
+        "weights' gradient per layer": by_layer["norms"],
+        "predicted ": by_layer["norms predicted"],
+        "log10 norm, last layer": logs["initialization", "example"].str[-1].map("{:.1f}".format),
+        "first layer": logs["initialization", "example"].str[0].map("{:.1f}".format),
+        "zero": shares["zero"].map("{:.0%}".format),
+        "underflowed": shares["underflowed"].map("{:.1%}".format),
+        "first layer, after training": logs["trained", "example"].dropna().str[0].map("{:.1f}".format),
+        "loss": losses.agg(lambda loss: f"{loss.head(10).mean():.2f} → {loss.tail(10).mean():.2f}"),
+        "accuracy": _read(records, "network").query(_TRAINED).set_index(_NETWORK)["accuracy"].map("{:.0%}".format),
+    }
+    table = pd.DataFrame(columns, index=by_layer.index).dropna(axis="columns", how="all").fillna("")
+    return frames.table(table.reset_index().to_dict("records"), {*_NETWORK})
 
 
 def verdict(records: Sequence[Record]) -> str:
     """The lecture's claims judged for each initialization, from single examples before training."""
-    initial = medians(records, _PHASES[0], "example")
-    initial = initial[initial.index.get_level_values("activation").isin(LECTURE)]
-    counted, holds, longest = [], [], []
-    for initialization, found in initial.groupby("initialization", sort=False):
-        found = found.droplevel("initialization")
-        layers = found.map(reach)
-        fallen = [f"{name} {_reached(found[name])}" for name in layers.index[np.isfinite(layers)]]
-        counted.append(f"{initialization}: {', '.join(fallen) or 'none'}")
-        holds += [initialization] if (layers <= _ABOUT).all() else []
-        longest += [initialization] if list(layers.index[layers == layers.max()]) == ["elu"] else []
+    initial = medians(records)["initialization"]["example"]
+    initial = initial[initial.index.isin(LECTURE, level="activation")]
+    layers = initial.map(reach).unstack(sort=False)
+    reached = initial.map(_reached).unstack(sort=False).where(layers < np.inf)
+    counted = [f"{name}: {', '.join(of.dropna().index + ' ' + of.dropna()) or 'none'}" for name, of in reached.items()]
+    holds = layers.columns[~(layers > _ABOUT).any()]
+    longest = layers.columns[~(layers == layers.max()).drop("elu", errors="ignore").any()]
     return (
         "At initialization the gradient of a single example falls to a hundredth (a thousandth) of the last layer's "
         f"after this many layers back: {'; '.join(counted)}; in the others never. That it is gone in all of "
-        f"{_listed(initial.index.unique('activation'))} within {_ABOUT} layers holds for {_listed(holds)}; that ELU "
-        f"alone keeps it longest, for {_listed(longest)}. {_change(records)}"
+        f"{', '.join(layers.index) or 'none'} within {_ABOUT} layers holds for {', '.join(holds) or 'none'}; that ELU "
+        f"alone keeps it longest, for {', '.join(longest) or 'none'}. {_change(records)}"
     ).strip()
 
 
 def _change(records: Sequence[Record]) -> str:
     """Whether training makes the gradients smaller, and a tiny number larger, as the lecture says."""
-    before, after = (medians(records, phase, "example").map(np.nanmedian) for phase in _PHASES)
-    if after.empty:
+    logs = medians(records).xs("example", axis="columns", level=1).dropna().map(np.nanmedian)
+    if logs.empty:
         return ""
-    changes = after - before[after.index]
-    smaller, larger = changes <= -np.log10(2), changes >= np.log10(2)
-    of_first = read(records, "neuron_gradient", of="example", draw=0).set_index(["phase", *_NETWORK])["quantiles"]
-    largest = of_first.map(lambda quantiles: np.nanmax(quantiles[:, -1]))
-    blown = largest[_PHASES[1]][after.index] > largest[_PHASES[0]][after.index]
+    change = logs["trained"] - logs["initialization"]
+    smaller, larger = change <= -np.log10(2), change >= np.log10(2)
+    first = _read(records, "neuron_gradient", of="example", draw=0).set_index(["phase", *_NETWORK])["quantiles"]
+    largest = first.map(lambda of_network: np.nanmax(of_network[:, -1])).unstack("phase").loc[change.index]
+    blown = smaller & (largest["trained"] > largest["initialization"])
     return (
-        f"Training makes the median gradient at least twice as small in {smaller.sum()} of {len(after)} networks (the "
-        f"largest one of a neuron and an example grows in {(smaller & blown).sum()} of those), at least twice as large "
-        f"in {larger.sum()}."
+        f"Training makes the median gradient at least twice as small in {smaller.sum()} of {len(logs)} networks (the "
+        f"largest one of a neuron and an example grows in {blown.sum()} of those), at least twice as large in "
+        f"{larger.sum()}."
     )
 
 
@@ -173,168 +157,120 @@ def summary(records: Sequence[Record], source: str) -> str:
 
 def at_initialization(records: Sequence[Record]) -> Figure | None:
     """The distributions before training."""
-    return distributions(records, _PHASES[0])
+    return distributions(records, "initialization")
 
 
 def after_training(records: Sequence[Record]) -> Figure | None:
     """The distributions after training."""
-    return distributions(records, _PHASES[1])
+    return distributions(records, "trained")
 
 
 def distributions(records: Sequence[Record], phase: str) -> Figure | None:
     """A panel for each activation and initialization: in every layer, one distribution over neurons."""
-    found = read(records, "neuron_gradient", phase=phase)
+    found = quantiles(records)[phase].dropna()
     if found.empty:
         return None
-    figure, panels = _grid(found["activation"].unique(), found["initialization"].unique(), (2.1, 1.8))
-    for (activation, initialization), rows in found.groupby(_NETWORK, sort=False):
-        axes, by_of = panels[activation, initialization], rows.groupby("of")["quantiles"]
-        quantiles = by_of.agg(lambda draws: np.median(stacked(draws), axis=0))
-        _filled_bands(axes, quantiles["example"])
-        _outlined_bands(axes, quantiles["batch"])
-        fallen = reach(quantiles["example"][:, _MEDIAN])
-        if np.isfinite(fallen):
-            axes.axvline(len(quantiles["example"]) - fallen, color=drawing.GREY, linewidth=0.8)
-        drawing.head(axes, f"{activation}, {_variance(initialization)}")
+    activations, initializations = (found.index.unique(name) for name in _NETWORK)
+    figure, panels = drawing.grid(len(initializations), len(activations), size=(2.1, 1.8))
+    for axes, (initialization, activation) in zip(panels, itertools.product(initializations, activations), strict=True):
+        if (activation, initialization) in found.index:  # a sweep may have been interrupted
+            _bands(axes, *found.loc[(activation, initialization)])
+        drawing.head(axes, _name(activation, initialization))
         axes.grid(axis="y", linewidth=0.3)
-    y = "$\\log_{10}$ norm of the gradient of a neuron's incoming weights"
+    y = r"$\log_{10}$ norm of the gradient of a neuron's incoming weights"
     drawing.label(figure, "layer (the loss is at the right; grey line: a hundredth of the last layer's median)", y)
     drawing.legend(figure)
-    drawing.title(figure, _found(records, phase))
+    layers = medians(records)[phase, "example"].dropna().map(reach)
+    fallen = layers[layers < np.inf]
+    text = f"{_PHASES[phase].capitalize()} the gradient falls to a hundredth in {len(fallen)} of {len(layers)} networks"
+    for word, end in {"soonest": fallen.min(), "latest": fallen.max()}.items() if len(fallen) else ():
+        names = "; ".join(_name(*network) for network in fallen.index[fallen == end])
+        text += f", {word} after {end:.0f} layers ({names})"
+    drawing.title(figure, text)
     return figure
 
 
-def _filled_bands(axes: Axes, quantiles: np.ndarray) -> None:
-    """Of single examples (L, 7): the middle nine tenths and half, the median, the largest."""
-    layers, look = np.arange(1, len(quantiles) + 1), dict[str, Any](color="#0072b2")
-    _, low, quarter, median, three_quarters, high, highest = quantiles.T
-    axes.fill_between(layers, low, high, **look, alpha=0.2, linewidth=0, label="one example: middle 90 %, 50 %")
-    axes.fill_between(layers, quarter, three_quarters, **look, alpha=0.35, linewidth=0)
-    axes.plot(layers, highest, **look, linewidth=0.6, label="one example: largest")
-    axes.plot(layers, median, **look, linewidth=1.5, label="one example: median")
-
-
-def _outlined_bands(axes: Axes, quantiles: np.ndarray) -> None:
-    """Of the whole batch (L, 7): the middle nine tenths and the median."""
-    layers, look = np.arange(1, len(quantiles) + 1), dict[str, Any](color="#000000", linewidth=0.8)
-    for curve, label in ((quantiles[:, 1], "whole batch: middle 90 %"), (quantiles[:, 5], None)):
-        axes.plot(layers, curve, **look, linestyle=(0, (1, 2)), label=label)
-    look |= {"linewidth": 1.5, "linestyle": (0, (3, 1.5))}
-    axes.plot(layers, quantiles[:, _MEDIAN], **look, label="whole batch: median")
-
-
-def _found(records: Sequence[Record], phase: str) -> str:
-    found = medians(records, phase, "example").map(reach)
-    vanishing = found[np.isfinite(found)]
-    when = "At initialization" if phase == _PHASES[0] else "After training"
-    text = f"{when} the gradient falls to a hundredth in {len(vanishing)} of {len(found)} networks"
-    if vanishing.empty:
-        return text
-    ends = [
-        f"{word} after {layers:.0f} layers ({', '.join(map(' '.join, vanishing.index[vanishing == layers]))})"
-        for word, layers in {"soonest": vanishing.min(), "latest": vanishing.max()}.items()
-    ]
-    return f"{text}, {', '.join(ends)}"
+def _bands(axes: Axes, example: np.ndarray, batch: np.ndarray) -> None:
+    """Quantiles (L, 7): the middle nine tenths and the median of both, of single examples the middle half as well."""
+    layers, blue = np.arange(1, len(example) + 1), "#0072b2"
+    _, low, quarter, median, three_quarters, high, highest = example.T
+    axes.fill_between(layers, low, high, color=blue, alpha=0.2, linewidth=0, label="one example: middle 90 %, 50 %")
+    axes.fill_between(layers, quarter, three_quarters, color=blue, alpha=0.35, linewidth=0)
+    axes.plot(layers, highest, color=blue, linewidth=0.6, label="one example: largest")
+    axes.plot(layers, median, color=blue, linewidth=1.5, label="one example: median")
+    axes.plot(layers, batch[:, [1, 5]], "k:", linewidth=0.8, label=["whole batch: middle 90 %", None])
+    axes.plot(layers, batch[:, _MEDIAN], "k--", linewidth=1.5, label="whole batch: median")
+    if np.isfinite(reach(median)):
+        axes.axvline(len(median) - reach(median), color=drawing.GREY, linewidth=0.8)
 
 
 def measured_and_predicted(records: Sequence[Record]) -> Figure:
     """Root mean squares layer by layer, relative to the last layer's: of dL/dz, and of the weights' gradient."""
-    measured = read(records, "network", phase=_PHASES[0]).merge(
-        read(records, "neuron_gradient", phase=_PHASES[0], of="example")[[*_NETWORK, "draw", "root_mean_square"]]
-    )
-    measured = measured.rename(columns={"root_mean_square": "norms"})
-    predicted = read(records, "predicted").set_index(_NETWORK)
-    names = {"adjoints": "dL/dz", "norms": "weights' gradient"}
-    figure, panels = _grid(measured["initialization"].unique(), names, (2.3, 2.7))
-    activations = list(measured["activation"].unique())
-    for (activation, initialization), rows in measured.groupby(_NETWORK, sort=False):
-        place = activations.index(activation)
-        colour, marker, dashes = (cycle[place % len(cycle)] for cycle in (COLOURS, MARKERS, DASHES))
-        for field in names:
-            axes = panels[initialization, field]
+    found, names = curves(records), {"adjoints": "dL/dz", "norms": "dL/dW"}
+    activations, initializations = (found.index.unique(name) for name in _NETWORK)
+    markers, looks = _markers(activations), drawing.looks_of(activations)
+    figure, panels = drawing.grid(len(names), len(initializations), size=(2.3, 2.7))
+    for axes, (field, initialization) in zip(panels, itertools.product(names, initializations), strict=True):
+        for activation, rows in found.xs(initialization, level="initialization").groupby(level=0, sort=False):
             logs = np.log10(stacked(rows[field]) / stacked(rows[field])[:, -1:])
-            layers, middle = np.arange(1, logs.shape[1] + 1), np.median(logs, axis=0)
-            spread = np.stack([middle - logs.min(axis=0), logs.max(axis=0) - middle])
-            axes.errorbar(layers, middle, spread, fmt=str(marker), color=colour, markersize=3, linewidth=0.8)
-            theory = np.log10(predicted.loc[(activation, initialization), field])
-            axes.plot(layers, theory, color=colour, linestyle=dashes, linewidth=1)
-            axes.plot([], [], color=colour, marker=marker, linestyle=dashes, linewidth=1, label=activation)
-            drawing.head(axes, f"{names[field]}, {_variance(initialization)}")
-            axes.grid(axis="y", linewidth=0.3)
+            layers, look = np.arange(1, logs.shape[1] + 1), looks[activation]
+            marks = look | {"linestyle": "none", "marker": markers[activation], "markersize": 3}
+            drawing.band(axes, layers, logs, marks, activation)
+            axes.plot(layers, np.log10(rows[f"{field} predicted"].iloc[0]), **look, linewidth=1)
+        drawing.head(axes, f"{names[field]}, {_WORDS[initialization]}")
+        axes.grid(axis="y", linewidth=0.3)
     drawing.label(figure, "layer", r"$\log_{10}$ root mean square, last layer's = 0")
-    drawing.legend(figure, "line: predicted\nmark: measured\nbar: range over draws")
-    found = factors(records)
-    worst = np.log(found["norms"] / found["predicted norms"]).abs()
-    activation, initialization = worst.idxmax()
-    drawing.title(
-        figure,
-        f"Mean-field theory tells the weights' gradient's factor per layer to {worst.median():.1%} in the median "
-        f"network, to {worst.max():.1%} in the worst ({activation} with {_variance(initialization)})",
-    )
+    drawing.legend(figure, "mark: measured\nshade: range over draws\nline: predicted")
+    by_layer = factors(records)
+    off = np.log(by_layer["norms"] / by_layer["norms predicted"]).abs()
+    told = f"to {off.median():.1%} in the median network, to {off.max():.1%} in the worst ({_name(*off.idxmax())})"
+    drawing.title(figure, f"Mean-field theory tells what a layer multiplies the weights' gradient dL/dW by, {told}")
     return figure
 
 
 def who_learns(records: Sequence[Record]) -> Figure | None:
     """Accuracy after training against the smallest median norm of any layer at initialization."""
-    trained = read(records, "network", phase=_PHASES[1])
-    if trained.empty:
+    found = _read(records, "network").query(_TRAINED).set_index(_NETWORK)
+    if found.empty:
         return None
-    smallest = medians(records, _PHASES[0], "example").map(np.nanmin)
-    found = trained.set_index(_NETWORK)[["accuracy", "step"]].assign(smallest=smallest)
-    activations, initializations = (list(found.index.unique(name)) for name in _NETWORK)
-    markers = dict(zip(activations, itertools.cycle(MARKERS), strict=False))
+    found["smallest"] = medians(records)["initialization", "example"].map(np.nanmin)
+    activations, initializations = (found.index.unique(name) for name in _NETWORK)
+    markers = _markers(activations)
     shades = dict(zip(initializations, map(str, np.linspace(0, 0.75, len(initializations))), strict=True))
     figure, (axes,) = drawing.panels(1, size=(6.7, 4.0))
-    for (activation, initialization), network in found.iterrows():
-        look = {"color": shades[initialization], "markersize": 7}
-        axes.plot(network["smallest"], network["accuracy"], markers[activation], **look)
-    outline = dict[str, Any](color="white", markeredgecolor="black")
-    shapes = [axes.plot([], [], markers[name], **outline, label=name)[0] for name in activations]
-    fills = [axes.plot([], [], color=shades[n], linewidth=6, label=_variance(n))[0] for n in initializations]
-    where: dict[str, Any] = {"frameon": False, "fontsize": 9, "loc": "upper left"}
-    axes.add_artist(axes.legend(handles=shapes, **where))
-    axes.legend(handles=fills, **where, bbox_to_anchor=(0.15, 1))
+    for one in found.reset_index().itertuples():
+        look = {"marker": markers[one.activation], "color": shades[one.initialization]}
+        axes.plot(one.smallest, one.accuracy, **look, markersize=7)
+    for name, marker in markers.items():
+        axes.plot([], [], marker, color="white", markeredgecolor="black", label=name)
+    for name, shade in shades.items():
+        axes.plot([], [], color=shade, linewidth=6, label=_WORDS[name])
     axes.axvline(_SMALL, color=drawing.GREY, linewidth=0.8)
     axes.set_ylim(0, 1.02)
     x = r"$\log_{10}$ median norm at initialization, in the layer where it is smallest"
     drawing.label(figure, x, f"accuracy on held-out images after {found['step'].max()} steps")
-    groups = {"some": found[found["smallest"] < _SMALL], "no": found[found["smallest"] >= _SMALL]}
+    drawing.legend(figure, "shape: activation\nshade: initialization")
+    some = np.where(found["smallest"] < _SMALL, "some", "no")
     told = [
-        f"{group['accuracy'].median():.0%} in {len(group)} networks where {some} layer starts below 0.001"
-        for some, group in groups.items()
-        if len(group)
+        f"{of.median():.0%} in {len(of)} networks where {each} layer starts below 0.001"
+        for each, of in found["accuracy"].groupby(some, sort=False)
     ]
     drawing.title(figure, f"Median accuracy {', '.join(told)}")
     return figure
 
 
-def _grid(columns: Sequence[str], rows: Any, size: tuple[float, float]) -> tuple[Figure, dict[tuple[str, str], Axes]]:
-    """Panels by column and row."""
-    figure, panels = drawing.grid(len(rows), len(columns), size=size)
-    places = [(column, row) for row in rows for column in columns]
-    return figure, dict(zip(places, panels, strict=True))
+def _name(activation: str, initialization: str) -> str:
+    return f"{activation}, {_WORDS[initialization]}"
 
 
-def _named(records: Sequence[Record], field: str) -> list[str]:
-    return list(dict.fromkeys(record[field] for record in records))
+def _markers(names: Sequence[str]) -> dict[str, str]:
+    return dict(zip(names, itertools.cycle(drawing.MARKERS), strict=False))
 
 
 def _reached(logs: np.ndarray) -> str:
     """As 9 (12): layers back to a hundredth and to a thousandth."""
-    hundredth, thousandth = (_count(reach(logs, share)) for share in (_HUNDREDTH, _THOUSANDTH))
-    return hundredth if hundredth == thousandth else f"{hundredth} ({thousandth})"
-
-
-def _count(layers: float) -> str:
-    return "never" if np.isinf(layers) else f"{layers:.0f}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names) or "none"
-
-
-def _variance(initialization: str) -> str:
-    return {"torch": "PyTorch's", "glorot": "Glorot"}.get(initialization, f"variance {initialization}")
+    far = [f"{reach(logs, share):.0f}".replace("inf", "never") for share in (_HUNDREDTH, _THOUSANDTH)]
+    return far[0] if far[0] == far[1] else f"{far[0]} ({far[1]})"
 
 
 FIGURES: drawing.Figures = (at_initialization, after_training, measured_and_predicted, who_learns)
