@@ -59,6 +59,7 @@ from rnnjax.measure.decay import Decay
 from rnnjax.measure.decay import ExampleNorms
 from rnnjax.measure.decay import decay
 from rnnjax.measure.decay import example_norms
+from rnnjax.measure.decay import first_lag_below
 from rnnjax.measure.dynamics import LyapunovSpectrum
 from rnnjax.measure.dynamics import lyapunov_spectrum
 from rnnjax.measure.dynamics import state_jacobians
@@ -134,6 +135,7 @@ __all__ = [
     "encoder_decoder",
     "error_feedback",
     "example_norms",
+    "first_lag_below",
     "forward_memory",
     "gated_antisymmetric",
     "gradient_flossing_penalty",

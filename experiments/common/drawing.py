@@ -223,11 +223,11 @@ def by_lag(
 ) -> None:
     """log10 of norms (T,) of several seeds, time forward, against lag: a band, a cross where it ends before its time.
 
-    Norms end by underflow or overflow. Relative ones are 0 at lag 0.
+    Norms end by underflow or overflow. Relative ones are 0 at the first lag that has one, mostly lag 0.
     """
     values = stacked(norms)
     logs = log10(values)[:, ::-1]
-    logs = logs - logs[:, :1] if relative else logs
+    logs = logs - first(logs) if relative else logs
     band(axes, np.arange(logs.shape[1]), logs, look, label)
     alive = ~np.isnan(logs).any(axis=0)
     last = int(np.flatnonzero(alive)[-1]) if alive.any() else -1
@@ -241,6 +241,11 @@ def by_lag(
             axes.annotate(word, (last, height), place, textcoords="offset points", fontsize=8, ha=side)
 
 
+def first(logs: np.ndarray) -> np.ndarray:
+    """Of curves (seeds, N), the first value that is a number, (seeds, 1)."""
+    return np.take_along_axis(logs, np.argmax(~np.isnan(logs), axis=1)[:, None], axis=1)
+
+
 def multiples(
     frame: pd.DataFrame,
     norms: str,
@@ -248,6 +253,7 @@ def multiples(
     panel: str,
     line: str,
     name: Callable[[Any], str] = str,
+    relative: bool = False,
     **options: Any,
 ) -> tuple[Figure, dict[Any, Axes]]:
     """Small multiples of norms by lag: a panel for each value of a column, a line for each of another's.
@@ -258,13 +264,14 @@ def multiples(
         panel: the column that parts panels.
         line: the column that parts lines; its values have the same looks in all panels.
         name: a line's value in words.
+        relative: to the norm at the loss.
         **options: of ``panels``.
     """
     figure, axes = panels(frame[panel].nunique(), **options)
     looks = looks_of(frame[line])
     by_panel = dict(zip(frame[panel].unique(), axes, strict=True))
     for (of_panel, of_line), rows in frame.groupby([panel, line], sort=False):
-        by_lag(by_panel[of_panel], rows[norms], looks[of_line], name(of_line))
+        by_lag(by_panel[of_panel], rows[norms], looks[of_line], name(of_line), relative=relative)
     return figure, by_panel
 
 

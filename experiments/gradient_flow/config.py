@@ -75,6 +75,13 @@ def training(config: ConfigDict) -> None:
     config.depths, config.train_steps, config.measure_every = "1", 1000, 20
 
 
+def drive(config: ConfigDict) -> None:
+    """60 s. How hard the inputs drive the units, from a standard deviation of 0.03 to 3, before training."""
+    config.initializations = "drive:0.03,drive:0.1,drive:0.3,drive:1,drive:3"
+    config.activations, config.depths = "tanh,relu", "1"
+    config.train_steps = 0
+
+
 def positions(config: ConfigDict) -> None:
     """15 s. The loss read at steps 25, 50, 100 and 200, before training.
 
@@ -99,4 +106,4 @@ def quick(config: ConfigDict) -> None:
     config.train_steps, config.measure_every, config.checkpoint_every = 6, 2, 3
 
 
-VARIANTS = (initializations, gates, training, positions, long, quick)
+VARIANTS = (initializations, gates, drive, training, positions, long, quick)

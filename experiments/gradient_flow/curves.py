@@ -7,12 +7,13 @@ loss was read (``position``) and how many training steps there had been (``step`
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.common import drawing
-from experiments.common.frames import decays, frame, median_half_life
+from experiments.common import drawing, frames
+from experiments.common.frames import decays, frame, geometric_mean, log10, stacked
 from experiments.common.workdir import Record
 
 AXES = ["cell", "activation", "initialization", "depth", "sequence_length", "position", "step"]
@@ -20,6 +21,8 @@ AXES = ["cell", "activation", "initialization", "depth", "sequence_length", "pos
 
 USUAL = ("default", "orthogonal")
 NORM = r"$\log_{10} \|\partial L / \partial s_t\|$"
+RELATIVE = r"$\log_{10} \|\partial L / \partial s_t\| \, / \, \|\partial L / \partial s_T\|$"
+TENTH = "lag (steps back from the loss; grey line: a tenth is left)"
 LAG = {"last": "lag (steps back from the loss)", "all": "steps back from the end (the loss is at every step)"}
 NO_LAG = "With the loss at every step a norm is a sum over lags: it shows no decay with lag (use --config.loss=last)"
 
@@ -71,9 +74,15 @@ def first_and_last(found: pd.DataFrame) -> pd.DataFrame:
     return found[found["step"].isin([0, found["step"].max()])]
 
 
-def half_lives(found: pd.DataFrame, by: str | list[str]) -> pd.Series:
-    """Medians over seeds."""
-    return found.groupby(by, sort=False)["half_life"].agg(median_half_life)
+def condensed(found: pd.DataFrame, by: str | list[str]) -> pd.DataFrame:
+    """By group, the geometric mean over seeds of the curves, and its decay."""
+    typical = found.groupby(by, sort=False)["norms"].agg(geometric_mean).to_frame()
+    return typical.join(decays(typical["norms"]))
+
+
+def lags(found: pd.DataFrame, by: str | list[str], lag: str = "tenth_lag") -> pd.Series:
+    """By group, the lag of a tenth (or another of ``frames.LAGS``) as words: the range over seeds."""
+    return found.groupby(by, sort=False)[lag].agg(frames.lags)
 
 
 def every_step(found: pd.DataFrame) -> bool:
@@ -95,14 +104,29 @@ def layers(depth: int) -> str:
     return "1 layer" if depth == 1 else f"{depth} layers"
 
 
-def steps(half_life: float) -> str:
-    """A half-life."""
-    return "it does not fall" if half_life == float("inf") else f"half-life {number(half_life)} steps"
+def leaders(found: pd.DataFrame, by: str) -> str:
+    """Where half of the gradient is gone first, where last, and who has most left farthest from the loss.
+
+    Of the geometric means over seeds.
+    """
+    typical = condensed(found, by)
+    half = typical["half_lag"]
+    first, last = (f"{_listed(half.index[half == end])} ({_after(end)})" for end in (half.min(), half.max()))
+    shortest = typical["norms"].map(len).min()  # the lags that all have
+    logs = stacked(log10(curve[::-1][:shortest]) for curve in typical["norms"])
+    logs = np.nan_to_num(logs - drawing.first(logs), nan=-np.inf)
+    most = int(np.argmax(logs[:, -1]))
+    behind = np.flatnonzero(logs[most] < logs.max(axis=0))
+    since = f"from lag {behind[-1] + 1} on" if behind.max(initial=0) > 1 else "at every lag"
+    return f"half of the gradient is gone first in {first}, last in {last}; {since} {typical.index[most]} has most left"
 
 
-def number(half_life: float) -> str:
-    """With a decimal where that matters."""
-    return "∞" if half_life == float("inf") else f"{half_life:.1f}" if half_life < 100 else f"{half_life:.0f}"
+def _after(lag: float) -> str:
+    return "never" if np.isinf(lag) else f"lag {lag:.0f}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(names) if len(names) < 4 else f"{len(names)} networks"
 
 
 # The form that recurs
@@ -117,15 +141,20 @@ def panels_by_lag(
     heads: Mapping[Any, str] | None = None,
     name: Callable[[Any], str] = str,
     heading: str = "",
-    quantity: str = f"{NORM}, layer 1",
+    quantity: str = "",
 ) -> tuple[Figure, dict[Any, Axes]]:
-    """``drawing.multiples`` with labels, legend, titles; where the loss is at every step, no half-life is claimed."""
-    every = every_step(found)
-    figure, by_panel = drawing.multiples(found, "norms", panel=panel, line=line, name=name)
+    """``drawing.multiples`` with labels, legend, titles; where the loss is at every step, no decay is claimed.
+
+    Norms are relative to the last, with a line at a tenth, unless it is said what quantity they are.
+    """
+    every, relative = every_step(found), not quantity
+    figure, by_panel = drawing.multiples(found, "norms", panel=panel, line=line, name=name, relative=relative)
     for value, axes in by_panel.items():
         told = str(value) if heads is None else heads[value]
         drawing.head(axes, told.partition("\n")[0] if every else told)
+        if relative and not every:
+            axes.axhline(-1, color=drawing.GREY, linewidth=0.8, zorder=0)
     drawing.legend(figure if found[line].nunique() > 5 else next(iter(by_panel.values())), heading)
-    drawing.label(figure, LAG["all" if every else "last"], quantity)
+    drawing.label(figure, TENTH if relative and not every else LAG["all" if every else "last"], quantity or RELATIVE)
     drawing.title(figure, NO_LAG if every else finding)
     return figure, by_panel

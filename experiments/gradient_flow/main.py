@@ -44,7 +44,8 @@ def main(config: ConfigDict, open_workdir: Callable[[], Workdir]) -> None:
         return
     found = f"{report.decay_table(records)}\n\n{report.verdict(records)}"
     source = f"{corpus.source}, {len(corpus.tokens):,} characters"
-    drawing.finish(workdir, report.FIGURES, records, report.summary(records, source), found)
+    summary = report.summary(records, source, len(corpus.vocabulary))
+    drawing.finish(workdir, report.FIGURES, records, summary, found)
 
 
 def check_length(corpus: Corpus, sequence_length: int) -> None:

@@ -120,11 +120,11 @@ def _flow_records(common: Record, flow: rnnjax.GradientFlow) -> Iterator[Record]
 
 
 def prediction(run: Run, hidden_size: int, characters: int) -> Iterator[Record]:
-    """What mean-field theory says of a network at initialization: of one Elman layer with Gaussian weights."""
-    gain = initializations.gain_of(run.initialization)
-    if run.program.cell == "elman" and run.program.depth == 1 and gain:
-        variance = 1 / characters  # of a one-hot character times the kernel, lecun_normal by default
-        predicted = rnnjax.mean_field(run.activation, gain, run.program.sequence_length, input_variance=variance)
+    """What mean-field theory says of a network at initialization: of one Elman layer with kernels that it knows."""
+    known = initializations.gain_and_drive(run.initialization, characters)
+    if run.program.cell == "elman" and run.program.depth == 1 and known:
+        gain, drive = known
+        predicted = rnnjax.mean_field(run.activation, gain, run.program.sequence_length, input_variance=drive**2)
         valid = math.isqrt(hidden_size)
         yield {"kind": "mean_field", "step": 0, "factors": predicted.factors, "valid_to_lag": valid}
 

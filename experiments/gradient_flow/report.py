@@ -8,64 +8,55 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from experiments.common import drawing
-from experiments.common.frames import decays, frame, median_half_life, table
+from experiments.common import drawing, frames, page
+from experiments.common.frames import decays, frame, table
 from experiments.common.workdir import Record
 from experiments.gradient_flow import curves as c
 from experiments.gradient_flow.figures import at_initialization, memory, over_training, sweeps
 
 FIGURES: drawing.Figures = (
     *(at_initialization.norm_by_lag, at_initialization.norm_by_activation, at_initialization.depth_and_time),
-    *(sweeps.norm_by_initialization, sweeps.norm_by_length, sweeps.norm_by_position),
+    *(sweeps.norm_by_initialization, sweeps.reach_by_drive, sweeps.norm_by_length, sweeps.norm_by_position),
     *(memory.hidden_and_memory, memory.carousel),
     *(over_training.training_loss, over_training.before_and_after_training),
     *(over_training.lag_and_training, over_training.weights_and_units),
 )
 
+_SHARES = ("1/2", "1/10", "1/1000")
 _WORDS = {"cell", "activation", "initialization", "weights", "verdict"}
 
 
 def decay_table(records: Sequence[Record]) -> str:
-    """Medians over seeds, as a Markdown table, before and after training."""
+    """Every network's decay, before and after training, as a Markdown table."""
     found = c.first_and_last(c.state_norms(records))
-    found["example"] = decays(found["mean_of_log"].map(lambda logs: np.nan_to_num(np.exp(logs))))["per_step"]
-    found = found.rename(columns={"sequence_length": "T", "position": "loss at"})
+    typical = found["mean_of_log"].map(lambda logs: np.nan_to_num(np.exp(logs)))
+    found = found.assign(example=decays(typical)["asymptotic_rate"])
+    every = c.every_step(found)
     several = found["initialization"].nunique() > 1
-    within = (~found["loss at"].isin(["all"]) & (found["loss at"] != found["T"])).any()
-    shown = [
-        "cell",
-        "activation",
-        *["initialization"] * int(several),
-        "depth",
-        "T",
-        *["loss at"] * int(within),
-        "weights",
-    ]
-    rows = []
-    for _, seeds in found.groupby([*c.AXES[:4], "T", "loss at", "step"], sort=False):
-        first = seeds.iloc[0]
-        rows.append(first[shown].to_dict() | (_sums_over_lags if first["loss at"] == "all" else _decay)(seeds))
-    return table(rows, _WORDS)
+    within = not every and (found["position"] != found["sequence_length"]).any()
+    found = found.rename(columns={"sequence_length": "T", "position": "loss at"})
+    shown = ["cell", "activation", *["initialization"] * several, "depth", "T", *["loss at"] * int(within), "weights"]
+    numbers = _sums_over_lags if every else _decay
+    by_network = found.groupby([*c.AXES[:4], "T", "loss at", "step"], sort=False)
+    return table([seeds.iloc[0][shown].to_dict() | numbers(seeds) for _, seeds in by_network], _WORDS)
 
 
 def _decay(seeds: pd.DataFrame) -> Record:
-    half_life = median_half_life(seeds["half_life"])
-    lag = seeds["thousandth_lag"].astype(float).fillna(np.inf).median()
-    per_step, example, r_squared = seeds[["per_step", "example", "r_squared"]].median(skipna=False)
+    first, last = seeds["first_lag"].min(), seeds["last_lag"].max()
     return {
-        "decay per step": f"{per_step:.3f}",
-        "one example": f"{example:.3f}",
-        "half-life (steps)": "does not fall" if np.isinf(half_life) else c.number(half_life),
-        "R²": f"{r_squared:.2f}",
-        "1/1000 at lag": "-" if np.isinf(lag) else f"{lag:.0f}",
-        "underflowed": seeds["underflowed"].sum(),
-        "verdict": seeds["verdict"].mode()[0],  # of equally many the first in the alphabet
+        **{f"{share} at lag": frames.lags(seeds[lag]) for share, lag in zip(_SHARES, frames.LAGS, strict=True)},
+        "asymptotic rate": frames.rates(seeds["asymptotic_rate"]),
+        "one example": frames.rates(seeds["example"]),
+        "over lags": f"{first} to {last}",
+        "R²": f"{seeds['r_squared'].min():.2f}",
+        "its half-life": frames.half_lives(seeds["asymptotic_half_life"]),
+        "verdict": frames.verdicts(seeds["verdict"]),
     }
 
 
 def _sums_over_lags(seeds: pd.DataFrame) -> Record:
-    ratio = seeds["norms"].map(lambda norms: norms[0] / norms[-1]).median()
-    return {"norm at the first step / at the last": f"{ratio:.3g}"}
+    ratios = seeds["norms"].map(lambda norms: norms[0] / norms[-1])
+    return {"norm at the first step / at the last": frames.span(ratios, ".3g")}
 
 
 def loss_table(records: Sequence[Record]) -> str:
@@ -90,42 +81,23 @@ def loss_table(records: Sequence[Record]) -> str:
 
 
 def verdict(records: Sequence[Record]) -> str:
-    """The answer in a line: who keeps the gradient longest and who loses it first, at initialization."""
+    """The answer in a line: who loses the gradient first, who last, and who has most left, at initialization."""
     found = c.state_norms(records)
     found = found[found["step"] == 0]
     if c.every_step(found):
         return f"{c.NO_LAG}."
     several = found["initialization"].nunique() > 1
     start = " from " + found["initialization"] if several else ""
-    found["told"] = found["network"] + start + " with " + found["layers"]
-    medians = c.half_lives(found, [*c.AXES, "told"])
-    longest, shortest = medians.idxmax(), medians.idxmin()
-    return (
-        f"At initialization the gradient lives longest in {longest[-1]} ({c.steps(medians[longest])}) "
-        f"and dies first in {shortest[-1]} ({c.steps(medians[shortest])})."
-    )
+    at = found["position"].map(" read at step {}".format) if found["position"].nunique() > 1 else ""
+    found["told"] = found["network"] + start + " with " + found["layers"] + at
+    return f"At initialization {c.leaders(found, 'told')}."
 
 
-def summary(records: Sequence[Record], source: str) -> str:
+def summary(records: Sequence[Record], source: str, characters: int) -> str:
     """The page left in the workdir."""
+    tables = {"decay_table": decay_table(records), "loss_table": loss_table(records)}
     every = c.every_step(c.state_norms(records))
-    page = (
-        f"# Where do gradients die?\n\n{verdict(records)}\n\nText: {source}. "
-        f"The loss is read at {'every character' if every else 'one character, the last if no other is named'}; "
-        "norms of dL/ds_t over all fields of the state of layer 1, medians over seeds. "
-        "Decay, half-life and figures are those of the whole batch, which the largest examples lead; "
-        "'one example' is the decay of the mean over examples of log-norm. "
-        "The fit is of ln(norm) against lag, over all lags whose norm has not underflowed; "
-        "a gradient 'vanishes' if by that line it falls to a tenth or less over the sequence.\n\n"
-        f"{decay_table(records)}\n"
-    )
-    trained = loss_table(records)
-    if trained:
-        page += (
-            "\n## Training\n\nCross-entropy in nats a character, of all characters of a batch, each from those before "
-            f"it: means over ten training steps, medians over seeds, and their range.\n\n{trained}\n"
-        )
-    return page
+    return page.filled(__file__, verdict=verdict(records), source=source, every=every, drive=characters**-0.5, **tables)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """Initializations by name, ``NAME`` or ``NAME:NUMBER``, and which cells take them.
 
 default        what the cell's constructor has, for most orthogonal recurrent kernels
-orthogonal:s   recurrent kernels, of gated cells gate by gate, as in the next four; times s, by default 1
+orthogonal:s   recurrent kernels, of gated cells gate by gate, as in the next three; times s, by default 1
 identity:s     s times the identity, by default 1
 glorot         uniform, of variance 1 / H
 gain:g         independent and Gaussian, of variance g^2 / H
 radius:r       Gaussian, scaled to the spectral radius r
+drive:d        input kernels, Gaussian, so that a one-hot input adds a standard deviation of d to every unit
 forget_bias:b  the bias of the forget gate, of a GRU that of the update gate
 chrono:T       the same, drawn so that the memories of the units last up to T steps (Tallec & Ollivier, 2018)
 """
@@ -36,6 +37,10 @@ def _gaussian(gain: float) -> Initializer:
     return jax.nn.initializers.variance_scaling(positive_number("gain", gain) ** 2, "fan_in", "normal")
 
 
+def _driving(deviation: float) -> Initializer:
+    return jax.nn.initializers.normal(positive_number("drive", deviation))
+
+
 _RECURRENT, _GATE = ("recurrent_init",), ("forget_bias", "update_bias")
 _KINDS = {
     "orthogonal": _Kind(_RECURRENT, _orthogonal, (False, True)),
@@ -43,6 +48,7 @@ _KINDS = {
     "glorot": _Kind(_RECURRENT, jax.nn.initializers.glorot_uniform, (False,)),
     "gain": _Kind(_RECURRENT, _gaussian, (True,)),
     "radius": _Kind(_RECURRENT, rnnjax.initializers.spectral_normal, (True,)),
+    "drive": _Kind(("kernel_init",), _driving, (True,)),
     "forget_bias": _Kind(_GATE, float, (True,)),
     "chrono": _Kind(_GATE, rnnjax.initializers.chrono, (True,)),
     "default": _Kind((), dict, (False,)),
@@ -86,7 +92,13 @@ def is_taken(initialization: str, cell: str, hidden_size: int) -> bool:
     return chosen is not None
 
 
-def gain_of(initialization: str) -> float | None:
-    """The g of ``gain:g``; None of any other."""
+def gain_and_drive(initialization: str, input_size: int) -> tuple[float, float] | None:
+    """Of an Elman network, what mean-field theory asks for; None of kernels that it does not speak of.
+
+    A recurrent kernel of independent Gaussian weights has the gain g, an orthogonal one 1. A one-hot input drives a
+    unit by the standard deviation of the input kernel, which by default is input_size^-1/2.
+    """
     name, _, number = initialization.partition(":")
-    return float(number) if name == "gain" else None
+    if name == "gain":
+        return float(number), input_size**-0.5
+    return (1.0, float(number)) if name == "drive" else None

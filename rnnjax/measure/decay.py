@@ -1,4 +1,4 @@
-"""From a curve of gradient norms to numbers: decay per step, half-life, and whether it vanishes or explodes."""
+"""From a curve of gradient norms to numbers: where it falls to a half, its asymptotic rate, what became of it."""
 
 from typing import Literal, NamedTuple
 
@@ -7,36 +7,56 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-Verdict = Literal["vanishes", "preserved", "explodes"]
+Verdict = Literal["vanishes", "preserved", "explodes", "no trend", "not measured"]
+
+_LEVEL = 1.1  # a curve whose norms differ by no more than that factor is level, whatever line fits
+_TREND = 0.5  # R² from which a line tells more of a curve than it leaves over
+_EXPONENTIAL = 0.9  # R² from which its slope is a rate
+_STILL = 0.25  # of all growth, what growth that goes on has in the farther half of the lags
 
 
 class Decay(NamedTuple):
     """How a gradient norm changes with its distance, the lag in steps, from the loss.
 
+    What was measured comes first, what a fitted line says of it after. The two answer different questions: an LSTM may
+    fall to a half at lag 1 and by only 4 % a step from there on.
+
     Attributes:
-        per_step: the factor a step back in time multiplies the norm by: exp of the slope of ln(norm) against lag. Below
-            1 the gradient vanishes, above 1 it explodes. NaN where fewer than three norms can be fitted.
-        half_life: steps back until the norm has halved, ln(1/2) / ln(per_step); inf where it does not fall.
-        r_squared: of that straight line; near 1 the decay is exponential.
-        first_lag, last_lag: the lags fitted, inclusive.
-        thousandth_lag: the first lag at which the norm is under 1e-3 of its value at the loss (or at the first lag
-            that has one: an LSTM's memory has none at the last step itself); None if never.
+        half_lag, tenth_lag, thousandth_lag: the first lag at which the norm is at most 1/2, 1/10, 1/1000 of its value
+            nearest the loss (at lag 0, or at the first lag that has one: an LSTM's memory has none at the last step
+            itself); None if it never is. This is what a reader means by half-life.
+        asymptotic_rate: the factor that a step back in time multiplies the norm by, over the lags fitted: exp of the
+            slope of ln(norm) against lag, by least squares. NaN where fewer than three norms can be fitted.
+        asymptotic_half_life: the steps in which that rate halves a norm, ln(1/2) / ln(asymptotic_rate); inf where it
+            does not fall, NaN where the curve is not ``exponential``.
+        r_squared: of that line, 1 for a straight one. NaN where there is none.
+        first_lag, last_lag: the lags fitted, inclusive: those that can be seen. -1 where there are none.
         underflowed: how many steps have a norm of 0 or below the dtype's floor. They are left out of the fit.
         overflowed: how many steps have an infinite or undefined norm. They are left out, too.
-        verdict: "vanishes" where, by the line fitted, the norm falls to a tenth or less over the lags seen, "explodes"
-            where it grows tenfold or more, "preserved" between. The same decay per step can be "preserved" over a short
-            sequence and vanish over a long one. With fewer than three norms to fit, the first and the last decide.
+        verdict: on what was measured, from the first to the last lag that can be seen, not on the line. "vanishes"
+            where the norm ends at a tenth or less of its value nearest the loss, or at 0, or below the dtype's floor.
+            "explodes" where it ends at ten times that value or more and grows to the last, or is infinite. "preserved"
+            where it never leaves the range between. "no trend" where it goes far away and back again, or up and down
+            about a level, or grows to a level: so it does where every step has a loss of its own. "not measured" where
+            there is a single norm, or norms are NaN.
     """
 
-    per_step: float
-    half_life: float
+    half_lag: int | None
+    tenth_lag: int | None
+    thousandth_lag: int | None
+    asymptotic_rate: float
+    asymptotic_half_life: float
     r_squared: float
     first_lag: int
     last_lag: int
-    thousandth_lag: int | None
     underflowed: int
     overflowed: int
     verdict: Verdict
+
+    @property
+    def exponential(self) -> bool:
+        """Whether a line fits ln(norm) so well (R² at least 0.9) that its slope is a rate."""
+        return self.r_squared >= _EXPONENTIAL
 
 
 def norm_floor(dtype: jax.typing.DTypeLike) -> float:
@@ -49,49 +69,60 @@ def norm_floor(dtype: jax.typing.DTypeLike) -> float:
     return float(info.smallest_normal) / float(info.eps)
 
 
-def decay(norms: ArrayLike, *, loss_step: int = -1) -> Decay:
-    """Fits ln ||dL/ds_t|| against the lag loss_step - t by least squares.
+def first_lag_below(norms: ArrayLike, share: float, *, loss_step: int = -1) -> int | None:
+    """The first lag at which a norm is at most a share of the norm nearest the loss; None if it never is.
+
+    Nearest is the first lag with a norm that is finite and above the dtype's floor: 0, or 1 for an LSTM's memory.
 
     Args:
         norms: (T,), a leaf of ``GradientFlow.state``, time forward.
-        loss_step: the step the loss is read at, by default the last. Later steps are ignored.
+        share: from 0 to 1.
+        loss_step: as for ``decay``.
+
+    Raises:
+        ValueError: for norms or a ``loss_step`` that ``decay`` refuses.
+    """
+    by_lag, floor = _by_lag(norms, loss_step)
+    seen = np.isfinite(by_lag) & (by_lag >= floor)
+    if not seen.any():
+        return None
+    first = int(np.argmax(seen))
+    # A rounding error is no reason to count a lag more: 3 x 0.1 is above a tenth of 3.
+    below = by_lag[first + 1 :] <= share * by_lag[first] * (1 + 1e-6)
+    return first + 1 + int(np.argmax(below)) if below.any() else None
+
+
+def decay(norms: ArrayLike, *, loss_step: int = -1) -> Decay:
+    """Where ||dL/ds_t|| falls to a half, a tenth, a thousandth; the slope of its logarithm; what becomes of it.
+
+    It speaks of a loss that is read at one step. Where every step has a loss, every state has a gradient of its own
+    beside what comes from later ones, and a curve against time shows no decay, whatever the network does.
+
+    Args:
+        norms: (T,), a leaf of ``GradientFlow.state``, time forward.
+        loss_step: the step the loss is read at, by default the last. Lags are loss_step - t; later steps are ignored.
 
     Raises:
         ValueError: if norms are not a vector, are negative, or ``loss_step`` is not one of their steps.
     """
-    values = np.asarray(norms)
-    if np.issubdtype(values.dtype, np.integer):
-        values = values.astype(np.float64)
-    if values.ndim != 1 or not len(values):
-        raise ValueError(f"norms have shape {values.shape}: expected (T,), one leaf of GradientFlow.state")
-    if (values < 0).any():
-        raise ValueError(f"norms have a negative value, {values.min()}: expected one leaf of GradientFlow.state")
-    if not -len(values) <= loss_step < len(values):
-        raise ValueError(f"loss_step is {loss_step}: expected a step of the {len(values)} that norms have")
-    floor = norm_floor(values.dtype)
-    by_lag = values[: loss_step % len(values) + 1][::-1].astype(np.float64)
+    by_lag, floor = _by_lag(norms, loss_step)
     lags = np.arange(len(by_lag))
     finite = np.isfinite(by_lag)
-    underflowed = finite & (by_lag < floor)
-    usable = finite & ~underflowed
-
-    first = lags[usable][0] if usable.any() else len(lags)
-    below = lags[finite & (lags > first)]
-    below = below[by_lag[below] < 1e-3 * by_lag[first]] if below.size else below
-    slope, r_squared = _line(lags[usable], np.log(by_lag[usable]))
-    ends = np.log(by_lag[usable][[0, -1]]) if usable.any() else np.full(2, np.nan)
-    change = float(ends[1] - ends[0]) if np.isnan(slope) else slope * (len(by_lag) - 1)
-    counts = int(underflowed.sum()), int((~finite).sum())
+    seen = finite & (by_lag >= floor)
+    logs = np.log(by_lag[seen])
+    slope, r_squared = _line(lags[seen], logs)
+    rate = float(np.exp(slope))
+    half_life = np.nan if not r_squared >= _EXPONENTIAL else -np.log(2) / slope if slope < 0 else np.inf
     return Decay(
-        per_step=float(np.exp(slope)),
-        half_life=float(-np.log(2) / slope) if slope < 0 else (np.inf if slope >= 0 else np.nan),
+        *(first_lag_below(norms, share, loss_step=loss_step) for share in (1 / 2, 1 / 10, 1 / 1000)),
+        asymptotic_rate=rate,
+        asymptotic_half_life=float(half_life),
         r_squared=r_squared,
-        first_lag=int(first) if usable.any() else -1,
-        last_lag=int(lags[usable][-1]) if usable.any() else -1,
-        thousandth_lag=int(below[0]) if below.size else None,
-        underflowed=counts[0],
-        overflowed=counts[1],
-        verdict=_verdict(change, *counts),
+        first_lag=int(lags[seen][0]) if seen.any() else -1,
+        last_lag=int(lags[seen][-1]) if seen.any() else -1,
+        underflowed=int((finite & ~seen).sum()),
+        overflowed=int((~finite).sum()),
+        verdict=_verdict(by_lag, logs, r_squared, gone=finite[-1] and not seen[-1]),
     )
 
 
@@ -126,6 +157,20 @@ def example_norms(examples: ArrayLike) -> ExampleNorms:
     return ExampleNorms(mean_of_log, log_of_mean, (~usable).sum(axis=1))
 
 
+def _by_lag(norms: ArrayLike, loss_step: int) -> tuple[np.ndarray, float]:
+    """Norms (loss_step + 1,) in float64, the one at the loss first, and the floor of the dtype they came in."""
+    values = np.asarray(norms)
+    if np.issubdtype(values.dtype, np.integer):
+        values = values.astype(np.float64)
+    if values.ndim != 1 or not len(values):
+        raise ValueError(f"norms have shape {values.shape}: expected (T,), one leaf of GradientFlow.state")
+    if (values < 0).any():
+        raise ValueError(f"norms have a negative value, {values.min()}: expected one leaf of GradientFlow.state")
+    if not -len(values) <= loss_step < len(values):
+        raise ValueError(f"loss_step is {loss_step}: expected a step of the {len(values)} that norms have")
+    return values[: loss_step % len(values) + 1][::-1].astype(np.float64), norm_floor(values.dtype)
+
+
 def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     if len(x) < 3:
         return np.nan, np.nan
@@ -136,11 +181,26 @@ def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     return float(slope), float(1 - (residual @ residual) / total) if total > 0 else 1.0
 
 
-def _verdict(log_change: float, underflowed: int, overflowed: int) -> Verdict:
-    if overflowed:
+def _verdict(by_lag: np.ndarray, logs: np.ndarray, r_squared: float, *, gone: bool) -> Verdict:
+    """Of ln(norm) at the lags seen, and whether the last norm of all is 0 or below the floor."""
+    ten = np.log(10)
+    change = logs[-1] - logs[0] if len(logs) else 0.0
+    if np.isinf(by_lag).any():
         return "explodes"
-    if underflowed and (np.isnan(log_change) or log_change == 0):
+    if np.isnan(by_lag).any() or len(by_lag) < 2 or (len(logs) == 1 and not gone):
+        return "explodes" if change >= ten else "not measured"
+    if gone:
         return "vanishes"
-    if log_change <= -np.log(10):
-        return "vanishes"
-    return "explodes" if log_change >= np.log(10) else "preserved"
+    few = len(logs) < 4
+    if change >= np.log(2) and not few and logs[-1] - logs[len(logs) // 2] < _STILL * change:
+        return "no trend"
+    if abs(change) >= ten and (few or r_squared >= _TREND or abs(change) >= 3 * _roughness(logs)):
+        return "vanishes" if change < 0 else "explodes"
+    if np.abs(logs - logs[0]).max() < ten and (few or r_squared >= _TREND or np.ptp(logs) <= np.log(_LEVEL)):
+        return "preserved"
+    return "no trend"
+
+
+def _roughness(logs: np.ndarray) -> float:
+    """How far ln(norm) lies from between its neighbours, median over lags: 0 on a line, and beside a step."""
+    return float(np.median(np.abs(np.diff(logs, 2))))

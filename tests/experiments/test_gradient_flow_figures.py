@@ -54,9 +54,10 @@ def test_norms_are_drawn_against_lag_as_the_median_over_seeds_and_layers_from_be
         for seed in range(3)
         for layer in range(3)
     ]
-    (line,) = drawn("norm_by_lag", records).axes[0].lines
+    line, tenth = drawn("norm_by_lag", records).axes[0].lines
+    assert list(tenth.get_ydata()) == [-1, -1]
     np.testing.assert_allclose(line.get_xdata(), np.arange(30))
-    np.testing.assert_allclose(line.get_ydata(), np.log10(2) - 0.1 * np.arange(30), atol=1e-5)
+    np.testing.assert_allclose(line.get_ydata(), -0.1 * np.arange(30), atol=1e-5)  # relative to the last
     by_layer = drawn("depth_and_time", records)
     (mesh,) = by_layer.axes[0].collections
     values = np.asarray(mesh.get_array()).reshape(3, 30)  # from below, where the first layer is
@@ -79,7 +80,8 @@ def test_a_curve_that_ends_says_whether_it_underflows_or_overflows() -> None:
 def test_a_gradient_that_begins_a_step_late_does_not_underflow() -> None:
     figure = drawn("norm_by_lag", [gradient(np.concatenate([[0.0], falling(5)]))])
     assert not figure.axes[0].texts
-    assert len(figure.axes[0].lines) == 1
+    line, _ = figure.axes[0].lines
+    np.testing.assert_allclose(line.get_ydata()[1:], np.log10(falling(5)), atol=1e-5)
 
 
 def test_figures_without_data_are_not_drawn() -> None:
@@ -96,23 +98,44 @@ def test_among_lengths_positions_and_initializations_the_usual_one_stands_for_a_
         gradient(falling(3, 20), cell="lstm", initialization="gain:10"),
         gradient(falling(4, 20), cell="lstm", initialization="gain:9"),
     ]
-    found = c.half_lives(c.typical(c.state_norms(records)), "network")
-    assert found.round(3).to_dict() == {"gru": 6, "lstm": 4}
+    found = c.lags(c.typical(c.state_norms(records)), "network", "half_lag")
+    assert found.to_dict() == {"gru": "6", "lstm": "4"}
 
 
 def test_an_unusual_initialization_is_named_where_it_stands_for_its_network() -> None:
     lines = drawn("norm_by_lag", [gradient(falling(5)), gradient(falling(2), cell="lstm", initialization="gain:2")])
-    assert [line.get_label() for line in lines.axes[0].lines] == ["gru", "lstm gain:2"]
+    assert [line.get_label() for line in lines.axes[0].lines[:2]] == ["gru", "lstm gain:2"]
 
 
 def test_initializations_are_lines_of_a_panel_and_the_title_says_how_far_they_are_apart() -> None:
-    records = [gradient(falling(h), initialization=name) for name, h in (("orthogonal", 3), ("chrono:9", 12))]
+    records = [gradient(falling(h), initialization=name) for name, h in (("orthogonal", 2), ("chrono:9", 8))]
     figure = drawn("norm_by_initialization", records)
-    assert [line.get_label() for line in figure.axes[0].lines] == ["orthogonal", "chrono:9"]
-    assert "changes the half-life by a factor of 4.0" in words(figure)
-    assert "gru: orthogonal 3.0 to chrono:9 12.0 steps" in words(figure)
+    assert [line.get_label() for line in figure.axes[0].lines[:2]] == ["orthogonal", "chrono:9"]
+    assert "moves the lag at which a tenth is left by a factor of 3.9" in words(figure)
+    assert "gru: 1/10 at lag 7 (orthogonal) to 27 (chrono:9)" in words(figure)
     growing = [*records, gradient(1 / falling(4), initialization="gain:2")]
-    assert "in 1 of 1 networks from a decay to none" in words(drawn("norm_by_initialization", growing))
+    assert "beyond the first step in 1 of 1 networks" in words(drawn("norm_by_initialization", growing))
+
+
+def test_the_reach_is_drawn_against_the_drive_with_theory_beside_it_and_the_title_says_who_leads_where() -> None:
+    where = {"cell": "elman", "activation": "tanh"}
+    records = [
+        gradient(falling(h), initialization=f"drive:{drive}", seed=seed, **network)
+        for network, reach in ((where, (12, 2)), ({"cell": "gru"}, (3, 4)))
+        for h, drive in zip(reach, (0.1, 1), strict=True)
+        for seed in range(2)
+    ]
+    theory = {"sequence_length": 30, "factors": [0.25] * 30, "valid_to_lag": 5, "initialization": "drive:1"}
+    records += [{"kind": "mean_field", **BASE, **where, **theory}]
+    figure = drawn("reach_by_drive", records)
+    half, hundredth = figure.axes
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["a half is left", "a hundredth is left"]
+    elman, gru, circles = half.lines
+    np.testing.assert_allclose(elman.get_xdata(), [0.1, 1])
+    np.testing.assert_allclose([elman.get_ydata(), gru.get_ydata()], [[12, 2], [3, 4]])
+    np.testing.assert_allclose([circles.get_xdata(), circles.get_ydata()], [[1], [1]])  # 0.25^(1/2) a step
+    np.testing.assert_allclose(hundredth.lines[0].get_ydata(), [30, 14])  # never: drawn at T
+    assert "At 0.1 in this order: elman tanh, gru; at 1 in this order: gru, elman tanh" in words(figure)
 
 
 def test_the_prediction_is_drawn_from_the_measured_start_to_the_lag_where_it_is_valid() -> None:
@@ -126,7 +149,7 @@ def test_the_prediction_is_drawn_from_the_measured_start_to_the_lag_where_it_is_
     figure = drawn("norm_by_initialization", records)
     predicted = figure.axes[0].lines[-1]
     np.testing.assert_allclose(predicted.get_xdata(), np.arange(6))
-    expected = np.log10(3) + np.log10(np.sqrt([factors[30 - lag :].prod() for lag in range(6)]))
+    expected = np.log10(np.sqrt([factors[30 - lag :].prod() for lag in range(6)]))
     np.testing.assert_allclose(predicted.get_ydata(), expected, atol=1e-6)
     assert "off by 0.010 a step" in words(figure)
 
@@ -145,8 +168,8 @@ def test_at_other_positions_of_the_loss_the_prediction_starts_from_there() -> No
 
 def test_lengths_and_positions_are_told_apart_and_compared_at_equal_lag() -> None:
     by_length = drawn("norm_by_length", [gradient(falling(h, steps)) for h, steps in ((4, 20), (6, 40))])
-    assert [line.get_label() for line in by_length.axes[0].lines] == ["T = 20", "T = 40"]
-    assert "changes by a factor of 1.5" in words(by_length)
+    assert [line.get_label() for line in by_length.axes[0].lines[:2]] == ["T = 20", "T = 40"]
+    assert "moves the lag at which a tenth is left by a factor of 1.4" in words(by_length)
     assert FIGURES["norm_by_position"]([gradient(falling(4, steps)) for steps in (20, 40)]) is None
     assert "40 steps back 0 of 1 gradients are out of" in words(by_length)
     records = [gradient(f * falling(4, p), position=p, sequence_length=40) for f, p in ((1, 20), (1.3, 40))]
@@ -178,8 +201,11 @@ def carousel_record(direct: float, total: float, **where: Any) -> dict[str, Any]
 def test_the_carousel_has_a_line_for_the_gates_and_one_for_all_ways() -> None:
     figure = drawn("carousel", [carousel_record(2, 8), carousel_record(3, 6, step=5), carousel_record(3, 5, step=9)])
     assert len(figure.axes) == 2
-    assert "lstm, initialization half-life 2.0 by the gates, 8.0 in all" in words(figure)
-    assert "give 25% (lstm, initialization) and 60% (lstm, trained) of the half-life" in words(figure)
+    assert "lstm, initialization $10^{-4.4}$ left by the gates, $10^{-1.1}$ in all" in words(figure)
+    assert (
+        "more than ten times as much of ∂c_T/∂c_t as the forget gates alone in 2 of 2 (lstm, initialization;"
+        in words(figure)
+    )
     of_gates = [carousel_record(2, 8), carousel_record(4, 8, initialization="forget_bias:3")]
     of_gates += [carousel_record(4, 8, initialization="gain:2"), carousel_record(3, 6, step=5)]
     assert [axes.get_title(loc="left").split("\n")[0] for axes in drawn("carousel", of_gates).axes] == [
@@ -207,23 +233,27 @@ def test_the_heat_map_has_lags_upwards_and_training_steps_to_the_right() -> None
     values = np.asarray(mesh.get_array()).reshape(30, 3)
     expected = [np.log10(falling(h)) for h in (8, 2, 4)]
     np.testing.assert_allclose(values.T, expected, atol=1e-5)
-    assert "shortest after 10 steps; in 1 of 1 networks it has grown again" in words(figure)
+    assert "is smallest after 10 training steps; in 1 of 1 networks it has grown again" in words(figure)
 
 
 def test_radius_singular_value_and_saturation_are_the_largest_of_the_gates_over_training() -> None:
     figure = drawn("weights_and_units", [*trained([8, 2, 4], radii=[1, 1.5, 1.2]), *trained([3, 3, 3.5], "lstm")])
-    half_life, radius, singular, saturated = ([line.get_ydata() for line in axes.lines] for axes in figure.axes)
-    np.testing.assert_allclose(half_life, [[8, 2, 4], [3, 3, 3.5]], rtol=1e-4)
+    lags, radius, singular, saturated = ([line.get_ydata() for line in axes.lines] for axes in figure.axes)
+    np.testing.assert_allclose(lags, [[27, 7, 14], [10, 10, 12]])  # log2(10) half-lives, rounded up
     np.testing.assert_allclose(radius, [[1, 1.5, 1.2], [1, 1, 1]])
     np.testing.assert_allclose(singular, [[2, 3, 2.4], [2, 2, 2]])
     np.testing.assert_allclose(saturated, [[0.2, 0.3, 0.4]] * 2)
-    assert "radius grows in 1 of 2 networks; in 1 of these the half-life of the gradient falls" in words(figure)
+    assert "radius grows in 1 of 2 networks; in 1 of these the lag at which a tenth of the gradient is left" in words(
+        figure
+    )
 
 
 @pytest.mark.parametrize("name", ["lag_and_training", "weights_and_units"])
 def test_before_and_after_alone_is_no_course_of_training(name: str) -> None:
     assert FIGURES[name](trained([8, 4])) is None
-    assert "8.0 → 4.0 steps" in words(drawn("before_and_after_training", trained([8, 4])))
+    figure = drawn("before_and_after_training", trained([8, 4]))
+    assert "1/10 at lag 27, then 14" in words(figure)
+    assert "from farther back than before in 0 of 1 networks, from less far back in 1 (1 layer)" in words(figure)
 
 
 def learned(losses: list[float], network: str, seed: int) -> Records:
@@ -258,16 +288,35 @@ def test_decay_and_verdict_of_known_curves() -> None:
         for activation, per_step in (("tanh", 0.5**0.1), ("sigmoid", 0.5), ("relu", 1.2))
     ]
     table = report.decay_table(records)
-    rows = {line.split("|")[2].strip(): line for line in table.splitlines()[2:]}
-    assert "10.0" in rows["tanh"]
-    assert "0.933" in rows["tanh"]
-    assert "0.500" in rows["sigmoid"]
-    assert "vanishes" in rows["sigmoid"]
-    assert "explodes" in rows["relu"]
-    assert "does not fall" in rows["relu"]
+    rows = {
+        line.split("|")[2].strip(): [cell.strip() for cell in line.split("|")[6:-1]] for line in table.splitlines()[2:]
+    }
+    assert rows["tanh"] == ["10", "34", "never", "0.933", "0.933", "0 to 49", "1.00", "10", "vanishes"]
+    assert rows["sigmoid"][:4] == ["1", "4", "10", "0.500"]
+    assert rows["relu"][:4] == ["never", "never", "never", "1.200"]
+    assert rows["relu"][-2:] == ["does not fall", "explodes"]
     line = report.verdict(records)
-    assert "longest in elman relu with 1 layer (it does not fall)" in line
-    assert "dies first in elman sigmoid with 1 layer (half-life 1.0 steps)" in line
+    assert "gone first in elman sigmoid with 1 layer (lag 1), last in elman relu with 1 layer (never)" in line
+    assert "at every lag elman relu with 1 layer has most left" in line
+
+
+def test_of_two_curves_that_cross_it_is_told_from_which_lag_on_the_slower_one_leads() -> None:
+    lags = np.arange(50.0)
+    records = [gradient(0.9**lags), gradient(np.where(lags, 0.3, 1) * 0.98**lags, cell="lstm")]
+    assert "gone first in lstm (lag 1), last in gru (lag 7); from lag 15 on lstm has most" in words(
+        drawn("norm_by_lag", records)
+    )
+
+
+def test_over_seeds_numbers_are_ranges_and_a_half_life_stands_only_where_all_are_exponential() -> None:
+    records = [gradient(falling(h, 40), seed=seed) for seed, h in enumerate((3, 9))]
+    cells = [cell.strip() for cell in report.decay_table(records).splitlines()[2].split("|")[6:-1]]
+    rate = 0.5 ** ((1 / 3 + 1 / 9) / 2)  # the geometric mean
+    assert cells[:4] == ["3 to 9", "10 to 30", "30 to never", f"{rate:.3f} (0.794 to 0.926)"]
+    assert cells[-3:] == ["1.00", "3 to 9", "vanishes"]
+    wild = np.exp(np.random.default_rng(0).normal(size=40))
+    cells = [cell.strip() for cell in report.decay_table([*records, gradient(wild, seed=2)]).splitlines()[2].split("|")]
+    assert cells[-3:-1] == ["not exponential", "vanishes 2, no trend 1"]
 
 
 def test_the_table_names_what_is_varied_and_leaves_out_what_is_measured_on_the_way() -> None:

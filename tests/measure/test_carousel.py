@@ -66,7 +66,7 @@ def test_without_recurrent_weights_all_ways_are_the_gates_and_halve_in_the_known
     params = cell.init(jax.random.key(0), I)
     found = jax.jit(lambda x: rnnjax.carousel(cell, params, x))(jnp.zeros((20, I)))
     np.testing.assert_array_equal(found.direct, found.total)
-    np.testing.assert_allclose(rnnjax.decay(found.total[:, 0]).half_life, half_life, rtol=3e-3)
+    np.testing.assert_allclose(rnnjax.decay(found.total[:, 0]).asymptotic_half_life, half_life, rtol=3e-3)
 
 
 def test_it_begins_at_the_given_state():

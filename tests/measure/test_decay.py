@@ -20,23 +20,23 @@ def exponential(per_step, steps, dtype=np.float64):
 def test_exponential_curve_gives_its_rate_exactly(per_step, steps):
     hypothesis.assume(abs(per_step - 1) > 1e-3)
     measured = rnnjax.decay(exponential(per_step, steps))
-    np.testing.assert_allclose(measured.per_step, per_step, rtol=1e-12)
+    np.testing.assert_allclose(measured.asymptotic_rate, per_step, rtol=1e-12)
     np.testing.assert_allclose(measured.r_squared, 1, rtol=1e-9)
     np.testing.assert_allclose(
-        measured.half_life, np.log(0.5) / np.log(per_step) if per_step < 1 else np.inf, rtol=1e-9
+        measured.asymptotic_half_life, np.log(0.5) / np.log(per_step) if per_step < 1 else np.inf, rtol=1e-9
     )
     assert (measured.first_lag, measured.last_lag) == (0, steps - 1)
     assert (measured.underflowed, measured.overflowed) == (0, 0)
 
 
-def test_half_life_of_halving_is_one_step():
-    np.testing.assert_allclose(rnnjax.decay(exponential(0.5, 10)).half_life, 1, rtol=1e-14)
+def test_asymptotic_half_life_of_halving_is_one_step():
+    np.testing.assert_allclose(rnnjax.decay(exponential(0.5, 10)).asymptotic_half_life, 1, rtol=1e-14)
 
 
 def test_constant_curve_is_preserved_and_never_halves():
     measured = rnnjax.decay(np.full(10, 0.7))
-    assert measured.per_step == 1
-    assert measured.half_life == np.inf
+    assert measured.asymptotic_rate == 1
+    assert measured.asymptotic_half_life == np.inf
     assert measured.r_squared == 1
     assert measured.thousandth_lag is None
     assert measured.verdict == "preserved"
@@ -48,7 +48,7 @@ def test_r_squared_falls_with_what_the_line_leaves_over():
     measured = rnnjax.decay(np.exp(logs)[::-1])
     slope, offset = np.polyfit(lags, logs, 1)
     expected = 1 - np.var(logs - slope * lags - offset) / np.var(logs)
-    np.testing.assert_allclose(measured.per_step, np.exp(slope), rtol=1e-12)
+    np.testing.assert_allclose(measured.asymptotic_rate, np.exp(slope), rtol=1e-12)
     np.testing.assert_allclose(measured.r_squared, expected, rtol=1e-9)
     assert 0.5 < expected < 0.95
 
@@ -66,7 +66,7 @@ def test_underflowed_norms_are_counted_and_left_out_of_the_fit():
     # 3 x 10^-lag is above float32's floor, about 1e-31, up to lag 31.
     assert measured.last_lag == 31
     assert measured.underflowed == 60 - 32
-    np.testing.assert_allclose(measured.per_step, 0.1, rtol=1e-6)
+    np.testing.assert_allclose(measured.asymptotic_rate, 0.1, rtol=1e-6)
     np.testing.assert_allclose(measured.r_squared, 1, rtol=1e-6)
     assert measured.verdict == "vanishes"
 
@@ -81,16 +81,91 @@ def test_a_zero_is_not_a_small_norm():
     norms[4] = 0
     measured = rnnjax.decay(norms)
     assert measured.underflowed == 1
-    np.testing.assert_allclose(measured.per_step, 0.9, rtol=1e-12)
+    np.testing.assert_allclose(measured.asymptotic_rate, 0.9, rtol=1e-12)
     assert measured.verdict == "preserved"
 
 
 def test_norms_that_are_all_zero_vanish_and_have_no_rate():
     measured = rnnjax.decay(np.zeros(8))
-    assert np.isnan(measured.per_step)
-    assert np.isnan(measured.half_life)
+    assert np.isnan(measured.asymptotic_rate)
+    assert np.isnan(measured.asymptotic_half_life)
     assert measured.underflowed == 8
     assert measured.verdict == "vanishes"
+
+
+def test_of_a_gradient_that_is_exactly_zero_from_some_lag_on_no_line_decides():
+    lags = np.arange(100)
+    assert rnnjax.decay(np.where(lags < 10, 0.99**lags, 0)[::-1]).verdict == "vanishes"
+    assert rnnjax.decay(np.where(lags < 10, 2.0**lags, 0)[::-1]).verdict == "vanishes"
+    assert rnnjax.decay(np.where(lags < 1, 1.0, 0)[::-1]).verdict == "vanishes"
+    stack = rnnjax.stack(rnnjax.tdnn(8), rnnjax.tdnn(8))  # it sees eight inputs, and nothing before them
+    params = stack.init(jax.random.key(0), 3)
+    flow = flow_of(stack, params, random_inputs(40, B, 3), lambda y: jnp.sum(y[-1]))
+    measured = rnnjax.decay(jax.tree.leaves(flow.state)[0])
+    assert measured.underflowed > 30
+    assert measured.verdict == "vanishes"
+
+
+@pytest.mark.parametrize("steps", [2, 20, 400])
+def test_one_drop_and_a_floor_has_vanished_and_is_not_exponential(steps):
+    measured = rnnjax.decay(np.array([1.0] + [1e-12] * steps)[::-1])
+    assert measured.verdict == "vanishes"
+    assert (measured.half_lag, measured.tenth_lag, measured.thousandth_lag) == (1, 1, 1)
+    assert not measured.exponential
+    assert np.isnan(measured.asymptotic_half_life)
+
+
+@pytest.mark.parametrize("peak", [10, 40, 70])
+def test_rising_a_hundredfold_and_coming_back_has_no_trend(peak):
+    logs = np.interp(np.arange(81), [0, peak, 80], [0, 2, 0])
+    assert rnnjax.decay((10**logs)[::-1]).verdict == "no trend"
+
+
+def test_growth_that_ends_at_a_level_is_no_explosion():
+    rising = 100 ** np.minimum(np.arange(81) / 20, 1)
+    assert rnnjax.decay(rising[::-1]).verdict == "no trend"
+    assert rnnjax.decay((1 + np.arange(81.0))[::-1]).verdict == "no trend"  # a sum, of fresh gradients of every step
+    assert rnnjax.decay(rising[:21][::-1]).verdict == "explodes"
+
+
+@pytest.mark.parametrize("deviation", [0.1, 1.0, 3.0])
+def test_noise_about_a_level_has_no_trend_however_large_it_is(deviation):
+    noise = np.random.default_rng(0).normal(size=(200, 100))
+    verdicts = [rnnjax.decay(np.exp(deviation * row)).verdict for row in noise]
+    assert verdicts.count("no trend") >= 198  # of ends that are ten times apart by chance, as good as none
+
+
+def test_a_verdict_does_not_rest_on_a_slope_drawn_beyond_what_was_seen():
+    norms = np.full(200, np.nan)
+    norms[-4:] = exponential(0.9, 4)
+    assert rnnjax.decay(norms).verdict == "not measured"
+    assert rnnjax.decay(norms[-4:]).verdict == "preserved"
+
+
+@pytest.mark.parametrize("norms", [np.full(20, np.nan), np.ones(1), np.zeros(1), np.array([np.nan, 1.0])])
+def test_what_was_not_measured_has_no_verdict(norms):
+    assert rnnjax.decay(norms).verdict == "not measured"
+
+
+@pytest.mark.parametrize("name", ["elman", "gru", "lstm", "antisymmetric", "orthogonal_rnn", "leaky"])
+def test_with_a_loss_at_every_step_no_trend_is_seen(name):
+    # Whatever becomes of a gradient on its way back: every state has a fresh one of its own beside it.
+    cell = rnnjax.CELLS[name](32)
+    params = cell.init(jax.random.key(0), 16)
+    tokens = jax.random.randint(jax.random.key(1), (100, B), 0, 16)
+    weights = jax.random.normal(jax.random.key(2), (100, B, 32))
+    flow = flow_of(cell, params, jax.nn.one_hot(tokens, 16), lambda y: jnp.sum(weights * y))
+    measured = rnnjax.decay(jax.tree.leaves(flow.state)[-1])
+    assert measured.verdict not in ("vanishes", "explodes")
+    if name in ("elman", "gru", "lstm"):
+        assert measured.verdict == "no trend"
+
+
+@pytest.mark.parametrize(("share", "lag"), [(1 / 2, 1), (0.26, 2), (0.25, 2), (1e-9, None)])
+def test_first_lag_below_is_the_first_at_which_at_most_that_share_is_left(share, lag):
+    assert rnnjax.first_lag_below(exponential(0.5, 12), share) == lag
+    late = np.concatenate([exponential(0.5, 12), [0.0]])  # as the memory of an LSTM, which has nothing at the loss
+    assert rnnjax.first_lag_below(late, share) == (None if lag is None else lag + 1)
 
 
 @pytest.mark.parametrize("bad", [np.inf, np.nan])
@@ -100,7 +175,7 @@ def test_infinite_and_undefined_norms_are_counted_and_explode(bad):
     measured = rnnjax.decay(norms)
     assert measured.overflowed == 3
     assert (measured.first_lag, measured.last_lag) == (0, 16)
-    np.testing.assert_allclose(measured.per_step, 1.5, rtol=1e-12)
+    np.testing.assert_allclose(measured.asymptotic_rate, 1.5, rtol=1e-12)
     assert measured.verdict == "explodes"
 
 
@@ -116,7 +191,7 @@ def test_verdict_is_by_a_factor_of_ten_over_the_lags_seen(lags, change, verdict)
 def test_loss_step_is_where_lags_are_counted_from():
     norms = np.concatenate([exponential(0.8, 15), np.zeros(6)])
     measured = rnnjax.decay(norms, loss_step=14)
-    np.testing.assert_allclose(measured.per_step, 0.8, rtol=1e-12)
+    np.testing.assert_allclose(measured.asymptotic_rate, 0.8, rtol=1e-12)
     assert (measured.first_lag, measured.last_lag, measured.underflowed) == (0, 14, 0)
     assert rnnjax.decay(norms, loss_step=-7) == measured
 
@@ -127,7 +202,8 @@ def test_memory_of_an_lstm_has_a_thousandth_lag_too():
     params = cell.init(jax.random.key(0), 3)
     flow = flow_of(cell, params, jnp.zeros((20, 3)), lambda y: jnp.sum(y[-1]))
     measured = rnnjax.decay(flow.state.cell)
-    np.testing.assert_allclose(measured.half_life, 1, rtol=1e-5)
+    np.testing.assert_allclose(measured.asymptotic_half_life, 1, rtol=1e-5)
+    assert (measured.half_lag, measured.first_lag) == (2, 1)
     assert measured.thousandth_lag == 11  # halving from lag 1 on: 2^-10 < 1e-3
 
 
@@ -152,7 +228,7 @@ def test_mean_of_log_norms_is_not_the_log_of_the_mean_and_examples_give_both():
     assert gap[0] > 1
     assert gap[0] > 5 * gap[-1]
     typical, dominated = rnnjax.decay(np.exp(mean_of_logs)), rnnjax.decay(examples.mean(1))
-    assert typical.per_step < dominated.per_step
+    assert typical.asymptotic_rate < dominated.asymptotic_rate
 
 
 def test_examples_below_the_floor_are_counted_and_left_out_of_the_mean_of_logs():

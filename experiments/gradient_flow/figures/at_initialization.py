@@ -16,15 +16,9 @@ from experiments.gradient_flow import curves as c
 def norm_by_lag(records: Sequence[Record]) -> Figure:
     """One line a cell: the shallowest networks at initialization."""
     chosen = c.shallowest(c.typical(c.state_norms(records)))
-    half_lives = c.half_lives(chosen, "name")
-    longest, shortest = half_lives.idxmax(), half_lives.idxmin()
-    found = (
-        f"{longest} keeps the gradient longest ({c.steps(half_lives[longest])}), "
-        f"{shortest} loses it first ({c.steps(half_lives[shortest])})"
-    )
-    where = f"At initialization, {chosen['layers'].iloc[0]}"
-    chosen = chosen.assign(where=where)
-    return c.panels_by_lag(chosen, found, panel="where", line="name", heading="shade: range over seeds")[0]
+    heading = "shade: range over seeds"
+    found = f"At initialization {c.leaders(chosen, 'name')}"
+    return c.panels_by_lag(chosen, found, panel="layers", line="name", heading=heading)[0]
 
 
 def norm_by_activation(records: Sequence[Record]) -> Figure | None:
@@ -33,10 +27,9 @@ def norm_by_activation(records: Sequence[Record]) -> Figure | None:
     chosen = chosen[chosen["activation"] != "-"]
     if chosen.empty:
         return None
-    half_lives = c.half_lives(c.shallowest(chosen), "activation")
-    longest, shortest = half_lives.idxmax(), half_lives.idxmin()
-    found = f"Elman networks at initialization: {longest} keeps the gradient longest, {shortest} loses it first"
-    heads = {activation: f"{activation}\n{c.steps(half_life)}" for activation, half_life in half_lives.items()}
+    shallowest = c.shallowest(chosen)
+    found = f"In Elman networks ({shallowest['layers'].iloc[0]}, initialization) {c.leaders(shallowest, 'activation')}"
+    heads = {name: f"{name}\n1/10 at lag {lag}" for name, lag in c.lags(shallowest, "activation").items()}
     return c.panels_by_lag(chosen, found, panel="activation", line="layers", heads=heads)[0]
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from experiments.common import drawing
-from experiments.common.frames import log10, span, stacked
+from experiments.common.frames import changes, log10, span, stacked
 from experiments.common.workdir import Record
 from experiments.gradient_flow import curves as c
 
@@ -44,19 +44,20 @@ def carousel(records: Sequence[Record]) -> Figure | None:
     if curves[0].empty:
         return None
     both = pd.concat([_of_gates(c.shallowest(c.typical(of_way, "initialization", "step"))) for of_way in curves])
+    if both.empty:
+        return None
     several = both["initialization"].nunique() > 1
     both["panel"] = both["initialization"] if several else both["weights"]
     both["panel"] = both["network"] + ", " + both["panel"]
-    half_lives = c.half_lives(both, ["panel", "way"]).unstack()
-    shares = (half_lives["direct"] / half_lives["total"]).where(np.isfinite(half_lives["direct"]), 1.0)
-    heads = {
-        panel: f"{panel}\nhalf-life {c.number(of.direct)} by the gates, {c.number(of.total)} in all"
-        for panel, of in half_lives.iterrows()
-    }
-    told = [f"{share:.0%} ({panel})" for panel, share in shares[both["panel"].unique()].items()]
+    both["left"] = changes(both["norms"])
+    left = both.groupby(["panel", "way"], sort=False)["left"].median().unstack(sort=False)
+    ends = left.map(drawing.power_of_ten)
+    heads = {panel: f"{panel}\n{of.direct} left by the gates, {of.total} in all" for panel, of in ends.iterrows()}
+    ahead = left.index[~(left["total"] - left["direct"] < 1)]
     found = (
-        f"The forget gates alone give {' and '.join(told) if len(told) < 3 else span(shares, '.0%')} of the half-life "
-        "of ∂c_T/∂c_t; the rest, where there is one, comes by ways that leave the carousel, through h"
+        f"Over {both['sequence_length'].max() - 1} steps all ways together leave more than ten times as much of "
+        f"∂c_T/∂c_t as the forget gates alone in {len(ahead)} of {len(left)} ({'; '.join(ahead) or 'none'})"
+        f"{': there the rest comes through h' if len(ahead) else ''}"
     )
     quantity = "$\\log_{10}$ of $\\partial c_T/\\partial c_t$,\nroot mean square over units"
     ways = {"panel": "panel", "line": "way", "quantity": quantity}

@@ -39,12 +39,15 @@ def before_and_after_training(records: Sequence[Record]) -> Figure | None:
     found = c.first_and_last(c.shallowest(c.typical(c.state_norms(records), "step")))
     if found["step"].nunique() < 2:
         return None
-    half_lives = c.half_lives(found, ["name", "weights"]).unstack()
-    ends = half_lives.map(c.number)
-    heads = {name: f"{name}\n{ends.initialization[name]} → {ends.trained[name]} steps" for name in ends.index}
-    reached, depth = (half_lives["trained"] > half_lives["initialization"]).sum(), found["layers"].iloc[0]
-    told = f"Training lengthens the gradient's half-life in {reached} of {len(heads)} networks ({depth})"
-    return c.panels_by_lag(found, told, panel="name", line="weights", heads=heads)[0]
+    lags = c.condensed(found, ["name", "weights"])["tenth_lag"].unstack(sort=False)
+    told = c.lags(found, ["name", "weights"]).unstack(sort=False)
+    heads = {name: f"{name}\n1/10 at lag {ends.initialization}, then {ends.trained}" for name, ends in told.iterrows()}
+    farther, nearer = lags["trained"] > lags["initialization"], lags["trained"] < lags["initialization"]
+    found_out = (
+        f"After training a tenth of the gradient is left from farther back than before in {farther.sum()} of "
+        f"{len(lags)} networks, from less far back in {nearer.sum()} ({found['layers'].iloc[0]})"
+    )
+    return c.panels_by_lag(found, found_out, panel="name", line="weights", heads=heads)[0]
 
 
 def lag_and_training(records: Sequence[Record]) -> Figure | None:
@@ -65,13 +68,12 @@ def lag_and_training(records: Sequence[Record]) -> Figure | None:
         drawing.head(axes, name)
     drawing.colours(figure, image, panels, f"{c.NORM}, layer 1")
     drawing.label(figure, "training step (white: below float32's range)", c.LAG["last"])
-    half_lives = c.half_lives(found, ["name", "step"]).unstack()
-    shortest = half_lives.idxmin(axis=1)
-    back = (half_lives.iloc[:, -1] > 1.1 * half_lives.min(axis=1)).sum()
+    lags = _reach(found, ["name", "step"]).unstack(sort=False)
+    back = (lags.iloc[:, -1] > 1.1 * lags.min(axis=1)).sum()
     drawing.title(
         figure,
-        f"The gradient's reach is shortest after {span(shortest, 'd')} steps; in {back} of {len(maps)} networks it has "
-        "grown again by more than a tenth at the end",
+        f"The lag at which a tenth of the gradient is left is smallest after {span(lags.idxmin(axis=1), 'd')} training "
+        f"steps; in {back} of {len(maps)} networks it has grown again by more than a tenth at the end",
     )
     return figure
 
@@ -81,10 +83,11 @@ def weights_and_units(records: Sequence[Record]) -> Figure | None:
     found = _on_the_way(records)
     if found.empty:
         return None
+    longest = found["sequence_length"].max()
     kernels, shares = frame(records, "recurrent_kernel", layer=1), frame(records, "saturation", layer=1)
     saturated = [np.concatenate([row.tanh, row.closed + row.open]) for row in shares.itertuples()]
     quantities = {
-        "half-life of the gradient (steps)": found[["run", "step", "half_life"]],
+        f"lag at which 1/10 is left ({longest}: never)": found[["run", "step"]].assign(lag=_reached(found)),
         "spectral radius, recurrent kernel": kernels[["run", "step", "spectral_radius"]],
         "its largest singular value": kernels[["run", "step", "largest_singular_value"]],
         "share of units and gates saturated": shares[["run", "step"]].assign(share=saturated),
@@ -102,15 +105,27 @@ def weights_and_units(records: Sequence[Record]) -> Figure | None:
     last.set_ylim(bottom=0)
     drawing.legend(figure)
     drawing.label(figure, "training step (layer 1; of gates the largest; shade: range over seeds)")
-    medians = largest.pivot_table(index=["quantity", "name"], columns="step", values="value", aggfunc="median")
-    half_life, radius, *_ = (medians.loc[name].iloc[:, [0, -1]].diff(axis=1).iloc[:, 1] for name in quantities)
-    grown = radius > 0
+    typical = largest.pivot_table(index=["quantity", "name"], columns="step", values="value", aggfunc="median")
+    radius = typical.loc["spectral radius, recurrent kernel"].iloc[:, [0, -1]].diff(axis=1).iloc[:, 1]
+    lag = _reach(found, ["name", "step"]).unstack(sort=False).iloc[:, [0, -1]].diff(axis=1).iloc[:, 1]
+    grown = radius[radius > 0].index
     drawing.title(
         figure,
-        f"Over training the spectral radius grows in {grown.sum()} of {len(grown)} networks; in "
-        f"{(grown & (half_life < 0)).sum()} of these the half-life of the gradient falls all the same",
+        f"Over training the spectral radius grows in {len(grown)} of {len(radius)} networks; in "
+        f"{(lag[grown] < 0).sum()} of these the lag at which a tenth of the gradient is left falls all the same",
     )
     return figure
+
+
+def _reach(found: pd.DataFrame, by: list[str]) -> pd.Series:
+    """By group, the lag at which a tenth of the gradient is left, of the geometric mean over seeds; T if never."""
+    condensed = c.condensed(found, by)
+    return condensed["tenth_lag"].clip(upper=condensed["norms"].map(len))
+
+
+def _reached(found: pd.DataFrame) -> pd.Series:
+    """The same of each seed."""
+    return found["tenth_lag"].clip(upper=found["norms"].map(len))
 
 
 def _on_the_way(records: Sequence[Record]) -> pd.DataFrame:

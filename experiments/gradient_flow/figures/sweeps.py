@@ -1,6 +1,6 @@
 """One thing varied, all else equal: initialization, sequence length, where the loss is read."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,10 +8,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.common import drawing
+import rnnjax
+from experiments.common import drawing, frames
 from experiments.common.frames import frame, log10, span, stacked
 from experiments.common.workdir import Record
 from experiments.gradient_flow import curves as c
+
+_CIRCLES: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 3, "markerfacecolor": "white"}
+_CIRCLES |= {"color": "black", "zorder": 5}
 
 
 def norm_by_initialization(records: Sequence[Record]) -> Figure | None:
@@ -19,12 +23,10 @@ def norm_by_initialization(records: Sequence[Record]) -> Figure | None:
     varied = _varied(records, "initialization")
     if varied.empty:
         return None
-    heads = {}
-    for network, of_network in varied.groupby("network", sort=False):
-        half_lives = c.half_lives(of_network, "initialization")
-        ends = [f"{name} {c.number(half_lives[name])}" for name in (half_lives.idxmin(), half_lives.idxmax())]
-        heads[network] = f"{network}: {' to '.join(ends)} steps"
-    found = f"Initialization alone changes the half-life {_factors(varied, 'initialization')}"
+    heads = {
+        network: f"{network}: 1/10 at lag {ends}" for network, ends in _ends(varied, "initialization", str).items()
+    }
+    found = f"Initialization alone moves the lag at which a tenth is left {_moved(varied, 'initialization')}"
     lines = varied.sort_values("order", kind="stable")
     figure, by_panel = c.panels_by_lag(lines, found, panel="network", line="initialization", heads=heads)
     predictions = frame(records, "mean_field", dtype=np.float64)
@@ -45,16 +47,48 @@ def _draw_prediction(axes: Axes, rows: pd.DataFrame) -> float:
     logs = np.concatenate([[0], np.cumsum(np.log10(first["factors"][: first["position"]][::-1]) / 2)])
     lags = np.arange(min(first["valid_to_lag"], first["position"] - 1) + 1)
     measured = np.median(log10(stacked(rows["norms"]))[:, ::-1], axis=0)[lags]
-    drawn = measured[0] + logs[lags]
-    look: dict[str, Any] = {
-        "linewidth": 0.6,
-        "marker": "o",
-        "markersize": 2.5,
-        "markerfacecolor": "white",
-        "color": "black",
-    }
-    axes.plot(lags, drawn, **look, zorder=5)
-    return float(abs(np.log(10) * (measured[-1] - drawn[-1]) / lags[-1]))
+    axes.plot(lags, logs[lags], **{**_CIRCLES, "linewidth": 0.6, "linestyle": "-"})
+    return float(abs(np.log(10) * (measured[-1] - measured[0] - logs[lags[-1]]) / lags[-1]))
+
+
+def reach_by_drive(records: Sequence[Record]) -> Figure | None:
+    """A panel for a half and one for a hundredth: the lag at which they are left, against how hard inputs drive."""
+    found = _varied(records, "initialization")
+    found = found[found["initialization"].str.startswith("drive:")] if len(found) else found
+    if found.empty:
+        return None
+    found["drive"] = found["initialization"].str.partition(":")[2].astype(float)
+    length = found["sequence_length"].iloc[0]
+    shares = {"a half is left": 1 / 2, "a hundredth is left": 1 / 100}
+    each = pd.concat(found.assign(share=words, lag=_lags(found, share)) for words, share in shares.items())
+    figure, by_panel = drawing.courses(each, "drive", "lag", panel="share", line="network", size=(3.4, 3.4))
+    predicted = _predicted(found, records)
+    for words, axes in by_panel.items():
+        axes.set_xscale("log")
+        drawing.plain_ticks(axes, (1, 2, 5))
+        axes.plot(predicted["drive"], _lags(predicted, shares[words]), label="mean-field theory (Elman)", **_CIRCLES)
+    drawing.label(figure, "drive: standard deviation of what an input adds to a unit", f"lag (steps; {length}: never)")
+    drawing.legend(figure, "shade: range over seeds")
+    half = c.condensed(found, ["drive", "network"])["half_lag"].unstack()
+    ends = {drive: of_drive.sort_values(ascending=False).index for drive, of_drive in half.iloc[[0, -1]].iterrows()}
+    orders = [f"{drive:g} in this order: {', '.join(networks)}" for drive, networks in ends.items()]
+    drawing.title(figure, f"Who keeps a half of the gradient longest hangs on the drive. At {'; at '.join(orders)}")
+    return figure
+
+
+def _predicted(found: pd.DataFrame, records: Sequence[Record]) -> pd.DataFrame:
+    """Of the networks that mean-field theory speaks of, the curves that it predicts, one for all seeds."""
+    predictions = frame(records, "mean_field", dtype=np.float64, seed=0).reindex(
+        columns=[*c.AXES[:3], "seed", "factors"]
+    )
+    theory = found.merge(predictions)
+    curves = theory["factors"].map(lambda factors: np.sqrt(np.cumprod([1, *factors[:0:-1]]))[::-1])
+    return theory.assign(norms=curves)
+
+
+def _lags(found: pd.DataFrame, share: float) -> list[int]:
+    """The lags at which a share of the norm is left; T where that is never."""
+    return [rnnjax.first_lag_below(norms, share) or len(norms) for norms in found["norms"]]
 
 
 def norm_by_length(records: Sequence[Record]) -> Figure | None:
@@ -62,13 +96,13 @@ def norm_by_length(records: Sequence[Record]) -> Figure | None:
     varied = _varied(records, "sequence_length")
     if varied.empty:
         return None
-    half_lives = c.half_lives(varied, ["network", "sequence_length"]).map(c.number)
-    heads = {network: f"{network}\n{', '.join(half_lives[network])} steps" for network in varied["network"].unique()}
+    ends = _ends(varied, "sequence_length", "T = {}".format)
+    heads = {network: f"{network}\n1/10 at lag {told}" for network, told in ends.items()}
     longest = varied["sequence_length"].max()
     of_longest = varied[varied["sequence_length"] == longest].groupby("network")["norms"]
     gone = of_longest.agg(lambda norms: np.isnan(log10(stacked(norms)[:, 0])).any()).sum()
     found = (
-        f"From one length to another the half-life at initialization changes {_factors(varied, 'sequence_length')}; "
+        f"Another length moves the lag at which a tenth is left {_moved(varied, 'sequence_length')}; "
         f"{longest} steps back {gone} of {len(heads)} gradients are out of float32's range"
     )
     lengths = {"panel": "network", "line": "sequence_length"}
@@ -86,7 +120,7 @@ def norm_by_position(records: Sequence[Record]) -> Figure | None:
         "(at initialization; the largest over the smallest, median over lags)"
     )
     heads = {network: f"{network}\nfactor {spread:.2f}" for network, spread in spreads.items()}
-    positions = {"panel": "network", "line": "position", "heading": "loss read"}
+    positions = {"panel": "network", "line": "position", "heading": "loss read", "quantity": f"{c.NORM}, layer 1"}
     return c.panels_by_lag(varied, found, **positions, heads=heads, name="at step {}".format)[0]
 
 
@@ -111,11 +145,21 @@ def _spread(of_network: pd.DataFrame) -> float:
     return float(10 ** np.nanmedian(np.ptp(logs, axis=0)))
 
 
-def _factors(varied: pd.DataFrame, axis: str) -> str:
-    """By what factors the longest half-life of each network exceeds its shortest."""
-    half_lives = c.half_lives(varied, ["network", axis]).groupby("network").agg(["min", "max"])
-    falling = half_lives[np.isfinite(half_lives["max"])]
-    rest = len(half_lives) - len(falling)
-    factors = f"by a factor of {span(falling['max'] / falling['min'], '.1f')}" if len(falling) else ""
-    without = f"in {rest} of {len(half_lives)} networks from a decay to none" if rest else ""
+def _ends(varied: pd.DataFrame, axis: str, name: Callable[[Any], str]) -> dict[str, str]:
+    """By network, the smallest and the largest lag at which a tenth is left, as 3 (gain:0.9) to never (gain:1.5)."""
+    lags = c.condensed(varied, ["network", axis])["tenth_lag"]
+    told = {}
+    for network, of_network in lags.groupby("network", sort=False):
+        ends = dict.fromkeys(((network, of_network.idxmin()[1]), (network, of_network.idxmax()[1])))
+        told[network] = " to ".join(f"{frames.lags([lags[end]])} ({name(end[1])})" for end in ends)
+    return told
+
+
+def _moved(varied: pd.DataFrame, axis: str) -> str:
+    """By what factors the largest lag at which a tenth is left exceeds the smallest, and where it is never reached."""
+    ends = c.condensed(varied, ["network", axis])["tenth_lag"].groupby("network").agg(["min", "max"])
+    both = ends[np.isfinite(ends["max"])]
+    never = len(ends) - len(both)
+    factors = f"by a factor of {span(both['max'] / both['min'], '.1f')}" if len(both) else ""
+    without = f"beyond the first step in {never} of {len(ends)} networks" if never else ""
     return " and ".join(filter(None, [factors, without]))
