@@ -82,7 +82,7 @@ def test_the_readmes_install_line_is_all_that_its_first_example_needs(clone: Pat
     venv.create(tmp_path / "environment", with_pip=True)
     python = python_of(tmp_path / "environment")
     run(clone, python, "-m", "pip", *shlex.split(install, comments=True))
-    assert "half_life" in run(tmp_path, python, "-c", example)
+    assert "half_lag" in run(tmp_path, python, "-c", example)
     assert (tmp_path / "gradient_flow.png").stat().st_size > 10_000
 
 

@@ -31,7 +31,7 @@ def test_the_first_example_and_the_online_one_run_as_written(
     exec(example, names)
     assert code_lines(example) <= 15
     assert (tmp_path / "gradient_flow.png").stat().st_size > 10_000
-    assert "half_life" in capsys.readouterr().out
+    assert "half_lag" in capsys.readouterr().out
     assert names["outputs"].shape == (100, 16, 64)  # type: ignore[attr-defined]
     exec(online, names)
     assert names["outputs"].shape == (99, 16, 64)  # type: ignore[attr-defined]

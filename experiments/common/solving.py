@@ -1,12 +1,16 @@
 """When a network that is trained on a task, and tested as it goes, is done with it; how many of them solved theirs."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
-from experiments.common.frames import frame
+from experiments.common import drawing
+from experiments.common.frames import frame, span
 from experiments.common.workdir import Record
 from rnnjax.tasks import Task
 
@@ -36,19 +40,57 @@ def ended(evaluations: Sequence[Record], task: Task) -> bool:
 
 
 def result(evaluations: Sequence[Record], task: Task) -> Record:
-    """The record of a run that has ended: how, after how many training steps if it is solved, and the chance level."""
+    """The record of a run that has ended: how, in how many training steps, and what can be had without a memory."""
     how = outcome(evaluations, task.tolerance)
     steps = evaluations[-2]["step"] if how == "solved" else None
     last = {name: evaluations[-1][name] for name in ("step", "loss", "error")}
-    return {"kind": "result", "outcome": how, "steps": steps, **last, "chance": task.chance}
+    levels = {"chance": task.chance, "memoryless": task.memoryless}
+    return {"kind": "result", "outcome": how, "steps": steps, **last, **levels}
 
 
 def results(records: Iterable[Record]) -> pd.DataFrame:
     """How each run ended; what was not finite is inf, as are steps where the task was not solved."""
     ends = frame(records, "result").fillna(dict.fromkeys(("loss", "error", "steps"), np.inf))
-    return ends.assign(solved=ends["outcome"] == "solved", of_chance=ends["loss"] / ends["chance"])
+    return ends.assign(solved=ends["outcome"] == "solved", relative=ends["loss"] / ends["memoryless"])
 
 
 def count(solved: pd.Series) -> str:
     """How many did, of how many."""
     return f"{solved.sum()}/{len(solved)}"
+
+
+def steps(taken: pd.Series) -> str:
+    """Until it was solved, of several seeds: median and range, or the range alone if some never did."""
+    solved = taken[np.isfinite(taken)]
+    if solved.empty:
+        return "-"
+    spread, never = span(solved, ",.0f"), len(taken) - len(solved)
+    return f"{spread}; {never} never" if never else f"{taken.median():,.0f} ({spread})"
+
+
+def draw_losses(
+    ends: pd.DataFrame, curves: pd.DataFrame, *, rows: str, columns: str, line: str, **options: Any
+) -> tuple[Figure, dict[tuple[Any, Any], Axes]]:
+    """A grid of panels, by two fields of runs: test loss against training step, a line a seed, the two levels drawn.
+
+    Args:
+        ends: ``results``, in the order in which panels and lines are to come.
+        curves: the records of evaluations.
+        rows: the field that parts rows of panels.
+        columns: the field that parts columns.
+        line: the field that parts looks.
+        **options: of ``drawing.grid``.
+    """
+    places = [(row, column) for row in ends[rows].unique() for column in ends[columns].unique()]
+    figure, axes = drawing.grid(ends[rows].nunique(), ends[columns].nunique(), **options)
+    panels, looks = dict(zip(places, axes, strict=True)), drawing.looks_of(ends[line])
+    by_run = list(dict.fromkeys((rows, columns, line, "seed")))
+    for (row, column, name, *_), curve in curves.groupby(by_run, sort=False, observed=True):
+        panels[row, column].plot(curve["step"], curve["loss"], **looks[name], linewidth=1.1, label=str(name))
+    levels = ends.groupby([rows, columns], observed=True)[["chance", "memoryless"]].first()
+    for (row, column), (chance, memoryless) in levels.iterrows():
+        look: dict[str, Any] = {"color": drawing.GREY, "linewidth": 3, "alpha": 0.4, "zorder": 0}
+        panels[row, column].axhline(chance, **look, label="chance")
+        if memoryless < 0.999 * chance:
+            panels[row, column].axhline(memoryless, **look, linestyle=":", label="best without memory")
+    return figure, panels

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.common import drawing, frames
+from experiments.common import drawing, frames, page
 from experiments.common.frames import stacked
 from experiments.common.workdir import Record
 from experiments.deep_mlp.network import INITIALIZATIONS
@@ -138,21 +138,8 @@ def _change(records: Sequence[Record]) -> str:
 def summary(records: Sequence[Record], source: str) -> str:
     """The page left in the workdir."""
     depth = next(len(record["inputs"]) for record in records if record["kind"] == "network")
-    return (
-        f"# How far back does a gradient reach in a deep fully connected network?\n\n{verdict(records)}\n\n"
-        f"Images: {source}. Measured is the norm of the loss's gradient with respect to the incoming weights of a "
-        "neuron: of the mean loss of all measured images (batch), or of the loss of one image alone (example).\n\n"
-        f"Layers back from layer {depth}, the last before the readout, until the median over neurons (and examples) is "
-        f"a hundredth (a thousandth) of that layer's. Layer 1 has a kernel of another shape, and so a norm of another "
-        f"size, than the others.\n\n{reach_table(records)}\n\n"
-        "Factor that a layer back multiplies the root mean square by, at initialization, median over draws: slope of "
-        f"its logarithm over layers 2 to {depth}, and the same of the curve that mean-field theory predicts. The "
-        "gradient of the weights is dL/dz times what comes into the layer: where the signal fades on its way up, the "
-        "two make up for one another, and the norm is small in all layers alike. Zeros (units that are off) and norms "
-        "below the dtype's floor are in no median; how many, in percent over all layers, is in the table. "
-        "Loss: the mean of the first ten and of the last ten training steps; accuracy: on the held-out images measured."
-        f"\n\n{factor_table(records)}\n"
-    )
+    tables = {"reach_table": reach_table(records), "factor_table": factor_table(records)}
+    return page.filled(__file__, verdict=verdict(records), source=source, depth=depth, **tables)
 
 
 def at_initialization(records: Sequence[Record]) -> Figure | None:
@@ -250,10 +237,11 @@ def who_learns(records: Sequence[Record]) -> Figure | None:
     x = r"$\log_{10}$ median norm at initialization, in the layer where it is smallest"
     drawing.label(figure, x, f"accuracy on held-out images after {found['step'].max()} steps")
     drawing.legend(figure, "shape: activation\nshade: initialization")
-    some = np.where(found["smallest"] < _SMALL, "some", "no")
+    small = found["smallest"] < _SMALL
     told = [
-        f"{of.median():.0%} in {len(of)} networks where {each} layer starts below 0.001"
-        for each, of in found["accuracy"].groupby(some, sort=False)
+        f"{of.median():.0%} in {len(of)} networks where {some} layer starts below 0.001"
+        for some, of in (("some", found["accuracy"][small]), ("no", found["accuracy"][~small]))
+        if len(of)
     ]
     drawing.title(figure, f"Median accuracy {', '.join(told)}")
     return figure

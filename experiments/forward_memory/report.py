@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from experiments.common import drawing, frames
+from experiments.common import drawing, frames, page
 from experiments.common.workdir import Record
 
 DOZEN = 12  # steps: "typically forgotten in a dozen or so timesteps", says the lecture, or else outputs blow up
@@ -42,18 +42,30 @@ def read(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def findings(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row a network, medians over seeds; dh_T/dx_t ``fades`` if its line falls to a tenth or less over all lags."""
+    """A row a network: over seeds geometric means of rates, the range of what is forgotten when, medians of the rest.
+
+    dh_T/dx_t ``fades`` if it vanishes in most seeds.
+    """
     forward, backward = (frames.decays(runs[f"{of} norms"]) for of in ("forward", "backward"))
     numbers = runs[["activation", "family", "setting", "saturated"]].assign(
         forgotten=runs["measured r_squared"].map(forgotten_after, na_action="ignore").astype(float),
         capacity=runs["measured capacity"].astype(float),
-        forward=forward["per_step"],  # what a step back multiplies dh_T/dx_t by
-        backward=backward["per_step"],  # and dL/ds_t
+        forward=np.log(forward["asymptotic_rate"]),  # of what a step back multiplies dh_T/dx_t by
+        backward=np.log(backward["asymptotic_rate"]),  # and dL/ds_t
         vanishes=(forward["verdict"] == "vanishes").astype(float),
         growth=list(map(growth, runs["steps"], runs["sizes"])),
     )
     networks = numbers.groupby(["activation", "family", "setting"], sort=False)
-    found = networks.median().assign(fades=networks["vanishes"].mean() > 0.5).reset_index()
+    found = networks.median().assign(fades=networks["vanishes"].mean() > 0.5)
+    for way in ("forward", "backward"):
+        found[way], found[f"{way} range"] = np.exp(networks[way].mean()), networks[way].agg(_rates)
+    forgotten = networks["forgotten"]
+    found["forgotten"], found["least"], found["forgotten range"] = (
+        forgotten.max(),
+        forgotten.min(),
+        forgotten.agg(_lags),
+    )
+    found = found.reset_index()
     found["name"] = (found["family"] + " " + found["setting"]).str.strip()
     fates = {"blow up": found["growth"] > _GROWN, "saturate": found["saturated"] > _SATURATED}
     found["fate"] = np.select(list(fates.values()), list(fates), "stay as they are")
@@ -73,19 +85,19 @@ def growth(steps: np.ndarray, sizes: np.ndarray) -> float:
 
 
 def table(records: Sequence[Record]) -> str:
-    """Medians over seeds, as a Markdown table."""
+    """Every network, as a Markdown table."""
     rows = [
         {
-            "network": found.family,
-            "setting": found.setting,
-            "half forgotten after (steps)": _number(found.forgotten, ".0f"),
-            "capacity": _number(found.capacity, ".1f"),
-            "dh_T/dx_t per step": f"{found.forward:.3f}",
-            "dL/ds_t per step": f"{found.backward:.3f}",
-            "outputs grow by": "overflow" if np.isinf(found.growth) else f"{found.growth:.3g}",
-            "saturated": f"{found.saturated:.0%}",
+            "network": found["family"],
+            "setting": found["setting"],
+            "half forgotten after (steps)": found["forgotten range"],
+            "capacity": "-" if np.isnan(found["capacity"]) else f"{found['capacity']:.1f}",
+            "dh_T/dx_t a step": found["forward range"],
+            "dL/ds_t a step": found["backward range"],
+            "outputs grow by": "overflow" if np.isinf(found["growth"]) else f"{found['growth']:.3g}",
+            "saturated": f"{found['saturated']:.0%}",
         }
-        for found in findings(read(records)).itertuples()
+        for _, found in findings(read(records)).iterrows()
     ]
     return frames.table(rows, {"network", "setting"})
 
@@ -97,9 +109,9 @@ def verdict(records: Sequence[Record]) -> str:
 
 def _sentences(found: pd.DataFrame) -> dict[str, str]:
     """By what they are about, empty where there is nothing to say."""
-    bounded = found.query("activation != 'identity' and fate != 'blow up'")["forgotten"]
-    ends = frames.span(bounded, ".0f").replace("inf", "never") if len(bounded) else ""
-    soon = f"{sum(bounded <= DOZEN)} forget half of an input within {DOZEN} steps (all: {ends})"
+    bounded = found.query("activation != 'identity' and fate != 'blow up'")
+    ends = frames.lags([*bounded["least"], *bounded["forgotten"]]) if len(bounded) else ""
+    soon = f"{sum(bounded['forgotten'] <= DOZEN)} forget half of an input within {DOZEN} steps (all: {ends})"
     shares = found["saturated"].map(" ({:.0%} of units)".format).where(found["fate"] == "saturate", "")
     lasting = (found["name"] + shares)[~found["fades"]].groupby(found["fate"], sort=False)
     fates = "; ".join(f"{fate} in {', '.join(names)}" for fate, names in lasting)
@@ -116,15 +128,7 @@ def _sentences(found: pd.DataFrame) -> dict[str, str]:
 
 def summary(records: Sequence[Record]) -> str:
     """The page left in the workdir."""
-    return (
-        f"# How soon does a recurrent network forget its inputs on the way forward?\n\n{verdict(records)}\n\n"
-        "Of networks at initialization that hear uniform noise, one number a step; medians over seeds. Half of an "
-        "input is forgotten at the first lag at which a linear readout of the state recovers less than half of its "
-        "variance, on steps that it was not fitted to; the capacity is the sum of those shares. A step back multiplies "
-        "||dh_T/dx_t|| and ||dL/ds_t||, of the typical example, by the factors given; outputs grow by theirs from step "
-        "100 to the last. Saturated is the share of units in the most saturated tanh or, where there is none, gate."
-        f"\n\n{table(records)}\n"
-    )
+    return page.filled(__file__, verdict=verdict(records), table=table(records))
 
 
 def recall_by_lag(records: Sequence[Record]) -> Figure | None:
@@ -143,8 +147,8 @@ def recall_by_lag(records: Sequence[Record]) -> Figure | None:
         axes.axvline(DOZEN, color=drawing.GREY, linewidth=3, alpha=0.4, zorder=0)
         axes.set(xlim=(-1, 1.05 * last), ylim=(-0.1, 1.05))
         axes.legend(frameon=False, fontsize=9)  # by setting: most curves end at 0
-        ends = frames.span(findings(kin)["forgotten"], ".0f").replace("inf", "never")
-        drawing.head(axes, f"{family}: half forgotten at lag {ends}")
+        ends = findings(kin)[["least", "forgotten"]]
+        drawing.head(axes, f"{family}: half forgotten at lag {frames.lags(ends.to_numpy().ravel())}")
     drawing.label(figure, f"lag (steps); {_SPREAD}; grey: a dozen steps", "R² of reading x at that lag off the state")
     drawing.title(figure, _sentences(findings(runs))["recall"])
     return figure
@@ -187,8 +191,12 @@ def size_by_step(records: Sequence[Record]) -> Figure:
     return figure
 
 
-def _number(value: float, form: str) -> str:
-    return "-" if np.isnan(value) else "never" if np.isinf(value) else format(value, form)
+def _rates(logs: pd.Series) -> str:
+    return frames.rates(np.exp(logs))
+
+
+def _lags(forgotten: pd.Series) -> str:
+    return "-" if forgotten.isna().any() else frames.lags(forgotten)
 
 
 FIGURES: drawing.Figures = (recall_by_lag, derivative_by_lag, size_by_step)

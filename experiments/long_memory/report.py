@@ -3,22 +3,24 @@
 ``python -m experiments.long_memory.report --workdir=runs/long_memory`` draws the figures of a run again.
 """
 
-import itertools
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from experiments.common import drawing, frames, solving
+from experiments.common import drawing, frames, page, solving
 from experiments.common.workdir import Record
-from experiments.long_memory.published import PUBLISHED
+
+PUBLISHED = Path(__file__).with_name("published.csv")
+"""What others found on the same tasks: of the training sequences until it was solved."""
 
 CASE = ["task", "lag", "cell"]
 PHASES = {"initialization": "before training", "trained": "after training"}
 
-_AT_CHANCE = 0.9
-"""A loss above that part of chance is at chance: nothing of what is far back has been used."""
+_WITHOUT = 0.9
+"""A loss above that part of the best without a memory: nothing of what is far back has been used."""
 
 
 def results(records: Sequence[Record]) -> pd.DataFrame:
@@ -27,9 +29,9 @@ def results(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def flows(records: Sequence[Record]) -> pd.DataFrame:
-    """The gradient's norms of each run before and after training, its half-life, whether the run solved its task."""
+    """The gradient's norms of each run before and after training, their decay, whether the run solved its task."""
     found = frames.frame(records, "state_gradient")
-    found = found.join(frames.decays(found["norms"])["half_life"])
+    found = found.join(frames.decays(found["norms"]))
     return found.merge(results(records)[[*CASE, "seed", "solved"]]).sort_values([*CASE, "seed", "phase"])
 
 
@@ -43,19 +45,19 @@ def _longest(rows: pd.DataFrame) -> pd.DataFrame:
 
 def table(records: Sequence[Record]) -> str:
     """How each case ended, medians over seeds, as a Markdown table."""
-    half_life = flows(records).groupby([*CASE, "phase"])["half_life"].agg(frames.median_half_life).unstack("phase")
+    lags = flows(records).groupby([*CASE, "phase"])["tenth_lag"].agg(frames.lags).unstack("phase")
     ends = results(records).groupby(CASE)
-    loss, chance = ends["loss"].median(), ends["chance"].first()
     rows = pd.DataFrame(
         {
             "solved": ends["solved"].agg(solving.count),
-            "steps": ends["steps"].agg(_steps),
-            "last loss": loss.map("{:.3g}".format),
-            "chance": chance.map("{:.3g}".format),
-            "loss / chance": (loss / chance).map("{:.2f}".format),
+            "steps": ends["steps"].agg(solving.steps),
+            "last loss": ends["loss"].median().map("{:.3g}".format),
+            "chance": ends["chance"].first().map("{:.3g}".format),
+            "memoryless": ends["memoryless"].first().map("{:.3g}".format),
+            "loss / memoryless": ends["relative"].median().map("{:.2f}".format),
             "sequences wrong": ends["error"].median().map("{:.1%}".format),
-            "half-life before training": half_life["initialization"].map(_half_life),
-            "after training": half_life["trained"].map(_half_life),
+            "1/10 at lag before training": lags["initialization"],
+            "after training": lags["trained"],
         }
     )
     return frames.table(rows.reset_index().to_dict("records"), words={"task", "cell"})
@@ -68,7 +70,7 @@ def published(records: Sequence[Record]) -> str:
     ours = pd.DataFrame({"settings": ends["settings"].first(), "solved": ends["solved"].agg(solving.count)})
     ours = ours.assign(sequences=steps, source="here").reset_index().rename(columns={"cell": "network"})
     at = ["task", "lag"]
-    theirs = pd.DataFrame(PUBLISHED).merge(ours[at].drop_duplicates(), on=at)
+    theirs = pd.read_csv(PUBLISHED, dtype={"sequences": str}).merge(ours[at].drop_duplicates(), on=at)
     ours = ours.merge(theirs[at].drop_duplicates(), on=at)
     rows = pd.concat([theirs, ours]).sort_values(at, kind="stable").to_dict("records")
     return frames.table(rows, words={"task", "network", "settings", "source"}) if rows else ""
@@ -85,21 +87,8 @@ def verdict(records: Sequence[Record]) -> str:
 
 def summary(records: Sequence[Record]) -> str:
     """The page left in the workdir."""
-    page = (
-        f"# Who learns to remember, and over how long a lag?\n\n{verdict(records)}\n\n"
-        "A task is solved when at two evaluations in a row no more than 1 % of the test sequences are wrong (5 % of "
-        "the digits); 'steps' is the training step of the first of the two: the median over seeds, and the range. "
-        "Chance is the loss of the best guess that knows the time step and none of the inputs. Half-life: of "
-        "||dL/ds_t|| back from the loss at the last step, in steps, by rnnjax.decay, before and after training. "
-        "Losses and half-lives are medians over seeds.\n\n"
-        f"{table(records)}\n"
-    )
-    compared = published(records)
-    heading = (
-        "\n## Published\n\nTraining sequences until solved, by each author's own criterion, net and form of the task: "
-        "an order of magnitude to compare with, not more.\n\n"
-    )
-    return f"{page}{heading}{compared}\n" if compared else page
+    tables = {"table": table(records), "published": published(records)}
+    return page.filled(__file__, verdict=verdict(records), **tables)
 
 
 # Figures
@@ -143,24 +132,19 @@ def solved_by_lag(records: Sequence[Record]) -> Figure:
 
 
 def loss_by_step(records: Sequence[Record]) -> Figure:
-    """A row of panels for each task, a panel for each lag: test loss against training step, chance drawn."""
+    """A row of panels for each task, a panel for each lag: test loss against training step."""
     ends = results(records)
-    tasks, lags = ends["task"].unique(), sorted(ends["lag"].unique())
-    looks = drawing.looks_of(ends["cell"])
-    figure, axes = drawing.grid(len(tasks), len(lags), size=(2.6, 2.1), share=(True, "row"))
-    panels = dict(zip(itertools.product(tasks, lags), axes, strict=True))
-    for (task, lag, cell, _), curve in frames.frame(records, "evaluation").groupby([*CASE, "seed"]):
-        panels[task, lag].plot(curve["step"], curve["loss"], **looks[cell], linewidth=1.2, label=cell)
-    for (task, lag), chance in ends.groupby(["task", "lag"])["chance"].first().items():
-        panels[task, lag].axhline(chance, color=drawing.GREY, linewidth=3, alpha=0.4, zorder=0, label="chance")
-        drawing.plain_ticks(panels[task, lag])
-        drawing.head(panels[task, lag], f"{_words(task)}, T = {lag}")
+    curves, parts = frames.frame(records, "evaluation"), {"rows": "task", "columns": "lag", "line": "cell"}
+    figure, panels = solving.draw_losses(ends, curves, **parts, size=(2.6, 2.1), share=(True, "row"))
+    for (task, lag), panel in panels.items():
+        drawing.plain_ticks(panel)
+        drawing.head(panel, f"{_words(task)}, T = {lag}")
     steps = "training step (a line a seed; it ends where the task is solved)"
     drawing.label(figure, steps, "test loss (nats or squared error)")
     drawing.legend(figure)
-    at_chance = ~ends["solved"] & ~(ends["of_chance"] < _AT_CHANCE)
-    found = f"Of {len(ends)} networks {ends['solved'].sum()} solve their task, {at_chance.sum()} end at chance"
-    drawing.title(figure, f"{found} (a loss above {_AT_CHANCE:g} of it)")
+    without = ~ends["solved"] & ~(ends["relative"] < _WITHOUT)
+    found = f"Of {len(ends)} networks {ends['solved'].sum()} solve their task, {without.sum()} show no sign of memory"
+    drawing.title(figure, f"{found} (a loss above {_WITHOUT:g} of the best without one)")
     return figure
 
 
@@ -197,24 +181,12 @@ def _reached(ends: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def _steps(steps: pd.Series) -> str:
-    taken = steps[np.isfinite(steps)]
-    if taken.empty:
-        return "-"
-    spread = frames.span(taken, ",.0f")
-    return f"{spread}, some never" if len(taken) < len(steps) else f"{steps.median():,.0f} ({spread})"
-
-
 def _score(ends: pd.DataFrame) -> str:
     """Of a case: how many seeds solved it, and where the others were left."""
     others, diverged = ends[ends["outcome"] == "not solved"], (ends["outcome"] == "diverged").sum()
-    left = [f"else {others['of_chance'].median():.2f} of chance"] if len(others) else []
+    left = [f"else {others['relative'].median():.2f} of memoryless"] if len(others) else []
     left += [f"{diverged} diverged"] if diverged else []
     return f"{solving.count(ends['solved'])} ({', '.join(left)})" if left else solving.count(ends["solved"])
-
-
-def _half_life(median: float) -> str:
-    return "does not fall" if np.isinf(median) else f"{median:.1f}" if median < 100 else f"{median:,.0f}"
 
 
 def _words(task: str) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from experiments.common import drawing, frames, solving
+from experiments.common import drawing, frames, page, solving
 from experiments.common.workdir import Record
 
 CASE = ["length", "remedy"]
@@ -56,9 +56,9 @@ def table(records: Sequence[Record]) -> str:
     ends, clipping, before, after = (each.groupby(CASE, observed=True) for each in rows)
     columns = {
         "solved": ends["outcome"].agg(_solved),
-        "steps": ends["steps"].agg(_steps),
+        "steps": ends["steps"].agg(solving.steps),
         "wrong after training": ends["error"].median().map("{:.1%}".format),
-        "loss / chance": ends["of_chance"].median().map("{:.2f}".format),
+        "loss / memoryless": ends["relative"].median().map("{:.2f}".format),
         "norm before clipping": clipping["norm_before_largest"].max().map("{:.3g}".format),
         "after clipping": clipping["norm_after_largest"].max().map("{:.3g}".format),
         "steps clipped": clipping["steps_clipped"].mean().map("{:.0%}".format),
@@ -112,34 +112,24 @@ def _claim(rates: pd.DataFrame, counts: pd.DataFrame) -> str:
 
 def summary(records: Sequence[Record]) -> str:
     """The page left in the workdir."""
-    return (
-        f"# Which remedy lets a tanh network learn what lies far back?\n\n{verdict(records)}\n\n{successes(records)}"
-        "\n\nThe task is solved when at two evaluations in a row no more than 1 % of the test sequences are wrong; "
-        "'steps' is the training step of the first of the two, the median over seeds with those that never did counted "
-        "as later than any, and the range of those that did. Chance is the loss of the best guess that knows none of "
-        "the inputs. Gradient norms are the largest of any training step, before and after clipping; steps and "
-        "elements clipped are means over training. 'Kept over T' is ||dL/ds_1|| / ||dL/ds_T|| on the test sequences, "
-        "and the exponents are Lyapunov's, per step, along one of them, before training (after flossing, if there was "
-        f"any) and after it. Medians over seeds where nothing else is said.\n\n{table(records)}\n"
-    )
+    tables = {"successes": successes(records), "table": table(records)}
+    return page.filled(__file__, verdict=verdict(records), **tables)
 
 
 def loss_by_step(records: Sequence[Record]) -> Figure:
     """A row of panels for each length, a panel for each remedy: test loss against training step, chance drawn."""
     ends = ordered(solving.results(records))
-    lengths, remedies = ends["length"].unique(), ends["remedy"].unique()
-    figure, axes = drawing.grid(len(lengths), len(remedies), size=(1.75, 1.9))
-    panels, looks = dict(zip(itertools.product(lengths, remedies), axes, strict=True)), drawing.looks_of(ends["seed"])
-    for (*case, seed), curve in ordered(frames.frame(records, "evaluation")).groupby([*CASE, "seed"], observed=True):
-        panels[tuple(case)].plot(curve["step"], curve["loss"], **looks[seed], linewidth=1.1)
+    curves, parts = (
+        ordered(frames.frame(records, "evaluation")),
+        {"rows": "length", "columns": "remedy", "line": "seed"},
+    )
+    figure, panels = solving.draw_losses(ends, curves, **parts, size=(1.75, 1.9))
     for (length, remedy), of_case in ends.groupby(CASE, observed=True):
-        panel, chance = panels[length, remedy], of_case["chance"].iloc[0]
-        panel.axhline(chance, color=drawing.GREY, linewidth=4, alpha=0.4, zorder=0, label="chance")
-        name = f"{_words(remedy, _NARROW)}\n" if length == lengths[0] else ""
-        drawing.head(panel, f"{name}T = {length}: solved {_solved(of_case['outcome'])}")
-        panel.xaxis.set_major_formatter(EngFormatter(sep=""))
+        name = f"{_words(remedy, _NARROW)}\n" if length == ends["length"].min() else ""
+        drawing.head(panels[length, remedy], f"{name}T = {length}: solved {_solved(of_case['outcome'])}")
+        panels[length, remedy].xaxis.set_major_formatter(EngFormatter(sep=""))
     drawing.label(figure, "training step (a line a seed; it ends where the task is solved)", "test loss (nats)")
-    drawing.legend(axes[0])
+    drawing.legend(next(iter(panels.values())))
     drawing.title(figure, verdict(records).replace("; ", ";\n").replace(". The", ".\nThe"))
     return figure
 
@@ -213,16 +203,9 @@ def _solved(outcomes: pd.Series) -> str:
     return solving.count(outcomes == "solved") + (f", {diverged} diverged" if diverged else "")
 
 
-def _steps(steps: pd.Series) -> str:
-    taken = steps[np.isfinite(steps)]
-    if taken.empty:
-        return "-"
-    spread = frames.span(taken, ",.0f")
-    return f"{spread}, some never" if np.isinf(steps.median()) else f"{steps.median():,.0f} ({spread})"
-
-
 def _kept(changes: pd.Series) -> str:
-    return f"{10 ** changes.median():.2g}" if np.isfinite(changes).all() else "underflowed"
+    """From the least to the most of several seeds; nothing that float32 holds is 0."""
+    return frames.span(10.0**changes, ".2g")
 
 
 FIGURES: drawing.Figures = (loss_by_step, norms_and_clipping, gradient_by_lag, lyapunov_exponents)

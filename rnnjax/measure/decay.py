@@ -113,8 +113,12 @@ def decay(norms: ArrayLike, *, loss_step: int = -1) -> Decay:
     slope, r_squared = _line(lags[seen], logs)
     rate = float(np.exp(slope))
     half_life = np.nan if not r_squared >= _EXPONENTIAL else -np.log(2) / slope if slope < 0 else np.inf
+    shares = (1 / 2, 1 / 10, 1 / 1000)
+    half, tenth, thousandth = (first_lag_below(norms, share, loss_step=loss_step) for share in shares)
     return Decay(
-        *(first_lag_below(norms, share, loss_step=loss_step) for share in (1 / 2, 1 / 10, 1 / 1000)),
+        half_lag=half,
+        tenth_lag=tenth,
+        thousandth_lag=thousandth,
         asymptotic_rate=rate,
         asymptotic_half_life=float(half_life),
         r_squared=r_squared,

@@ -20,8 +20,9 @@ def adding(length: int) -> Task:
 
     In the form of Arjovsky et al. (2016): i is uniform over the first half of the steps, j over the second. (The
     original has u_t in [-1, 1], scales the sum to [0, 1], and marks both in the first half.) Chance is the variance of
-    the sum, 2/12 = 1/6. A sequence is wrong where the squared error is above 0.04; solved is at most 1 % wrong (Pascanu
-    et al., 2013), for normal errors a mean squared error of 0.006.
+    the sum, 2/12 = 1/6; without a memory u_j is known where j is the last step, 1/6 - 1/(12 (T - T//2)) in all. A
+    sequence is wrong where the squared error is above 0.04; solved is at most 1 % wrong (Pascanu et al., 2013), for
+    normal errors a mean squared error of 0.006.
 
     Args:
         length: T.
@@ -30,7 +31,7 @@ def adding(length: int) -> Task:
         ValueError: if length < 2.
         TypeError: if it is not a whole number.
     """
-    return _of_two_marked(length, jnp.add, chance=1 / 6)
+    return _of_two_marked(length, jnp.add, chance=1 / 6, of_one=1 / 12)
 
 
 def multiplication(length: int) -> Task:
@@ -39,7 +40,7 @@ def multiplication(length: int) -> Task:
         target at the last step: u_i u_j
 
     All else is as in ``adding``: a sum can be made by a linear memory, a product cannot. Chance is the variance of the
-    product, E[u²]² - E[u]⁴ = 1/9 - 1/16 = 7/144.
+    product, E[u²]² - E[u]⁴ = 1/9 - 1/16 = 7/144; where j is the last step, u_j needs no memory: E[u²]/12 = 1/36.
 
     Args:
         length: T.
@@ -48,11 +49,14 @@ def multiplication(length: int) -> Task:
         ValueError: if length < 2.
         TypeError: if it is not a whole number.
     """
-    return _of_two_marked(length, jnp.multiply, chance=7 / 144)
+    return _of_two_marked(length, jnp.multiply, chance=7 / 144, of_one=1 / 36)
 
 
-def _of_two_marked(length: int, combine: Callable[[Array, Array], Array], chance: float) -> Task:
+def _of_two_marked(length: int, combine: Callable[[Array, Array], Array], chance: float, of_one: float) -> Task:
+    """The variance of the result is ``chance``, and ``of_one`` where the second of the two numbers is known."""
     steps = _at_least(2, "length", length)
+    last_is_marked = 1 / (steps - steps // 2)
+    memoryless = chance - last_is_marked * (chance - of_one)
 
     def sample(key: Key, batch_size: int) -> Batch:
         values_key, first_key, second_key = jax.random.split(key, 3)
@@ -65,7 +69,7 @@ def _of_two_marked(length: int, combine: Callable[[Array, Array], Array], chance
         result = combine(values[first, examples], values[second, examples])
         return Batch(jnp.stack([values, markers], axis=-1), result[None, :, None])
 
-    return Task(2, 1, steps, sample, sample, squared_error, far_off, chance)
+    return Task(2, 1, steps, sample, sample, squared_error, far_off, chance, memoryless)
 
 
 def parity(length: int) -> Task:
@@ -75,7 +79,7 @@ def parity(length: int) -> Task:
         target at the last step: class 1 where an odd number of the x_t are 1, else class 0
 
     Every input matters, and none tells anything without all others: no part of the task can be learned first. Chance
-    is ln 2. (Asked at every step it is easy: then the last two steps teach exclusive or.)
+    is ln 2, with the last input, too. (Asked at every step it is easy: then the last two steps teach exclusive or.)
 
     Args:
         length: T.
@@ -91,7 +95,8 @@ def parity(length: int) -> Task:
         ones = (signs > 0).sum(axis=0, keepdims=True)
         return Batch(signs[..., None], ones % 2)
 
-    return Task(1, 2, steps, sample, sample, cross_entropy, any_wrong, math.log(2))
+    memoryless = math.log(2) if steps > 1 else 0.0
+    return Task(1, 2, steps, sample, sample, cross_entropy, any_wrong, math.log(2), memoryless)
 
 
 def _at_least(least: int, name: str, value: int) -> int:

@@ -1,6 +1,7 @@
 """Symbols over long lags: what was seen first decides what has to be said last, whatever came between.
 
-Inputs are one-hot vectors.
+Inputs are one-hot vectors. Where the first symbol is not the last one, too, the input at a target's own step tells
+nothing of it: without a memory chance is all that can be had.
 """
 
 import math
@@ -47,7 +48,7 @@ def copy_memory(lag: int) -> Task:
         return Batch(_one_hot(jnp.concatenate(inputs), 10), jnp.concatenate([blanks(silence + 10), said]))
 
     chance = 10 * math.log(8) / (silence + 20)
-    return Task(10, 9, silence + 20, sample, sample, cross_entropy, any_wrong, chance)
+    return Task(10, 9, silence + 20, sample, sample, cross_entropy, any_wrong, chance, chance)
 
 
 def temporal_order(length: int, relevant: int = 2) -> Task:
@@ -86,7 +87,8 @@ def temporal_order(length: int, relevant: int = 2) -> Task:
         return Batch(_one_hot(symbols, 6), (powers * deciding).sum(axis=0, keepdims=True))
 
     classes = 2**relevant
-    return Task(6, classes, steps, sample, sample, cross_entropy, any_wrong, math.log(classes))
+    chance = math.log(classes)
+    return Task(6, classes, steps, sample, sample, cross_entropy, any_wrong, chance, chance)
 
 
 def random_permutation(length: int) -> Task:
@@ -112,7 +114,8 @@ def random_permutation(length: int) -> Task:
         others = jax.random.randint(others_key, (steps - 1, batch_size), 2, 100)
         return Batch(_one_hot(jnp.concatenate([first, others]), 100), first)
 
-    return Task(100, 100, steps, sample, sample, cross_entropy, any_wrong, math.log(2))
+    chance, memoryless = math.log(2), math.log(2) if steps > 1 else 0.0
+    return Task(100, 100, steps, sample, sample, cross_entropy, any_wrong, chance, memoryless)
 
 
 def latching(lag: int) -> Task:
@@ -141,7 +144,9 @@ def latching(lag: int) -> Task:
             jnp.concatenate([between, first]),
         )
 
-    return Task(steps + 1, steps + 1, steps, sample, sample, cross_entropy, unsure, math.log(2) / steps)
+    chance = math.log(2) / steps
+    memoryless = chance if steps > 1 else 0.0
+    return Task(steps + 1, steps + 1, steps, sample, sample, cross_entropy, unsure, chance, memoryless)
 
 
 def patterns(lag: int) -> Task:
@@ -177,7 +182,8 @@ def patterns(lag: int) -> Task:
         symbols = jnp.concatenate([symbols, jnp.full((1, batch_size), stop)])
         return Batch(_one_hot(symbols, stop + 1), (chosen >= len(WOMEN)).astype(int)[None])
 
-    return Task(stop + 1, 2, 4 + most + 1, sample, sample, cross_entropy, any_wrong, math.log(2))
+    chance = math.log(2)
+    return Task(stop + 1, 2, 4 + most + 1, sample, sample, cross_entropy, any_wrong, chance, chance)
 
 
 def _one_hot(symbols: Array, size: int) -> Array:

@@ -34,8 +34,9 @@ class Task(NamedTuple):
         loss: ``(readout (T, B, O), batch) -> scalar``, what is trained: a mean over sequences and over the S steps.
         error: ``(readout (T, B, O), batch) -> (B,)``, 1 where the sequence is done wrong, 0 where right.
         tolerance: the mean error up to which the task counts as solved.
-        chance: the least expected loss of a readout that depends on the time step but on none of the inputs, in closed
-            form: what a network without a memory is left with.
+        chance: the least expected loss of a readout that knows the time step and none of the inputs, in closed form.
+        memoryless: the same of one that knows the input of its own step, too: what a network without a memory can
+            reach. A loss is a sign of memory only below it.
     """
 
     input_size: int
@@ -46,6 +47,7 @@ class Task(NamedTuple):
     loss: Callable[[Array, Batch], Array]
     error: Callable[[Array, Batch], Array]
     chance: float
+    memoryless: float
     tolerance: float = 0.01
 
 

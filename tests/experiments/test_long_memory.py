@@ -218,7 +218,15 @@ def ended(task: str, lag: int, cell: str, seed: int, steps: int | None, loss: fl
     outcome = "diverged" if loss is None else "not solved" if steps is None else "solved"
     identity = {"task": task, "lag": lag, "cell": cell, "seed": seed, "run": f"{task}-{lag}-{cell}-{seed}"}
     result = {"outcome": outcome, "steps": steps, "loss": loss, "error": 0.0 if steps else 0.5}
-    return {**identity, "kind": "result", **result, "chance": 0.2, "batch_size": 32, "settings": "few weights"}
+    return {
+        **identity,
+        "kind": "result",
+        **result,
+        "chance": 0.25,
+        "memoryless": 0.2,
+        "batch_size": 32,
+        "settings": "few weights",
+    }
 
 
 def known() -> list[dict[str, Any]]:
@@ -247,11 +255,11 @@ def test_table_and_verdict_of_known_runs() -> None:
     table = long_memory_report.table(records)
     gru, elman = row_of(table, "gru"), row_of(table, "elman")
     assert gru[3:5] == ["3/3", "300 (100 to 900)"]
-    assert elman[3:8] == ["1/3", "500, some never", "0.19", "0.2", "0.95"]
-    assert gru[9:] == ["does not fall"] * 2
-    assert elman[9:] == [f"{10 * np.log10(2):.1f}"] * 2  # a tenth in ten steps
+    assert elman[3:9] == ["1/3", "500; 2 never", "0.19", "0.25", "0.2", "0.95"]
+    assert gru[10:] == ["never"] * 2
+    assert elman[10:] == ["10 to never"] * 2  # a tenth in ten steps, but for the one that solved it
     assert long_memory_report.verdict(records) == (
-        "Seeds that solve the longest lag: adding at 100: elman 1/3 (else 0.95 of chance, 1 diverged), gru 3/3."
+        "Seeds that solve the longest lag: adding at 100: elman 1/3 (else 0.95 of memoryless, 1 diverged), gru 3/3."
     )
 
 
@@ -274,9 +282,11 @@ def test_figures_show_shares_steps_losses_and_gradients() -> None:
     assert {(300,), (100, 300, 900), (500,)} <= drawn
 
     figure = long_memory_report.loss_by_step(records)
-    assert figure.get_suptitle() == "Of 6 networks 4 solve their task, 2 end at chance (a loss above 0.9 of it)"
-    *curves, chance = figure.axes[0].lines
-    assert set(chance.get_ydata()) == {0.2}
+    assert figure.get_suptitle().replace("\n", " ") == (
+        "Of 6 networks 4 solve their task, 2 show no sign of memory (a loss above 0.9 of the best without one)"
+    )
+    *curves, chance, memoryless = figure.axes[0].lines
+    assert (set(chance.get_ydata()), set(memoryless.get_ydata())) == ({0.25}, {0.2})
     assert len(curves) == 6
     np.testing.assert_allclose(curves[0].get_xydata(), [[0, 0.4], [100, 0.3]])
 

@@ -204,7 +204,15 @@ def test_the_plan_has_every_combination_once() -> None:
 def ended(remedy: str, seed: int, outcome: str, length: int = 50) -> Record:
     where = {"task": "temporal_order", "length": length, "remedy": remedy, "seed": seed, "kind": "result"}
     solved = outcome == "solved"
-    return {**where, "outcome": outcome, "steps": 300 if solved else None, "loss": 1.0, "error": 0.0, "chance": 1.386}
+    return {
+        **where,
+        "outcome": outcome,
+        "steps": 300 if solved else None,
+        "loss": 1.0,
+        "error": 0.0,
+        "chance": 1.386,
+        "memoryless": 1.386,
+    }
 
 
 def test_the_verdict_names_who_solves_it_at_every_length() -> None:

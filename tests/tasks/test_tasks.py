@@ -154,6 +154,43 @@ def test_chance_is_the_loss_of_the_best_guess_that_knows_only_the_step(name, dra
     np.testing.assert_allclose(loss, task.chance, rtol=0.05 if "multi" in name else 0.03)
 
 
+@each_task
+def test_memoryless_is_the_loss_of_the_best_guess_that_knows_the_step_and_its_input(name, drawn):
+    """The mean target, or the frequencies of the classes, of a step and its input in one batch; its loss in another.
+
+    Of a number that was marked a straight line is the best guess.
+    """
+    task, batch = drawn(name)
+    other = task.sample(jax.random.key(1), B)
+    steps = len(batch.targets)
+    readout = np.zeros((task.length, B, task.output_size), np.float32)
+    for step in range(-steps, 0):
+        seen, shown = np.asarray(batch.inputs[step]), np.asarray(other.inputs[step])
+        if name in ("adding", "multiplication"):
+            marked = (seen[:, 1] == 1, shown[:, 1] == 1)
+            targets = batch.targets[step, :, 0]
+            readout[step, ~marked[1], 0] = targets[~marked[0]].mean()
+            line = np.polyfit(seen[marked[0], 0], targets[marked[0]], 1)
+            readout[step, marked[1], 0] = np.polyval(line, shown[marked[1], 0])
+            continue
+        _, kinds = np.unique(np.concatenate([seen, shown]), axis=0, return_inverse=True)
+        kinds, shown_kinds = kinds.ravel()[:B], kinds.ravel()[B:]
+        counts = np.zeros((kinds.max() + 2, task.output_size)) + 1e-3
+        np.add.at(counts, (kinds, batch.targets[step]), 1)
+        readout[step] = np.log(counts / counts.sum(1, keepdims=True))[np.minimum(shown_kinds, len(counts) - 1)]
+    loss = task.loss(jnp.asarray(readout), other)
+    np.testing.assert_allclose(loss, task.memoryless, rtol=0.05, atol=1e-3)
+
+
+def test_memoryless_is_below_chance_where_the_last_input_is_of_use():
+    assert TASKS["adding"](50).memoryless == pytest.approx(1 / 6 - 1 / 300)
+    assert TASKS["adding"](2).memoryless == pytest.approx(1 / 12)  # the second number is the last one
+    grid = (np.arange(2000) + 0.5) / 2000
+    given = np.mean(grid**2) * np.var(grid)
+    assert TASKS["multiplication"](2).memoryless == pytest.approx(given, rel=1e-5)
+    assert [TASKS[name](1).memoryless for name in ("parity", "random_permutation", "latching")] == [0, 0, 0]
+
+
 def test_chance_of_sum_and_product_is_their_variance():
     grid = (np.arange(2000) + 0.5) / 2000
     first, second = grid[:, None], grid
