@@ -83,13 +83,17 @@ def loss_table(records: Sequence[Record]) -> str:
 def verdict(records: Sequence[Record]) -> str:
     """The answer in a line: who loses the gradient first, who last, and who has most left, at initialization."""
     found = c.state_norms(records)
-    found = found[found["step"] == 0]
     if c.every_step(found):
         return f"{c.NO_LAG}."
-    several = found["initialization"].nunique() > 1
-    start = " from " + found["initialization"] if several else ""
-    at = found["position"].map(" read at step {}".format) if found["position"].nunique() > 1 else ""
-    found["told"] = found["network"] + start + " with " + found["layers"] + at
+    found = c.typical(found, "initialization", "sequence_length")  # before training, the loss at the end
+    told = {
+        "initialization": " from " + found["initialization"],
+        "layers": " with " + found["layers"],
+        "sequence_length": " at T = " + found["sequence_length"].astype(str),
+    }
+    found["told"] = found["network"]
+    for axis, words in told.items():
+        found["told"] += words if found[axis].nunique() > 1 else ""
     return f"At initialization {c.leaders(found, 'told')}."
 
 

@@ -296,8 +296,8 @@ def test_decay_and_verdict_of_known_curves() -> None:
     assert rows["relu"][:4] == ["never", "never", "never", "1.200"]
     assert rows["relu"][-2:] == ["does not fall", "explodes"]
     line = report.verdict(records)
-    assert "gone first in elman sigmoid with 1 layer (lag 1), last in elman relu with 1 layer (never)" in line
-    assert "at every lag elman relu with 1 layer has most left" in line
+    assert "gone first in elman sigmoid (lag 1), last in elman relu (never)" in line
+    assert "at every lag elman relu has most left" in line
 
 
 def test_of_two_curves_that_cross_it_is_told_from_which_lag_on_the_slower_one_leads() -> None:
