@@ -52,9 +52,9 @@ def initializations(config: ConfigDict) -> None:
     """70 s. Recurrent kernels and biases of gates, at width 128, before training; three seeds, drive 0.10.
 
     Lag at which a tenth is left, Elman tanh: 15 to 18 with a Gaussian kernel of gain 0.9, 31 to 36 orthogonal, never
-    within 100 steps with gain 1.5 (where the gradient grows by 1.06 a step). Elman ReLU: 5 to 6, 7 to 8, never, and with
-    the identity never either (0.996 a step). Mean-field theory (Gaussian kernels, to lag sqrt(H)) is off by at most
-    0.013 a step in ln norm.
+    within 100 steps with gain 1.5 (where the gradient grows by 1.06 a step). Elman ReLU: 5 to 6, 7 to 8, never, and
+    with the identity never either (0.996 a step). Mean-field theory (Gaussian kernels, to lag sqrt(H)) is off by at
+    most 0.013 a step in ln norm.
     """
     config.initializations = "orthogonal,identity,glorot,gain:0.9,gain:1.5,radius:1.2,forget_bias:3,chrono:100"
     config.activations, config.depths, config.hidden_size = "tanh,relu", "1", 128
@@ -64,10 +64,10 @@ def initializations(config: ConfigDict) -> None:
 def gates(config: ConfigDict) -> None:
     """35 s. Biases of the gates of LSTM and GRU; three seeds, drive 0.10.
 
-    LSTM: half is gone at lag 1 whatever the bias. A tenth is left at lag 4 with forget bias 0 and at 16 to 22 with 1, its
-    default; from 3 on the gradient grows far from the loss, through h. After 150 training steps a tenth is left at lag
-    4 to 7 with each of these, and at 4 to 12 with chrono:100. GRU: a tenth at lag 6 with update bias 0, 65 to 67 with 3,
-    never within 100 steps with 5 and with chrono:100, and that outlasts the training.
+    LSTM: half is gone at lag 1 whatever the bias. A tenth is left at lag 4 with forget bias 0 and at 16 to 22 with 1,
+    its default; from 3 on the gradient grows far from the loss, through h. After 150 training steps a tenth is left at
+    lag 4 to 7 with each of these, and at 4 to 12 with chrono:100. GRU: a tenth at lag 6 with update bias 0, 65 to 67
+    with 3, never within 100 steps with 5 and with chrono:100, and that outlasts the training.
     """
     config.cells, config.depths = "lstm,gru", "1"
     config.initializations = "default,forget_bias:0,forget_bias:3,forget_bias:5,chrono:100"
@@ -76,9 +76,9 @@ def gates(config: ConfigDict) -> None:
 def training(config: ConfigDict) -> None:
     """70 s. 1,000 steps, measured every 20; three seeds.
 
-    A tenth is left at lag 8 to 12 in tanh, ReLU and GRU, 7 to 23 in the LSTM, 4 in sigmoid, where before training it was
-    33 to 39, 7 to 8, 6, 16 to 22 and 2. The reach of tanh and LSTM is shortest at step 20 (lag 4 and 2). The spectral
-    radius grows in all five; in two of them the reach falls all the same.
+    A tenth is left at lag 8 to 12 in tanh, ReLU and GRU, 7 to 23 in the LSTM, 4 in sigmoid, where before training it
+    was 33 to 39, 7 to 8, 6, 16 to 22 and 2. The reach of tanh and LSTM is shortest at step 20 (lag 4 and 2). The
+    spectral radius grows in all five; in two of them the reach falls all the same.
     """
     config.depths, config.train_steps, config.measure_every = "1", 1000, 20
 
@@ -87,8 +87,9 @@ def drive(config: ConfigDict) -> None:
     """60 s. How hard the inputs drive the units, from a standard deviation of 0.03 to 3, before training; three seeds.
 
     Half is gone in Elman tanh at lag 30 to 41, 10 to 12, 4, 2 and 1, as mean-field theory has it to within 5; in Elman
-    ReLU at lag 3, in the GRU at 2 and in the LSTM at 1 whatever the drive. A hundredth is left in tanh from never within
-    100 steps to lag 5, in the LSTM from never to 16. So tanh is ahead of ReLU at weak drives, behind it from 1 on.
+    ReLU at lag 3, in the GRU at 2 and in the LSTM at 1 whatever the drive. A hundredth is left in tanh from never
+    within 100 steps to lag 5, in the LSTM from never to 16. So tanh is ahead of ReLU at weak drives, behind it from 1
+    on.
     """
     config.initializations = "drive:0.03,drive:0.1,drive:0.3,drive:1,drive:3"
     config.activations, config.depths = "tanh,relu", "1"
