@@ -23,6 +23,7 @@ from typing import Any, NoReturn, Protocol, TypeVar
 import jax
 import numpy as np
 from absl import flags
+from filelock import FileLock, Timeout
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 from tqdm import tqdm
@@ -86,10 +87,44 @@ def run(name: str, main: Callable[[ConfigDict, Callable[[], Workdir]], None]) ->
 
     def start(config: ConfigDict) -> None:
         _join({flag.name: flag.value for flag in processes})
+        if not workdir.value.strip():
+            raise ExperimentError(f"--workdir is empty: name a folder, as in --workdir=runs/{name}")
         options = {"overwrite": overwrite.value, "tensorboard": tensorboard.value}
-        main(config, lambda: open_sweep(workdir.value, config.to_dict(), **options))
+        with contextlib.ExitStack() as until_the_end:
+
+            def open_workdir() -> Workdir:
+                _together(lambda: until_the_end.enter_context(_alone_in(Path(workdir.value))))
+                return open_sweep(workdir.value, config.to_dict(), **options)
+
+            main(config, open_workdir)
 
     command.run_experiment(name, start)
+
+
+@contextlib.contextmanager
+def _alone_in(path: Path) -> Iterator[None]:
+    """No other command writes into the folder meanwhile; a process that dies lets go of it.
+
+    Raises:
+        ExperimentError: if another one is at work there.
+    """
+    if path.exists() and not path.is_dir():
+        yield  # refused where it is opened
+        return
+    path.mkdir(parents=True, exist_ok=True)
+    file = path / f".lock-{jax.process_index()}"
+    lock = FileLock(file, blocking=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise ExperimentError(
+            f"--workdir={path} is in use by another command: wait until that has ended, or give another --workdir"
+        ) from error
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+        lock.release()
 
 
 def open_sweep(path: str | Path, config: Record, *, overwrite: bool, tensorboard: bool = False) -> Workdir:

@@ -32,6 +32,7 @@ from experiments.common.tensorboard import Events
 Record = dict[str, Any]
 
 _OWN = ("config.json", "metrics.jsonl", "summary.md", "figures", "checkpoints", "events", "process-*")
+_EARLY = ("*.partial", ".lock-*", "process-*")  # what may be there before config.json is
 
 
 class Workdir(NamedTuple):
@@ -77,14 +78,13 @@ def open_workdir(path: str | Path, config: Record, *, overwrite: bool, tensorboa
     """Makes the folder, or goes on in one that an interrupted run of the same config left.
 
     Raises:
-        ExperimentError: if it holds a finished run, or one of another config.
+        ExperimentError: if it holds a finished run, one of another config, a damaged one, or something else.
     """
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise ExperimentError(f"--workdir={path} is a file: give a folder, new or of an interrupted run")
-    if overwrite and any(path.iterdir() if path.exists() else ()):
-        if not (path / "config.json").exists():
-            raise ExperimentError(f"--workdir={path} holds something else than a run: give another --workdir")
+    _require_of_a_run(path)
+    if overwrite and path.exists():
         for target in [target for name in _OWN for target in path.glob(name)]:
             shutil.rmtree(target) if target.is_dir() else target.unlink()
     remedy = "give another --workdir, or --overwrite to discard it"
@@ -124,12 +124,28 @@ def checkpoints_of(path: Path, run: str) -> Path:
     return path / "checkpoints" / run.replace("/", "-")
 
 
-def _require_same_config(config_file: Path, config: Record, remedy: str) -> None:
+def _require_of_a_run(path: Path) -> None:
+    """What is in the folder was left by a run, or by a command that is about to begin one."""
+    config_file = path / "config.json"
+    if config_file.exists():
+        _config(config_file)
+    elif path.exists():
+        strangers = [each.name for each in path.iterdir() if not any(each.match(name) for name in _EARLY)]
+        if strangers:
+            holds = f"holds something else than a run ({min(strangers)})"
+            raise ExperimentError(f"--workdir={path} {holds}: give another --workdir")
+
+
+def _config(config_file: Path) -> Record:
     try:
-        before = json.loads(config_file.read_text())["config"]
-    except (ValueError, KeyError) as error:
+        return dict(json.loads(config_file.read_text())["config"])
+    except (ValueError, KeyError, TypeError) as error:
         raise ExperimentError(f"{config_file} is not a run's: give another --workdir") from error
-    changed = [f"{key} was {before.get(key)!r}, is {config[key]!r}" for key in config if before.get(key) != config[key]]
+
+
+def _require_same_config(config_file: Path, config: Record, remedy: str) -> None:
+    before = _config(config_file)
+    changed = [f"{key} was {before.get(key)!r}, is {now!r}" for key, now in config.items() if before.get(key) != now]
     if changed:
         where = f"--workdir={config_file.parent}"
         raise ExperimentError(f"{where} holds an interrupted run ({'; '.join(changed)}): {remedy}")
@@ -138,7 +154,8 @@ def _require_same_config(config_file: Path, config: Record, remedy: str) -> None
 def _kept(path: Path) -> tuple[list[Record], dict[str, int]]:
     """What goes into a continued run: all of finished runs, of others what their last checkpoint is the end of.
 
-    A checkpoint with fewer records than it was saved with is of no use, and is deleted.
+    A checkpoint with fewer records than it was saved with is of no use, nor is one that cannot be read: they are
+    deleted, and their run begins anew.
     """
     records = _whole_lines(path / "metrics.jsonl")
     by_run: dict[str, list[Record]] = {}
@@ -151,9 +168,8 @@ def _kept(path: Path) -> tuple[list[Record], dict[str, int]]:
     for run, of_run in by_run.items():
         if of_run[-1]["kind"] != "finished":
             folder = checkpoints_of(path, run)
-            saved = checkpoint.latest(folder / "last") is not None
-            count = checkpoint.about(folder / "last")["records"] if saved else 0
-            if len(of_run) < count or not saved:
+            count = _records_at_checkpoint(folder / "last")
+            if not 0 < count <= len(of_run):
                 shutil.rmtree(folder, ignore_errors=True)
                 count = 0
             of_run = of_run[:count]
@@ -162,10 +178,36 @@ def _kept(path: Path) -> tuple[list[Record], dict[str, int]]:
     return kept, begun
 
 
+def _records_at_checkpoint(folder: Path) -> int:
+    """How many a run had made at its last checkpoint; 0 if there is none that can be read."""
+    if checkpoint.latest(folder) is None:
+        return 0
+    try:
+        return int(checkpoint.about(folder)["records"])
+    except (ExperimentError, KeyError):
+        return 0
+
+
 def _whole_lines(metrics: Path) -> list[Record]:
-    """A kill or a full disk may have left a torn line at the end."""
+    """A kill or a full disk may have left a torn line at the end; one elsewhere is damage."""
     lines = metrics.read_bytes().splitlines(keepends=True) if metrics.exists() else []
-    return [json.loads(line) for line in lines if line.endswith(b"\n")]
+    records = []
+    for number, line in enumerate(lines, start=1):
+        if line.endswith(b"\n"):
+            records.append(_record(line, f"{metrics}, line {number}"))
+    return records
+
+
+def _record(line: bytes, where: str) -> Record:
+    try:
+        record = json.loads(line)
+        _ = record["run"], record["kind"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ExperimentError(
+            f"{where} is damaged: {line[:40]!r} is no record of a run; delete the lines of that run, which then begins "
+            "anew, or --overwrite all"
+        ) from error
+    return dict(record)
 
 
 def _circumstances() -> Record:

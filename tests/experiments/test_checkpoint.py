@@ -11,6 +11,7 @@ import pytest
 
 from experiments.common import checkpoint
 from experiments.common.command import ExperimentError
+from experiments.common.workdir import checkpoints_of, open_workdir
 
 
 class Params(NamedTuple):
@@ -61,3 +62,18 @@ def test_a_folder_without_a_checkpoint_and_a_damaged_one_are_told_in_a_line(tmp_
         checkpoint.about(tmp_path)
     with pytest.raises(ExperimentError, match=r"cannot be read"):
         checkpoint.restore(tmp_path, {"other": jnp.zeros(3)})
+
+
+@pytest.mark.parametrize("damage", [None, '{"torn', '{"records": 7}', "{}"])
+def test_a_run_whose_last_checkpoint_is_of_no_use_begins_anew_and_another_goes_on(
+    tmp_path: Path, damage: str | None
+) -> None:
+    open_workdir(tmp_path, {}, overwrite=False).append([{"run": "a", "kind": "train"}, {"run": "a", "kind": "train"}])
+    folder = checkpoints_of(tmp_path, "a") / "last"
+    checkpoint.save(folder, 5, TREE, {"records": 1})
+    if damage:
+        (folder / "5" / "about" / "metadata").write_text(damage)
+    again = open_workdir(tmp_path, {}, overwrite=False)
+    assert again.begun == {"a": 0 if damage else 1}
+    assert len(again.metrics.read_bytes().splitlines()) == (0 if damage else 1)
+    assert folder.exists() == (damage is None)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.common import command
+from experiments.common import command, sweep
 from experiments.common.command import ExperimentError
 from experiments.common.workdir import open_workdir
 from experiments.gradient_flow import config as settings
@@ -108,12 +108,47 @@ def test_flags_for_processes_that_do_not_go_together_are_refused(
 def test_a_folder_of_something_else_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "mine.txt").write_text("mine")
-    with pytest.raises(ExperimentError, match="holds something else than a run: give another --workdir"):
-        open_workdir(tmp_path, {}, overwrite=True)
-    (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(ExperimentError, match="is not a run's: give another --workdir"):
-        open_workdir(tmp_path, {}, overwrite=False)
+    for overwrite in (False, True):
+        with pytest.raises(ExperimentError, match=r"holds something else than a run \(figures\): give another"):
+            open_workdir(tmp_path, {}, overwrite=overwrite)
+    for text in ("{}", "[1]", "3", "not json", '{"config": 3}'):
+        (tmp_path / "config.json").write_text(text)
+        for overwrite in (False, True):
+            with pytest.raises(ExperimentError, match="is not a run's: give another --workdir"):
+                open_workdir(tmp_path, {}, overwrite=overwrite)
     assert (tmp_path / "figures" / "mine.txt").exists()
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["config.json", "figures"]
+
+
+@pytest.mark.parametrize("line", ['{"kind": "train"', "[1, 2]", '{"step": 3}', "3", "\xff\xfe"])
+def test_a_damaged_line_among_the_records_is_named_and_nothing_is_changed(tmp_path: Path, line: str) -> None:
+    workdir = open_workdir(tmp_path, {}, overwrite=False)
+    workdir.append([{"run": "a", "kind": "finished"}])
+    with workdir.metrics.open("a", encoding="latin-1") as metrics:
+        metrics.write(f"{line}\n")
+    workdir.append([{"run": "b", "kind": "finished"}])
+    before = workdir.metrics.read_bytes()
+    with pytest.raises(ExperimentError, match=r"metrics.jsonl, line 2 is damaged: .* is no record of a run; delete"):
+        open_workdir(tmp_path, {}, overwrite=False)
+    assert workdir.metrics.read_bytes() == before
+
+
+def test_a_workdir_needs_a_name(tmp_path: Path) -> None:
+    refused = answer(tmp_path / "none", "--workdir=")
+    assert refused.stderr.strip() == "error: --workdir is empty: name a folder, as in --workdir=runs/gradient_flow"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_in_which_a_command_is_at_work_is_refused_to_another_until_that_has_ended(tmp_path: Path) -> None:
+    with sweep._alone_in(tmp_path):
+        refused = answer(tmp_path)
+        assert refused.stderr.strip() == (
+            f"error: --workdir={tmp_path} is in use by another command: wait until that has ended, or give another "
+            "--workdir"
+        )
+    assert not list(tmp_path.iterdir())
+    with sweep._alone_in(tmp_path):
+        pass
 
 
 def test_an_interrupted_workdir_of_another_config_is_refused(tmp_path: Path) -> None:
