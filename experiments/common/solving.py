@@ -86,7 +86,8 @@ def draw_losses(
     panels, looks = dict(zip(places, axes, strict=True)), drawing.looks_of(ends[line])
     by_run = list(dict.fromkeys((rows, columns, line, "seed")))
     for (row, column, name, *_), curve in curves.groupby(by_run, sort=False, observed=True):
-        panels[row, column].plot(curve["step"], curve["loss"], **looks[name], linewidth=1.1, label=str(name))
+        label = None if line == "seed" else name
+        panels[row, column].plot(curve["step"], curve["loss"], **looks[name], linewidth=1.1, label=label)
     levels = ends.groupby([rows, columns], observed=True)[["chance", "memoryless"]].first()
     for (row, column), (chance, memoryless) in levels.iterrows():
         look: dict[str, Any] = {"color": drawing.GREY, "linewidth": 3, "alpha": 0.4, "zorder": 0}
