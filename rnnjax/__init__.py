@@ -6,6 +6,15 @@ through time, and ``gradient_flow`` measures dL/ds_t at every step and layer.
 
 from rnnjax import initializers
 from rnnjax.sequence.bidirectional import bidirectional
+from rnnjax.sequence.decoding import Beams
+from rnnjax.sequence.decoding import Generated
+from rnnjax.sequence.decoding import beam_search
+from rnnjax.sequence.decoding import generate
+from rnnjax.sequence.decoding import greedy
+from rnnjax.sequence.decoding import nucleus
+from rnnjax.sequence.decoding import sample
+from rnnjax.sequence.decoding import temperature
+from rnnjax.sequence.decoding import top_k
 from rnnjax.measure.carousel import Carousel
 from rnnjax.measure.carousel import carousel
 from rnnjax.cell import Cell
@@ -101,11 +110,13 @@ __version__ = "0.1.0"
 __all__ = [
     "ACTIVATIONS",
     "CELLS",
+    "Beams",
     "Carousel",
     "Cell",
     "Decay",
     "EncoderDecoder",
     "ExampleNorms",
+    "Generated",
     "GradientFlow",
     "KernelSpectrum",
     "LyapunovSpectrum",
@@ -118,6 +129,7 @@ __all__ = [
     "SequenceLayer",
     "Wiring",
     "antisymmetric",
+    "beam_search",
     "bidirectional",
     "carousel",
     "cell_named",
@@ -138,9 +150,11 @@ __all__ = [
     "first_lag_below",
     "forward_memory",
     "gated_antisymmetric",
+    "generate",
     "gradient_flossing_penalty",
     "gradient_flow",
     "gradient_preserving_penalty",
+    "greedy",
     "gru",
     "highway",
     "indrnn",
@@ -168,6 +182,7 @@ __all__ = [
     "mixed_precision",
     "narx",
     "newton_unroll",
+    "nucleus",
     "one_to_many",
     "orthogonal_rnn",
     "peephole_lstm",
@@ -177,6 +192,7 @@ __all__ = [
     "recurrent_spectra",
     "repeat",
     "residual",
+    "sample",
     "saturation",
     "scrn",
     "series_parallel",
@@ -185,6 +201,8 @@ __all__ = [
     "stack",
     "state_jacobians",
     "tdnn",
+    "temperature",
+    "top_k",
     "truncated_gradient",
     "ugrnn",
     "unroll",

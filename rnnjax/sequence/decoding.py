@@ -1,0 +1,283 @@
+"""What a trained network says: tokens drawn one by one and fed back, or the likeliest sequence by beam search.
+
+A token is a whole number below V, the size of the vocabulary. How tokens become inputs (``embed``) and outputs become
+logits (``readout``) is the caller's: an embedding and a dense layer, or ``jax.nn.one_hot`` and anything. Reading a
+prompt is ``unroll``:
+
+    state, outputs = rnnjax.unroll(cell, params, embed(prompt))             prompt (P, ...)
+    said = rnnjax.generate(cell, params, state, readout(outputs[-1]), key, embed=embed, readout=readout, length=100)
+
+All of it is pure, has any batch axes, and is compiled once for a length where the caller puts it into ``jax.jit``.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from rnnjax.cell import Cell, check_cell
+from rnnjax.checks import positive_integer
+from rnnjax.typing import Key, Params, State
+
+Choose = Callable[[Key, Array], Array]
+"""``(key, logits (..., V)) -> tokens (...)``."""
+
+
+def greedy(key: Key, logits: Array) -> Array:
+    """The likeliest token of logits (..., V); the first of several."""
+    return jnp.argmax(logits, axis=-1)
+
+
+def sample(key: Key, logits: Array) -> Array:
+    """A token drawn from softmax(logits (..., V))."""
+    return jax.random.categorical(key, logits)
+
+
+def temperature(logits: Array, degree: float) -> Array:
+    """Logits / degree: below 1 the likely tokens gain, above 1 the unlikely ones.
+
+    Raises:
+        ValueError: unless the degree is positive; towards 0 the choice becomes ``greedy``.
+    """
+    if not degree > 0:
+        raise ValueError(f"temperature is {degree}: expected a positive number; for the likeliest token use greedy")
+    return logits / degree
+
+
+def top_k(logits: Array, count: int) -> Array:
+    """Logits (..., V) of the so many largest, -inf elsewhere; those equal to the last of them stay, too.
+
+    Raises:
+        ValueError: if the count is below 1 or above V.
+        TypeError: if it is not a whole number.
+    """
+    if positive_integer("top_k", count) > logits.shape[-1]:
+        raise ValueError(f"top_k is {count}: expected at most {logits.shape[-1]}, the size of the vocabulary")
+    least = jax.lax.top_k(logits, count)[0][..., -1:]
+    return jnp.where(logits >= least, logits, -jnp.inf)
+
+
+def nucleus(logits: Array, mass: float) -> Array:
+    """Logits (..., V) of the fewest likeliest tokens that have a probability of ``mass`` together, -inf elsewhere.
+
+    Holtzman et al. (2020). Those equal to the last of them stay, too.
+
+    Raises:
+        ValueError: unless 0 < mass <= 1.
+    """
+    if not 0 < mass <= 1:
+        raise ValueError(f"nucleus is {mass}: expected a probability above 0 and at most 1")
+    ordered = -jnp.sort(-logits, axis=-1)
+    probabilities = jax.nn.softmax(ordered)
+    likelier = jnp.cumsum(probabilities, axis=-1) - probabilities
+    least = jnp.where(likelier < mass, ordered, jnp.inf).min(axis=-1, keepdims=True)
+    return jnp.where(logits >= least, logits, -jnp.inf)
+
+
+class Generated(NamedTuple):
+    """What ``generate`` gives.
+
+    Attributes:
+        tokens: (T, ...).
+        log_probabilities: (T, ...), ln p of each token in the network's own softmax, however it was chosen; their sum
+            is the score of the text, as a network that reads it would give. 0 after the end.
+        state: after the last token has been read,
+        logits: (..., V), of what comes next: with both it goes on where it stopped.
+    """
+
+    tokens: Array
+    log_probabilities: Array
+    state: State
+    logits: Array
+
+
+def generate(
+    cell: Cell,
+    params: Params,
+    state: State,
+    logits: Array,
+    key: Key,
+    *,
+    embed: Callable[[Array], Array],
+    readout: Callable[[Array], Array],
+    length: int,
+    choose: Choose = sample,
+    end: int | None = None,
+) -> Generated:
+    """Draws tokens one after the other, and feeds each back.
+
+        token_t = choose(logits_t)        s_t = f(s_{t-1}, embed(token_t))        logits_{t+1} = readout(g(s_t))
+
+    Args:
+        cell: any cell, stacks included.
+        params: from ``cell.init``.
+        state: after what was read so far.
+        logits: (..., V), of the first token.
+        key: of all draws; step t has ``jax.random.fold_in(key, t)``.
+        embed: tokens (...) to inputs (..., I).
+        readout: outputs (..., O) to logits (..., V).
+        length: T.
+        choose: ``sample``, ``greedy`` or any function of a key and logits, as
+            ``lambda key, logits: sample(key, top_k(temperature(logits, 0.8), 40))``.
+        end: the token with which a text ends by itself; after it there is nothing but it.
+
+    Raises:
+        ValueError: for logits without a vocabulary, a length below 1, an end that is no token.
+        TypeError: if ``cell`` is not one.
+    """
+    check_cell("generate", cell, "generate(lstm(64), params, state, logits, key, ...)")
+    _check(logits, length, end)
+
+    def step(
+        carry: tuple[State, Array, Array], number: Array
+    ) -> tuple[tuple[State, Array, Array], tuple[Array, Array]]:
+        state, logits, ended = carry
+        tokens = choose(jax.random.fold_in(key, number), logits).astype(jnp.int32)
+        if end is not None:
+            tokens = jnp.where(ended, end, tokens)
+        of_tokens = jnp.take_along_axis(jax.nn.log_softmax(logits), tokens[..., None], axis=-1)[..., 0]
+        score = jnp.where(ended, jnp.zeros_like(of_tokens), of_tokens)
+        state, outputs = cell.step(params, state, embed(tokens))
+        ended = ended if end is None else ended | (tokens == end)
+        return (state, readout(outputs).astype(logits.dtype), ended), (tokens, score)
+
+    start = (state, logits, jnp.zeros(logits.shape[:-1], bool))
+    (state, logits, _), (tokens, scores) = jax.lax.scan(step, start, jnp.arange(length))
+    return Generated(tokens, scores, state, logits)
+
+
+class Beams(NamedTuple):
+    """What ``beam_search`` gives, the best first.
+
+    Attributes:
+        tokens: (T, K, ...).
+        scores: (K, ...), what they are ordered by.
+        log_probabilities: (K, ...), ln p of the whole sequence up to its end.
+        lengths: (K, ...), in tokens, the end included.
+    """
+
+    tokens: Array
+    scores: Array
+    log_probabilities: Array
+    lengths: Array
+
+
+def beam_search(
+    cell: Cell,
+    params: Params,
+    state: State,
+    logits: Array,
+    *,
+    embed: Callable[[Array], Array],
+    readout: Callable[[Array], Array],
+    length: int,
+    beams: int,
+    end: int | None = None,
+    length_penalty: float = 0.0,
+) -> Beams:
+    """The likeliest sequences that can be found with so many at a time.
+
+        score = ln p(tokens) / ((5 + L) / 6)^length_penalty        L tokens, up to the end
+
+    One beam is ``greedy``; V^T beams are all sequences there are. Without a penalty short sequences win, since every
+    token costs; 0.6 to 1 is common (Wu et al., 2016). Sequences that have ended stay among the others and are left only
+    for better ones.
+
+    Args:
+        cell: any cell, stacks included.
+        params: from ``cell.init``.
+        state: after what was read so far.
+        logits: (..., V), of the first token.
+        embed: tokens (...) to inputs (..., I).
+        readout: outputs (..., O) to logits (..., V).
+        length: T, at most.
+        beams: K.
+        end: the token with which a sequence ends by itself; None if all go on to T.
+        length_penalty: 0 or more.
+
+    Raises:
+        ValueError: for logits without a vocabulary, a length or a number of beams below 1, an end that is no token, a
+            negative penalty.
+        TypeError: if ``cell`` is not one.
+    """
+    check_cell("beam_search", cell, "beam_search(lstm(64), params, state, logits, ...)")
+    _check(logits, length, end)
+    count, vocabulary = positive_integer("beams", beams), logits.shape[-1]
+    if length_penalty < 0:
+        raise ValueError(f"length_penalty is {length_penalty}: expected 0 or more")
+    batch = logits.shape[:-1]
+
+    def follow(parent: Array, leaf: Array) -> Array:
+        """The leaf (K, ...) of each beam's parent."""
+        places = parent.reshape(parent.shape + (1,) * (leaf.ndim - parent.ndim))
+        return jnp.take_along_axis(leaf, places, axis=0)
+
+    def step(carry: tuple[_Beam, Array], _: None) -> tuple[tuple[_Beam, Array], tuple[Array, Array]]:
+        beam, logits = carry
+        of_tokens = jax.nn.log_softmax(logits)
+        if end is not None:  # one that has ended can only go on with the end, for nothing
+            still = jnp.where(jnp.arange(vocabulary) == end, 0.0, -jnp.inf).astype(of_tokens.dtype)
+            of_tokens = jnp.where(beam.ended[..., None], still, of_tokens)
+        totals, lengths = beam.totals[..., None] + of_tokens, beam.lengths + (~beam.ended).astype(jnp.int32)
+        scores = totals / _penalty(lengths, length_penalty)[..., None].astype(totals.dtype)
+        candidates = jnp.moveaxis(scores, 0, -2).reshape(*batch, count * vocabulary)
+        chosen = jnp.moveaxis(jax.lax.top_k(candidates, count)[1], -1, 0)
+        parent, tokens = chosen // vocabulary, chosen % vocabulary
+        totals = jnp.take_along_axis(follow(parent, totals), tokens[..., None], axis=-1)[..., 0]
+        ended = follow(parent, beam.ended) | (tokens == end if end is not None else False)
+        before = jax.tree.map(lambda leaf, own: follow(parent, leaf) if own else leaf, beam.state, per_beam)
+        state, outputs = cell.step(params, before, embed(tokens))
+        following = _Beam(state, totals, follow(parent, lengths), ended)
+        return (following, readout(outputs).astype(logits.dtype)), (parent, tokens)
+
+    state, per_beam = _repeated(cell, params, state, batch, count)
+    first = jnp.arange(count).reshape(count, *(1,) * len(batch)) == 0  # the others are copies of it
+    totals = jnp.broadcast_to(jnp.where(first, 0.0, -jnp.inf).astype(logits.dtype), (count, *batch))
+    lengths, ended = jnp.zeros((count, *batch), jnp.int32), jnp.zeros((count, *batch), bool)
+    start = (_Beam(state, totals, lengths, ended), jnp.broadcast_to(logits, (count, *logits.shape)))
+    (beam, _), (parents, tokens) = jax.lax.scan(step, start, length=length)
+    scores = beam.totals / _penalty(beam.lengths, length_penalty).astype(logits.dtype)
+    return Beams(_traced_back(parents, tokens), scores, beam.totals, beam.lengths)
+
+
+class _Beam(NamedTuple):
+    state: State
+    totals: Array  # (K, ...), ln p so far; -inf where there is none yet
+    lengths: Array
+    ended: Array
+
+
+def _penalty(lengths: Array, power: float) -> Array:
+    return ((5 + lengths.astype(jnp.float32)) / 6) ** power
+
+
+def _repeated(cell: Cell, params: Params, state: State, batch: tuple[int, ...], count: int) -> tuple[State, State]:
+    """The state for every beam, and for each leaf whether beams have their own: a clock may be that of all."""
+    shapes = [jax.eval_shape(lambda axes=axes: cell.initial_state(params, axes)) for axes in (batch, (count, *batch))]
+    per_beam = jax.tree.map(lambda one, many: one.shape != many.shape, *shapes)
+    repeated = jax.tree.map(
+        lambda leaf, own: jnp.broadcast_to(leaf, (count, *leaf.shape)) if own else leaf, state, per_beam
+    )
+    return repeated, per_beam
+
+
+def _traced_back(parents: Array, tokens: Array) -> Array:
+    """The tokens (T, K, ...) of the beams that are there at the end, from parent to parent."""
+
+    def back(place: Array, found: tuple[Array, Array]) -> tuple[Array, Array]:
+        parent, token = found
+        return jnp.take_along_axis(parent, place, axis=0), jnp.take_along_axis(token, place, axis=0)
+
+    beams = parents.shape[1]
+    last = jnp.arange(beams, dtype=parents.dtype).reshape(beams, *(1,) * (parents.ndim - 2))
+    return jax.lax.scan(back, jnp.broadcast_to(last, parents.shape[1:]), (parents, tokens), reverse=True)[1]
+
+
+def _check(logits: Array, length: int, end: int | None) -> None:
+    positive_integer("length", length)
+    if logits.ndim < 1 or not jnp.issubdtype(logits.dtype, jnp.floating):
+        raise ValueError(f"logits are {logits.dtype}{list(logits.shape)}: expected real numbers (..., V)")
+    if end is not None and not 0 <= end < logits.shape[-1]:
+        raise ValueError(f"end is {end}: expected a token, 0 to {logits.shape[-1] - 1}")
