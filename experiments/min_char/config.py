@@ -1,0 +1,45 @@
+r"""What does the smallest recurrent model of characters learn, exactly as it is taught?
+
+    python -m experiments.min_char                                                    all defaults
+    python -m experiments.min_char --config.corpus=input.txt --workdir=runs/mine      any UTF-8 text
+
+The minimal character model: 100 tanh units, weights from N(0, 0.01²), 25 characters at a time with the state carried on
+and set to zero at the start of the text, the loss of a window the sum of its cross-entropies, elements of the gradient
+clipped to 5, Adagrad with a rate of 0.1 and 1e-8 inside the root, a smoothed loss of which 0.999 stays at each
+iteration, and 200 characters drawn every 100 iterations. It is a cell of rnnjax, a dense readout and optax; the tests
+hold it, number for number, to the same thing written as loops in NumPy.
+"""
+
+from ml_collections import ConfigDict
+
+from experiments.common.settings import varied
+
+
+def get_config(variant: str = "default") -> ConfigDict:
+    """The model as it is taught, or one of its variants."""
+    config = ConfigDict()
+    config.corpus = ""  # any UTF-8 text file; empty: the sources of Python's standard library
+    config.max_characters = 1_000_000  # of it are read; 0: all
+    config.hidden_size = 100  # units, H
+    config.sequence_length = 25  # characters of an iteration, over which the gradient goes back
+    config.train_steps = 50_000  # iterations
+    config.learning_rate = 0.1  # of Adagrad
+    config.clip_value = 5.0  # largest absolute value of an element of the gradient
+    config.init_scale = 0.01  # standard deviation of all weights at initialization
+    config.sample_every = 100  # iterations; so many make one dispatch, too
+    config.sample_length = 200  # characters
+    config.measure_every = 10_000  # iterations between measurements of the gradient's flow, a multiple of sample_every
+    config.checkpoint_every = 10_000  # iterations, a multiple of sample_every; 0 for none
+    config.seeds = 1  # independent initializations
+    config.threads = 0  # programs compiled and run at the same time; 0: one a core
+    return varied(config, variant, VARIANTS)
+
+
+def quick(config: ConfigDict) -> None:
+    """10 s. A few iterations of a small network."""
+    config.max_characters, config.hidden_size, config.sequence_length = 2_000, 16, 10
+    config.train_steps, config.sample_every, config.sample_length = 600, 100, 40
+    config.measure_every, config.checkpoint_every, config.seeds = 300, 300, 2
+
+
+VARIANTS = (quick,)
