@@ -1,6 +1,9 @@
 """Settings of all tests: strict dtype promotion, warnings as errors (pyproject.toml), 64 bits where a test asks."""
 
+import gc
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 
 import hypothesis
@@ -11,11 +14,16 @@ from rnnjax import Cell
 from tests.cases import CELL_CASES, TYPICAL
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
-# Tests compile far more than they run: without XLA's newer code generator they take half of the time. XLA_FLAGS= in the
-# environment brings it back; a jaxlib that no longer knows this flag will say so.
-os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
+# Tests compile far more than they run: without XLA's newer code generator they take half of the time, and programs as
+# small as these are not worth dividing among LLVM's threads. XLA_FLAGS= in the environment brings both back; a jaxlib
+# that no longer knows these flags will say so.
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1")
 jax.config.update("jax_disable_most_optimizations", True)
+jax.config.update("jax_include_full_tracebacks_in_locations", False)  # where in Python each operation is from
 jax.config.update("jax_num_cpu_devices", 2)  # the second is for tests/sequence/test_sharding.py
+
+# What JAX keeps of its programs is never garbage: to look through it again and again took a twentieth of the time.
+gc.set_threshold(100_000, 20, 20)
 
 hypothesis.settings.register_profile(
     "rnnjax",
@@ -26,6 +34,15 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
 )
 hypothesis.settings.load_profile("rnnjax")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """All processes of these tests, experiments that tests start included, share what they have compiled."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="rnnjax-compiled-")
+        config.add_cleanup(lambda: shutil.rmtree(os.environ.pop("JAX_COMPILATION_CACHE_DIR"), ignore_errors=True))
+    jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,6 +1,7 @@
-"""What a benchmark answers to several command lines, in one process: python -m tests.benchmarks.refuse NAME LINE..."""
+"""What benchmarks answer to command lines, in one process: python -m tests.benchmarks.refuse < {NAME: [LINE...]}."""
 
 import importlib
+import json
 import sys
 
 from absl import flags
@@ -22,11 +23,20 @@ def answer(name: str, words: list[str]) -> str:
     return "not refused"
 
 
-if __name__ == "__main__":
-    name, *command_lines = sys.argv[1:]
-    importlib.import_module(f"benchmarks.{name}.__main__")  # which defines the flags
-    for line in command_lines:
+def answers(name: str, lines: list[str]) -> list[str]:
+    """To each line; the program's own flags are defined for as long."""
+    others = set(flags.FLAGS)
+    importlib.import_module(f"benchmarks.{name}.__main__")
+    given = []
+    for line in lines:
         flags.FLAGS.unparse_flags()
         for flag in flags.FLAGS:
             flags.FLAGS[flag].unparse()
-        print(answer(name, line.split()))
+        given.append(answer(name, line.split()))
+    for flag in set(flags.FLAGS) - others:
+        delattr(flags.FLAGS, flag)
+    return given
+
+
+if __name__ == "__main__":
+    print(json.dumps({name: answers(name, lines) for name, lines in json.load(sys.stdin).items()}))

@@ -12,10 +12,12 @@ QUICK_TO_COMPILE = "--xla_backend_optimization_level=0 --xla_llvm_disable_expens
 """Tests compile far more than they run."""
 
 
-def run(module: str, *flags: str) -> subprocess.CompletedProcess[str]:
+def run(module: str, *flags: str, input: str | None = None) -> subprocess.CompletedProcess[str]:
+    """With no programs that others have compiled: how long that takes is measured."""
     words = [sys.executable, "-m", module, *flags]
     environment = os.environ | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {QUICK_TO_COMPILE}"}
-    return subprocess.run(words, capture_output=True, text=True, cwd=ROOT, timeout=300, env=environment)
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+    return subprocess.run(words, input=input, capture_output=True, text=True, cwd=ROOT, timeout=300, env=environment)
 
 
 def results_of(name: str, folder: Path, *flags: str) -> dict[str, Any]:

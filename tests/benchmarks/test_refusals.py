@@ -1,5 +1,7 @@
 """What a benchmark does not know or cannot do is refused in a line, before anything is measured."""
 
+import json
+
 import pytest
 
 from benchmarks.common import arguments
@@ -36,16 +38,25 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_is_refused_in_a_line(name: str) -> None:
-    """The last command line shows that the settings for a GPU are accepted: what is refused is the word after them."""
-    expected = {**REFUSED[name], "--on_gpu too": "received 'too'", "--on_gpu --quick too": "received 'too'"}
-    finished = run("tests.benchmarks.refuse", name, *expected)
+# They show that the settings for a GPU are accepted: what is refused is the word after them.
+ON_A_GPU = {"--on_gpu too": "received 'too'", "--on_gpu --quick too": "received 'too'"}
+
+
+@pytest.fixture(scope="module")
+def answers() -> dict[str, list[str]]:
+    """Of every benchmark to its command lines, from one process: most of the time goes by until it has imported JAX."""
+    lines = {name: [*refused, *ON_A_GPU] for name, refused in REFUSED.items()}
+    finished = run("tests.benchmarks.refuse", input=json.dumps(lines))
     assert finished.returncode == 0, finished.stderr
-    answers = finished.stdout.splitlines()
-    assert len(answers) == len(expected)
-    for answer, text in zip(answers, expected.values(), strict=True):
+    found: dict[str, list[str]] = json.loads(finished.stdout)
+    return found
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_is_refused_in_a_line(answers: dict[str, list[str]], name: str) -> None:
+    for answer, text in zip(answers[name], (REFUSED[name] | ON_A_GPU).values(), strict=True):
         assert answer.startswith(f"benchmarks.{name}: ")
+        assert "\n" not in answer
         assert text in answer
 
 

@@ -1,5 +1,6 @@
 """What the command of an experiment answers to flags and workdirs that cannot be: gradient_flow, as every other."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -14,32 +15,49 @@ from experiments.gradient_flow import config as settings
 ROOT = Path(__file__).parents[2]
 
 
-def answer(workdir: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "experiments.gradient_flow", f"--workdir={workdir}", *flags]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+Answers = dict[str, tuple[int, str, Path]]
+
+WRONG_FLAGS = [
+    ("--config.celss=a", 'error: unknown config field celss: Did you mean "cells" instead of "celss"?'),
+    ("--config.cells=lstn", "error: unknown cell 'lstn': did you mean 'lstm'"),
+    ("--config=nofile.py", "error: the config could not be read: [Errno 2] No such file or directory: 'nofile.py'"),
+    ("--config=experiments/gradient_flow/config.py:quik", "did you mean 'quick'? valid names: default, "),
+    ("--variant=quik", "did you mean 'quick'? valid names: default, gates, "),
+    ("--variant", "error: argument --variant: expected one argument; all flags: --help"),
+    ("--wrkdir=x", "error: Unknown command line flag 'wrkdir'. Did you mean: workdir ?"),
+    ("more", "error: unexpected argument 'more': everything is a flag, as in --workdir=runs/mine"),
+    ("--config.seeds=1.5", "error: flag --config.seeds=1.5: expected a whole number"),
+    ("--config.corpus=missing.txt", "error: corpus missing.txt does not exist: give the path of a UTF-8 text file"),
+]
+WRONG_PROCESSES: list[tuple[list[str], str]] = [
+    (["--num_processes=2"], "--coordinator_address and --process_id missing: a sweep in processes takes"),
+    (
+        ["--num_processes=2", "--process_id=2", "--coordinator_address=localhost:1"],
+        "--process_id=2: expected 0 to --num_processes - 1",
+    ),
+]
 
 
-@pytest.mark.parametrize(
-    ("flag", "message"),
-    [
-        ("--config.celss=a", 'error: unknown config field celss: Did you mean "cells" instead of "celss"?'),
-        ("--config.cells=lstn", "error: unknown cell 'lstn': did you mean 'lstm'"),
-        ("--config=nofile.py", "error: the config could not be read: [Errno 2] No such file or directory: 'nofile.py'"),
-        ("--config=experiments/gradient_flow/config.py:quik", "did you mean 'quick'? valid names: default, "),
-        ("--variant=quik", "did you mean 'quick'? valid names: default, gates, "),
-        ("--variant", "error: argument --variant: expected one argument; all flags: --help"),
-        ("--wrkdir=x", "error: Unknown command line flag 'wrkdir'. Did you mean: workdir ?"),
-        ("more", "error: unexpected argument 'more': everything is a flag, as in --workdir=runs/mine"),
-        ("--config.seeds=1.5", "error: flag --config.seeds=1.5: expected a whole number"),
-        ("--config.corpus=missing.txt", "error: corpus missing.txt does not exist: give the path of a UTF-8 text file"),
-    ],
-)
-def test_a_wrong_flag_is_answered_in_a_line(tmp_path: Path, flag: str, message: str) -> None:
-    refused = answer(tmp_path / "none", flag)
-    assert refused.returncode == 1
-    assert message in refused.stderr
-    assert len(refused.stderr.strip().splitlines()) <= 2, refused.stderr
-    assert not (tmp_path / "none").exists()
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
+    """Exit status, standard error and workdir of every wrong command line."""
+    given = [[flag] for flag, _ in WRONG_FLAGS] + [flags for flags, _ in WRONG_PROCESSES]
+    workdirs = [tmp_path_factory.mktemp("refused") / "none" for _ in given]
+    lines = [[f"--workdir={workdir}", *flags] for workdir, flags in zip(workdirs, given, strict=True)]
+    module = [sys.executable, "-m", "tests.experiments.answer"]
+    done = subprocess.run(module, input=json.dumps(lines), cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    return {" ".join(flags): (*a, workdir) for flags, a, workdir in zip(given, found, workdirs, strict=True)}
+
+
+@pytest.mark.parametrize(("flag", "message"), WRONG_FLAGS)
+def test_a_wrong_flag_is_answered_in_a_line(answers: Answers, flag: str, message: str) -> None:
+    status, printed, workdir = answers[flag]
+    assert status == 1
+    assert message in printed
+    assert len(printed.strip().splitlines()) <= 2, printed
+    assert not workdir.exists()
 
 
 def test_help_prints_the_question_every_field_every_variant_and_the_flags() -> None:
@@ -85,24 +103,15 @@ def test_two_variants_are_one_too_many(capsys: pytest.CaptureFixture[str]) -> No
     assert "--config=my.py:a and --variant=b both name a variant: give one of them" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        (["--num_processes=2"], "--coordinator_address and --process_id missing: a sweep in processes takes"),
-        (
-            ["--num_processes=2", "--process_id=2", "--coordinator_address=localhost:1"],
-            "--process_id=2: expected 0 to --num_processes - 1",
-        ),
-    ],
-)
+@pytest.mark.parametrize(("given", "message"), WRONG_PROCESSES)
 def test_flags_for_processes_that_do_not_go_together_are_refused(
-    tmp_path: Path, given: list[str], message: str
+    answers: Answers, given: list[str], message: str
 ) -> None:
-    refused = answer(tmp_path / "none", *given)
-    assert refused.returncode == 1
-    assert message in refused.stderr
-    assert len(refused.stderr.strip().splitlines()) == 1
-    assert not (tmp_path / "none").exists()
+    status, printed, workdir = answers[" ".join(given)]
+    assert status == 1
+    assert message in printed
+    assert len(printed.strip().splitlines()) == 1
+    assert not workdir.exists()
 
 
 def test_a_folder_of_something_else_is_not_overwritten(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -208,7 +207,6 @@ def test_standardized_pixels_have_mean_0_and_variance_1_and_parts_do_not_overlap
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished run of the quick variant, and what it printed."""
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
     workdir = tmp_path_factory.mktemp("runs") / "finished"
     module = [sys.executable, "-m", "experiments.deep_mlp", "--variant=quick", f"--workdir={workdir}"]
     done = subprocess.run(module, cwd=ROOT, capture_output=True, text=True, timeout=300)

@@ -1,7 +1,6 @@
 """The forward_memory experiment, end to end: its numbers against loops and closed forms, its files, its report."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -26,7 +25,6 @@ Record = dict[str, Any]
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished run of the quick variant, and what it printed."""
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
     workdir = tmp_path_factory.mktemp("runs") / "finished"
     command = [sys.executable, "-m", "experiments.forward_memory", "--variant=quick", f"--workdir={workdir}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)

@@ -1,7 +1,6 @@
 """The gradient_flow experiment, end to end: its numbers, its files, and what it survives."""
 
 import json
-import os
 import re
 import signal
 import socket
@@ -28,16 +27,17 @@ from tests.experiments.test_tensorboard import curves_in
 
 ROOT = Path(__file__).parents[2]
 RUN = "lstm---default-depth2-T20-seed0"
+DRAWN, UNDRAWN = ["experiments.gradient_flow"], ["tests.experiments.undrawn", "gradient_flow"]
 SMALL = ["--config.cells=elman,lstm", "--config.activations=tanh,relu", "--config.depths=2", "--config.seeds=2"]
 
 
-def command(workdir: Path, *flags: str) -> list[str]:
-    module = [sys.executable, "-m", "experiments.gradient_flow", "--variant=quick", f"--workdir={workdir}"]
-    return [*module, *SMALL, *flags]
+def command(workdir: Path, *flags: str, module: list[str] = UNDRAWN) -> list[str]:
+    return [sys.executable, "-m", *module, "--variant=quick", f"--workdir={workdir}", *SMALL, *flags]
 
 
-def run(workdir: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(workdir, *flags), cwd=ROOT, capture_output=True, text=True, timeout=300)
+def run(workdir: Path, *flags: str, module: list[str] = UNDRAWN) -> subprocess.CompletedProcess[str]:
+    words = command(workdir, *flags, module=module)
+    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
 def records_of(workdir: Path) -> list[dict[str, Any]]:
@@ -61,17 +61,11 @@ def interruptible() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The subprocesses of this file share compiled programs."""
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
-
-
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, compiled: None) -> tuple[Path, str]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished run of the quick variant, and what it printed."""
     workdir = tmp_path_factory.mktemp("runs") / "finished"
-    done = run(workdir, "--tensorboard")
+    done = run(workdir, "--tensorboard", module=DRAWN)
     assert done.returncode == 0, done.stderr
     return workdir, done.stdout
 
@@ -268,11 +262,12 @@ def test_tensorboard_shows_the_losses_that_were_recorded(finished: tuple[Path, s
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory, compiled: None) -> Path:
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sweep over initializations and positions of the loss, of small untrained networks."""
     workdir = tmp_path_factory.mktemp("runs") / "swept"
     flags = ["--config.activations=tanh", "--config.depths=1", "--config.seeds=1", "--config.train_steps=0"]
-    done = run(workdir, *flags, "--config.initializations=default,gain:1.5,chrono:8", "--config.loss=5,last")
+    flags += ["--config.initializations=default,gain:1.5,chrono:8", "--config.loss=5,last"]
+    done = run(workdir, *flags, module=DRAWN)
     assert done.returncode == 0, done.stderr
     return workdir
 

@@ -1,7 +1,6 @@
 """The long_memory experiment: its training against Adam by hand, its gradients, its verdicts, end to end."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -38,7 +37,6 @@ def no_figure_stays_open() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished run of the quick variant, and what it printed."""
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
     workdir = tmp_path_factory.mktemp("runs") / "finished"
     module = [sys.executable, "-m", "experiments.long_memory", f"--workdir={workdir}"]
     command = [*module, "--variant=quick"]

@@ -1,7 +1,6 @@
 """The remedies experiment, end to end: its numbers against equations written out, its files, its report."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -35,7 +34,6 @@ def run(workdir: Path, *flags: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished run of the quick variant, and what it printed."""
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
     workdir = tmp_path_factory.mktemp("runs") / "finished"
     done = run(workdir)
     assert done.returncode == 0, done.stderr
