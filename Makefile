@@ -46,6 +46,7 @@ bench: $(VENV)/.installed-peers
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.online
 	$(BIN)/python -m benchmarks.study
+	$(BIN)/python -m benchmarks.min_char
 
 cells: $(VENV)/.installed
 	$(BIN)/python -m docs.cell_table

@@ -37,12 +37,10 @@ hypothesis.settings.load_profile("rnnjax")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """All processes of these tests, experiments that tests start included, share what they have compiled."""
+    """All experiments that tests start share what they have compiled."""
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="rnnjax-compiled-")
         config.add_cleanup(lambda: shutil.rmtree(os.environ.pop("JAX_COMPILATION_CACHE_DIR"), ignore_errors=True))
-    jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -65,8 +65,8 @@ def loss_by_iteration(records: Sequence[Record]) -> Figure:
     found = losses(records)
     figure, (axes,) = drawing.panels(1, size=(6.7, 3.4))
     for seed, (_, of_seed) in enumerate(found.groupby("seed")):
-        look = {"color": drawing.COLOURS[seed % len(drawing.COLOURS)], "linewidth": 1.5}
-        axes.plot(of_seed["step"], of_seed["loss"], **look, label=f"seed {seed}")
+        colour = drawing.COLOURS[seed % len(drawing.COLOURS)]
+        axes.plot(of_seed["step"], of_seed["loss"], color=colour, linewidth=1.5, label=f"seed {seed}")
     axes.axhline(found["loss"].iloc[0], color=drawing.GREY, linewidth=3, alpha=0.4, zorder=0, label="guessing")
     axes.set_ylim(bottom=0)
     drawing.label(figure, "iteration", "smoothed training loss\n(nats a character)")

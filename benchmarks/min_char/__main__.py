@@ -1,0 +1,43 @@
+"""How many iterations a second does the minimal character model do, beside its loops in NumPy?
+
+    python -m benchmarks.min_char
+    python -m benchmarks.min_char --quick
+
+The model and its numbers are those of experiments/min_char: an iteration reads 25 characters, takes the gradient back
+through them and moves the params. rnnjax does several in a program, in float32, NumPy one after the other, in float64,
+as each has it by default; each has a process of its own, and they take turns.
+"""
+
+from absl import app, flags
+
+from benchmarks.common import arguments, command, machine
+from benchmarks.min_char import report
+from benchmarks.min_char.measure import measure
+
+QUICK = {"rounds": 1, "iterations": 200, "hidden": 16}
+
+flags.DEFINE_integer("hidden", 100, "H.", lower_bound=1)
+flags.DEFINE_integer("iterations", 1000, "In a sample, of each.", lower_bound=100)
+flags.DEFINE_integer("rounds", 5, "Samples of each.", lower_bound=1)
+command.define_flags("min_char", QUICK, {})
+FLAGS = flags.FLAGS
+
+
+def main(argv: list[str]) -> None:
+    with arguments.refusals("min_char"):
+        device = command.settle("min_char", QUICK, {})
+        output = command.output_folder(argv)
+        if FLAGS.iterations % 100:
+            raise ValueError(f"--iterations is {FLAGS.iterations}: expected a multiple of 100, which make a program")
+
+    before = machine.describe(device)
+    records = measure(device, FLAGS.rounds, hidden=FLAGS.hidden, iterations=FLAGS.iterations)
+    finding = report.find(records)
+    settings = command.chosen_settings("hidden", "iterations", "rounds")
+    results = {"finding": finding, "machine": before, "settings": settings, "records": records}
+    text = f"{report.table(records)}\n\n{finding}\n"
+    command.save(output, "min_char", results, text, report.draw(records, finding))
+
+
+if __name__ == "__main__":
+    app.run(main)
