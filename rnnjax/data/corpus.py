@@ -1,14 +1,12 @@
 """Text as a sequence of characters: any file, or the sources of Python's own standard library."""
 
-import collections
 import sysconfig
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-UNKNOWN = "\ufffd"
-"""Stands for every character that is not in the vocabulary."""
+from rnnjax.data.vocabulary import vocabulary_of
 
 
 class Corpus(NamedTuple):
@@ -16,7 +14,7 @@ class Corpus(NamedTuple):
 
     Attributes:
         tokens: (characters,) int32, indices into ``vocabulary``.
-        vocabulary: the characters, most frequent first; the last is ``UNKNOWN`` where rarer ones were left out.
+        vocabulary: the characters, most frequent first; the last one is U+FFFD where rarer ones were left out.
         source: what was read, for records.
     """
 
@@ -25,41 +23,51 @@ class Corpus(NamedTuple):
     source: str
 
 
-def load_corpus(path: str = "", *, max_characters: int | None = None, max_vocabulary: int = 96) -> Corpus:
-    """Reads a text file, or by default the standard library's sources, as characters.
+class Text(NamedTuple):
+    """What was read, and where from, for records."""
+
+    text: str
+    source: str
+
+
+def load_text(path: str = "", *, max_characters: int | None = None) -> Text:
+    """Reads a text file, or by default the standard library's sources.
 
     Args:
         path: a UTF-8 text file; empty for the standard library of the running Python, its files in an order shuffled
             once and for all, so that any part of the text is like any other.
         max_characters: reads no more than that; None for all of it.
-        max_vocabulary: keeps that many characters, rarer ones become ``UNKNOWN``.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: a directory, an empty file, or one that is not UTF-8.
     """
     text, source = (_read_file(Path(path)), path) if path else _read_standard_library()
-    return encode(text[:max_characters], source, max_vocabulary)
-
-
-def encode(text: str, source: str, max_vocabulary: int) -> Corpus:
-    """The corpus of a text, its vocabulary by frequency (ties in code point order)."""
     if not text:
         raise ValueError(f"corpus {source} is empty: expected text; give another file")
+    return Text(text[:max_characters], source)
+
+
+def load_corpus(path: str = "", *, max_characters: int | None = None, max_vocabulary: int = 96) -> Corpus:
+    """The same as characters, of which those rarer than the ``max_vocabulary`` most frequent become U+FFFD.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a directory, an empty file, one that is not UTF-8, or a vocabulary of less than two.
+    """
+    text, source = load_text(path, max_characters=max_characters)
     if max_vocabulary < 2:
         raise ValueError(f"max_vocabulary is {max_vocabulary}: expected at least 2 characters")
-    counts = collections.Counter(text)
-    ordered = sorted(counts, key=lambda character: (-counts[character], character))
-    if len(ordered) <= max_vocabulary:
-        vocabulary = ordered
-    else:
-        vocabulary = [*[character for character in ordered if character != UNKNOWN][: max_vocabulary - 1], UNKNOWN]
-    table = np.full(max(map(ord, ordered)) + 1, len(vocabulary) - 1, np.int32)
-    table[[ord(character) for character in vocabulary if character in counts]] = [
-        index for index, character in enumerate(vocabulary) if character in counts
-    ]
-    code_points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
-    return Corpus(table[code_points], tuple(vocabulary), source)
+    vocabulary = vocabulary_of(text, size=max_vocabulary)
+    return Corpus(_numbers(vocabulary.entries, text), vocabulary.entries, source)
+
+
+def _numbers(characters: tuple[str, ...], text: str) -> np.ndarray:
+    """Those of all characters at once, by a table of code points; the last one's for what is unknown."""
+    points = np.frombuffer(text.encode("utf-32-le", errors="surrogatepass"), np.uint32)
+    table = np.full(max(int(points.max()), *map(ord, characters)) + 1, len(characters) - 1, np.int32)
+    table[[ord(character) for character in characters]] = np.arange(len(characters), dtype=np.int32)
+    return table[points]
 
 
 def random_windows(tokens: np.ndarray, generator: np.random.Generator, length: int, batch: int) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rnnjax.data import load_corpus, random_windows
-from rnnjax.data.corpus import UNKNOWN
+from rnnjax.data.vocabulary import UNKNOWN
 
 
 def test_tokens_decode_to_the_text(tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ from experiments.min_char import report
 from experiments.networks.character_model import CharacterParams
 from rnnjax.cells.elman import ElmanParams
 from rnnjax.data import load_corpus
-from rnnjax.data.corpus import encode
 from tests.test_errors import check_refused
 
 ROOT = Path(__file__).parents[2]
@@ -139,10 +138,11 @@ def test_weights_start_small_and_biases_at_zero() -> None:
     assert not params["readout_bias"].any()
 
 
-def test_samples_follow_the_networks_own_probabilities_from_where_it_is_in_the_text() -> None:
+def test_samples_follow_the_networks_own_probabilities_from_where_it_is_in_the_text(tmp_path: Path) -> None:
     """A network that is sure of what follows each character says it, beginning after the next one to be read."""
     config = settings.get_config("quick")
-    corpus = encode("abcd" * 20, "cycle", 96)
+    (tmp_path / "cycle.txt").write_text("abcd" * 20)
+    corpus = load_corpus(str(tmp_path / "cycle.txt"))
     cell = min_char.make_cell(config)
     state = min_char.initial_state(cell, config, 4, jax.random.key(0))
     params = jax.tree.map(jnp.zeros_like, state.params)
@@ -217,6 +217,7 @@ def test_a_config_that_cannot_be_is_refused(field: str, value: object, message: 
     check_refused(min_char.plan, settings.get_config("quick"), field, value, message)
 
 
-def test_a_text_shorter_than_a_window_is_refused() -> None:
+def test_a_text_shorter_than_a_window_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "short.txt").write_text("ab" * 13)
     with pytest.raises(ValueError, match=r"has 26 characters, but --config.sequence_length=25 needs 27: give a longer"):
-        min_char.check_length(encode("ab" * 13, "short", 96), 25)
+        min_char.check_length(load_corpus(str(tmp_path / "short.txt")), 25)

@@ -1,0 +1,58 @@
+"""Examples from one long text: parallel streams with the state carried on, and sliding windows with padding."""
+
+import numpy as np
+
+from rnnjax.checks import positive_integer
+
+
+def parallel_streams(tokens: np.ndarray, streams: int) -> np.ndarray:
+    """A text (N,) in equal parts side by side, (N // streams, streams), time first; what is left over is cut off.
+
+    Row t of every column follows row t - 1: a network that is shown rows t, ..., t + k - 1 and then those from t + k on
+    can carry its state on, and reads each part as a whole.
+
+    Raises:
+        ValueError: if there are not two tokens for each stream, one to read and one to predict.
+        TypeError: if ``streams`` is not a whole number.
+    """
+    count = positive_integer("streams", streams)
+    steps = len(tokens) // count
+    if steps < 2:
+        raise ValueError(
+            f"there are {len(tokens)} tokens for {count} streams: expected two or more for each; give a longer text or "
+            "fewer streams"
+        )
+    return np.ascontiguousarray(tokens[: steps * count].reshape(count, steps).T)
+
+
+def stream_window(streams: np.ndarray, number: int, length: int) -> tuple[np.ndarray, bool]:
+    """The rows (length + 1, B) of the window after so many others, and whether it is the first of a pass.
+
+    Windows overlap by the row that is predicted last in one and read first in the next. After the last whole one it
+    goes on from the beginning, where the text does not continue what was read before.
+
+    Raises:
+        ValueError: if not one window fits.
+    """
+    windows = (len(streams) - 1) // length
+    if windows < 1:
+        raise ValueError(
+            f"streams of {len(streams)} tokens are too short for windows of {length} and a token to predict: give a "
+            "longer text, fewer streams or shorter windows"
+        )
+    place = number % windows * length
+    return streams[place : place + length + 1], place == 0
+
+
+def sliding_windows(tokens: np.ndarray, length: int, padding: int) -> tuple[np.ndarray, np.ndarray]:
+    """Every token with those before it: inputs (N, length), filled from the left with padding, and targets (N,).
+
+    Raises:
+        ValueError: for an empty text or a length below 1.
+        TypeError: if the length is not a whole number.
+    """
+    width = positive_integer("length", length)
+    if not len(tokens):
+        raise ValueError("there are no tokens: expected some to predict")
+    filled = np.concatenate([np.full(width, padding, tokens.dtype), tokens])
+    return np.lib.stride_tricks.sliding_window_view(filled[:-1], width), tokens
