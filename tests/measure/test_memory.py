@@ -99,6 +99,48 @@ def test_capacity_of_a_linear_network_with_distinct_eigenvalues_is_its_number_of
     assert memory.r_squared.max() < 0.99
 
 
+def found_and_exact(size, radius, lags, seed, steps=20_000):
+    """The capacity of a random linear network, and its closed form: the sum of m_k C^-1 m_k over these lags.
+
+    m_k = W U^k is the impulse response, and C the sum of m_k^T m_k over all of them. With M = QR, the rows m_k^T, the
+    sum is that of the squares of Q: C, which has no digits left, is not formed.
+    """
+    cell = rnnjax.elman(size, "identity", recurrent_init=rnnjax.initializers.spectral_normal(radius))
+    params = cell.init(jax.random.key(seed), 1)
+    found = rnnjax.memory_capacity(cell, params, jax.random.key(seed + 1), lags, steps=steps).capacity
+    kernel, recurrent = (np.asarray(leaf, np.float64) for leaf in (params.kernel, params.recurrent_kernel))
+    responses = [kernel[0]]
+    for _ in range(lags + int(30 / (1 - radius))):
+        responses.append(responses[-1] @ recurrent)
+    orthonormal, _ = np.linalg.qr(np.array(responses))
+    return found, float((orthonormal[:lags] ** 2).sum())
+
+
+def test_capacity_of_a_linear_network_in_single_precision_is_its_number_of_units():
+    cell = rnnjax.elman(20, "identity", recurrent_init=rnnjax.initializers.spectral_normal(0.9))
+    params = cell.init(jax.random.key(10), 1)
+    found = rnnjax.memory_capacity(cell, params, jax.random.key(4), 60, steps=20_000).capacity
+    assert abs(found - 20) < 0.4
+
+
+@pytest.mark.parametrize(("size", "radius", "lags"), [(5, 0.5, 15), (5, 0.99, 400), (20, 0.5, 60), (20, 0.99, 400)])
+def test_capacity_of_a_linear_network_is_that_of_the_closed_form_at_any_spectral_radius(size, radius, lags):
+    found, exact = found_and_exact(size, radius, lags, seed=1)
+    assert abs(exact - size) < 0.1
+    assert abs(found - exact) < 0.4
+
+
+def test_capacity_of_a_linear_network_is_the_same_in_double_precision(x64):
+    found, exact = found_and_exact(20, 0.9, 60, seed=10)
+    assert abs(found - exact) < 0.4
+
+
+def test_capacity_of_fifty_units_is_found_up_to_what_double_precision_does_not_resolve():
+    found, exact = found_and_exact(50, 0.9, 150, seed=1)
+    assert abs(exact - 50) < 0.1
+    assert 48 < found < 50.4
+
+
 @pytest.mark.parametrize("name", ["elman_tanh", "gru_reset_before", "lstm", "stack"])
 def test_capacity_is_never_over_the_numbers_in_the_state(name):
     cell = CELL_CASES[name]()
