@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import special
 
 import rnnjax
 from rnnjax.measure.mean_field import gaussian_moments
@@ -45,6 +46,112 @@ def test_gaussian_moments_are_the_closed_forms(q):
     np.testing.assert_allclose(
         gaussian_moments(jax.lax.erf, q), (arcsine, 4 / math.pi / math.sqrt(1 + 4 * q)), rtol=1e-10
     )
+
+
+def logistic(a):
+    return (1 + np.tanh(a / 2)) / 2
+
+
+def distribution(a):
+    return special.erfc(-a / math.sqrt(2)) / 2
+
+
+SELU = (1.0507009873554805, 1.6732632423543772)  # Klambauer et al., 2017
+
+IN_NUMPY = {
+    "tanh": (np.tanh, lambda a: 1 - np.tanh(a) ** 2),
+    "sigmoid": (logistic, lambda a: logistic(a) * logistic(-a)),
+    "relu": (lambda a: np.maximum(a, 0), lambda a: (a > 0) + 0.0),
+    "elu": (lambda a: np.where(a > 0, a, np.expm1(np.minimum(a, 0))), lambda a: np.exp(np.minimum(a, 0))),
+    "selu": (
+        lambda a: SELU[0] * np.where(a > 0, a, SELU[1] * np.expm1(np.minimum(a, 0))),
+        lambda a: SELU[0] * np.where(a > 0, 1, SELU[1] * np.exp(np.minimum(a, 0))),
+    ),
+    "gelu": (
+        lambda a: a * distribution(a),
+        lambda a: distribution(a) + a * np.exp(-(a**2) / 2) / math.sqrt(2 * math.pi),
+    ),
+    "softplus": (lambda a: np.logaddexp(0, a), logistic),
+    "identity": (lambda a: a, np.ones_like),
+    "leaky_relu": (lambda a: np.where(a > 0, a, 0.01 * a), lambda a: np.where(a > 0, 1, 0.01)),
+}
+"""phi and its derivative; of hard_tanh, whose kinks lie off 0, there is a closed form."""
+
+
+def by_logarithms(functions, variance):
+    """Trapezoidal rule over ln |a| on either side of 0: it sees every scale alike, and converges exponentially."""
+    deviation = math.sqrt(variance)
+    log_a, step = np.linspace(math.log(1e-16 * deviation), math.log(13 * deviation), 8001, retstep=True)
+    a = np.exp(log_a)
+    weights = step * a * np.exp(-((a / deviation) ** 2) / 2) / (math.sqrt(2 * math.pi) * deviation)
+    return [float(weights @ f(a) ** 2 + weights @ f(-a) ** 2) for f in functions]
+
+
+def of_hard_tanh(variance):
+    """(E phi^2, E phi'^2) by the moments of a normal distribution cut at -1 and 1."""
+    inside, outside = (side(1 / math.sqrt(2 * variance)) for side in (math.erf, math.erfc))
+    within = variance * (inside - math.sqrt(2 / (math.pi * variance)) * math.exp(-1 / (2 * variance)))
+    return within + outside, inside
+
+
+def test_every_activation_has_a_function_to_compare_with():
+    assert IN_NUMPY.keys() | {"hard_tanh"} == rnnjax.ACTIVATIONS.keys()
+
+
+@pytest.mark.parametrize("activation", rnnjax.ACTIVATIONS)
+def test_moments_are_right_at_variances_from_1e_minus_8_to_1e_8(activation):
+    for variance in 10.0 ** np.arange(-8, 9):
+        found = gaussian_moments(rnnjax.ACTIVATIONS[activation], variance)
+        known = of_hard_tanh(variance) if activation == "hard_tanh" else by_logarithms(IN_NUMPY[activation], variance)
+        np.testing.assert_allclose(found, known, rtol=1e-9, err_msg=f"variance {variance:g}")
+
+
+@pytest.mark.parametrize("bias", [-1.0, -0.3, 0.9])
+def test_moments_of_an_own_function_are_right_wherever_it_bends(bias):
+    def shifted(a):
+        return jnp.tanh(4 * (a + bias))
+
+    in_numpy = (lambda a: np.tanh(4 * (a + bias)), lambda a: 4 * (1 - np.tanh(4 * (a + bias)) ** 2))
+    for variance in 10.0 ** np.arange(-8, 9, 2):
+        found = gaussian_moments(shifted, variance)
+        np.testing.assert_allclose(found, by_logarithms(in_numpy, variance), rtol=1e-9, err_msg=f"variance {variance}")
+
+
+def test_moments_of_an_own_function_are_right_wherever_it_has_kinks():
+    """The closed form of a hard_tanh made smaller, with edges between those that quadrature begins with."""
+    for variance in (0.01, 1.0, 100.0):
+        of_value, of_slope = of_hard_tanh(variance / 0.37**2)
+        found = gaussian_moments(lambda a: jnp.clip(a, -0.37, 0.37), variance)
+        np.testing.assert_allclose(found, (0.37**2 * of_value, of_slope), rtol=1e-9)
+
+
+def test_variance_at_which_tanh_is_a_sign_and_its_slope_a_spike():
+    """E phi'^2 is the density at 0 times the integral of tanh'^2, 4/3, up to O(1/q)."""
+    predicted = rnnjax.mean_field("tanh", 1.0, 1, start=1e8)
+    np.testing.assert_allclose(predicted.factors, 4 / 3 / math.sqrt(2 * math.pi * 1e8), rtol=1e-7)
+
+
+def test_variance_that_overflows_is_infinite_and_the_factors_of_relu_stay_what_they_are():
+    predicted = rnnjax.mean_field("relu", 10.0, 400, input_variance=1.0)
+    assert predicted.variances[-1] == np.inf
+    np.testing.assert_allclose(predicted.factors, 50, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("function", "variance"),
+    [
+        (lambda a: jnp.sin(1e6 * a), 1.0),  # bends too often
+        (jnp.exp, 100.0),  # what matters is beyond 12 deviations
+        (lambda a: jnp.sqrt(jnp.abs(a)), 1.0),  # the slope's mean square is infinite
+        (jnp.log, 1.0),  # no number below 0
+    ],
+)
+def test_functions_whose_moments_quadrature_does_not_find_are_refused(function, variance):
+    parts = [f"not found at variance {variance:g}", "expected a function that is finite", "lower gain"]
+    check(ValueError, parts, lambda: gaussian_moments(function, variance))
+    with pytest.raises(ValueError, match="not found") as raised:
+        rnnjax.mean_field(function, 1.0, 1, start=variance)
+    assert len(str(raised.value)) <= 300
 
 
 @pytest.mark.parametrize(("activation", "kept"), [("identity", 1.0), ("relu", 0.5)])
