@@ -202,6 +202,9 @@ def gradient_flossing_penalty(
 
         mean over examples of lambda_1^2 + ... + lambda_K^2
 
+    It is the sum over the K exponents. The author's program has their mean: divide by K for that, where a weight or a
+    learning rate is taken from there (under Adam, which he uses, the factor makes no difference beyond its epsilon).
+
     Descending on it makes K directions neutral: neither differences between states nor, on the way back, gradients
     along them grow or shrink exponentially. It knows nothing of a loss; its author minimizes it before training, and
     again in breaks of it. Exponents are those of ``lyapunov_spectrum``, differentiated through QR decomposition in

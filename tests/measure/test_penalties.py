@@ -340,6 +340,21 @@ def test_flossing_of_a_diagonal_map_has_the_closed_forms_value_and_gradient(x64)
     assert abs(gradient[2]) < 1e-10
 
 
+def test_flossing_is_the_sum_over_exponents_and_the_authors_program_has_a_k_th_of_it(x64):
+    """The exponents by a loop of QR decompositions that begins in directions of its own: 300 steps forget them."""
+    cell = rnnjax.elman(H)
+    params, inputs = random_params(cell), random_inputs(500, 1, I)
+    kernel, U, bias = map(np.asarray, params)
+    hidden, basis, logs = np.zeros(H), np.eye(H)[:, :3], []
+    for x in np.asarray(inputs)[:, 0]:
+        hidden = np.tanh(x @ kernel + hidden @ U + bias)
+        basis, triangle = np.linalg.qr((1 - hidden**2)[:, None] * (U.T @ basis))
+        logs.append(np.log(np.abs(np.diag(triangle))))
+    mean = np.mean(np.mean(logs[300:], axis=0) ** 2)
+    penalty = jax.jit(lambda x: gradient_flossing_penalty(cell, params, x, count=3, warm_up=300))(inputs)
+    np.testing.assert_allclose(penalty, 3 * mean, rtol=1e-8)
+
+
 def test_the_gradient_of_flossing_is_that_of_finite_differences(x64):
     cell = rnnjax.lstm(H)
     params, direction, inputs = random_params(cell), random_params(cell, seed=10), random_inputs(12, B, I)
