@@ -44,7 +44,9 @@ def gradient_preserving_penalty(
     Add it to the loss, with a weight, to pull a network to where the gradient neither vanishes nor explodes, in those
     directions in which the loss sends it. The mean is over examples too. That it is a mean, and of squared norms, is as
     in the authors' program; the paper writes norms and a sum. Steps at which the gradient is 0, has underflowed or
-    overflowed do not count, nor does the first: what goes on to s_0 changes no weight.
+    overflowed do not count (in the authors' program those of a squared norm below 1e-20), nor does the first: what
+    goes on to s_0 changes no weight. The authors' program does count it, and takes the mean over t = 1, ..., T. For
+    that mean, put a step of padding before the sequence, False in ``mask``: then the first that counts is J_1.
 
     As in the paper, the states, dL/ds_t and the slopes of the activations are constants where Omega is differentiated.
     What has a gradient are the weights by which the state, or what comes of it in a step, is multiplied: of an Elman

@@ -83,6 +83,32 @@ def test_penalty_and_gradient_are_those_of_the_papers_equations(x64):
     assert not np.any(gradient.bias)
 
 
+def test_the_authors_program_counts_the_first_step_and_so_does_padding_before_it(x64):
+    """A loop over examples and steps; the authors' mean is over all of them, the first one's Jacobian goes to s_0."""
+    cell = rnnjax.elman(H)
+    params, inputs = random_params(cell), random_inputs()
+    kernel, U, bias = map(np.asarray, params)
+    terms = np.zeros((T, B))
+    for example in range(B):
+        hidden = [np.zeros(H)]
+        for x in np.asarray(inputs)[:, example]:
+            hidden.append(np.tanh(x @ kernel + hidden[-1] @ U + bias))
+        adjoint = np.cos(hidden[T])
+        for t in reversed(range(1, T + 1)):
+            adjoint += 2 * hidden[t] if t == 2 else 0
+            moved = U @ (adjoint * (1 - hidden[t] ** 2))
+            terms[t - 1, example] = (moved @ moved / (adjoint @ adjoint) - 1) ** 2
+            adjoint = moved
+    ours = value(cell, params, inputs)
+    np.testing.assert_allclose(ours, terms[1:].mean(), rtol=1e-12)
+
+    padded = jnp.concatenate([jnp.zeros_like(inputs[:1]), inputs])
+    mask = jnp.ones((T + 1, B), bool).at[0].set(False)
+    theirs = value(cell, params, padded, lambda outputs: loss(outputs[1:]), mask=mask)
+    np.testing.assert_allclose(theirs, terms.mean(), rtol=1e-12)
+    np.testing.assert_allclose(T * theirs - (T - 1) * ours, terms[0].mean(), rtol=1e-11)
+
+
 def test_gates_and_memory_of_an_lstm_are_constants_and_the_recurrent_kernel_is_not(x64):
     """ds_t/ds_{t-1} = [A_t U^T, C_t], with A_t and C_t from the drive and the memory cell, held."""
     cell = rnnjax.lstm(H)
