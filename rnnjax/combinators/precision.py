@@ -23,9 +23,23 @@ def mixed_precision(cell: Cell, dtype: Any = jnp.bfloat16) -> Cell:
     their digits: in bfloat16 nothing can be added to a memory 256 times as large. (Without this, params and inputs in
     bfloat16 make everything bfloat16.)
 
-    It is for devices with units for such products. Products inside a ``jax.jit`` or a loop of the cell's own, and
-    layers without a memory, such as the gate of a ``highway``, stay as they are. The backward pass is one of its own
-    (``jax.custom_vjp``): there is no derivative forward, and no ``newton_unroll``.
+    How far off the gradient of the params is depends on what the way back through time does to it. The relative error
+    beside float64 of cells of 64 units at initialization, inputs of N(0, 1), loss at the last step, in bfloat16, with
+    forget biases in brackets (3 or 4 seeds):
+
+        the gradient                              T = 100           T = 1000
+        fades: tanh, GRU, LSTM (0 or 1)         0.2 to 0.6 %      0.2 to 0.5 %
+        is kept: LSTM (3)                         1 to 2 %         11 to 14 %
+        grows: LSTM (5)                           5 to 16 %         over 90 %
+
+    float16 has a tenth to a third of these errors, but for the last, which is as large. There the network multiplies
+    any small difference: with forget bias 5 and T = 1000 float32 itself is off by 0.1 to 19 %. Gradients above 65504
+    become infinite in float16 and those below 6e-5 lose digits: scale the loss.
+
+    It is for devices with units for such products; on CPUs without them it is slower: on two cores gradients of Elman
+    and LSTM cells of 64 to 512 units took 1.0 to 2.1 times as long. Products inside a ``jax.jit`` or a loop of the
+    cell's own, and layers without a memory, such as the gate of a ``highway``, stay as they are. The backward pass is
+    one of its own (``jax.custom_vjp``): there is no derivative forward, and no ``newton_unroll``.
 
     Args:
         cell: any cell, stacks included.

@@ -61,6 +61,28 @@ def test_values_and_gradients_are_near_those_of_full_precision(x64, typical_cell
         assert jnp.abs(a - b).max() <= 4 * T * EPSILON * jnp.abs(b).max()
 
 
+@pytest.mark.parametrize(("forget_bias", "least", "most"), [(1.0, 0.001, 0.006), (3.0, 0.005, 0.05), (5.0, 0.05, 0.5)])
+def test_the_error_of_gradients_grows_with_what_is_left_of_them_far_back(forget_bias, least, most):
+    """Of 64 units over 100 steps beside float64, as the docstring has it; float16 has three more binary digits."""
+    cell = rnnjax.lstm(64, forget_bias=forget_bias)
+    params, readout = cell.init(jax.random.key(0), 16), jax.random.normal(jax.random.key(2), (64,))
+    inputs = jax.random.normal(jax.random.key(1), (100, 8, 16))
+
+    def gradient(cell, dtype):
+        arguments = jax.tree.map(lambda leaf: leaf.astype(dtype), (params, inputs, readout))
+        found = jax.jit(jax.grad(lambda p, x, w: jnp.sum(rnnjax.unroll(cell, p, x)[1][-1] @ w)))(*arguments)
+        return np.concatenate([np.asarray(leaf, np.float64).ravel() for leaf in jax.tree.leaves(found)])
+
+    with jax.enable_x64(True):
+        exact = gradient(cell, jnp.float64)
+    errors = [
+        np.linalg.norm(gradient(rnnjax.mixed_precision(cell, dtype), jnp.float32) - exact) / np.linalg.norm(exact)
+        for dtype in (jnp.bfloat16, jnp.float16)
+    ]
+    assert least < errors[0] < most
+    assert errors[1] < errors[0] / 2
+
+
 def test_a_memory_adds_small_numbers_up_that_are_lost_in_a_state_of_bfloat16():
     cell, steps = rnnjax.indrnn(1, "identity", recurrent_init=jax.nn.initializers.ones), 2000
     params = cell.init(jax.random.key(0), 1)._replace(kernel=jnp.full((1, 1), 0.01))
