@@ -1,0 +1,69 @@
+r"""How well does a recurrent network predict text that it has not seen?
+
+    python -m experiments.language                                                         Python's own sources
+    python -m experiments.language --config.corpus=FILE --workdir=runs/mine                any UTF-8 text
+    python -m experiments.language --variant=characters --config.corpus=FILE --workdir=runs/characters
+    python -m experiments.language.generate --workdir=runs/language --prompt="def "        what it says
+    python -m experiments.language.score --workdir=runs/language --text="import os"        how likely a text is
+
+The text is read in parallel streams, the state is carried on from window to window for ever, and the gradient goes back
+through one window. The last tenth is held out: its first half is for choosing, its second for reporting, with the state
+carried on through all of it, and in windows of 256 tokens from a fresh state. The gradient's flow is measured on the
+way. What is said here of figures is in nats a token of the held-out part, with the state carried, where nothing else is
+said.
+"""
+
+from ml_collections import ConfigDict
+
+from experiments.common.settings import varied
+
+
+def get_config(variant: str = "default") -> ConfigDict:
+    """The default study, or one of its variants."""
+    config = ConfigDict()
+    config.corpus = ""  # any UTF-8 text file; empty: the sources of Python's standard library
+    config.max_characters = 2_000_000  # of it are read; 0: all
+    config.unit = "characters"  # or words, or bytes
+    config.vocabulary_size = 0  # keeps no more tokens, rarer ones become one; 0: all
+    config.cells = "gru"  # names of rnnjax.CELLS, each a network of its own
+    config.layers = 1  # of the cell, stacked
+    config.hidden_size = 256  # units of each layer
+    config.embedding_size = 64  # numbers a token is embedded in; 0: one-hot inputs
+    config.batch_size = 32  # parallel streams
+    config.sequence_length = 64  # tokens of a window, through which the gradient goes back
+    config.train_steps = 1500  # windows
+    config.optimizer = "adam"  # or sgd, momentum, adamw, rmsprop, adagrad
+    config.learning_rate = 6e-3  # at its highest
+    config.schedule = "cosine"  # down to nothing at the end; or constant
+    config.warm_up = 50  # training steps over which the learning rate rises from nothing
+    config.weight_decay = 0.0  # of matrices, with adamw
+    config.clip_norm = 1.0  # global gradient norm
+    config.embedding_dropout = 0.0  # probability that a number of an embedding is dropped
+    config.output_dropout = 0.0  # the same of an output of each layer
+    config.recurrent_dropout = 0.0  # the same of what enters the recurrent products
+    config.dropout_each = "sequence"  # of embeddings and outputs: dropped for a whole window, or at each step
+    config.averaged_over = 0  # training steps: evaluates the mean of the weights over about so many; 0: the last ones
+    config.evaluate_every = 250  # training steps
+    config.evaluation_streams = 100  # in which the held-out text is read
+    config.patience = 0  # stops after so many evaluations without a better one; 0: never
+    config.steps_a_call = 10  # training steps in a dispatch, of which all other numbers of steps are multiples
+    config.checkpoint_every = 250  # training steps; 0 for none
+    config.sample_length = 200  # tokens drawn at each evaluation
+    config.seeds = 1  # independent initializations
+    config.threads = 0  # programs compiled and run at the same time; 0: one a core
+    return varied(config, variant, VARIANTS)
+
+
+def characters(config: ConfigDict) -> None:
+    """60 s. Characters of a text of about a million, as published figures have it."""
+    config.max_characters, config.evaluate_every, config.checkpoint_every = 0, 500, 500
+
+
+def quick(config: ConfigDict) -> None:
+    """15 s. All of it on a tiny network."""
+    config.max_characters, config.hidden_size, config.embedding_size, config.batch_size = 20_000, 16, 8, 4
+    config.sequence_length, config.train_steps, config.evaluate_every = 16, 40, 20
+    config.checkpoint_every, config.steps_a_call, config.sample_length, config.evaluation_streams = 20, 10, 40, 5
+
+
+VARIANTS = (characters, quick)
