@@ -55,7 +55,12 @@ def get_config(variant: str = "default") -> ConfigDict:
 
 
 def characters(config: ConfigDict) -> None:
-    """60 s. Characters of a text of about a million, as published figures have it."""
+    """110 s. Characters of a text of about a million, as published figures have it.
+
+    On the 1.1 million characters of Shakespeare's plays, one seed: 1.52 nats a character over the whole of the last
+    tenth, 1.47 on the half that weights are chosen by, 1.58 on the other; 1.59 there in windows of 256 from a fresh
+    state.
+    """
     config.max_characters, config.evaluate_every, config.checkpoint_every = 0, 500, 500
 
 

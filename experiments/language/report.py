@@ -35,6 +35,7 @@ def table(records: Sequence[Record]) -> str:
             "perplexity": frames.span(np.exp(seeds["loss_report"]), ".2f"),
             "fresh (nats)": frames.span(seeds["fresh_report"], ".3f"),
             "chosen by (nats)": frames.span(seeds["loss_choose"], ".3f"),
+            "whole tenth (nats)": frames.span((seeds["loss_choose"] + seeds["loss_report"]) / 2, ".3f"),
             "1/10 of the gradient at lag": frames.lags(seeds["tenth_lag"]),
         }
         for cell, seeds in best.groupby("cell", sort=False)

@@ -255,7 +255,7 @@ def test_the_table_has_the_best_evaluation_of_each_run_with_ranges_over_seeds() 
             ]
     (row,) = [[cell.strip() for cell in line.split("|")[1:-1]] for line in report.table(records).splitlines()[2:]]
     assert row[:3] == ["gru", "20", "1.500 to 2.500"]
-    assert row[5:] == ["3.000 to 5.000", "1.000 to 2.000", "1"]
+    assert row[5:] == ["3.000 to 5.000", "1.000 to 2.000", "1.250 to 2.250", "1"]
     assert report.verdict(records) == (
         "gru predicts held-out text to 1.500 to 2.500 nats a token, the state carried (2 seeds)."
     )
