@@ -8,7 +8,7 @@ WORKDIR ?= runs/gradient_flow
 .PHONY: help run quick test test-fast lint types peers bench cells clean
 
 help:
-	@echo "make run     where do gradients die? figures and a table in $(WORKDIR) (under 90 s on two cores)"
+	@echo "make run     where do gradients die? figures and a table in $(WORKDIR) (one to two minutes on two cores)"
 	@echo "make quick   the same in seconds, on tiny networks, in runs/quick"
 	@echo "make test    the tests"
 	@echo "make lint    ruff; make types: mypy; make peers: install PyTorch, haiku, equinox, Keras to compare with"

@@ -4,7 +4,8 @@ r"""Where do gradients die, in next-character prediction on real text?
     python -m experiments.gradient_flow --config.cells=elman,lstm --config.depths=1,4 --workdir=runs/mine
     python -m experiments.gradient_flow --variant=VARIANT --workdir=runs/VARIANT
 
-Run time: 50 s on two CPU cores with nothing compiled beforehand, 30 s after that; the quick variant 30 s.
+Run time: 50 to 140 s, by machine, on two CPU cores with nothing compiled beforehand, 30 to 105 s after that; the quick
+variant 30 s.
 
 Expect, of three seeds each, ranges over seeds, every unit driven by a one-hot character with a standard deviation of
 0.10 (that hangs on the kernel, and the ranking hangs on it: variant drive): at initialization every one-layer network's
