@@ -1,5 +1,6 @@
 """The page that a run leaves: text that stands in a file of its own, with what was found filled in."""
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -13,3 +14,8 @@ def filled(report: str, **found: Any) -> str:
         loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
     )
     return environment.get_template("summary.md").render(**found)
+
+
+def code(text: str) -> str:
+    """As a block of code in Markdown, whatever is in it."""
+    return textwrap.indent("\n".join(text.splitlines()) or " ", "    ", lambda line: True)

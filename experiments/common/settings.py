@@ -58,3 +58,10 @@ def require_positive(config: ConfigDict, *fields: str) -> None:
     for field in fields:
         if not config[field] > 0:
             raise ValueError(f"--config.{field} is {config[field]}: expected a positive number")
+
+
+def require_multiples(config: ConfigDict, of: str, *fields: str) -> None:
+    """Raises ``ValueError`` for a field that is no multiple of the field ``of``."""
+    for field in fields:
+        if config[field] % config[of]:
+            raise ValueError(f"--config.{field} is {config[field]}: expected a multiple of --config.{of}={config[of]}")

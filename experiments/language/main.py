@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 import rnnjax
 from experiments.common import checkpoint, command, drawing, sweep, training
 from experiments.common.command import explained
-from experiments.common.settings import names, require_least, require_positive
+from experiments.common.settings import names, require_least, require_multiples, require_positive
 from experiments.common.training import Evaluation, never, no_better_for
 from experiments.common.workdir import Record, Workdir
 from experiments.language import model as language_model
@@ -92,10 +92,7 @@ def plan(config: ConfigDict) -> list[Run]:
     for field in ("embedding_dropout", "output_dropout", "recurrent_dropout"):
         number_between(f"--config.{field}", config[field], 0.0, 0.99)
     lookup("dropout_each", config.dropout_each, {"sequence": None, "step": None})
-    for field in ("train_steps", "evaluate_every", "checkpoint_every"):
-        if config[field] % config.steps_a_call:
-            expected = f"a multiple of --config.steps_a_call={config.steps_a_call}"
-            raise ValueError(f"--config.{field} is {config[field]}: expected {expected}")
+    require_multiples(config, "steps_a_call", "train_steps", "evaluate_every", "checkpoint_every")
     make_optimizer(config)
     for cell in names(config, "cells"):
         rnnjax.cell_named(cell)
@@ -116,10 +113,9 @@ def read(config: ConfigDict) -> Data:
     known: Answer = "error" if vocabulary.unknown is None else "replace"
     train, held_out = (encode(vocabulary, part, unknown=known) for part in (first, rest))
     middle = len(held_out) // 2
-    with explained(ValueError):
-        stream_window(parallel_streams(train, config.batch_size), 0, config.sequence_length)
-        for part in (held_out[:middle], held_out[middle:]):
-            parallel_streams(part, config.evaluation_streams)
+    stream_window(parallel_streams(train, config.batch_size), 0, config.sequence_length)
+    for part in (held_out[:middle], held_out[middle:]):
+        parallel_streams(part, config.evaluation_streams)
     return Data(train, held_out[:middle], held_out[middle:], vocabulary, source)
 
 

@@ -3,7 +3,6 @@
 ``python -m experiments.language.report --workdir=runs/language`` draws the figures of a run again.
 """
 
-import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -61,7 +60,7 @@ def summary(records: Sequence[Record], source: str, unit: str) -> str:
     """The page left in the workdir."""
     of_first = [record for record in records if record["kind"] == "sample" and record["seed"] == 0]
     last = {record["run"]: record for record in of_first}
-    samples = [{**record, "text": _quoted(record["text"])} for record in last.values()]
+    samples = [{**record, "text": page.code(record["text"])} for record in last.values()]
     facts = {"verdict": verdict(records), "table": table(records), "unit": unit}
     return page.filled(__file__, source=source, samples=samples, **facts)
 
@@ -101,11 +100,6 @@ def gradient_by_lag(records: Sequence[Record]) -> Figure:
     told = [f"{cell} {lags[cell].iloc[0]}, then {lags[cell].iloc[-1]}" for cell in panels]
     drawing.title(figure, f"Lag at which a tenth of the gradient is left, before and after training: {'; '.join(told)}")
     return figure
-
-
-def _quoted(text: str) -> str:
-    """As a block of code, whatever is in it."""
-    return textwrap.indent("\n".join(text.splitlines()) or " ", "    ", lambda line: True)
 
 
 FIGURES: drawing.Figures = (loss_by_step, gradient_by_lag)

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 import rnnjax
 from experiments.common import command, drawing, sweep, training
 from experiments.common.command import explained
-from experiments.common.settings import require_least, require_positive
+from experiments.common.settings import require_least, require_multiples, require_positive
 from experiments.common.training import Evaluation
 from experiments.common.workdir import Record, Workdir
 from experiments.min_char import report
@@ -80,10 +80,7 @@ def plan(config: ConfigDict) -> list[Run]:
     require_least(config, 1, "seeds", "hidden_size", "sequence_length", "train_steps", "sample_every", "sample_length")
     require_least(config, 0, "threads", "max_characters", "measure_every", "checkpoint_every")
     require_positive(config, "learning_rate", "clip_value", "init_scale")
-    for field in ("train_steps", "measure_every", "checkpoint_every"):
-        if config[field] % config.sample_every:
-            expected = f"a multiple of --config.sample_every={config.sample_every}"
-            raise ValueError(f"--config.{field} is {config[field]}: expected {expected}")
+    require_multiples(config, "sample_every", "train_steps", "measure_every", "checkpoint_every")
     return [Run(seed) for seed in range(config.seeds)]
 
 

@@ -3,7 +3,6 @@
 ``python -m experiments.min_char.report --workdir=runs/min_char`` draws the figures of a run again.
 """
 
-import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -55,7 +54,7 @@ def summary(records: Sequence[Record], source: str) -> str:
     """The page left in the workdir."""
     of_seed = [record for record in records if record["kind"] == "sample" and record["seed"] == 0]
     places = sorted({0, len(of_seed) // 10, len(of_seed) // 2, len(of_seed) - 1})
-    samples = [{**of_seed[place], "text": _quoted(of_seed[place]["text"])} for place in places]
+    samples = [{**of_seed[place], "text": page.code(of_seed[place]["text"])} for place in places]
     facts = {"verdict": verdict(records), "table": table(records), "length": _length(records)}
     return page.filled(__file__, source=source, samples=samples, **facts)
 
@@ -96,11 +95,6 @@ _SHARES = ("1/2", "1/10", "1/1000")
 
 def _length(records: Sequence[Record]) -> int:
     return next(len(record["norms"]) for record in records if record["kind"] == "state_gradient")
-
-
-def _quoted(text: str) -> str:
-    """As a block of code, whatever is in it."""
-    return textwrap.indent("\n".join(text.splitlines()) or " ", "    ", lambda line: True)
 
 
 FIGURES: drawing.Figures = (loss_by_iteration, gradient_by_lag)

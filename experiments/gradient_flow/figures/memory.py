@@ -53,7 +53,7 @@ def carousel(records: Sequence[Record]) -> Figure | None:
     left = both.groupby(["panel", "way"], sort=False)["left"].median().unstack(sort=False)
     ends = left.map(drawing.power_of_ten)
     heads = {panel: f"{panel}\n{of.direct} left by the gates, {of.total} in all" for panel, of in ends.iterrows()}
-    ahead = left.index[~(left["total"] - left["direct"] < 1)]
+    ahead = left.index[left["total"] - left["direct"] >= 1]  # none where both have underflowed
     found = (
         f"Over {both['sequence_length'].max() - 1} steps all ways together leave more than ten times as much of "
         f"∂c_T/∂c_t as the forget gates alone in {len(ahead)} of {len(left)} ({'; '.join(ahead) or 'none'})"
