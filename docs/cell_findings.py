@@ -90,7 +90,7 @@ def by_verdict(cells: Mapping[str, pd.DataFrame]) -> tuple[list[str], list[str],
 
 
 def drive(found: pd.DataFrame) -> str:
-    """How hard the inputs drive the units, and what of the table hangs on that."""
+    """How hard the inputs drive the units, and what of the table depends on that."""
     strong, weak = of_cells(found, STRONG), of_cells(found, WEAK)
     deviations = {name: f"{seeds['deviation'].iloc[0]:.2f}" for name, seeds in strong.items()}
     lower, window = deviations["lipschitz"], deviations["narx"]
@@ -98,7 +98,7 @@ def drive(found: pd.DataFrame) -> str:
     moved = [_moved(name, strong[name], weak[name]) for name in ("elman", "lstm", "gru")]
     far = [f"{rate(weak[name])} in `{name}`" for name in ("elman", "lstm", "gru")]
     return paragraph(f"""
-        The ranking hangs on how hard the inputs drive the units. Here x_t W adds a standard deviation of {STRONG:.1f}
+        The ranking depends on how hard the inputs drive the units. Here x_t W adds a standard deviation of {STRONG:.1f}
         to the pre-activation of a unit ({lower} in `lipschitz`; {window} in `tdnn` and `narx`, for each of the three
         inputs in their window). In the experiment on text of the [README](../README.md) it is {WEAK:.2f}, since a
         character is one-hot among about a hundred: that is why it has other numbers. With inputs {WEAK / STRONG:g}
@@ -177,7 +177,7 @@ def small_steps(found: pd.DataFrame) -> str:
 
 
 def settling(found: pd.DataFrame) -> str:
-    """Of the cell whose gradient hangs on how long it has run."""
+    """Of the cell whose gradient depends on how long it has run."""
     name = "lstm_1997"
     early, late = of(found, name, "warm-up 0"), of(found, name, f"warm-up {5 * WARM_UP:,}")
     return paragraph(f"""

@@ -72,7 +72,7 @@ def reach_by_drive(records: Sequence[Record]) -> Figure | None:
     half = c.condensed(found, ["drive", "network"])["half_lag"].unstack()
     ends = {drive: of_drive.sort_values(ascending=False).index for drive, of_drive in half.iloc[[0, -1]].iterrows()}
     orders = [f"{drive:g} in this order: {', '.join(networks)}" for drive, networks in ends.items()]
-    drawing.title(figure, f"Who keeps a half of the gradient longest hangs on the drive. At {'; at '.join(orders)}")
+    drawing.title(figure, f"Who keeps a half of the gradient longest depends on the drive. At {'; at '.join(orders)}")
     return figure
 
 
