@@ -253,7 +253,8 @@ def test_before_and_after_alone_is_no_course_of_training(name: str) -> None:
     assert FIGURES[name](trained([8, 4])) is None
     figure = drawn("before_and_after_training", trained([8, 4]))
     assert "1/10 at lag 27, then 14" in words(figure)
-    assert "from farther back than before in 0 of 1 networks, from less far back in 1 (1 layer)" in words(figure)
+    assert "away from the loss in 0 of 1 networks, nearer to it in 1 (1 layer)" in words(figure)
+    assert [line.get_label() for line in figure.axes[0].lines[:2]] == ["before training", "after training"]
 
 
 def learned(losses: list[float], network: str, seed: int) -> Records:

@@ -43,11 +43,12 @@ def before_and_after_training(records: Sequence[Record]) -> Figure | None:
     told = c.lags(found, ["name", "weights"]).unstack(sort=False)
     heads = {name: f"{name}\n1/10 at lag {ends.initialization}, then {ends.trained}" for name, ends in told.iterrows()}
     farther, nearer = lags["trained"] > lags["initialization"], lags["trained"] < lags["initialization"]
-    found_out = (
-        f"After training a tenth of the gradient is left from farther back than before in {farther.sum()} of "
-        f"{len(lags)} networks, from less far back in {nearer.sum()} ({found['layers'].iloc[0]})"
+    moved = (
+        f"Training moves the lag at which a tenth of the gradient is left away from the loss in {farther.sum()} of "
+        f"{len(lags)} networks, nearer to it in {nearer.sum()} ({found['layers'].iloc[0]})"
     )
-    return c.panels_by_lag(found, found_out, panel="name", line="weights", heads=heads)[0]
+    phases = {"initialization": "before training", "trained": "after training"}
+    return c.panels_by_lag(found, moved, panel="name", line="weights", heads=heads, name=phases.__getitem__)[0]
 
 
 def lag_and_training(records: Sequence[Record]) -> Figure | None:
