@@ -60,11 +60,8 @@ def findings(runs: pd.DataFrame) -> pd.DataFrame:
     for way in ("forward", "backward"):
         found[way], found[f"{way} range"] = np.exp(networks[way].mean()), networks[way].agg(_rates)
     forgotten = networks["forgotten"]
-    found["forgotten"], found["least"], found["forgotten range"] = (
-        forgotten.max(),
-        forgotten.min(),
-        forgotten.agg(_lags),
-    )
+    found["least"], found["forgotten"] = forgotten.min(), forgotten.max()
+    found["forgotten range"] = forgotten.agg(_lags)
     found = found.reset_index()
     found["name"] = (found["family"] + " " + found["setting"]).str.strip()
     fates = {"blow up": found["growth"] > _GROWN, "saturate": found["saturated"] > _SATURATED}

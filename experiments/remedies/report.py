@@ -119,10 +119,8 @@ def summary(records: Sequence[Record]) -> str:
 def loss_by_step(records: Sequence[Record]) -> Figure:
     """A row of panels for each length, a panel for each remedy: test loss against training step, chance drawn."""
     ends = ordered(solving.results(records))
-    curves, parts = (
-        ordered(frames.frame(records, "evaluation")),
-        {"rows": "length", "columns": "remedy", "line": "seed"},
-    )
+    curves = ordered(frames.frame(records, "evaluation"))
+    parts = {"rows": "length", "columns": "remedy", "line": "seed"}
     figure, panels = solving.draw_losses(ends, curves, **parts, size=(1.75, 1.9))
     for (length, remedy), of_case in ends.groupby(CASE, observed=True):
         name = f"{_words(remedy, _NARROW)}\n" if length == ends["length"].min() else ""
