@@ -276,15 +276,15 @@ def multiples(
 
 
 def courses(
-    frame: pd.DataFrame, x: str, y: str, *, panel: str, line: str, **options: Any
+    frame: pd.DataFrame, x: str, y: str, *, panel: str, line: str, marker: str = "", **options: Any
 ) -> tuple[Figure, dict[Any, Axes]]:
     """Small multiples of a number against another, as ``multiples`` otherwise; a row has a seed's number at an x."""
     figure, axes = panels(frame[panel].nunique(), **options)
     looks = looks_of(frame[line])
     by_panel = dict(zip(frame[panel].unique(), axes, strict=True))
     for (of_panel, of_line), rows in frame.groupby([panel, line], sort=False):
-        table = rows.pivot_table(index="seed", columns=x, values=y, dropna=False)
-        band(by_panel[of_panel], table.columns.to_numpy(), table.to_numpy(), looks[of_line], str(of_line))
+        table, look = rows.pivot_table(index="seed", columns=x, values=y, dropna=False), looks[of_line]
+        band(by_panel[of_panel], table.columns.to_numpy(), table.to_numpy(), look | {"marker": marker}, str(of_line))
     for value, each in by_panel.items():
         head(each, str(value))
     return figure, by_panel

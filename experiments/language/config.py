@@ -32,11 +32,16 @@ def get_config(variant: str = "default") -> ConfigDict:
     config.cells = "gru"  # names of rnnjax.CELLS, each a network of its own
     config.layers = 1  # of the cell, stacked
     config.hidden_size = 256  # units of each layer
+    config.params = 0  # of a network, about: takes the hidden_size that comes nearest to it; 0: as above
+    config.layer_norm = False  # normalizes the outputs of each layer
+    config.residual = False  # adds the inputs of each layer but the first to its outputs
     config.embedding_size = 64  # numbers a token is embedded in; 0: one-hot inputs
     config.batch_size = 32  # parallel streams
     config.sequence_length = 64  # tokens of a window, through which the gradient goes back
+    config.through = ""  # steps of the gradient back before it is cut, each a network of its own; empty: all of them
     config.train_steps = 1500  # windows
-    config.optimizer = "adam"  # or sgd, momentum, adamw, rmsprop, adagrad
+    # Or sgd, momentum, adamw, rmsprop, adagrad; each a network of its own, as adam:1e-3 with its own learning rate.
+    config.optimizers = "adam"
     config.learning_rate = 6e-3  # at its highest
     config.schedule = "cosine"  # down to nothing at the end; or constant
     config.warm_up = 50  # training steps over which the learning rate rises from nothing
@@ -45,7 +50,9 @@ def get_config(variant: str = "default") -> ConfigDict:
     config.embedding_dropout = 0.0  # probability that a number of an embedding is dropped
     config.output_dropout = 0.0  # the same of an output of each layer
     config.recurrent_dropout = 0.0  # the same of what enters the recurrent products
-    config.dropout_each = "sequence"  # of embeddings and outputs: dropped for a whole window, or at each step
+    config.drop_connect = 0.0  # the same of a recurrent weight
+    config.zoneout = 0.0  # probability that a unit keeps its old state
+    config.dropout_each = "sequence"  # or step: for how long an embedding or an output is dropped
     config.averaged_over = 0  # training steps: evaluates the mean of the weights over about so many; 0: the last ones
     config.evaluate_every = 250  # training steps
     config.evaluation_streams = 100  # in which the held-out text is read
@@ -68,6 +75,28 @@ def characters(config: ConfigDict) -> None:
     config.max_characters, config.evaluate_every, config.checkpoint_every = 0, 500, 500
 
 
+def compare(config: ConfigDict) -> None:
+    """10 min. Six cells at 150,000 params each, each at the better of two learning rates, three seeds."""
+    config.cells, config.params, config.seeds = "elman,lstm,gru,recurrent_highway,slstm,min_gru", 150_000, 3
+    config.optimizers, config.train_steps, config.checkpoint_every = "adam:2e-3,adam:6e-3", 600, 0
+
+
+def truncation(config: ConfigDict) -> None:
+    """10 min. A gradient that goes back 1 to 200 steps, the state carried on in all, three seeds."""
+    config.through, config.sequence_length, config.seeds = "1,5,25,100,200", 200, 3
+    config.hidden_size, config.train_steps, config.evaluate_every, config.checkpoint_every = 128, 400, 200, 0
+
+
+def optimizers(config: ConfigDict) -> None:
+    """10 min. Six optimizers, each at the best of three learning rates, two seeds."""
+    config.optimizers = (
+        "sgd:0.3,sgd:1,sgd:3,momentum:0.03,momentum:0.1,momentum:0.3,rmsprop:3e-4,rmsprop:1e-3,rmsprop:3e-3,"
+        "adagrad:0.01,adagrad:0.03,adagrad:0.1,adam:2e-3,adam:6e-3,adam:0.02,adamw:2e-3,adamw:6e-3,adamw:0.02"
+    )
+    config.weight_decay, config.hidden_size, config.seeds = 0.1, 128, 2
+    config.train_steps, config.evaluate_every, config.checkpoint_every = 500, 250, 0
+
+
 def quick(config: ConfigDict) -> None:
     """15 s. All of it on a tiny network."""
     config.max_characters, config.hidden_size, config.embedding_size, config.batch_size = 20_000, 16, 8, 4
@@ -75,4 +104,4 @@ def quick(config: ConfigDict) -> None:
     config.checkpoint_every, config.steps_a_call, config.sample_length, config.evaluation_streams = 20, 10, 40, 5
 
 
-VARIANTS = (characters, quick)
+VARIANTS = (characters, compare, truncation, optimizers, quick)

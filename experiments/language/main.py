@@ -4,6 +4,8 @@ Run as ``python -m experiments.language``; config.py explains the settings.
 """
 
 import functools
+import itertools
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,20 +19,27 @@ from ml_collections import ConfigDict
 import rnnjax
 from experiments.common import checkpoint, command, drawing, sweep, training
 from experiments.common.command import explained
-from experiments.common.settings import names, require_least, require_multiples, require_positive
+from experiments.common.settings import names, numbers, require_least, require_multiples, require_positive
 from experiments.common.training import Evaluation, never, no_better_for
 from experiments.common.workdir import Record, Workdir
+from experiments.language import held_out, report
 from experiments.language import model as language_model
-from experiments.language import report
 from experiments.language.model import LanguageParams
-from experiments.language.network import TrainState, initial_state, make_cell, make_optimizer, train_steps
+from experiments.language.network import (
+    TrainState,
+    count_params,
+    dropout_of,
+    initial_state,
+    make_cell,
+    make_optimizer,
+    train_steps,
+)
 from rnnjax.checks import number_between
 from rnnjax.data import Vocabulary, decode, encode, load_text, parallel_streams, stream_window, vocabulary_of
 from rnnjax.data.vocabulary import Answer
 from rnnjax.names import lookup
 
 HELD_OUT = 0.1  # of the text, its end
-FRESH = 256  # tokens of a window that is read from a fresh state
 
 
 class Data(NamedTuple):
@@ -43,22 +52,24 @@ class Data(NamedTuple):
     source: str
 
 
+class Program(NamedTuple):
+    """What has to be compiled on its own."""
+
+    cell: str
+    optimizer: str
+    through: int  # steps of the gradient back
+
+
 class Run(NamedTuple):
     """One network, trained once."""
 
-    cell: str
+    name: str
+    program: Program
+    learning_rate: float
     seed: int
 
-    @property
-    def name(self) -> str:
-        return f"{self.cell}-seed{self.seed}"
-
-    @property
-    def program(self) -> str:
-        return self.cell
-
     def identity(self) -> Record:
-        return self._asdict()
+        return {**self.program._asdict(), "learning_rate": self.learning_rate, "seed": self.seed}
 
 
 def main(config: ConfigDict, open_workdir: Callable[[], Workdir]) -> None:
@@ -79,7 +90,7 @@ def main(config: ConfigDict, open_workdir: Callable[[], Workdir]) -> None:
 
 
 def plan(config: ConfigDict) -> list[Run]:
-    """A run for each cell and seed.
+    """A run for each cell, length that the gradient goes back, optimizer and seed.
 
     Raises:
         ValueError: for a field that cannot be.
@@ -87,16 +98,40 @@ def plan(config: ConfigDict) -> list[Run]:
     sizes = ("seeds", "layers", "hidden_size", "batch_size", "sequence_length", "train_steps", "steps_a_call")
     require_least(config, 1, *sizes, "evaluate_every", "evaluation_streams", "sample_length")
     counts = ("embedding_size", "warm_up", "averaged_over", "patience", "checkpoint_every", "max_characters")
-    require_least(config, 0, *counts, "vocabulary_size", "threads")
+    require_least(config, 0, *counts, "vocabulary_size", "params", "threads")
     require_positive(config, "learning_rate", "clip_norm")
-    for field in ("embedding_dropout", "output_dropout", "recurrent_dropout"):
+    for field in ("embedding_dropout", "output_dropout", "recurrent_dropout", "drop_connect", "zoneout"):
         number_between(f"--config.{field}", config[field], 0.0, 0.99)
     lookup("dropout_each", config.dropout_each, {"sequence": None, "step": None})
     require_multiples(config, "steps_a_call", "train_steps", "evaluate_every", "checkpoint_every")
-    make_optimizer(config)
-    for cell in names(config, "cells"):
+    cells, optimizers = names(config, "cells"), [_with_rate(each, config) for each in names(config, "optimizers")]
+    through = numbers(config, "through") if config.through else [config.sequence_length]
+    for name, _ in optimizers:
+        make_optimizer(config, name)
+    for cell in cells:
         rnnjax.cell_named(cell)
-    return [Run(cell, seed) for cell in names(config, "cells") for seed in range(config.seeds)]
+    for steps in through:
+        if config.sequence_length % steps:
+            raise ValueError(
+                f"--config.through has {steps}: expected divisors of --config.sequence_length={config.sequence_length}"
+            )
+    runs = []
+    for cell, steps, (optimizer, rate), seed in itertools.product(cells, through, optimizers, range(config.seeds)):
+        told = [cell, *[f"through{steps}"] * (len(through) > 1), *[f"{optimizer}-{rate:g}"] * (len(optimizers) > 1)]
+        runs.append(Run("-".join([*told, f"seed{seed}"]), Program(cell, optimizer, steps), rate, seed))
+    return runs
+
+
+def _with_rate(chosen: str, config: ConfigDict) -> tuple[str, float]:
+    """An optimizer and its learning rate, which may be its own, as in ``adam:1e-3``."""
+    name, colon, own = chosen.partition(":")
+    try:
+        rate = float(own) if colon else config.learning_rate
+    except ValueError:
+        rate = math.nan
+    if not 0 < rate < math.inf:
+        raise ValueError(f"--config.optimizers has {chosen!r}: expected a positive learning rate behind the colon")
+    return name, rate
 
 
 def read(config: ConfigDict) -> Data:
@@ -120,34 +155,42 @@ def read(config: ConfigDict) -> Data:
 
 
 def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict, data: Data) -> None:
-    """Runs of one cell: trained, tested as they go, the gradient's flow measured and text drawn on the way."""
-    cell = make_cell(runs[0].cell, config)
+    """Runs of one program: trained, tested as they go, the gradient's flow measured and text drawn on the way."""
+    program, size = runs[0].program, len(data.vocabulary.entries)
+    cell, optimizer = make_cell(program.cell, config, size), make_optimizer(config, program.optimizer)
+    used = language_model.without_draws(cell, dropout_of(config))
     streams = jnp.asarray(parallel_streams(data.train, config.batch_size))
     jit = functools.partial(jax.jit, compiler_options=command.compiler_options())
-    step = jit(functools.partial(train_steps, cell, config))
-    loss = jit(functools.partial(held_out_loss, cell))
-    norms = jit(functools.partial(language_model.gradient_norms, cell))
-    draw = jit(functools.partial(drawn, cell, length=config.sample_length))
+    step = jit(functools.partial(train_steps, cell, optimizer, config, program.through))
+    read = jit(functools.partial(held_out.loss_sum, used))
+    norms = jit(functools.partial(language_model.gradient_norms, used))
+    draw = jit(functools.partial(drawn, used, length=config.sample_length))
     parts = {"choose": data.choose, "report": data.report}
-    in_streams = {name: jnp.asarray(parallel_streams(part, config.evaluation_streams)) for name, part in parts.items()}
-    in_windows = {name: jnp.asarray(fresh_windows(part)) for name, part in parts.items()}
+    columns = config.evaluation_streams
+    in_streams = {name: parallel_streams(part, columns) for name, part in parts.items()}
+    in_windows = {name: held_out.fresh_windows(part) for name, part in parts.items()}
+    window = in_streams["choose"][: config.sequence_length + 1]
 
     def evaluate(state: TrainState, number: int) -> Evaluation:
         params = state.average
-        numbers = {f"loss_{name}": loss(params, part) for name, part in in_streams.items()}
-        numbers |= {f"fresh_{name}": loss(params, part) for name, part in in_windows.items()}
-        window = in_streams["choose"][: min(config.sequence_length, len(in_streams["choose"]) - 1) + 1]
-        start = cell.initial_state(params.recurrent, (window.shape[1],))
+        start = used.initial_state(params.recurrent, (columns,))
+        numbers: Record = {}
+        for name in parts:
+            numbers[f"loss_{name}"] = held_out.carried_loss(read, params, in_streams[name], start)
+            numbers[f"fresh_{name}"] = held_out.fresh_loss(read, params, in_windows[name], start, columns)
         said = draw(params, jnp.asarray(data.choose[:1]), jax.random.fold_in(state.key, number))
         text = decode(data.vocabulary, [int(data.choose[0]), *said.tolist()])
-        flow = {"kind": "state_gradient", "step": number, "norms": norms(params, window, start)}
-        return Evaluation(numbers, [flow, {"kind": "sample", "step": number, "text": text}])
+        flow = {"kind": "state_gradient", "step": number, **norms(params, window, start)._asdict()}
+        records = [flow, {"kind": "sample", "step": number, "text": text}]
+        if number == 0:
+            records.append({"kind": "network", "params": count_params(cell, config, size)})
+        return Evaluation(numbers, records)
 
     for run in runs:
         with log_of(run) as log:
             about = {"run": run.identity(), "config": config.to_dict(), "vocabulary": data.vocabulary._asdict()}
             training.train(
-                initial_state(cell, config, len(data.vocabulary.entries), jax.random.key(run.seed)),
+                initial_state(cell, optimizer, run.learning_rate, config, size, jax.random.key(run.seed)),
                 lambda state, _: step(state, streams),
                 lambda _: None,
                 evaluate,
@@ -160,19 +203,6 @@ def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict,
                 best_by="loss_choose",
                 stop=no_better_for(config.patience, "loss_choose") if config.patience else never,
             )
-
-
-def held_out_loss(cell: rnnjax.Cell, params: LanguageParams, streams: Array) -> Array:
-    """Nats a token of streams or windows (T + 1, B), each read from a fresh state on, its first tokens included."""
-    start = cell.initial_state(params.recurrent, streams.shape[1:])
-    return language_model.token_losses(cell, params, streams, start)[0].mean()
-
-
-def fresh_windows(tokens: np.ndarray) -> np.ndarray:
-    """(T + 1, B), T at most 256, which follow each other and share the token between them."""
-    length = min(FRESH, len(tokens) - 1)
-    starts = np.arange((len(tokens) - 1) // length) * length
-    return tokens[starts + np.arange(length + 1)[:, None]]
 
 
 def drawn(cell: rnnjax.Cell, params: LanguageParams, prompt: Array, key: Array, *, length: int) -> Array:
@@ -196,7 +226,7 @@ class Trained(NamedTuple):
 
 
 def load(folder: str | Path) -> Trained:
-    """The network of a run, from a folder such as ``runs/language/checkpoints/gru-seed0/best``.
+    """The network of a run as it is used, from a folder such as ``runs/language/checkpoints/gru-seed0/best``.
 
     Raises:
         ExperimentError: if there is no checkpoint, or it cannot be read.
@@ -204,6 +234,8 @@ def load(folder: str | Path) -> Trained:
     about = checkpoint.about(folder)
     config = ConfigDict(about["config"])
     unit, entries = about["vocabulary"]["unit"], tuple(about["vocabulary"]["entries"])
-    cell = make_cell(about["run"]["cell"], config)
-    like = initial_state(cell, config, len(entries), jax.random.key(0))
-    return Trained(cell, checkpoint.restore(folder, like).tree.average, Vocabulary(unit, entries))
+    cell = make_cell(about["run"]["cell"], config, len(entries))
+    optimizer, rate = make_optimizer(config, about["run"]["optimizer"]), about["run"]["learning_rate"]
+    like = initial_state(cell, optimizer, rate, config, len(entries), jax.random.key(0))
+    params = checkpoint.restore(folder, like).tree.average
+    return Trained(language_model.without_draws(cell, dropout_of(config)), params, Vocabulary(unit, entries))

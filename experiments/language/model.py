@@ -20,11 +20,13 @@ class LanguageParams(NamedTuple):
 
 
 class Dropout(NamedTuple):
-    """What is dropped in training, each with a probability: embeddings, outputs of every layer, recurrent inputs."""
+    """What is dropped in training, each with a probability."""
 
-    embedding: float = 0.0
-    outputs: float = 0.0
-    recurrent: float = 0.0
+    embedding: float = 0.0  # numbers of an embedding
+    outputs: float = 0.0  # outputs of every layer
+    recurrent: float = 0.0  # what enters the recurrent products (variational dropout)
+    weights: float = 0.0  # recurrent weights (drop connect)
+    states: float = 0.0  # new states, whose units keep their old ones (zoneout)
     each: str = "sequence"  # or "step": how long a drop lasts, of embeddings and outputs
 
 
@@ -54,14 +56,23 @@ def logits(params: LanguageParams, outputs: Array) -> Array:
 
 
 def window_loss(
-    cell: rnnjax.Cell, params: LanguageParams, window: Array, state: State, dropout: Dropout, key: Key
+    cell: rnnjax.Cell,
+    params: LanguageParams,
+    window: Array,
+    state: State,
+    dropout: Dropout,
+    key: Key,
+    through: int | None = None,
 ) -> tuple[Array, State]:
-    """Mean cross-entropy in nats a token of a window (T + 1, B) read from a state on, and the state after it."""
+    """Mean cross-entropy in nats a token of a window (T + 1, B) read from a state on, and the state after it.
+
+    The gradient goes back through the window, or, where ``through`` says so, through parts of so many steps.
+    """
     noisy, fresh = _with_dropout(cell, params, window.shape[1:], dropout, key)
     inputs = _dropped(embed(params, window[:-1]), dropout, jax.random.fold_in(key, 1))
     # Keys of what is dropped are new in every window, the rest of the state is carried on.
     started = jax.tree.map(_carried, fresh, state, is_leaf=_is_noisy)
-    state, outputs = rnnjax.unroll(noisy, params.recurrent, inputs, started)
+    state, outputs = _unrolled_in_parts(noisy, params.recurrent, inputs, started, through or len(inputs))
     losses = optax.softmax_cross_entropy_with_integer_labels(logits(params, outputs), window[1:])
     return losses.mean(), jax.tree.map(_plain, state, is_leaf=_is_noisy)
 
@@ -72,22 +83,54 @@ def token_losses(cell: rnnjax.Cell, params: LanguageParams, window: Array, state
     return optax.softmax_cross_entropy_with_integer_labels(logits(params, outputs), window[1:]), state
 
 
-def gradient_norms(cell: rnnjax.Cell, params: LanguageParams, window: Array, state: State) -> Array:
-    """||dL/ds_t|| (T,) over all fields and layers, L the loss of the window's last token, from a state on."""
+def _unrolled_in_parts(
+    cell: rnnjax.Cell, params: Params, inputs: Array, state: State, through: int
+) -> tuple[State, Array]:
+    """As ``unroll``; between parts of so many steps the state is carried on, and is a constant to the gradient."""
+    if through == len(inputs):
+        return rnnjax.unroll(cell, params, inputs, state)
+
+    def part(state: State, inputs: Array) -> tuple[State, Array]:
+        return rnnjax.unroll(cell, params, inputs, jax.lax.stop_gradient(state))
+
+    state, outputs = jax.lax.scan(part, state, inputs.reshape(-1, through, *inputs.shape[1:]))
+    return state, outputs.reshape(-1, *outputs.shape[2:])
+
+
+class FlowNorms(NamedTuple):
+    """||dL/ds_t|| (T,) over all fields and layers, L the loss of a window's last token."""
+
+    whole: Array  # of the mean loss of all streams: the streams with large gradients decide
+    typical: Array  # of each stream's own loss, their geometric mean: what an example is like
+
+
+def gradient_norms(cell: rnnjax.Cell, params: LanguageParams, window: Array, state: State) -> FlowNorms:
+    """Of a window (T + 1, B) that is read from a state on."""
 
     def loss(outputs: Array) -> Array:
         return optax.softmax_cross_entropy_with_integer_labels(logits(params, outputs[-1]), window[-1]).mean()
 
     flow = rnnjax.gradient_flow(cell, params.recurrent, embed(params, window[:-1]), loss, state)
-    return jnp.sqrt(sum(jnp.square(leaf) for leaf in jax.tree.leaves(flow.state)))
+    whole, examples = (jnp.sqrt(sum(map(jnp.square, jax.tree.leaves(tree)))) for tree in (flow.state, flow.examples))
+    # Of its own loss: the mean has 1 / B of it.
+    return FlowNorms(whole, examples.shape[1] * jnp.exp(jnp.log(examples).mean(axis=1)))
+
+
+def without_draws(cell: rnnjax.Cell, dropout: Dropout) -> rnnjax.Cell:
+    """The cell as it is used after training: what zoneout keeps is its expectation, all else is not dropped."""
+    return rnnjax.zoneout(cell, dropout.states) if dropout.states else cell
 
 
 def _with_dropout(
     cell: rnnjax.Cell, params: LanguageParams, batch: tuple[int, ...], dropout: Dropout, key: Key
 ) -> tuple[rnnjax.Cell, State]:
-    outputs_key, recurrent_key = jax.random.split(key)
+    outputs_key, recurrent_key, weights_key, states_key = jax.random.split(key, 4)
+    if dropout.weights:
+        cell = rnnjax.drop_connect(cell, dropout.weights, weights_key)
     if dropout.recurrent:
         cell = rnnjax.variational_dropout(cell, dropout.recurrent, recurrent_key)
+    if dropout.states:
+        cell = rnnjax.zoneout(cell, dropout.states, states_key)
     if dropout.outputs:
         cell = rnnjax.dropout(cell, dropout.outputs, outputs_key, each=dropout.each)  # type: ignore[arg-type]
     return cell, cell.initial_state(params.recurrent, batch)

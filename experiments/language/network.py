@@ -1,5 +1,6 @@
 """What of language is trained: the cell, the optimizer, a state with all that a step depends on, the step."""
 
+import bisect
 import functools
 from typing import Any, NamedTuple
 
@@ -23,18 +24,56 @@ class TrainState(NamedTuple):
     params: LanguageParams
     average: LanguageParams  # of the weights over the last steps
     optimizer: Any
+    learning_rate: Array  # at its highest; of the state, so that one program serves all
     carried: State  # (B, ...), from window to window
     step: Array
     key: Key
 
 
-def make_cell(name: str, config: ConfigDict) -> rnnjax.Cell:
-    """The stack of a config with a cell of that name."""
-    return rnnjax.stack(*(rnnjax.cell_named(name)(config.hidden_size) for _ in range(config.layers)))
+def make_cell(name: str, config: ConfigDict, vocabulary_size: int) -> rnnjax.Cell:
+    """The stack of a config with a cell of that name, as wide as the config says, or as its number of params allows."""
+    if not config.params:
+        return _stacked(name, config, config.hidden_size)
+    widths = range(1, config.params)  # of which none has fewer params than units
+    place = bisect.bisect_left(
+        widths, config.params, key=lambda width: count_params(_stacked(name, config, width), config, vocabulary_size)
+    )
+    near = [_stacked(name, config, widths[max(at, 0)]) for at in (place - 1, place)]
+    return min(near, key=lambda cell: abs(count_params(cell, config, vocabulary_size) - config.params))
 
 
-def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
-    """The optimizer of a config, on gradients clipped to a norm.
+def _stacked(name: str, config: ConfigDict, width: int) -> rnnjax.Cell:
+    layers = [rnnjax.cell_named(name)(width) for _ in range(config.layers)]
+    if config.layer_norm:
+        layers = [rnnjax.layer_norm(layer) for layer in layers]
+    if config.residual:
+        layers = [layers[0], *map(rnnjax.residual, layers[1:])]
+    return rnnjax.stack(*layers)
+
+
+def count_params(cell: rnnjax.Cell, config: ConfigDict, vocabulary_size: int) -> int:
+    """How many numbers of a network are learned: embedding, cell and readout."""
+
+    def init() -> LanguageParams:
+        return language_model.init(cell, vocabulary_size, config.embedding_size, jax.random.key(0))
+
+    return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(init)))
+
+
+def dropout_of(config: ConfigDict) -> Dropout:
+    """What a config drops."""
+    return Dropout(
+        config.embedding_dropout,
+        config.output_dropout,
+        config.recurrent_dropout,
+        config.drop_connect,
+        config.zoneout,
+        config.dropout_each,
+    )
+
+
+def make_optimizer(config: ConfigDict, name: str) -> optax.GradientTransformation:
+    """An optimizer by its name, on gradients clipped to a norm, for a learning rate whose highest value is 1.
 
     Raises:
         ValueError: for an unknown optimizer or schedule.
@@ -52,48 +91,70 @@ def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
         "rmsprop": lambda: optax.rmsprop(rate),
         "adagrad": lambda: optax.adagrad(rate, initial_accumulator_value=0.0, eps=1e-8),
     }
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), lookup("optimizer", config.optimizer, made)())
+    return optax.chain(optax.clip_by_global_norm(config.clip_norm), lookup("optimizer", name, made)())
 
 
 def _schedule(config: ConfigDict) -> optax.Schedule:
-    high, steps, warm_up = config.learning_rate, config.train_steps, config.warm_up
+    steps, warm_up = config.train_steps, config.warm_up
     made = {
-        "cosine": lambda: optax.cosine_decay_schedule(high, max(steps - warm_up, 1)),
-        "constant": lambda: optax.constant_schedule(high),
+        "cosine": lambda: optax.cosine_decay_schedule(1.0, max(steps - warm_up, 1)),
+        "constant": lambda: optax.constant_schedule(1.0),
     }
     after = lookup("schedule", config.schedule, made)()
-    return optax.join_schedules([optax.linear_schedule(0.0, high, warm_up), after], [warm_up]) if warm_up else after
+    return optax.join_schedules([optax.linear_schedule(0.0, 1.0, warm_up), after], [warm_up]) if warm_up else after
 
 
-def initial_state(cell: rnnjax.Cell, config: ConfigDict, vocabulary_size: int, key: Key) -> TrainState:
+def initial_state(
+    cell: rnnjax.Cell,
+    optimizer: optax.GradientTransformation,
+    learning_rate: float,
+    config: ConfigDict,
+    vocabulary_size: int,
+    key: Key,
+) -> TrainState:
     """Before training."""
     params_key, step_key = jax.random.split(key)
     params = language_model.init(cell, vocabulary_size, config.embedding_size, params_key)
     carried = cell.initial_state(params.recurrent, (config.batch_size,))
     average = jax.tree.map(jnp.copy, params)
-    return TrainState(params, average, make_optimizer(config).init(params), carried, jnp.int32(0), step_key)
+    rate = jnp.float32(learning_rate)
+    return TrainState(params, average, optimizer.init(params), rate, carried, jnp.int32(0), step_key)
 
 
-def train_steps(cell: rnnjax.Cell, config: ConfigDict, state: TrainState, streams: Array) -> tuple[TrainState, Record]:
-    """Some training steps in one program, each on the next window of the streams (N, B): the state, the mean loss."""
-    optimizer, length = make_optimizer(config), config.sequence_length
+def train_steps(
+    cell: rnnjax.Cell,
+    optimizer: optax.GradientTransformation,
+    config: ConfigDict,
+    through: int,
+    state: TrainState,
+    streams: Array,
+) -> tuple[TrainState, Record]:
+    """Some training steps in one program, each on the next window of the streams (N, B): the state, the mean loss.
+
+    The gradient goes back ``through`` so many steps, a divisor of the window's length.
+    """
+    length, dropout = config.sequence_length, dropout_of(config)
     windows = (len(streams) - 1) // length
-    dropout = Dropout(
-        config.embedding_dropout, config.output_dropout, config.recurrent_dropout, each=config.dropout_each
-    )
 
     def step(state: TrainState, _: None) -> tuple[TrainState, Array]:
         place = state.step % windows * length
         window = jax.lax.dynamic_slice_in_dim(streams, place, length + 1)
         key = jax.random.fold_in(state.key, state.step)
         loss_of = functools.partial(
-            language_model.window_loss, cell, window=window, state=state.carried, dropout=dropout, key=key
+            language_model.window_loss,
+            cell,
+            window=window,
+            state=state.carried,
+            dropout=dropout,
+            key=key,
+            through=through,
         )
         (loss, carried), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
-        params = optax.apply_updates(state.params, updates)
+        params = jax.tree.map(lambda old, update: old + state.learning_rate * update, state.params, updates)
         average = _averaged(state.average, params, state.step, config.averaged_over)
-        return TrainState(params, average, optimizer_state, carried, state.step + 1, state.key), loss
+        moved = {"params": params, "average": average, "optimizer": optimizer_state, "carried": carried}
+        return state._replace(**moved, step=state.step + 1), loss
 
     state, losses = jax.lax.scan(step, state, length=config.steps_a_call)
     return state, {"loss": losses.mean()}

@@ -12,22 +12,48 @@ from matplotlib.figure import Figure
 from experiments.common import drawing, frames, page
 from experiments.common.workdir import Record
 
+KINDS = ["cell", "optimizer", "through"]
+"""What parts one network from another, but for learning rates and seeds."""
+
 
 def evaluations(records: Sequence[Record]) -> pd.DataFrame:
     """A row an evaluation of a run; ``best`` where its loss on the text to choose by was least."""
     found = frames.frame(records, "evaluation", dtype=np.float64)
-    return found.assign(best=found["loss_choose"] == found.groupby("run")["loss_choose"].transform("min"))
+    return named(found).assign(best=found["loss_choose"] == found.groupby("run")["loss_choose"].transform("min"))
+
+
+def named(found: pd.DataFrame) -> pd.DataFrame:
+    """With a column ``case``: in words, whatever of cell, optimizer and steps back differs among the runs."""
+    words = {"cell": "{}", "optimizer": "{}", "through": "cut after {}"}
+    told = [kind for kind in KINDS if found[kind].nunique() > 1] or ["cell"]
+    return found.assign(case=[", ".join(words[kind].format(row[kind]) for kind in told) for _, row in found.iterrows()])
+
+
+def best_evaluations(records: Sequence[Record]) -> pd.DataFrame:
+    """A row a run: its best evaluation."""
+    found = evaluations(records)
+    return found[found["best"]].drop_duplicates("run")
+
+
+def at_best_rates(records: Sequence[Record]) -> pd.DataFrame:
+    """A row a run, those with the learning rate whose median loss on the text to choose by is least for their case."""
+    best = best_evaluations(records)
+    medians = best.groupby(["case", "learning_rate"], as_index=False)["loss_choose"].median()
+    chosen = medians.loc[medians.groupby("case")["loss_choose"].idxmin(), ["case", "learning_rate"]]
+    return best.merge(chosen)
 
 
 def table(records: Sequence[Record]) -> str:
-    """Each cell at its best evaluation, ranges over seeds, as a Markdown table."""
-    found = evaluations(records)
+    """Each case at its best learning rate, each run at its best evaluation, ranges over seeds, as a Markdown table."""
+    best = at_best_rates(records).merge(frames.frame(records, "network")[["run", "params"]])
     flows = frames.frame(records, "state_gradient")
-    flows = flows.join(frames.decays(flows["norms"]))[["run", "step", "tenth_lag"]]
-    best = found[found["best"]].drop_duplicates("run").merge(flows)
+    best = best.merge(flows.join(frames.decays(flows["typical"]))[["run", "step", "tenth_lag"]])
+    several = best_evaluations(records).groupby("case")["learning_rate"].nunique().max() > 1
     rows = [
         {
-            "cell": cell,
+            "": case,
+            "params": f"{seeds['params'].iloc[0]:,}",
+            **({"best learning rate": f"{seeds['learning_rate'].iloc[0]:g}"} if several else {}),
             "best after (steps)": frames.span(seeds["step"], ",d"),
             "carried (nats)": frames.span(seeds["loss_report"], ".3f"),
             "carried (bits)": frames.span(seeds["loss_report"] / np.log(2), ".3f"),
@@ -37,28 +63,29 @@ def table(records: Sequence[Record]) -> str:
             "whole tenth (nats)": frames.span((seeds["loss_choose"] + seeds["loss_report"]) / 2, ".3f"),
             "1/10 of the gradient at lag": frames.lags(seeds["tenth_lag"]),
         }
-        for cell, seeds in best.groupby("cell", sort=False)
+        for case, seeds in best.groupby("case", sort=False)
     ]
-    return frames.table(rows, {"cell"})
+    return frames.table(rows, {""})
 
 
 def verdict(records: Sequence[Record]) -> str:
-    """The best cell, and what it reaches."""
-    found = evaluations(records)
-    best = found[found["best"]].drop_duplicates("run")
-    by_cell = best.groupby("cell", sort=False)["loss_report"]
-    cell = by_cell.median().idxmin()
-    reached = by_cell.get_group(cell)
-    count = len(reached)
+    """The case that is best on the text to choose by, what it reaches on the other, and where the others are."""
+    best = at_best_rates(records)
+    order = best.groupby("case")["loss_choose"].median().sort_values().index
+    reached = best.set_index("case")["loss_report"]
+    first, last = (frames.span(reached.loc[[case]], ".3f") for case in order[[0, -1]])
+    count = best["seed"].nunique()
+    others = f"; {order[-1]}, the last of {len(order)}, to {last}" if len(order) > 1 else ""
     return (
-        f"{cell} predicts held-out text to {frames.span(reached, '.3f')} nats a token, the state carried "
+        f"{order[0]} predicts held-out text to {first} nats a token, the state carried{others} "
         f"({count} seed{'s' * (count > 1)})."
     )
 
 
 def summary(records: Sequence[Record], source: str, unit: str) -> str:
     """The page left in the workdir."""
-    of_first = [record for record in records if record["kind"] == "sample" and record["seed"] == 0]
+    shown = set(at_best_rates(records).query("seed == 0")["run"])
+    of_first = [record for record in records if record["kind"] == "sample" and record["run"] in shown]
     last = {record["run"]: record for record in of_first}
     samples = [{**record, "text": page.code(record["text"])} for record in last.values()]
     facts = {"verdict": verdict(records), "table": table(records), "unit": unit}
@@ -66,15 +93,18 @@ def summary(records: Sequence[Record], source: str, unit: str) -> str:
 
 
 def loss_by_step(records: Sequence[Record]) -> Figure:
-    """A panel for the loss of training, one for the held-out text; a line a cell, its range over seeds."""
-    trained = frames.frame(records, "train", dtype=np.float64)
+    """A panel for the loss of training, one for the held-out text; a line a case, its range over seeds."""
+    shown = set(at_best_rates(records)["run"])
+    trained = named(frames.frame(records, "train", dtype=np.float64))
     width = max(1, trained["step"].max() // 50)
     trained["step"] = -(-trained["step"] // width) * width
-    trained = trained.groupby(["cell", "seed", "step"], sort=False, as_index=False)["loss"].mean()
+    trained = trained.groupby(["run", "case", "seed", "step"], sort=False, as_index=False)["loss"].mean()
     held_out = evaluations(records).assign(loss=lambda rows: rows["loss_report"])
     names = {"training": trained, "held out, state carried": held_out[held_out["step"] > 0]}
-    each = pd.concat(rows[["cell", "seed", "step", "loss"]].assign(of=name) for name, rows in names.items())
-    figure, panels = drawing.courses(each, "step", "loss", panel="of", line="cell", size=(3.4, 3.2))
+    columns = ["run", "case", "seed", "step", "loss"]
+    each = pd.concat(rows[columns].assign(of=name) for name, rows in names.items())
+    each = each[each["run"].isin(shown)]
+    figure, panels = drawing.courses(each, "step", "loss", panel="of", line="case", size=(3.4, 3.2))
     drawing.legend(next(iter(panels.values())), "shade: range over seeds")
     drawing.label(figure, "training step", "cross-entropy (nats a token)")
     drawing.title(figure, verdict(records))
@@ -82,27 +112,85 @@ def loss_by_step(records: Sequence[Record]) -> Figure:
 
 
 def gradient_by_lag(records: Sequence[Record]) -> Figure:
-    """A panel a cell: the gradient of a window's last loss against lag, before, during and after training."""
-    found = frames.frame(records, "state_gradient").sort_values(["cell", "step"], kind="stable")
+    """A panel a case: the gradient of a stream's last loss against lag, before, during and after training."""
+    shown = set(at_best_rates(records)["run"])
+    found = named(frames.frame(records, "state_gradient")).sort_values("step", kind="stable")
+    found = found[found["run"].isin(shown)]
     steps = sorted(found["step"].unique())
     kept = {steps[place] for place in np.linspace(0, len(steps) - 1, min(len(steps), 4)).astype(int)}
     found = found[found["step"].isin(kept)]
     figure, panels = drawing.multiples(
-        found, "norms", panel="cell", line="step", name="{:,} steps".format, relative=True, size=(3.4, 3.2)
+        found,
+        "typical",
+        panel="case",
+        line="step",
+        name="after {:,} steps".format,
+        relative=True,
+        size=(3.4, 3.2),
+        across=3,
     )
-    lags = found.join(frames.decays(found["norms"])).groupby(["cell", "step"])["tenth_lag"].agg(frames.lags)
-    for cell, axes in panels.items():
+    lags = found.join(frames.decays(found["typical"])).groupby(["case", "step"], sort=False)["tenth_lag"]
+    told = lags.agg(frames.lags)
+    for case, axes in panels.items():
         axes.axhline(-1, color=drawing.GREY, linewidth=0.8, zorder=0)
-        drawing.head(axes, str(cell))
+        drawing.head(axes, f"{case}: {told[case].iloc[0]}, then {told[case].iloc[-1]}")
     x = "lag (steps back from the loss; grey line: a tenth is left)"
-    drawing.label(figure, x, r"$\log_{10} \|\partial L / \partial s_t\| \, / \, \|\partial L / \partial s_T\|$")
+    y = r"$\log_{10} \|\partial L / \partial s_t\| \, / \, \|\partial L / \partial s_T\|$, mean over streams"
+    drawing.label(figure, x, y)
     drawing.legend(next(iter(panels.values())))
-    told = [f"{cell} {lags[cell].iloc[0]}, then {lags[cell].iloc[-1]}" for cell in panels]
-    drawing.title(figure, f"Lag at which a tenth of the gradient is left, before and after training: {'; '.join(told)}")
+    first, last = (found[found["step"] == steps[place]] for place in (0, -1))
+    reach = " and ".join(frames.lags(frames.decays(rows["typical"])["tenth_lag"]) for rows in (first, last))
+    drawing.title(figure, f"A tenth of the gradient is left at lag {reach}, before and after training.")
     return figure
 
 
-FIGURES: drawing.Figures = (loss_by_step, gradient_by_lag)
+def loss_by_rate(records: Sequence[Record]) -> Figure | None:
+    """Held-out loss against the learning rate, a line an optimizer, a panel a cell; none where all have one rate."""
+    best = best_evaluations(records)
+    if best.groupby("case")["learning_rate"].nunique().max() == 1:
+        return None
+    best = best.assign(panel="held out, state carried")
+    figure, panels = drawing.courses(
+        best, "learning_rate", "loss_report", panel="panel", line="case", size=(6.4, 4.0), marker="o"
+    )
+    (axes,) = panels.values()
+    axes.set_xscale("log")
+    drawing.legend(axes, "shade: range over seeds")
+    drawing.label(figure, "highest learning rate", "cross-entropy (nats a token)")
+    drawing.title(figure, f"Each at its best of these rates: {verdict(records)}")
+    return figure
+
+
+def loss_by_truncation(records: Sequence[Record]) -> Figure | None:
+    """Held-out loss, and how far the gradient reaches after training, against the steps that it went back in training.
+
+    None where it went back the same number of steps in all networks.
+    """
+    best = at_best_rates(records)
+    if best["through"].nunique() == 1:
+        return None
+    flows = frames.frame(records, "state_gradient")
+    best = best.merge(flows.join(frames.decays(flows["typical"]))[["run", "step", "tenth_lag"]])
+    names = {"loss_report": "cross-entropy, held out (nats a token)", "tenth_lag": "lag at which a tenth is left"}
+    each = pd.concat(best.assign(of=name, value=best[column]) for column, name in names.items())
+    figure, panels = drawing.courses(
+        each, "through", "value", panel="of", line="cell", size=(3.6, 3.2), share=(True, False), marker="o"
+    )
+    for axes in panels.values():
+        axes.set_xscale("log")
+        axes.set_xticks(sorted(best["through"].unique()), [str(each) for each in sorted(best["through"].unique())])
+        axes.minorticks_off()
+    drawing.legend(next(iter(panels.values())), "shade: range over seeds")
+    drawing.label(figure, "steps that the gradient goes back in training")
+    told = best.groupby("through")["loss_report"].agg(lambda losses: frames.span(losses, ".3f"))
+    lags = best.groupby("through")["tenth_lag"].agg(frames.lags)
+    cuts = ", ".join(map(str, told.index))
+    found = f"{'; '.join(told)} nats a token held out; a tenth of the trained gradient is left at lag {'; '.join(lags)}"
+    drawing.title(figure, f"The gradient cut after {cuts} steps: {found} ({best['seed'].nunique()} seeds).")
+    return figure
+
+
+FIGURES: drawing.Figures = (loss_by_step, gradient_by_lag, loss_by_rate, loss_by_truncation)
 
 
 if __name__ == "__main__":

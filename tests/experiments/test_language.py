@@ -1,5 +1,6 @@
 """The language experiment: its loss by hand, what is carried and dropped, end to end with its commands."""
 
+import functools
 import itertools
 import json
 import subprocess
@@ -14,12 +15,19 @@ import pytest
 
 import rnnjax
 from experiments.language import config as settings
+from experiments.language import held_out, report, suggest
 from experiments.language import main as language
 from experiments.language import model as language_model
 from experiments.language import network as network_of_language
-from experiments.language import report, suggest
 from experiments.language.model import Dropout
-from experiments.language.network import TrainState, initial_state, make_cell, make_optimizer, train_steps
+from experiments.language.network import (
+    TrainState,
+    count_params,
+    initial_state,
+    make_cell,
+    make_optimizer,
+    train_steps,
+)
 from rnnjax.data import decode
 from tests.test_errors import check_refused
 
@@ -64,7 +72,15 @@ def test_two_windows_with_the_state_carried_are_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "dropout", [Dropout(embedding=0.5), Dropout(outputs=0.5), Dropout(recurrent=0.5), Dropout(0.3, 0.3, 0.3, "step")]
+    "dropout",
+    [
+        Dropout(embedding=0.5),
+        Dropout(outputs=0.5),
+        Dropout(recurrent=0.5),
+        Dropout(weights=0.5),
+        Dropout(states=0.5),
+        Dropout(0.3, 0.3, 0.3, 0.3, 0.3, "step"),
+    ],
 )
 def test_what_is_dropped_hangs_on_the_key_and_the_state_goes_on_without_it(dropout: Dropout) -> None:
     cell, params = network()
@@ -85,11 +101,11 @@ def small() -> Any:
 def test_steps_read_one_window_after_the_other_carry_the_state_and_move_the_weights() -> None:
     config, streams = small(), jax.random.randint(KEY, (33, 4), 0, V)  # two windows of 16
     config.warm_up = 0
-    cell = make_cell("gru", config)
-    state = initial_state(cell, config, V, KEY)
+    cell, optimizer = make_cell("gru", config, V), make_optimizer(config, "adam")
+    state = initial_state(cell, optimizer, config.learning_rate, config, V, KEY)
     with jax.numpy_dtype_promotion("standard"):  # optax mixes its floats with its counts
-        after, seen = train_steps(cell, config, state, streams)
-    optimizer, by_hand, losses = make_optimizer(config), state, []
+        after, seen = train_steps(cell, optimizer, config, config.sequence_length, state, streams)
+    by_hand, losses = state, []
     for place in (0, 16, 0):
         tokens = streams[place : place + 17]
 
@@ -99,7 +115,7 @@ def test_steps_read_one_window_after_the_other_carry_the_state_and_move_the_weig
         (loss, carried), gradients = jax.value_and_grad(loss_of, has_aux=True)(by_hand.params)
         with jax.numpy_dtype_promotion("standard"):  # optax mixes its floats with its counts
             updates, moved = optimizer.update(gradients, by_hand.optimizer, by_hand.params)
-        params = jax.tree.map(lambda a, b: a + b, by_hand.params, updates)
+        params = jax.tree.map(lambda a, b: a + config.learning_rate * b, by_hand.params, updates)
         by_hand = by_hand._replace(params=params, optimizer=moved, carried=carried)
         losses.append(float(loss))
     np.testing.assert_allclose(seen["loss"], np.mean(losses), rtol=1e-4)
@@ -118,10 +134,79 @@ def test_weights_are_averaged_over_all_steps_until_there_are_enough_of_them() ->
 
 
 def test_fresh_windows_follow_each_other_and_share_the_token_between_them() -> None:
-    found = language.fresh_windows(np.arange(1000))
+    found = held_out.fresh_windows(np.arange(1000))
     assert found.shape == (257, 3)
     np.testing.assert_array_equal(found[0], [0, 256, 512])
     np.testing.assert_array_equal(found[-1], [256, 512, 768])
+
+
+@pytest.mark.parametrize("steps", [3, 256, 700])
+def test_text_read_in_parts_has_the_loss_of_text_read_at_once(steps: int) -> None:
+    cell, params = network()
+    streams = np.random.default_rng(0).integers(0, V, (steps + 1, B)).astype(np.int32)
+    start = cell.initial_state(params.recurrent, (B,))
+    read = jax.jit(functools.partial(held_out.loss_sum, cell))
+    at_once = jax.jit(functools.partial(language_model.token_losses, cell))
+    found = held_out.carried_loss(read, params, streams, start)
+    np.testing.assert_allclose(found, np.mean(at_once(params, streams, start)[0]), rtol=1e-5)
+    windows = held_out.fresh_windows(streams[:, 0])  # one column less than fits, or more
+    many = np.tile(windows, 4)[:, :4]
+    each = [np.mean(at_once(params, many[:, [column] * B], start)[0][:, 0]) for column in range(many.shape[1])]
+    np.testing.assert_allclose(held_out.fresh_loss(read, params, many, start, B), np.mean(each), rtol=1e-5)
+
+
+def test_a_gradient_that_is_cut_is_the_sum_of_those_of_its_parts_each_from_a_constant_state() -> None:
+    cell, params = network()
+    tokens, start = window(6), cell.initial_state(params.recurrent, (B,))
+
+    def loss(params: Any, tokens: jax.Array, state: Any, through: int | None) -> Any:
+        return language_model.window_loss(cell, params, tokens, state, Dropout(), KEY, through)
+
+    whole = jax.value_and_grad(loss, has_aux=True)
+    (cut_loss, last), cut = whole(params, tokens, start, 2)
+    (whole_loss, _), uncut = whole(params, tokens, start, None)
+    by_parts, state, losses = [], start, []
+    for place in (0, 2, 4):
+        (value, state), gradient = whole(params, tokens[place : place + 3], state, None)
+        by_parts.append(gradient)
+        losses.append(value)
+    np.testing.assert_allclose([cut_loss, np.mean(losses)], [whole_loss, whole_loss], rtol=1e-5)
+    mean = jax.tree.map(lambda *parts: np.mean(parts, axis=0), *by_parts)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), cut, mean)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), last, state)
+    assert not np.allclose(cut.recurrent[0].recurrent_kernel, uncut.recurrent[0].recurrent_kernel, rtol=1e-2)
+
+
+def test_the_typical_gradient_is_the_geometric_mean_of_those_of_each_streams_own_loss() -> None:
+    cell, params = network()
+    tokens, start = window(), cell.initial_state(params.recurrent, (B,))
+    found = language_model.gradient_norms(cell, params, tokens, start)
+    alone = []
+    for stream in range(B):
+        own = cell.initial_state(params.recurrent, (1,))
+        alone.append(language_model.gradient_norms(cell, params, tokens[:, stream : stream + 1], own).whole)
+    np.testing.assert_allclose(found.typical, np.exp(np.mean(np.log(alone), axis=0)), rtol=1e-4)
+    np.testing.assert_allclose(found.whole, np.sqrt(np.sum(np.square(alone), axis=0)) / B, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["elman", "lstm", "gru", "recurrent_highway", "slstm", "min_gru"])
+def test_a_cell_is_as_wide_as_a_number_of_params_allows(name: str) -> None:
+    config = small()
+    config.params, config.layers = 10_000, 2
+    cell = make_cell(name, config, V)
+    params = language_model.init(cell, V, config.embedding_size, KEY)
+    count = sum(leaf.size for leaf in jax.tree.leaves(params))
+    assert count == count_params(cell, config, V)
+    assert abs(count - 10_000) < 400  # a unit more or less
+
+
+def test_after_training_zoneout_keeps_what_it_kept_on_average() -> None:
+    cell, params = network(layers=1)
+    used = language_model.without_draws(cell, Dropout(states=0.3))
+    start = cell.initial_state(params.recurrent, (B,))
+    kept, _ = used.step(params.recurrent, start, jnp.ones((B, 4)))
+    new, _ = cell.step(params.recurrent, start, jnp.ones((B, 4)))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, 0.7 * b, rtol=1e-5), kept, new)
 
 
 def test_the_last_tenth_is_held_out_and_the_vocabulary_is_that_of_the_rest(tmp_path: Path) -> None:
@@ -226,7 +311,11 @@ def test_bad_input_is_answered_in_a_line(
     ("field", "value", "message"),
     [
         ("cells", "lstn", "unknown cell 'lstn': did you mean 'lstm'"),
-        ("optimizer", "adan", "unknown optimizer 'adan': did you mean 'adam'"),
+        ("optimizers", "adan", "unknown optimizer 'adan': did you mean 'adam'"),
+        ("optimizers", "adam:fast", "--config.optimizers has 'adam:fast': expected a positive learning rate behind"),
+        ("optimizers", "adam:-1", "--config.optimizers has 'adam:-1': expected a positive learning rate behind"),
+        ("through", "5", "--config.through has 5: expected divisors of --config.sequence_length=16"),
+        ("zoneout", -0.1, "--config.zoneout is -0.1: expected a number from 0 to 0.99"),
         ("schedule", "linear", "unknown schedule 'linear'"),
         ("train_steps", 45, "--config.train_steps is 45: expected a multiple of --config.steps_a_call=10"),
         ("output_dropout", 1.0, "--config.output_dropout is 1: expected a number from 0 to 0.99"),
@@ -241,21 +330,23 @@ def test_a_config_that_cannot_be_is_refused(field: str, value: object, message: 
 def test_the_table_has_the_best_evaluation_of_each_run_with_ranges_over_seeds() -> None:
     records = []
     for seed in range(2):
-        for step, chosen, held_out in ((0, 3.0, 3.1), (20, 1.0 + seed, 1.5 + seed), (40, 2.0 + seed, 1.0)):
+        for step, chosen, reported in ((0, 3.0, 3.1), (20, 1.0 + seed, 1.5 + seed), (40, 2.0 + seed, 1.0)):
             own = {"run": f"gru-seed{seed}", "cell": "gru", "seed": seed, "step": step}
+            own |= {"optimizer": "adam", "through": 64, "learning_rate": 0.006}
             numbers = {
                 "loss_choose": chosen,
-                "loss_report": held_out,
+                "loss_report": reported,
                 "fresh_choose": 4.0,
-                "fresh_report": 2 * held_out,
+                "fresh_report": 2 * reported,
             }
             records += [
                 {**own, "kind": "evaluation", **numbers},
-                {**own, "kind": "state_gradient", "norms": [0.01, 1.0]},
+                {**own, "kind": "state_gradient", "typical": [0.01, 1.0]},
             ]
+        records.append({**own, "kind": "network", "params": 1234})
     (row,) = [[cell.strip() for cell in line.split("|")[1:-1]] for line in report.table(records).splitlines()[2:]]
-    assert row[:3] == ["gru", "20", "1.500 to 2.500"]
-    assert row[5:] == ["3.000 to 5.000", "1.000 to 2.000", "1.250 to 2.250", "1"]
+    assert row[:4] == ["gru", "1,234", "20", "1.500 to 2.500"]
+    assert row[6:] == ["3.000 to 5.000", "1.000 to 2.000", "1.250 to 2.250", "1"]
     assert report.verdict(records) == (
         "gru predicts held-out text to 1.500 to 2.500 nats a token, the state carried (2 seeds)."
     )
