@@ -17,6 +17,9 @@ from experiments.language.model import Dropout, LanguageParams
 from rnnjax.names import lookup
 from rnnjax.typing import Key, State
 
+SHIFT = 37
+"""Steps by which the windows of a pass are later than those of the pass before, modulo the room there is."""
+
 
 class TrainState(NamedTuple):
     """All that a training step depends on, but for the text."""
@@ -134,10 +137,12 @@ def train_steps(
     The gradient goes back ``through`` so many steps, a divisor of the window's length.
     """
     length, dropout = config.sequence_length, dropout_of(config)
-    windows = (len(streams) - 1) // length
+    windows, rest = divmod(len(streams) - 1, length)
 
     def step(state: TrainState, _: None) -> tuple[TrainState, Array]:
-        place = state.step % windows * length
+        # Each pass has its windows at other places: as far from the beginning as what is left at the end allows.
+        shift = state.step // windows * SHIFT % (rest + 1)
+        place = state.step % windows * length + shift
         window = jax.lax.dynamic_slice_in_dim(streams, place, length + 1)
         key = jax.random.fold_in(state.key, state.step)
         loss_of = functools.partial(
