@@ -13,9 +13,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 
-from rnnjax.checks import check_advanced, check_params, check_state
+from rnnjax.checks import check_advanced, check_batch_shape, check_params, check_state
+from rnnjax.origin import remembering
 from rnnjax.typing import Drive, Key, Params, State
 
 
@@ -72,6 +74,7 @@ class Repetition(NamedTuple):
         return outputs[-1]
 
 
+@remembering
 class Cell(NamedTuple):
     """A recurrent cell: four pure functions, and a fifth where the output is not the hidden state.
 
@@ -139,6 +142,16 @@ def affine_cell(
         return jax.tree.map(lambda a, s, b: a * s + b, factor, state, term)
 
     return Cell(init, initial_state, project, advance, output, affine=affine)
+
+
+def zero_state(batch_shape: tuple[int, ...], widths: tuple[int, ...], dtype: Any) -> list[Array]:
+    """Zeros (..., H) for each width H, each an array of its own, that it may be donated.
+
+    Raises:
+        TypeError: if the batch shape is no tuple.
+    """
+    check_batch_shape(batch_shape)
+    return [jnp.zeros((*batch_shape, width), dtype) for width in widths]
 
 
 def output_like(cell: Cell, params: Params) -> jax.ShapeDtypeStruct:

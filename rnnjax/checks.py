@@ -19,10 +19,32 @@ def positive_integer(name: str, value: Any) -> int:
     except TypeError:
         number = None
     if number is None or isinstance(value, bool):
-        raise TypeError(f"{name} is {value!r} ({type(value).__name__}): expected a whole number, such as 128")
+        raise TypeError(f"{name} is {told(value)}: expected a whole number, such as 128")
     if number < 1:
         raise ValueError(f"{name} is {number}: expected at least 1")
     return number
+
+
+def check_key(key: Any) -> Any:
+    """``key``; raises ``TypeError`` if it is no random key."""
+    dtype = getattr(key, "dtype", None)
+    if dtype is not None and (jnp.issubdtype(dtype, jax.dtypes.prng_key) or (dtype == jnp.uint32 and jnp.ndim(key))):
+        return key
+    raise TypeError(f"key is {told(key)}: expected a random key, such as jax.random.key(0)")
+
+
+def check_batch_shape(batch_shape: Any) -> None:
+    """Raises ``TypeError`` unless it is a tuple."""
+    if not isinstance(batch_shape, tuple | list):
+        raise TypeError(f"batch_shape is {told(batch_shape)}: expected a tuple, such as (32,), or () for one example")
+
+
+def told(value: Any) -> str:
+    """What was received, in a few words: never the contents of an array."""
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"an array of shape {tuple(value.shape)} and dtype {value.dtype}"
+    text = repr(value)
+    return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
 
 
 def number_between(name: str, value: Any, low: float, high: float) -> float:
@@ -48,7 +70,7 @@ def _number(name: str, value: Any) -> float:
     except TypeError:
         number = None
     if number is None:
-        raise TypeError(f"{name} is {value!r} ({type(value).__name__}): expected a number, such as 0.5")
+        raise TypeError(f"{name} is {told(value)}: expected a number, such as 0.5")
     return number
 
 

@@ -16,10 +16,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from rnnjax.cell import Cell, check_cell
+from rnnjax.cell import Cell, check_cell, zero_state
 from rnnjax.cells.activations import activation_named
 from rnnjax.checks import positive_integer
-from rnnjax.engine.tracing import made_once
+from rnnjax.origin import remembered
 from rnnjax.typing import Activation, Drive, Initializer, Key, Params
 
 
@@ -45,7 +45,7 @@ class NARXState(NamedTuple):
     pending: Array  # (..., L H), as for TDNNState
 
 
-@made_once
+@remembered
 def tdnn(
     hidden_size: int,
     taps: int = 3,
@@ -78,7 +78,7 @@ def tdnn(
         return TDNNParams(_tapped_kernel(key, input_size, window, size, kernel_init), jnp.zeros(size))
 
     def initial_state(params: TDNNParams, batch_shape: tuple[int, ...] = ()) -> TDNNState:
-        return TDNNState(jnp.zeros((*batch_shape, window * size), params.kernel.dtype))
+        return TDNNState(*zero_state(batch_shape, (window * size,), params.kernel.dtype))
 
     def project(params: TDNNParams, inputs: Array) -> Array:
         return inputs @ params.kernel
@@ -92,7 +92,7 @@ def tdnn(
     return Cell(init, initial_state, project, advance, output)
 
 
-@made_once
+@remembered
 def narx(
     hidden_size: int,
     output_size: int | None = None,
@@ -149,10 +149,7 @@ def narx(
         )
 
     def initial_state(params: NARXParams, batch_shape: tuple[int, ...] = ()) -> NARXState:
-        dtype = params.kernel.dtype
-        return NARXState(
-            jnp.zeros((*batch_shape, past * width), dtype), jnp.zeros((*batch_shape, window * size), dtype)
-        )
+        return NARXState(*zero_state(batch_shape, (past * width, window * size), params.kernel.dtype))
 
     def project(params: NARXParams, inputs: Array) -> Array:
         return inputs @ params.kernel
@@ -169,6 +166,7 @@ def narx(
     return Cell(init, initial_state, project, advance, output)
 
 
+@remembered
 def series_parallel(cell: Cell) -> Cell:
     """A ``narx`` cell that is given the true past outputs: teacher forcing (Menezes & Barreto, 2008).
 
@@ -191,6 +189,7 @@ def series_parallel(cell: Cell) -> Cell:
     return _fed_with("series_parallel", cell, lambda true, predicted: true)
 
 
+@remembered
 def error_feedback(cell: Cell) -> Cell:
     """A ``narx`` cell fed with its past errors, the moving average of NARMAX models (Chen & Billings, 1989).
 

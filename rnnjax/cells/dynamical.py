@@ -12,11 +12,11 @@ import jax.numpy as jnp
 from jax import Array
 from jax.nn import sigmoid
 
-from rnnjax.cell import Cell
+from rnnjax.cell import Cell, zero_state
 from rnnjax.cells.gates import gate_kernels, split_gates
 from rnnjax.checks import number_between, positive_integer, positive_number
-from rnnjax.engine.tracing import made_once
 from rnnjax.initializers import orthogonal
+from rnnjax.origin import remembered
 from rnnjax.typing import Initializer, Key
 
 
@@ -67,7 +67,7 @@ class LEMState(NamedTuple):
     memory: Array  # (..., H)
 
 
-@made_once
+@remembered
 def antisymmetric(
     hidden_size: int,
     step_size: float = 0.01,
@@ -110,7 +110,7 @@ def antisymmetric(
     return Cell(init, _initial_state, _project, advance)
 
 
-@made_once
+@remembered
 def gated_antisymmetric(
     hidden_size: int,
     step_size: float = 0.01,
@@ -149,7 +149,7 @@ def gated_antisymmetric(
     return Cell(init, _initial_state, project, advance)
 
 
-@made_once
+@remembered
 def lipschitz(
     hidden_size: int,
     step_size: float = 0.01,
@@ -205,7 +205,7 @@ def lipschitz(
     return Cell(init, _initial_state, _project, advance)
 
 
-@made_once
+@remembered
 def cornn(
     hidden_size: int,
     step_size: float = 0.042,
@@ -250,7 +250,9 @@ def cornn(
         )
 
     def initial_state(params: CoRNNParams, batch_shape: tuple[int, ...] = ()) -> CoRNNState:
-        return CoRNNState(*_two_zeros(params.recurrent_kernel, batch_shape))
+        return CoRNNState(
+            *zero_state(batch_shape, 2 * (params.recurrent_kernel.shape[-2],), params.recurrent_kernel.dtype)
+        )
 
     def advance(params: CoRNNParams, state: CoRNNState, drive: Array) -> CoRNNState:
         recurrent = state.hidden @ params.recurrent_kernel + state.velocity @ params.velocity_kernel
@@ -261,7 +263,7 @@ def cornn(
     return Cell(init, initial_state, _project, advance)
 
 
-@made_once
+@remembered
 def lem(
     hidden_size: int,
     step_size: float = 1.0,
@@ -297,7 +299,9 @@ def lem(
         return LEMParams(kernel, recurrent_kernel, memory_kernel, jnp.zeros(4 * size))
 
     def initial_state(params: LEMParams, batch_shape: tuple[int, ...] = ()) -> LEMState:
-        return LEMState(*_two_zeros(params.recurrent_kernel, batch_shape))
+        return LEMState(
+            *zero_state(batch_shape, 2 * (params.recurrent_kernel.shape[-2],), params.recurrent_kernel.dtype)
+        )
 
     def project(params: LEMParams, inputs: Array) -> tuple[Array, ...]:
         return split_gates(inputs @ params.kernel + params.bias, 4)
@@ -317,12 +321,7 @@ def _initial_state(
     params: AntisymmetricParams | GatedAntisymmetricParams | LipschitzParams, batch_shape: tuple[int, ...] = ()
 ) -> DynamicalState:
     kernel = params.recurrent_kernel
-    return DynamicalState(jnp.zeros((*batch_shape, kernel.shape[-1]), kernel.dtype))
-
-
-def _two_zeros(kernel: Array, batch_shape: tuple[int, ...]) -> tuple[Array, Array]:
-    zeros = jnp.zeros((*batch_shape, kernel.shape[-2]), kernel.dtype)
-    return zeros, zeros
+    return DynamicalState(*zero_state(batch_shape, (kernel.shape[-1],), kernel.dtype))
 
 
 def _project(params: AntisymmetricParams | LipschitzParams | CoRNNParams, inputs: Array) -> Array:

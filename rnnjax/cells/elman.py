@@ -11,11 +11,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from rnnjax.cell import Cell, affine_cell
+from rnnjax.cell import Cell, affine_cell, zero_state
 from rnnjax.cells.activations import ACTIVATIONS, activation_named
 from rnnjax.checks import number_between, positive_integer
-from rnnjax.engine.tracing import made_once
 from rnnjax.initializers import orthogonal
+from rnnjax.origin import remembered
 from rnnjax.typing import Activation, Initializer, Key
 
 
@@ -52,7 +52,7 @@ class IndRNNParams(NamedTuple):
     bias: Array  # (H,)
 
 
-@made_once
+@remembered
 def elman(
     hidden_size: int,
     activation: str | Activation = "tanh",
@@ -93,7 +93,7 @@ def elman(
         )
 
     def initial_state(params: ElmanParams, batch_shape: tuple[int, ...] = ()) -> ElmanState:
-        return ElmanState(jnp.zeros((*batch_shape, size), params.recurrent_kernel.dtype))
+        return ElmanState(*zero_state(batch_shape, (size,), params.recurrent_kernel.dtype))
 
     def project(params: ElmanParams, inputs: Array) -> Array:
         return inputs @ params.kernel + params.bias
@@ -104,7 +104,7 @@ def elman(
     return Cell(init, initial_state, project, advance)
 
 
-@made_once
+@remembered
 def jordan(
     hidden_size: int,
     output_size: int | None = None,
@@ -150,7 +150,7 @@ def jordan(
         )
 
     def initial_state(params: JordanParams, batch_shape: tuple[int, ...] = ()) -> JordanState:
-        return JordanState(jnp.zeros((*batch_shape, width), params.recurrent_kernel.dtype))
+        return JordanState(*zero_state(batch_shape, (width,), params.recurrent_kernel.dtype))
 
     def project(params: JordanParams, inputs: Array) -> Array:
         return inputs @ params.kernel + params.bias
@@ -165,7 +165,7 @@ def jordan(
     return Cell(init, initial_state, project, advance, output)
 
 
-@made_once
+@remembered
 def leaky(
     hidden_size: int,
     rate: float = 0.1,
@@ -206,7 +206,7 @@ def leaky(
     return instant._replace(advance=advance)
 
 
-@made_once
+@remembered
 def learned_leaky(
     hidden_size: int,
     rate: float = 0.1,
@@ -257,7 +257,7 @@ def learned_leaky(
     return Cell(init, initial_state, project, advance)
 
 
-@made_once
+@remembered
 def indrnn(
     hidden_size: int,
     activation: str | Activation = "relu",
@@ -298,7 +298,7 @@ def indrnn(
         )
 
     def initial_state(params: IndRNNParams, batch_shape: tuple[int, ...] = ()) -> ElmanState:
-        return ElmanState(jnp.zeros((*batch_shape, size), params.recurrent_weight.dtype))
+        return ElmanState(*zero_state(batch_shape, (size,), params.recurrent_weight.dtype))
 
     def project(params: IndRNNParams, inputs: Array) -> Array:
         return inputs @ params.kernel + params.bias

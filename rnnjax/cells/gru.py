@@ -12,12 +12,12 @@ import jax.numpy as jnp
 from jax import Array
 from jax.nn import sigmoid
 
-from rnnjax.cell import Cell
+from rnnjax.cell import Cell, zero_state
 from rnnjax.cells.gates import gate_bias, gate_kernels, split_gates
 from rnnjax.checks import positive_integer
-from rnnjax.engine.tracing import made_once
 from rnnjax.initializers import orthogonal
 from rnnjax.names import lookup
+from rnnjax.origin import remembered
 from rnnjax.typing import Initializer, Key
 
 
@@ -38,7 +38,7 @@ class GRUState(NamedTuple):
     hidden: Array  # (..., H)
 
 
-@made_once
+@remembered
 def gru(
     hidden_size: int,
     reset: Literal["before", "after"] = "before",
@@ -89,7 +89,7 @@ def gru(
 
 def _initial_state(params: GRUParams | GRUResetAfterParams, batch_shape: tuple[int, ...] = ()) -> GRUState:
     size, dtype = params.recurrent_kernel.shape[-2], params.recurrent_kernel.dtype
-    return GRUState(jnp.zeros((*batch_shape, size), dtype))
+    return GRUState(*zero_state(batch_shape, (size,), dtype))
 
 
 def _project(params: GRUParams | GRUResetAfterParams, inputs: Array) -> tuple[Array, ...]:

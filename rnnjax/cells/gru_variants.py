@@ -7,12 +7,12 @@ import jax.numpy as jnp
 from jax import Array
 from jax.nn import sigmoid
 
-from rnnjax.cell import Cell
+from rnnjax.cell import Cell, zero_state
 from rnnjax.cells.gates import add_to_gates, gate_kernels, split_gates
 from rnnjax.cells.gru import GRUState
 from rnnjax.checks import positive_integer
-from rnnjax.engine.tracing import made_once
 from rnnjax.initializers import orthogonal
+from rnnjax.origin import remembered
 from rnnjax.typing import Initializer, Key
 
 
@@ -22,7 +22,7 @@ class OneGateParams(NamedTuple):
     bias: Array  # (2H,)
 
 
-@made_once
+@remembered
 def minimal_gated_unit(
     hidden_size: int,
     *,
@@ -63,7 +63,7 @@ def minimal_gated_unit(
     return Cell(init, _initial_state, _project, advance)
 
 
-@made_once
+@remembered
 def ugrnn(
     hidden_size: int,
     *,
@@ -110,7 +110,7 @@ class RecurrentHighwayParams(NamedTuple):
     bias: Array  # (depth, 2H)
 
 
-@made_once
+@remembered
 def recurrent_highway(
     hidden_size: int,
     depth: int = 3,
@@ -169,7 +169,7 @@ def recurrent_highway(
 
 def _initial_state(params: OneGateParams | RecurrentHighwayParams, batch_shape: tuple[int, ...] = ()) -> GRUState:
     size, dtype = params.recurrent_kernel.shape[-2], params.recurrent_kernel.dtype
-    return GRUState(jnp.zeros((*batch_shape, size), dtype))
+    return GRUState(*zero_state(batch_shape, (size,), dtype))
 
 
 def _project(params: OneGateParams, inputs: Array) -> tuple[Array, ...]:

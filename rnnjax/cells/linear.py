@@ -15,10 +15,10 @@ import jax.numpy as jnp
 from jax import Array
 from jax.nn import log_sigmoid, sigmoid
 
-from rnnjax.cell import Cell, affine_cell
+from rnnjax.cell import Cell, affine_cell, zero_state
 from rnnjax.cells.gates import split_gates
 from rnnjax.checks import positive_integer
-from rnnjax.engine.tracing import made_once
+from rnnjax.origin import remembered
 from rnnjax.typing import Initializer, Key
 
 
@@ -34,7 +34,7 @@ class LinearState(NamedTuple):
 # The GRU and the LSTM with gates of the input alone
 
 
-@made_once
+@remembered
 def min_gru(hidden_size: int, *, kernel_init: Initializer = jax.nn.initializers.lecun_normal()) -> Cell:
     """The GRU stripped of all that keeps it from running in parallel (Feng et al., 2024).
 
@@ -62,7 +62,7 @@ def min_gru(hidden_size: int, *, kernel_init: Initializer = jax.nn.initializers.
     return affine_cell(_init(size, 2, kernel_init), _initial_state(size), _project(2), affine)
 
 
-@made_once
+@remembered
 def min_lstm(
     hidden_size: int, *, forget_bias: float = 0.0, kernel_init: Initializer = jax.nn.initializers.lecun_normal()
 ) -> Cell:
@@ -104,7 +104,7 @@ class QRNNState(NamedTuple):
     output_gate: Array  # (..., H)
 
 
-@made_once
+@remembered
 def qrnn(
     hidden_size: int, *, forget_bias: float = 0.0, kernel_init: Initializer = jax.nn.initializers.lecun_normal()
 ) -> Cell:
@@ -131,8 +131,7 @@ def qrnn(
     size = positive_integer("hidden_size", hidden_size)
 
     def initial_state(params: LinearGatesParams, batch_shape: tuple[int, ...] = ()) -> QRNNState:
-        zeros = jnp.zeros((*batch_shape, size), params.kernel.dtype)
-        return QRNNState(zeros, zeros)
+        return QRNNState(*zero_state(batch_shape, 2 * (size,), params.kernel.dtype))
 
     def affine(params: LinearGatesParams, drive: tuple[Array, ...]) -> tuple[QRNNState, QRNNState]:
         f, g, o = drive
@@ -157,7 +156,7 @@ class SRUState(NamedTuple):
     highway: Array  # (..., H), the input, or its projection
 
 
-@made_once
+@remembered
 def sru(
     hidden_size: int, *, forget_bias: float = 0.0, kernel_init: Initializer = jax.nn.initializers.lecun_normal()
 ) -> Cell:
@@ -190,8 +189,7 @@ def sru(
         return SRUParams(kernel, jnp.zeros(2 * size).at[:size].set(forget_bias), highway_kernel)
 
     def initial_state(params: SRUParams, batch_shape: tuple[int, ...] = ()) -> SRUState:
-        zeros = jnp.zeros((*batch_shape, size), params.kernel.dtype)
-        return SRUState(zeros, zeros, zeros)
+        return SRUState(*zero_state(batch_shape, 3 * (size,), params.kernel.dtype))
 
     def project(params: SRUParams, inputs: Array) -> tuple[Array, ...]:
         f, r, candidate = split_gates(inputs @ params.kernel, 3)
@@ -229,7 +227,7 @@ class LRUState(NamedTuple):
     skip: Array  # (..., H), what goes from the input to the output directly
 
 
-@made_once
+@remembered
 def lru(hidden_size: int, *, r_min: float = 0.0, r_max: float = 1.0, max_phase: float = 2 * math.pi) -> Cell:
     """The linear recurrent unit: a complex diagonal recurrence (Orvieto et al., 2023).
 
@@ -282,8 +280,8 @@ def lru(hidden_size: int, *, r_min: float = 0.0, r_max: float = 1.0, max_phase: 
         )
 
     def initial_state(params: LRUParams, batch_shape: tuple[int, ...] = ()) -> LRUState:
-        zeros = jnp.zeros((*batch_shape, size), params.log_decay.dtype)
-        return LRUState(_complex(zeros, zeros), zeros)
+        real, imaginary, skip = zero_state(batch_shape, 3 * (size,), params.log_decay.dtype)
+        return LRUState(_complex(real, imaginary), skip)
 
     def project(params: LRUParams, inputs: Array) -> tuple[Array, ...]:
         return inputs @ params.input_real, inputs @ params.input_imaginary, inputs @ params.skip_kernel
@@ -344,7 +342,7 @@ def _init(
 
 
 def _initial_state(size: int) -> Callable[..., LinearState]:
-    return lambda params, batch_shape=(): LinearState(jnp.zeros((*batch_shape, size), params.kernel.dtype))
+    return lambda params, batch_shape=(): LinearState(*zero_state(batch_shape, (size,), params.kernel.dtype))
 
 
 def _project(gates: int) -> Callable[[Any, Array], tuple[Array, ...]]:

@@ -11,11 +11,11 @@ import jax.numpy as jnp
 from jax import Array
 from jax.nn import sigmoid
 
-from rnnjax.cell import Cell
+from rnnjax.cell import Cell, zero_state
 from rnnjax.cells.gates import add_to_gates, gate_bias, gate_kernels, split_gates
 from rnnjax.checks import positive_integer
-from rnnjax.engine.tracing import made_once
 from rnnjax.initializers import orthogonal
+from rnnjax.origin import remembered
 from rnnjax.typing import Initializer, Key
 
 
@@ -37,7 +37,7 @@ class LSTMState(NamedTuple):
     cell: Array  # (..., H), the memory: the constant error carousel runs along it
 
 
-@made_once
+@remembered
 def lstm(
     hidden_size: int,
     *,
@@ -83,7 +83,7 @@ def lstm(
     return Cell(init, _initial_state, _project, advance)
 
 
-@made_once
+@remembered
 def peephole_lstm(
     hidden_size: int,
     *,
@@ -130,7 +130,7 @@ def lstm_bias(key: Key, size: int, forget_bias: float | Initializer) -> Array:
 
 def _initial_state(params: LSTMParams | PeepholeLSTMParams, batch_shape: tuple[int, ...] = ()) -> LSTMState:
     size, dtype = params.recurrent_kernel.shape[-2], params.recurrent_kernel.dtype
-    return LSTMState(jnp.zeros((*batch_shape, size), dtype), jnp.zeros((*batch_shape, size), dtype))
+    return LSTMState(*zero_state(batch_shape, 2 * (size,), dtype))
 
 
 def _project(params: LSTMParams | PeepholeLSTMParams, inputs: Array) -> tuple[Array, ...]:

@@ -12,13 +12,13 @@ import jax.numpy as jnp
 from jax import Array
 from jax.nn import log_sigmoid, sigmoid
 
-from rnnjax.cell import Cell
+from rnnjax.cell import Cell, zero_state
 from rnnjax.cells.gates import add_to_gates, gate_bias, gate_kernels, split_gates
 from rnnjax.cells.lstm import LSTMParams, LSTMState, lstm_bias
 from rnnjax.cells.memoryless import normalized
 from rnnjax.checks import positive_integer
-from rnnjax.engine.tracing import made_once
 from rnnjax.initializers import orthogonal
+from rnnjax.origin import remembered
 from rnnjax.typing import Initializer, Key
 
 # Coupled input and forget gate
@@ -30,7 +30,7 @@ class CIFGLSTMParams(NamedTuple):
     bias: Array  # (3H,)
 
 
-@made_once
+@remembered
 def cifg_lstm(
     hidden_size: int,
     *,
@@ -87,7 +87,7 @@ class LSTM1997Params(NamedTuple):
     bias: Array  # (3H,)
 
 
-@made_once
+@remembered
 def lstm_1997(
     hidden_size: int,
     *,
@@ -147,7 +147,7 @@ class JANETState(NamedTuple):
     hidden: Array  # (..., H), memory and output in one
 
 
-@made_once
+@remembered
 def janet(
     hidden_size: int,
     *,
@@ -185,7 +185,7 @@ def janet(
         return JANETParams(*kernels, bias=jnp.zeros(2 * size).at[:size].set(gate_bias(key, 2, size, forget_bias)))
 
     def initial_state(params: JANETParams, batch_shape: tuple[int, ...] = ()) -> JANETState:
-        return JANETState(jnp.zeros((*batch_shape, size), params.recurrent_kernel.dtype))
+        return JANETState(*zero_state(batch_shape, (size,), params.recurrent_kernel.dtype))
 
     def project(params: JANETParams, inputs: Array) -> tuple[Array, ...]:
         return split_gates(inputs @ params.kernel + params.bias, 2)
@@ -210,7 +210,7 @@ class LayerNormLSTMParams(NamedTuple):
     cell_bias: Array  # (H,)
 
 
-@made_once
+@remembered
 def layer_norm_lstm(
     hidden_size: int,
     *,
@@ -243,12 +243,11 @@ def layer_norm_lstm(
 
     def init(key: Key, input_size: int) -> LayerNormLSTMParams:
         kernels = gate_kernels(key, 4, input_size, size, kernel_init, recurrent_init)
-        gain = jnp.ones(4 * size)
         return LayerNormLSTMParams(
             *kernels,
             bias=lstm_bias(key, size, forget_bias),
-            input_gain=gain,
-            recurrent_gain=gain,
+            input_gain=jnp.ones(4 * size),
+            recurrent_gain=jnp.ones(4 * size),
             cell_gain=jnp.ones(size),
             cell_bias=jnp.zeros(size),
         )
@@ -275,7 +274,7 @@ class SLSTMState(NamedTuple):
     stabilizer: Array  # (..., H), the logarithm of the largest of these weights
 
 
-@made_once
+@remembered
 def slstm(
     hidden_size: int,
     *,
@@ -317,10 +316,10 @@ def slstm(
         return LSTMParams(*kernels, bias=jnp.zeros(4 * size).at[size : 2 * size].set(forget))
 
     def initial_state(params: LSTMParams, batch_shape: tuple[int, ...] = ()) -> SLSTMState:
-        zeros = jnp.zeros((*batch_shape, size), params.recurrent_kernel.dtype)
+        cell, normalizer, hidden, nothing = zero_state(batch_shape, 4 * (size,), params.recurrent_kernel.dtype)
         # Finite, so that differences of states, and weight decay of a learned one, are no NaN.
-        nothing_yet = float(jnp.finfo(zeros.dtype).min) / 2
-        return SLSTMState(zeros, zeros, zeros, jnp.full_like(zeros, nothing_yet))
+        nothing_yet = float(jnp.finfo(nothing.dtype).min) / 2
+        return SLSTMState(cell, normalizer, hidden, jnp.full_like(nothing, nothing_yet))
 
     def project(params: LSTMParams, inputs: Array) -> tuple[Array, ...]:
         return split_gates(inputs @ params.kernel + params.bias, 4)
@@ -342,7 +341,7 @@ def slstm(
 
 def _initial_state(params: Any, batch_shape: tuple[int, ...] = ()) -> LSTMState:
     size, dtype = params.recurrent_kernel.shape[-2], params.recurrent_kernel.dtype
-    return LSTMState(jnp.zeros((*batch_shape, size), dtype), jnp.zeros((*batch_shape, size), dtype))
+    return LSTMState(*zero_state(batch_shape, 2 * (size,), dtype))
 
 
 def _finite(name: str, value: Any) -> float:

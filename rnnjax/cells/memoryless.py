@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from rnnjax.cell import Cell, output_like
+from rnnjax.cell import Cell, output_like, zero_state
+from rnnjax.origin import remembered
 from rnnjax.typing import Key, Params
 
 
@@ -33,6 +34,7 @@ def pass_on(cell: Cell, params: Params) -> Cell:
     return _memoryless(lambda key, input_size: (), lambda _, inputs: inputs, lambda _: output_like(cell, params))
 
 
+@remembered
 def dense_gate(bias: float) -> Cell:
     """y_t = sigmoid(x_t W + b), as wide as the inputs."""
 
@@ -46,6 +48,7 @@ def dense_gate(bias: float) -> Cell:
     return _memoryless(init, respond, lambda params: params.bias)
 
 
+@remembered
 def normalization() -> Cell:
     """y_t = scale * N(x_t) + bias, with N as in ``normalized``."""
 
@@ -72,7 +75,8 @@ def _memoryless(
     """The cell y_t = respond(params, x_t), whose outputs have shape and dtype of ``like(params)``."""
 
     def initial_state(params: Params, batch_shape: tuple[int, ...] = ()) -> LayerState:
-        return LayerState(jnp.zeros((*batch_shape, *like(params).shape), like(params).dtype))
+        wanted = like(params)
+        return LayerState(*zero_state(batch_shape, wanted.shape, wanted.dtype))
 
     def advance(params: Params, state: LayerState, drive: Array) -> LayerState:
         return LayerState(drive)

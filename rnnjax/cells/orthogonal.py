@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from rnnjax.cell import Cell
+from rnnjax.cell import Cell, zero_state
 from rnnjax.cells.activations import ACTIVATIONS
 from rnnjax.checks import positive_integer
-from rnnjax.engine.tracing import made_once
 from rnnjax.names import lookup
+from rnnjax.origin import remembered
 from rnnjax.typing import Activation, Initializer, Key
 
 Response = Callable[[Array, Array], Array]
@@ -33,7 +33,7 @@ class Parametrization(NamedTuple):
     skew_init: Initializer
 
 
-@made_once
+@remembered
 def orthogonal_rnn(
     hidden_size: int,
     parametrization: Literal["exponential", "cayley"] = "exponential",
@@ -82,7 +82,7 @@ def orthogonal_rnn(
         )
 
     def initial_state(params: OrthogonalParams, batch_shape: tuple[int, ...] = ()) -> OrthogonalState:
-        return OrthogonalState(jnp.zeros((*batch_shape, size), params.skew.dtype))
+        return OrthogonalState(*zero_state(batch_shape, (size,), params.skew.dtype))
 
     def project(params: OrthogonalParams, inputs: Array) -> Array:
         return inputs @ params.kernel

@@ -11,12 +11,12 @@ import numpy as np
 from jax import Array
 from jax.nn import sigmoid
 
-from rnnjax.cell import Cell
+from rnnjax.cell import Cell, zero_state
 from rnnjax.cells.activations import activation_named
 from rnnjax.cells.gates import gate_kernels, split_gates
 from rnnjax.checks import number_between, positive_integer
-from rnnjax.engine.tracing import made_once
 from rnnjax.initializers import orthogonal
+from rnnjax.origin import remembered
 from rnnjax.typing import Activation, Initializer, Key
 
 
@@ -58,7 +58,7 @@ class MISTState(NamedTuple):
     earlier: Array  # (..., 2^(N-1) - 1, H): h_{t-1}, h_{t-2}, and so on
 
 
-@made_once
+@remembered
 def scrn(
     hidden_size: int,
     context_size: int | None = None,
@@ -114,7 +114,7 @@ def scrn(
 
     def initial_state(params: SCRNParams, batch_shape: tuple[int, ...] = ()) -> SCRNState:
         dtype = params.recurrent_kernel.dtype
-        return SCRNState(jnp.zeros((*batch_shape, fast), dtype), jnp.zeros((*batch_shape, slow), dtype))
+        return SCRNState(*zero_state(batch_shape, (fast, slow), dtype))
 
     def project(params: SCRNParams, inputs: Array) -> tuple[Array, Array]:
         return inputs @ params.kernel + params.bias, (1 - kept) * (inputs @ params.context_kernel)
@@ -131,7 +131,7 @@ def scrn(
     return Cell(init, initial_state, project, advance, output)
 
 
-@made_once
+@remembered
 def clockwork(
     hidden_size: int,
     periods: Sequence[int] = (1, 2, 4, 8),
@@ -184,7 +184,7 @@ def clockwork(
 
     def initial_state(params: ClockworkParams, batch_shape: tuple[int, ...] = ()) -> ClockworkState:
         dtype = params.recurrent_kernel.dtype
-        return ClockworkState(jnp.zeros((*batch_shape, size), dtype), jnp.zeros((*batch_shape, 1), jnp.int32))
+        return ClockworkState(*zero_state(batch_shape, (size,), dtype), *zero_state(batch_shape, (1,), jnp.int32))
 
     def project(params: ClockworkParams, inputs: Array) -> Array:
         return inputs @ params.kernel + params.bias
@@ -198,7 +198,7 @@ def clockwork(
     return Cell(init, initial_state, project, advance)
 
 
-@made_once
+@remembered
 def mist(
     hidden_size: int,
     delays: int = 5,
@@ -248,7 +248,7 @@ def mist(
 
     def initial_state(params: MISTParams, batch_shape: tuple[int, ...] = ()) -> MISTState:
         dtype, history = params.recurrent_kernel.dtype, int(steps_ago[-1]) - 1
-        return MISTState(jnp.zeros((*batch_shape, size), dtype), jnp.zeros((*batch_shape, history, size), dtype))
+        return MISTState(*zero_state(batch_shape, (size,), dtype), *zero_state((*batch_shape, history), (size,), dtype))
 
     def project(params: MISTParams, inputs: Array) -> tuple[Array, ...]:
         gates = split_gates(inputs @ params.kernel + params.bias, 2)

@@ -11,12 +11,14 @@ from rnnjax.cell import Cell, check_cell
 from rnnjax.checks import positive_number
 from rnnjax.combinators.compose import each_layer
 from rnnjax.engine.norms import is_inexact, norm
+from rnnjax.origin import remembered
 from rnnjax.typing import Drive, Params, State
 
 Clip = Callable[[list[Array], list[int]], list[Array]]
 """``(gradients of the leaves of a state, how many batch axes each has) -> gradients``."""
 
 
+@remembered
 def clip_gradient_norm(cell: Cell, largest: float) -> Cell:
     """A cell through whose recurrence gradients flow back with a norm of at most ``largest``, for each example.
 
@@ -41,6 +43,7 @@ def clip_gradient_norm(cell: Cell, largest: float) -> Cell:
     return _clipped("clip_gradient_norm", cell, clip)
 
 
+@remembered
 def clip_gradient_values(cell: Cell, largest: float) -> Cell:
     """A cell through whose recurrence each component of a gradient flows back as at most ``largest`` (Graves, 2013).
 

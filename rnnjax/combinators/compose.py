@@ -13,9 +13,11 @@ from rnnjax.checks import positive_integer
 from rnnjax.engine.norms import is_inexact
 from rnnjax.engine.tracing import traced_once
 from rnnjax.engine.wiring import composed_cell, layers_of
+from rnnjax.origin import remembered
 from rnnjax.typing import Key, Params, State
 
 
+@remembered
 def stack(*cells: Cell, input_to_all: bool = False, all_to_output: bool = False) -> Cell:
     """Layers on top of each other, any cell in any of them; itself a cell.
 
@@ -62,6 +64,7 @@ def stack(*cells: Cell, input_to_all: bool = False, all_to_output: bool = False)
     return composed_cell(init, Wiring(layers, feed, combine))
 
 
+@remembered
 def repeat(cell: Cell, times: int) -> Cell:
     """Equal layers on top of each other, compiled as one: for deep networks.
 
@@ -97,6 +100,7 @@ def _init_layers(cell: Cell, keys: Key, *, input_size: int) -> Params:
 # Connections past a layer
 
 
+@remembered
 def residual(cell: Cell) -> Cell:
     """A cell whose outputs are added to its inputs (He et al., 2016; between recurrent layers Wu et al., 2016).
 
@@ -127,6 +131,7 @@ class HighwayParams(NamedTuple):
     gate: Any  # a kernel (I, O) and a bias (O,)
 
 
+@remembered
 def highway(cell: Cell, bias: float = -2.0) -> Cell:
     """A cell past which a gate lets the inputs through (Srivastava et al., 2015).
 
@@ -168,6 +173,7 @@ class LayerNormParams(NamedTuple):
     norm: Any  # scale (O,) and bias (O,)
 
 
+@remembered
 def layer_norm(cell: Cell) -> Cell:
     """A cell with normalized outputs (Ba et al., 2016): mean 0 and variance 1 over the units, then scaled.
 
@@ -216,6 +222,7 @@ class LearnedInitialStateParams(NamedTuple):
     state: Any  # its state before the first step, without batch axes; None in the place of what has no gradient
 
 
+@remembered
 def learned_initial_state(cell: Cell) -> Cell:
     """The same cell with s_0 among its params, starting from zero; it serves every example of a batch.
 
@@ -233,7 +240,8 @@ def learned_initial_state(cell: Cell) -> Cell:
 
     def initial_state(params: LearnedInitialStateParams, batch_shape: tuple[int, ...] = ()) -> State:
         def choose(fresh: Array, learned: Array | None) -> Array:
-            return fresh if learned is None else jnp.broadcast_to(learned, (*batch_shape, *learned.shape))
+            # A copy, without batch axes too: what is donated must not be a param.
+            return fresh if learned is None else jnp.array(jnp.broadcast_to(learned, (*batch_shape, *learned.shape)))
 
         return jax.tree.map(choose, cell.initial_state(params.cell, batch_shape), params.state)
 

@@ -29,6 +29,7 @@ from rnnjax.combinators.compose import each_layer
 from rnnjax.engine.norms import is_inexact
 from rnnjax.engine.program import Program, execute, operands_of, program_of, reached, recurrent_products
 from rnnjax.names import lookup
+from rnnjax.origin import remembered
 from rnnjax.typing import Drive, Key, Params, State
 
 RECURRENT = (
@@ -47,6 +48,7 @@ class NoisyState(NamedTuple):
     key: Array  # (...), a random key for each example
 
 
+@remembered
 def dropout(cell: Cell, rate: float, key: Key | None = None, each: Literal["step", "sequence"] = "step") -> Cell:
     """Outputs dropped at random on their way up: dropout between layers (Zaremba et al., 2014).
 
@@ -82,6 +84,7 @@ def dropout(cell: Cell, rate: float, key: Key | None = None, each: Literal["step
     return _changed("dropout", cell, change, key)
 
 
+@remembered
 def variational_dropout(cell: Cell, rate: float, key: Key | None = None) -> Cell:
     """Recurrent dropout, the same at all steps of a sequence (Gal & Ghahramani, 2016).
 
@@ -125,6 +128,7 @@ def variational_dropout(cell: Cell, rate: float, key: Key | None = None) -> Cell
     return _changed("variational_dropout", cell, change, key)
 
 
+@remembered
 def zoneout(cell: Cell, rate: Any, key: Key | None = None) -> Cell:
     """Units that now and then keep their old state (Krueger et al., 2017).
 
@@ -176,6 +180,7 @@ def zoneout(cell: Cell, rate: Any, key: Key | None = None) -> Cell:
     return _changed("zoneout", cell, change, key)
 
 
+@remembered
 def drop_connect(
     cell: Cell,
     rate: float,

@@ -12,8 +12,10 @@ from jax.extend.core import JaxprEqn
 from rnnjax.cell import Cell, check_cell
 from rnnjax.combinators.compose import each_layer
 from rnnjax.engine.program import execute, is_matrix_product, program_of
+from rnnjax.origin import remembered
 
 
+@remembered
 def mixed_precision(cell: Cell, dtype: Any = jnp.bfloat16) -> Cell:
     """The same cell with its matrix products in ``dtype``, all else in that of its params (Micikevicius et al., 2018).
 

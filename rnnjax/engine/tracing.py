@@ -2,28 +2,14 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, ParamSpec
+from typing import Any
 
 import jax
 
-from rnnjax.cell import Cell
-
-Arguments = ParamSpec("Arguments")
+from rnnjax.origin import identity
 
 REMEMBERED = 128
 """So many cells of each function; then the one that was not used for longest is forgotten, with all that JAX keeps."""
-
-
-def made_once(constructor: Callable[Arguments, Cell]) -> Callable[Arguments, Cell]:
-    """A constructor that gives the same cell for the same numbers and names, as in stack(lstm(64), lstm(64))."""
-    remembering = functools.lru_cache(REMEMBERED, typed=True)(constructor)
-
-    @functools.wraps(constructor)
-    def construct(*args: Arguments.args, **options: Arguments.kwargs) -> Cell:
-        plain = all(isinstance(value, int | float | str) for value in (*args, *options.values()))
-        return remembering(*args, **options) if plain else constructor(*args, **options)  # type: ignore[arg-type]
-
-    return construct
 
 
 def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -49,14 +35,13 @@ def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _Same:
-    """A cell that equals those made of the very same functions, which need not have a hash."""
+    """A cell, or any function, that equals those that do the same."""
 
     def __init__(self, cell: Any) -> None:
-        self.cell = cell
-        self.functions = tuple(map(id, cell)) if isinstance(cell, tuple) else id(cell)
+        self.cell, self.identity = cell, identity(cell)
 
     def __hash__(self) -> int:
-        return hash(self.functions)
+        return hash(self.identity)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.functions == other.functions
+        return isinstance(other, _Same) and self.identity == other.identity

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from rnnjax.cell import Cell, check_cell
+from rnnjax.origin import remembered
 from rnnjax.sequence.layers import SequenceLayer
 from rnnjax.sequence.unroll import unroll
 from rnnjax.typing import Key
@@ -17,6 +18,7 @@ class BidirectionalParams(NamedTuple):
     backward: Any
 
 
+@remembered
 def bidirectional(forward: Cell, backward: Cell) -> SequenceLayer:
     """One cell from the first step to the last, another from the last to the first (Schuster & Paliwal, 1997).
 

@@ -23,6 +23,7 @@ from jax import Array
 
 from rnnjax.cell import Cell, check_cell, output_like
 from rnnjax.checks import check_mask, check_sequence
+from rnnjax.origin import remembered, remembering
 from rnnjax.sequence.one_to_many import OneToMany
 from rnnjax.sequence.unroll import unroll
 from rnnjax.typing import Key, State
@@ -33,6 +34,7 @@ class EncoderDecoderParams(NamedTuple):
     decoder: Any  # those of the decoder: a cell's, or OneToManyParams
 
 
+@remembering
 class EncoderDecoder(NamedTuple):
     """Pure functions from a source sequence, and the inputs that go with it, to a sequence.
 
@@ -49,6 +51,7 @@ class EncoderDecoder(NamedTuple):
     apply: Callable[..., Array]
 
 
+@remembered
 def encoder_decoder(encoder: Cell, decoder: Cell | OneToMany) -> EncoderDecoder:
     """Two cells, one of which reads the source to its end, where the other starts to write.
 

@@ -13,10 +13,12 @@ from jax import Array
 
 from rnnjax.cell import Cell, check_cell
 from rnnjax.checks import positive_integer
+from rnnjax.origin import remembered, remembering
 from rnnjax.sequence.unroll import length_mask, prepare, unroll
 from rnnjax.typing import Key, Params
 
 
+@remembering
 class SequenceLayer(NamedTuple):
     """A pure function of a sequence.
 
@@ -30,6 +32,7 @@ class SequenceLayer(NamedTuple):
     apply: Callable[..., Array]
 
 
+@remembered
 def chain(*layers: Cell | SequenceLayer | Any) -> SequenceLayer:
     """Layers one after the other over the whole sequence: cells, ``bidirectional`` and feed-forward ones between.
 
@@ -61,6 +64,7 @@ def chain(*layers: Cell | SequenceLayer | Any) -> SequenceLayer:
     return SequenceLayer(init, apply)
 
 
+@remembered
 def delayed(cell: Cell, steps: int) -> SequenceLayer:
     """The cell's outputs, read some steps after their inputs: it looks that far ahead before it answers.
 

@@ -16,6 +16,7 @@ from rnnjax.cells.activations import activation_named
 from rnnjax.checks import positive_integer
 from rnnjax.engine.norms import is_inexact
 from rnnjax.engine.program import program_of, reached
+from rnnjax.origin import remembered, remembering
 from rnnjax.sequence.unroll import unroll
 from rnnjax.typing import Activation, Key, Params, State
 
@@ -30,6 +31,7 @@ class OneToManyParams(NamedTuple):
     state: Any  # like its state, an AffineParams for each leaf; None for a leaf that has no gradient
 
 
+@remembering
 class OneToMany(NamedTuple):
     """Pure functions from a vector, and the inputs that go with it, to a sequence.
 
@@ -46,6 +48,7 @@ class OneToMany(NamedTuple):
     apply: Callable[..., Array]
 
 
+@remembered
 def one_to_many(cell: Cell, activation: str | Activation = "tanh") -> OneToMany:
     """A cell whose initial state is computed from a vector.
 
