@@ -101,6 +101,7 @@ from rnnjax.sequence.layers import chain
 from rnnjax.sequence.layers import delayed
 from rnnjax.measure.singular_values import ProductSingularValues
 from rnnjax.measure.singular_values import product_singular_values
+from rnnjax.measure.summary import summary
 from rnnjax.sequence.truncated import truncated_gradient
 from rnnjax.sequence.unroll import length_mask
 from rnnjax.sequence.unroll import unroll
@@ -200,6 +201,7 @@ __all__ = [
     "sru",
     "stack",
     "state_jacobians",
+    "summary",
     "tdnn",
     "temperature",
     "top_k",
