@@ -24,7 +24,8 @@ def bidirectional(forward: Cell, backward: Cell) -> SequenceLayer:
 
         y_t = [forward h_t, backward h_t]
 
-    With a mask the backward cell starts at each example's own last step.
+    With a mask the backward cell starts at each example's own last step; with resets, as ``unroll`` has them, at the
+    last step of each document.
 
     Raises:
         TypeError: if they are not cells.
@@ -36,9 +37,16 @@ def bidirectional(forward: Cell, backward: Cell) -> SequenceLayer:
         forward_key, backward_key = jax.random.split(key)
         return BidirectionalParams(forward.init(forward_key, input_size), backward.init(backward_key, input_size))
 
-    def apply(params: BidirectionalParams, inputs: Array, mask: Array | None = None) -> Array:
-        _, ahead = unroll(forward, params.forward, inputs, mask=mask)
-        _, behind = unroll(backward, params.backward, inputs, mask=mask, reverse=True)
+    def apply(
+        params: BidirectionalParams, inputs: Array, mask: Array | None = None, reset: Array | None = None
+    ) -> Array:
+        if not isinstance(params, BidirectionalParams):
+            raise ValueError(
+                f"params are a {type(params).__name__}: expected BidirectionalParams, with params for each direction; "
+                "make them with init of this bidirectional, or as BidirectionalParams(forward, backward)"
+            )
+        _, ahead = unroll(forward, params.forward, inputs, mask=mask, reset=reset)
+        _, behind = unroll(backward, params.backward, inputs, mask=mask, reset=reset, reverse=True)
         return jnp.concatenate([ahead, behind], axis=-1)
 
     return SequenceLayer(init, apply)

@@ -4,6 +4,7 @@ A cell sees one step at a time. What needs the whole sequence at once is a ``Seq
 ``rnnjax.bidirectional`` is another.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -24,8 +25,9 @@ class SequenceLayer(NamedTuple):
 
     Attributes:
         init: ``(key, input_size) -> params``.
-        apply: ``(params, inputs (T, ..., I), mask=None) -> outputs (T, ..., O)``; with a boolean mask (T, ...), padding
-            neither changes what is computed at real steps nor has outputs other than zero.
+        apply: ``(params, inputs (T, ..., I), mask=None, reset=None) -> outputs (T, ..., O)``; with a boolean mask
+            (T, ...), padding neither changes what is computed at real steps nor has outputs other than zero; with
+            resets (T, ...), as ``unroll`` has them, documents are computed as each by itself.
     """
 
     init: Callable[[Key, int], Params]
@@ -56,9 +58,17 @@ def chain(*layers: Cell | SequenceLayer | Any) -> SequenceLayer:
             size = jax.eval_shape(part.apply, params[-1], inputs).shape[-1]
         return tuple(params)
 
-    def apply(params: tuple[Params, ...], inputs: Array, mask: Array | None = None) -> Array:
+    def apply(
+        params: tuple[Params, ...], inputs: Array, mask: Array | None = None, reset: Array | None = None
+    ) -> Array:
+        if not isinstance(params, tuple | list) or len(params) != len(parts):
+            received = f"{len(params)} elements" if isinstance(params, tuple | list) else type(params).__name__
+            raise ValueError(
+                f"params are {received}: expected a tuple of {len(parts)}, one element a layer of the chain"
+            )
+        options = {} if reset is None else {"reset": reset}
         for part, layer_params in zip(parts, params, strict=True):
-            inputs = part.apply(layer_params, inputs, mask)
+            inputs = part.apply(layer_params, inputs, mask, **options)
         return inputs
 
     return SequenceLayer(init, apply)
@@ -89,7 +99,9 @@ def delayed(cell: Cell, steps: int) -> SequenceLayer:
         running_on = jnp.zeros((delay, *inputs.shape[1:]), inputs.dtype)
         return unroll(cell, params, jnp.concatenate([inputs, running_on]), mask=mask)[1][delay:]
 
-    def apply(params: Params, inputs: Array, mask: Array | None = None) -> Array:
+    def apply(params: Params, inputs: Array, mask: Array | None = None, reset: Array | None = None) -> Array:
+        if reset is not None:
+            raise ValueError("delayed received a reset: expected one document a sequence; put each in a row of its own")
         inputs, _ = prepare(cell, params, inputs, None, mask)
         if mask is None:
             return run(params, inputs)
@@ -119,7 +131,7 @@ def _sequence_layer(layer: Any) -> SequenceLayer:
     if isinstance(layer, SequenceLayer):
         return layer
     if isinstance(layer, Cell):
-        return SequenceLayer(layer.init, lambda params, inputs, mask=None: unroll(layer, params, inputs, mask=mask)[1])
+        return SequenceLayer(layer.init, functools.partial(_unrolled, layer))
     if (
         not isinstance(layer, type)
         and callable(getattr(layer, "init", None))
@@ -132,8 +144,14 @@ def _sequence_layer(layer: Any) -> SequenceLayer:
     )
 
 
+def _unrolled(
+    cell: Cell, params: Params, inputs: Array, mask: Array | None = None, reset: Array | None = None
+) -> Array:
+    return unroll(cell, params, inputs, mask=mask, reset=reset)[1]
+
+
 def _feed_forward(module: Any) -> SequenceLayer:
-    def apply(params: Params, inputs: Array, mask: Array | None = None) -> Array:
+    def apply(params: Params, inputs: Array, mask: Array | None = None, reset: Array | None = None) -> Array:
         outputs = module.apply(params, inputs)
         return outputs if mask is None else jnp.where(mask[..., None], outputs, jnp.zeros_like(outputs))
 

@@ -24,7 +24,7 @@ from rnnjax.engine.program import fix_first, program_of
 from rnnjax.engine.state_vectors import state_vectors
 from rnnjax.engine.wiring import run_layers
 from rnnjax.names import lookup
-from rnnjax.sequence.unroll import prepare, state_beside, unroll
+from rnnjax.sequence.unroll import last_steps, prepare, state_beside, unroll
 from rnnjax.typing import Params, State
 
 
@@ -107,6 +107,7 @@ def newton_unroll(
     options = _Options(jacobian == "full", tolerance, positive_integer("max_iterations", max_iterations))
     fresh = None if reset is None else state_beside(inputs, cell, params)
     if reverse:
+        reset = None if reset is None else last_steps(reset)
         inputs, mask, reset = jax.tree.map(jnp.flipud, (inputs, mask, reset))
 
     def run(cell: Cell, params: Params, inputs: Array, state: State, fresh: State | None) -> tuple[Any, Array]:
@@ -195,8 +196,8 @@ def _solve(
     def step(params: Params, xs: Any, before: Array) -> Array:
         """States (..., D) after one step, or after each of all steps, from those before it."""
         drive, real, starts, fresh = xs
-        start = before if starts is None else jnp.where(starts[..., None], fresh, before)
-        start = to_state(start)
+        before = before if starts is None else jnp.where(starts[..., None], fresh, before)
+        start = to_state(before)
         new_state = cell.advance(params, start, drive)
         check_advanced(start, new_state)
         after = from_state(new_state)

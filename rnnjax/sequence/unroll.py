@@ -53,8 +53,9 @@ def unroll(
         state: s_0, with the batch axes of the inputs; by default ``cell.initial_state``.
         mask: (T, ...), True at real steps. Elsewhere the state holds and the output is zero, so that padding adds
             nothing to a loss or its gradient.
-        reset: (T, ...), True where a step starts afresh from ``cell.initial_state``: several documents or episodes in
-            one sequence. Nothing flows across, neither state nor gradient.
+        reset: (T, ...), True at the first step of a document or episode, where several are in one sequence: it starts
+            from ``cell.initial_state``, and nothing flows across, neither state nor gradient. In reverse the documents
+            are the same, and start from their ends. A first step may be padding.
         reverse: runs from the last step to the first; outputs stay where their inputs are, and with padding at the
             end of a sequence the reversal acts within its length.
         remat: keeps states only every that many steps and computes the others again in the backward pass: memory
@@ -81,6 +82,8 @@ def unroll(
         check_perturbation(state, perturbation, len(inputs))
 
     fresh = None if reset is None else state_beside(inputs, cell, params)
+    if reverse and reset is not None:
+        reset = last_steps(reset)
     extras = perturbation, fresh
     final, outputs = _run(cell, params, inputs, state, extras, mask, reset, reverse=reverse, remat=chunk, method=method)
     return final, outputs
@@ -111,7 +114,7 @@ def _run(
         return run_layers(cell.wiring, params, inputs, state, of_layers, run)
     perturbation, fresh = extras
     if cell.memoryless:
-        return _all_at_once(cell, params, inputs, state, perturbation, mask, reverse)
+        return _all_at_once(cell, params, inputs, state, perturbation, mask, reset, fresh, reverse)
     if method == "parallel":
         return _solve_affine(cell, params, inputs, state, perturbation, mask, reset, fresh, reverse)
 
@@ -150,6 +153,11 @@ def prepare(
         # Whatever stands in the padding, NaN included, must not reach a gradient: 0 * NaN is NaN.
         inputs = jnp.where(mask[..., None], inputs, jnp.zeros_like(inputs))
     return inputs, state
+
+
+def last_steps(reset: Array) -> Array:
+    """True at the last step of each document but the last: where one starts in reverse."""
+    return jnp.concatenate([reset[1:], jnp.zeros_like(reset[:1])])
 
 
 def state_beside(inputs: Array, cell: Cell, params: Params) -> State:
@@ -212,8 +220,7 @@ def scan_masked(
 ) -> tuple[State, Any]:
     """A scan of ``step(params, state, x)`` over ``ahead(xs)``, which is done for all steps at once.
 
-    Where ``mask`` is False the state holds and the output is zero; where ``reset`` is True a step starts from
-    ``fresh``.
+    Where ``mask`` is False the state holds and the output is zero; where ``reset`` is True it is ``fresh`` before that.
     """
 
     def masked_step(fixed: tuple[Params, State | None], state: State, xs: Any) -> tuple[State, Array]:
@@ -223,7 +230,7 @@ def scan_masked(
         new_state, output = step(params, before, xs)
         if real is None:
             return new_state, output
-        return _select(real, new_state, state), _select(real, output, jax.tree.map(jnp.zeros_like, output))
+        return _select(real, new_state, before), _select(real, output, jax.tree.map(jnp.zeros_like, output))
 
     def run(state: State, xs: Any) -> tuple[State, Array]:
         xs, mask, reset = xs
@@ -268,6 +275,9 @@ def _solve_affine(
     term = perturb(term, perturbation)
     if mask is not None:
         holds = jax.tree.map(jnp.ones_like, factor), jax.tree.map(jnp.zeros_like, term)
+        if reset is not None:
+            begins = jax.tree.map(jnp.zeros_like, factor), jax.tree.map(jnp.add, holds[1], fresh)
+            holds = _select(reset, begins, holds)
         factor, term = _select(mask, (factor, term), holds)
 
     def combine(earlier: tuple[State, State], later: tuple[State, State]) -> tuple[State, State]:
@@ -289,6 +299,8 @@ def _all_at_once(
     state: State,
     perturbation: State | None,
     mask: Array | None,
+    reset: Array | None,
+    fresh: State | None,
     reverse: bool,
 ) -> tuple[State, Array]:
     """A memoryless cell at all steps."""
@@ -304,6 +316,10 @@ def _all_at_once(
         return jnp.take_along_axis(leaf, index, axis=0)[0]
 
     final = _select(mask.any(axis=0), jax.tree.map(at_last, states), state)
+    if reset is not None:  # in the padding after the last real step, or with no real step at all
+        at = jnp.arange(len(mask)).reshape(-1, *(1,) * (mask.ndim - 1))
+        later = at < last if reverse else at > last
+        final = _select((reset & (later | ~mask.any(axis=0))).any(axis=0), fresh, final)
     return final, _select(mask, outputs, jnp.zeros_like(outputs))
 
 
