@@ -39,6 +39,18 @@ def check_batch_shape(batch_shape: Any) -> None:
         raise TypeError(f"batch_shape is {told(batch_shape)}: expected a tuple, such as (32,), or () for one example")
 
 
+def check_function(name: str, value: Any, example: str) -> None:
+    """Raises ``TypeError`` unless it can be called."""
+    if not callable(value):
+        raise TypeError(f"{name} is {told(value)}: expected a function, such as {example}")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raises ``TypeError`` unless it is True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} is {told(value)}: expected True or False")
+
+
 def told(value: Any) -> str:
     """What was received, in a few words: never the contents of an array."""
     if hasattr(value, "shape") and hasattr(value, "dtype"):
@@ -175,6 +187,9 @@ def _check_like(name: str, received: Any, expected: Any, circumstances: str, rem
     received_leaves, received_tree = jax.tree_util.tree_flatten_with_path(received)
     expected_leaves, expected_tree = jax.tree_util.tree_flatten_with_path(expected)
     if received_tree != expected_tree:  # type: ignore[operator]
+        of_one: Any = jax.tree.structure(received[0]) if isinstance(received, tuple) and len(received) == 1 else None
+        if of_one == expected_tree:
+            remedy = f"pass {name}[0], or put the cell into a stack, as in stack(lstm(64))"
         raise ValueError(
             f"{name}: received {_structure(received)}, but this cell {circumstances} "
             f"has {_structure(expected)}; {remedy}"

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnjax.checks import check_key, positive_integer
+from rnnjax.checks import check_function, check_key, positive_integer
 
 Arguments = ParamSpec("Arguments")
 Made = TypeVar("Made", bound=tuple[Any, ...])
@@ -32,9 +32,12 @@ def remembered(constructor: Callable[Arguments, Made]) -> Callable[Arguments, Ma
     @functools.wraps(constructor)
     def construct(*args: Arguments.args, **options: Arguments.kwargs) -> Made:
         made = constructor(*args, **options)
+        bound = signature.bind(*args, **options)
+        for name, value in bound.arguments.items():
+            if name.endswith("_init"):
+                check_function(name, value, "jax.nn.initializers.normal(0.1)")
         if any(made is each for each in (*args, *options.values())):
             return made  # nothing was added to it
-        bound = signature.bind(*args, **options)
         bound.apply_defaults()
         init, *others = made
         origin: Any = Origin(init, construct, bound.arguments, tuple(others))

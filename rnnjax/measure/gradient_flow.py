@@ -19,7 +19,7 @@ from jax import Array
 from jax.extend.core import JaxprEqn
 
 from rnnjax.cell import Cell, Repetition
-from rnnjax.checks import check_advanced, check_loss
+from rnnjax.checks import check_advanced, check_function, check_loss
 from rnnjax.engine.contributions import contribution_norms
 from rnnjax.engine.norms import is_inexact, norm, norm_dtype
 from rnnjax.engine.products import at_all_steps
@@ -85,6 +85,7 @@ def gradient_flow(
         ValueError: shapes that do not fit together, a loss that is not a scalar.
         TypeError: inputs or a loss that are not real numbers.
     """
+    check_function("loss", loss, "lambda outputs: outputs[-1].sum()")
     params = jax.tree.map(jnp.asarray, params)
     inputs, state = prepare(cell, params, inputs, state, mask, reset)
     fresh = state_beside(inputs, cell, params)

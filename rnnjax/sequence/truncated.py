@@ -54,6 +54,12 @@ def truncated_gradient(
             f"through is {through}: expected at least every = {every}, or some steps would have no gradient"
         )
 
+    for leaf in jax.tree.leaves(targets):
+        if jnp.shape(leaf)[:1] != (steps,):
+            raise ValueError(
+                f"targets have shape {jnp.shape(leaf)}: expected {steps} steps on axis 0, as many as the inputs have"
+            )
+
     final, before = _trajectory(cell, params, inputs, state)
     starts = jnp.arange(every - through, steps - through + 1, every)  # below 0: the window reaches behind the beginning
 

@@ -12,6 +12,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from rnnjax.cell import Cell, check_cell
 from rnnjax.checks import (
     check_advanced,
+    check_flag,
     check_mask,
     check_params,
     check_perturbation,
@@ -76,6 +77,7 @@ def unroll(
         TypeError: inputs that are not real numbers, a mask that is not boolean.
     """
     inputs, state = prepare(cell, params, inputs, state, mask, reset)
+    check_flag("reverse", reverse)
     chunk = _chunk(remat, len(inputs))
     lookup("method", method, {"scan": None, "parallel": None})
     if perturbation is not None:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from rnnjax.checks import positive_integer
-from rnnjax.tasks.task import Batch, Task, any_wrong, cross_entropy, far_off, squared_error
+from rnnjax.tasks.task import Batch, Task, any_wrong, checked, cross_entropy, far_off, squared_error
 from rnnjax.typing import Key
 
 
@@ -69,7 +69,7 @@ def _of_two_marked(length: int, combine: Callable[[Array, Array], Array], chance
         result = combine(values[first, examples], values[second, examples])
         return Batch(jnp.stack([values, markers], axis=-1), result[None, :, None])
 
-    return Task(2, 1, steps, sample, sample, squared_error, far_off, chance, memoryless)
+    return checked(Task(2, 1, steps, sample, sample, squared_error, far_off, chance, memoryless))
 
 
 def parity(length: int) -> Task:
@@ -96,7 +96,7 @@ def parity(length: int) -> Task:
         return Batch(signs[..., None], ones % 2)
 
     memoryless = math.log(2) if steps > 1 else 0.0
-    return Task(1, 2, steps, sample, sample, cross_entropy, any_wrong, math.log(2), memoryless)
+    return checked(Task(1, 2, steps, sample, sample, cross_entropy, any_wrong, math.log(2), memoryless))
 
 
 def _at_least(least: int, name: str, value: int) -> int:

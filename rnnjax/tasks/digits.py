@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnjax.checks import positive_integer
-from rnnjax.tasks.task import Batch, Task, any_wrong, cross_entropy
+from rnnjax.tasks.task import Batch, Task, any_wrong, checked, cross_entropy
 from rnnjax.typing import Key
 
 PIXELS = 64
@@ -46,7 +46,7 @@ def sequential_digits(length: int = PIXELS, *, permuted: bool = False) -> Task:
         chosen = jnp.asarray(part)[jax.random.randint(key, (batch_size,), 0, len(part))]
         return Batch(jnp.asarray(images, float)[chosen].T[..., None], jnp.asarray(digits)[chosen][None])
 
-    return Task(
+    task = Task(
         input_size=1,
         output_size=10,
         length=steps,
@@ -58,6 +58,7 @@ def sequential_digits(length: int = PIXELS, *, permuted: bool = False) -> Task:
         memoryless=_entropy(digits, images[:, -1]),
         tolerance=0.05,
     )
+    return checked(task)
 
 
 def _entropy(digits: np.ndarray, given: np.ndarray) -> float:

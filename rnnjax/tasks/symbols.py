@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from rnnjax.checks import positive_integer
-from rnnjax.tasks.task import Batch, Task, any_wrong, cross_entropy, unsure
+from rnnjax.tasks.task import Batch, Task, any_wrong, checked, cross_entropy, unsure
 from rnnjax.typing import Key
 
 WOMEN = ("anna", "jane", "mary", "ruth")
@@ -48,7 +48,7 @@ def copy_memory(lag: int) -> Task:
         return Batch(_one_hot(jnp.concatenate(inputs), 10), jnp.concatenate([blanks(silence + 10), said]))
 
     chance = 10 * math.log(8) / (silence + 20)
-    return Task(10, 9, silence + 20, sample, sample, cross_entropy, any_wrong, chance, chance)
+    return checked(Task(10, 9, silence + 20, sample, sample, cross_entropy, any_wrong, chance, chance))
 
 
 def temporal_order(length: int, relevant: int = 2) -> Task:
@@ -88,7 +88,7 @@ def temporal_order(length: int, relevant: int = 2) -> Task:
 
     classes = 2**relevant
     chance = math.log(classes)
-    return Task(6, classes, steps, sample, sample, cross_entropy, any_wrong, chance, chance)
+    return checked(Task(6, classes, steps, sample, sample, cross_entropy, any_wrong, chance, chance))
 
 
 def random_permutation(length: int) -> Task:
@@ -115,7 +115,7 @@ def random_permutation(length: int) -> Task:
         return Batch(_one_hot(jnp.concatenate([first, others]), 100), first)
 
     chance, memoryless = math.log(2), math.log(2) if steps > 1 else 0.0
-    return Task(100, 100, steps, sample, sample, cross_entropy, any_wrong, chance, memoryless)
+    return checked(Task(100, 100, steps, sample, sample, cross_entropy, any_wrong, chance, memoryless))
 
 
 def latching(lag: int) -> Task:
@@ -146,7 +146,7 @@ def latching(lag: int) -> Task:
 
     chance = math.log(2) / steps
     memoryless = chance if steps > 1 else 0.0
-    return Task(steps + 1, steps + 1, steps, sample, sample, cross_entropy, unsure, chance, memoryless)
+    return checked(Task(steps + 1, steps + 1, steps, sample, sample, cross_entropy, unsure, chance, memoryless))
 
 
 def patterns(lag: int) -> Task:
@@ -183,7 +183,7 @@ def patterns(lag: int) -> Task:
         return Batch(_one_hot(symbols, stop + 1), (chosen >= len(WOMEN)).astype(int)[None])
 
     chance = math.log(2)
-    return Task(stop + 1, 2, 4 + most + 1, sample, sample, cross_entropy, any_wrong, chance, chance)
+    return checked(Task(stop + 1, 2, 4 + most + 1, sample, sample, cross_entropy, any_wrong, chance, chance))
 
 
 def _one_hot(symbols: Array, size: int) -> Array:

@@ -51,6 +51,24 @@ class Task(NamedTuple):
     tolerance: float = 0.01
 
 
+def checked(task: Task) -> Task:
+    """The task, whose loss and error refuse a readout of another shape than (T, B, O), which would be broadcast."""
+
+    def check(measure: Callable[[Array, Batch], Array]) -> Callable[[Array, Batch], Array]:
+        def checking(readout: Array, batch: Batch) -> Array:
+            expected = (*batch.inputs.shape[:-1], task.output_size)
+            if jnp.shape(readout) != expected:
+                raise ValueError(
+                    f"readout has shape {jnp.shape(readout)}: expected {expected}, (T, B, output_size), a row of the "
+                    "task's own width for each step of the batch"
+                )
+            return measure(readout, batch)
+
+        return checking
+
+    return task._replace(loss=check(task.loss), error=check(task.error))
+
+
 def cross_entropy(readout: Array, batch: Batch) -> Array:
     """Mean of -ln p(target), p the softmax of the readout, in nats."""
     log_likelihoods = jax.nn.log_softmax(_at_targets(readout, batch))
