@@ -184,7 +184,7 @@ def _scan_and_keep_in_place(parts: _Parts, reverse: bool, fixed: Leaves, state: 
         return new, (results[parts.state_size :], state, stacked)
 
     others = [x for index, x in enumerate(xs) if index not in homes]
-    at = jnp.arange(len(xs[0])), others
+    at = jnp.arange(xs[0].shape[0]), others
     first = state, [xs[home] for home in homes]
     (final, written), (outputs, before, stacked) = jax.lax.scan(step, first, at, reverse=reverse)
     found = iter(written), iter(stacked)

@@ -78,10 +78,10 @@ def unroll(
     """
     inputs, state = prepare(cell, params, inputs, state, mask, reset)
     check_flag("reverse", reverse)
-    chunk = _chunk(remat, len(inputs))
+    chunk = _chunk(remat, inputs.shape[0])
     lookup("method", method, {"scan": None, "parallel": None})
     if perturbation is not None:
-        check_perturbation(state, perturbation, len(inputs))
+        check_perturbation(state, perturbation, inputs.shape[0])
 
     fresh = None if reset is None else state_beside(inputs, cell, params)
     if reverse and reset is not None:
@@ -201,7 +201,7 @@ def zero_perturbation(state: State, inputs: Array) -> State:
 
     def zeros(leaf: Array) -> Array:
         if is_inexact(leaf):
-            return jnp.broadcast_to(jnp.zeros_like(leaf), (len(inputs), *leaf.shape))
+            return jnp.broadcast_to(jnp.zeros_like(leaf), (inputs.shape[0], *leaf.shape))
         return jnp.zeros_like(inputs[..., 0])
 
     return jax.tree.map(zeros, state)
@@ -306,12 +306,12 @@ def _all_at_once(
     reverse: bool,
 ) -> tuple[State, Array]:
     """A memoryless cell at all steps."""
-    before = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(inputs), *leaf.shape)), state)
+    before = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (inputs.shape[0], *leaf.shape)), state)
     states = perturb(cell.advance(params, before, cell.project(params, inputs)), perturbation)
     outputs = cell.output(params, states)
     if mask is None:
         return jax.tree.map(lambda leaf: leaf[0 if reverse else -1], states), outputs
-    last = jnp.argmax(mask, axis=0) if reverse else len(mask) - 1 - jnp.argmax(mask[::-1], axis=0)
+    last = jnp.argmax(mask, axis=0) if reverse else mask.shape[0] - 1 - jnp.argmax(mask[::-1], axis=0)
 
     def at_last(leaf: Array) -> Array:
         index = last.reshape(1, *last.shape, *(1,) * (leaf.ndim - 1 - last.ndim))
@@ -319,7 +319,7 @@ def _all_at_once(
 
     final = _select(mask.any(axis=0), jax.tree.map(at_last, states), state)
     if reset is not None:  # in the padding after the last real step, or with no real step at all
-        at = jnp.arange(len(mask)).reshape(-1, *(1,) * (mask.ndim - 1))
+        at = jnp.arange(mask.shape[0]).reshape(-1, *(1,) * (mask.ndim - 1))
         later = at < last if reverse else at > last
         final = _select((reset & (later | ~mask.any(axis=0))).any(axis=0), fresh, final)
     return final, _select(mask, outputs, jnp.zeros_like(outputs))
@@ -345,9 +345,9 @@ def _in_chunks(
 
     @jax.checkpoint
     def chunk(state: State, xs: Any) -> tuple[State, Any]:
-        return run(state, jax.tree.map(lambda x, shape: x.reshape(len(x), *shape), xs, of_a_step))
+        return run(state, jax.tree.map(lambda x, shape: x.reshape(x.shape[0], *shape), xs, of_a_step))
 
-    length = len(jax.tree.leaves(xs)[0])
+    length = jax.tree.leaves(xs)[0].shape[0]
     whole = length - length % remat  # the rest, at the end in time, is a shorter chunk of its own
     # Without axes of length 1, a batch of one example: XLA copies all inputs to cut them with such an axis.
     slim = jax.tree.map(lambda x: x.reshape(length, *(size for size in x.shape[1:] if size != 1)), xs)
