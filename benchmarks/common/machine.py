@@ -35,6 +35,16 @@ def heading(machine: Mapping[str, Any]) -> str:
     return f"Measured on {place(machine)}. Load average {before:.1f} at the start, {after:.1f} at the end."
 
 
+def doubt(machine: Mapping[str, Any]) -> str:
+    """A warning where other programs wanted the cores: PyTorch's threads wait for each other, and so lose most."""
+    busy = machine["load_average_before"][0] > 1.5 * machine["cores"]  # as many as cores: the benchmark run before
+    return (
+        "\nThe machine was busy with other programs: measure again, these ratios are not to be relied on."
+        if busy
+        else ""
+    )
+
+
 def _processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []

@@ -1,8 +1,9 @@
 """PyTorch on the same kind of device as JAX, as exact, and waiting for its results as JAX does."""
 
+import importlib.util
 from typing import Any
 
-from benchmarks.common.device import UnavailableError
+from benchmarks.common.device import Device, UnavailableError
 from benchmarks.common.measure import Call
 
 
@@ -20,6 +21,17 @@ def device_like(backend: str) -> Any:
         raise UnavailableError(f"PyTorch {torch.__version__} finds no {backend.upper()}, which JAX computes on")
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     return torch.device("cuda")
+
+
+def why_no_torch(device: Device) -> list[str]:
+    """The reason why PyTorch cannot be compared with here, if there is one."""
+    if not importlib.util.find_spec("torch"):
+        return ["torch is not installed: run `make peers`"]
+    try:
+        device_like(device.backend)
+    except UnavailableError as error:
+        return [str(error)]
+    return []
 
 
 def waiting(call: Call, place: Any) -> Call:

@@ -14,8 +14,9 @@ from absl import app, flags
 
 from benchmarks.common import arguments, command, machine
 from benchmarks.common.device import Device
+from benchmarks.common.pytorch import why_no_torch
 from benchmarks.study import report, script
-from benchmarks.study.measure import Effort, measure, why_no_torch
+from benchmarks.study.measure import Effort, measure
 from benchmarks.study.script import CELLS, Settings
 from rnnjax.names import lookup
 

@@ -1,6 +1,5 @@
 """Every command is a process of its own, timed from outside; the commands take turns and must measure the same."""
 
-import importlib.util
 import json
 import resource
 import statistics
@@ -17,8 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.common.device import ROOT, Device, UnavailableError, environment
-from benchmarks.common.pytorch import device_like
+from benchmarks.common.device import ROOT, Device, environment
 from benchmarks.study.script import Norms, Settings
 
 CACHES = ("cold", "warm")
@@ -57,17 +55,6 @@ class Effort(NamedTuple):
     rounds: int
     repeats: int  # of the compiled programs, to compare devices
     torch_threads: int
-
-
-def why_no_torch(device: Device) -> list[str]:
-    """The reason why PyTorch cannot be compared with here, if there is one."""
-    if not importlib.util.find_spec("torch"):
-        return ["torch is not installed: run `make peers`"]
-    try:
-        device_like(device.backend)
-    except UnavailableError as error:
-        return [str(error)]
-    return []
 
 
 def commands(devices: list[int], with_torch: bool) -> list[Command]:

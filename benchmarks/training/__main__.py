@@ -47,7 +47,7 @@ def main(argv: list[str]) -> None:
     sizes = [Size(FLAGS.steps, FLAGS.batch, FLAGS.vocabulary, hidden) for hidden in widths]
     records = measure(sizes, device, FLAGS.rounds, FLAGS.repeats)
     settings = command.chosen_settings(*QUICK) | {"layers": LAYERS, "target": report.TARGET}
-    finding = report.find(records) + report.doubt(before)
+    finding = report.find(records) + machine.doubt(before)
     results = {"finding": finding, "machine": before, "settings": settings, "records": records}
     text = f"{DOUBT}\n{report.write(records)}{finding}\n"
     command.save(output, "training", results, text, report.draw(records, finding, machine.place(before)))

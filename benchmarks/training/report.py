@@ -72,16 +72,6 @@ def find(records: list[Record]) -> str:
     return "\n".join([best, *lines, f"Target: at least {TARGET:g} times as many."])
 
 
-def doubt(machine: dict[str, Any]) -> str:
-    """A warning where other programs wanted the cores: PyTorch's threads wait for each other, and so lose most."""
-    busy = machine["load_average_before"][0] > 1.5 * machine["cores"]  # as many as cores: the benchmark run before
-    return (
-        "\nThe machine was busy with other programs: measure again, these ratios are not to be relied on."
-        if busy
-        else ""
-    )
-
-
 def verdict(speed: Ratio) -> str:
     return "met" if speed.value >= TARGET else "missed"
 
