@@ -12,7 +12,7 @@ help:
 	@echo "make quick   the same in seconds, on tiny networks, in runs/quick"
 	@echo "make test    the tests"
 	@echo "make lint    ruff; make types: mypy; make peers: install PyTorch, haiku, equinox, Keras to compare with"
-	@echo "make bench   the benchmarks: peers, memory, compiling, parallel time, training, online steps, a study (half an hour)"
+	@echo "make bench   the benchmarks: peers, memory, compiling, parallel time, training, online steps, writing, a study (half an hour)"
 	@echo "make cells   docs/cells.md anew: every cell's equation, size, and how fast its gradient decays"
 
 run: $(VENV)/.installed
@@ -47,6 +47,7 @@ bench: $(VENV)/.installed-peers
 	$(BIN)/python -m benchmarks.online
 	$(BIN)/python -m benchmarks.study
 	$(BIN)/python -m benchmarks.min_char
+	$(BIN)/python -m benchmarks.generation
 
 cells: $(VENV)/.installed
 	$(BIN)/python -m docs.cell_table
