@@ -48,6 +48,7 @@ bench: $(VENV)/.installed-peers
 	$(BIN)/python -m benchmarks.study
 	$(BIN)/python -m benchmarks.min_char
 	$(BIN)/python -m benchmarks.generation
+	$(BIN)/python -m benchmarks.language
 
 cells: $(VENV)/.installed
 	$(BIN)/python -m docs.cell_table

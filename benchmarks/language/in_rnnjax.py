@@ -1,0 +1,70 @@
+"""Trains the recurrent network, in a process of its own: python -m benchmarks.language.in_rnnjax FOLDER."""
+
+import functools
+import math
+import time
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+import rnnjax
+from benchmarks.language import task
+from benchmarks.language.task import Snapshot, Task
+from experiments.common import command
+from experiments.language import held_out
+from experiments.language.config import get_config
+from experiments.language.model import LanguageParams
+from experiments.language.network import count_params, initial_state, make_cell, make_optimizer, train_steps
+from rnnjax.data import parallel_streams
+
+
+def train(given: Task) -> task.Record:
+    """As long as there is time, then what the weights that were kept on the way make of the held-out text."""
+    config = get_config(given.variant)
+    config.schedule = "constant"  # but for the share that is taken of it below
+    cell, optimizer = make_cell(config.cells, config, given.different), make_optimizer(config, config.optimizers)
+    streams = jnp.asarray(parallel_streams(given.train, config.batch_size))
+    key = jax.random.key(given.seed)
+    state = initial_state(cell, optimizer, config.learning_rate, config, given.different, key)
+    steps = functools.partial(train_steps, cell, optimizer, config, config.sequence_length)
+    step = jax.jit(steps, compiler_options=command.compiler_options()).lower(state, streams).compile()
+    kept: list[tuple[float, int, LanguageParams]] = []
+    begun = before = time.time()
+    done, longest = 0, 0.0
+    while not done or before + longest < given.until:
+        share = min(1, (before - begun) / (given.until - begun)) if given.until > begun else 1.0
+        rate = config.learning_rate * (1 + math.cos(math.pi * share)) / 2
+        state, _ = jax.block_until_ready(step(state._replace(learning_rate=jnp.float32(rate)), streams))
+        now = time.time()
+        done, longest, before = done + config.steps_a_call, max(longest, now - before), now
+        if now - given.started >= (len(kept) + 1) * (given.until - given.started) / given.evaluations:
+            kept.append((now, done, state.params))
+    if not kept or kept[-1][1] < done:
+        kept.append((before, done, state.params))
+
+    read = read_held_out(cell, config, given)
+    snapshots = [Snapshot(when, number, *read(params)) for when, number, params in kept]
+    params = count_params(cell, config, given.different)
+    return task.record(params, begun, config.batch_size * config.sequence_length, snapshots)
+
+
+def read_held_out(
+    cell: rnnjax.Cell, config: ConfigDict, given: Task
+) -> Callable[[LanguageParams], tuple[float, float]]:
+    """A function of the params: nats a character with the state carried on, and in windows from a fresh state."""
+    columns = config.evaluation_streams
+    loss_sum = jax.jit(functools.partial(held_out.loss_sum, cell), compiler_options=command.compiler_options())
+    streams, windows = parallel_streams(given.held_out, columns), given.windows[::2].T
+
+    def read(params: LanguageParams) -> tuple[float, float]:
+        start = cell.initial_state(params.recurrent, (columns,))
+        carried = held_out.carried_loss(loss_sum, params, streams, start)
+        return carried, held_out.fresh_loss(loss_sum, params, windows, start, columns)
+
+    return read
+
+
+if __name__ == "__main__":
+    task.run(train)

@@ -1,0 +1,61 @@
+"""What a process that trains is given and gives back, in a folder. It imports little: its time counts."""
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+CONTEXT = 64
+"""Characters that the GPT sees, and of a window of held-out text."""
+
+Record = dict[str, Any]
+
+
+class Task(NamedTuple):
+    train: np.ndarray  # (N,), tokens
+    held_out: np.ndarray  # (N,)
+    windows: np.ndarray  # (N, CONTEXT + 1), of the held-out tokens, overlapping by half
+    different: int  # tokens
+    variant: str
+    iterations: int  # of the GPT
+    evaluations: int
+    torch_threads: int  # of the GPT, 0: PyTorch's default
+    seed: int
+    backend: str  # JAX's name of the device
+    started: float  # seconds since the epoch, when the process was started
+    until: float  # the same, when training has to end; the GPT, which has its number of iterations, does not look
+
+    def save(self, folder: Path) -> None:
+        arrays = {name: value for name, value in self._asdict().items() if isinstance(value, np.ndarray)}
+        np.savez(folder / "text.npz", **arrays)  # type: ignore[arg-type]
+        others = {name: value for name, value in self._asdict().items() if name not in arrays}
+        (folder / "task.json").write_text(json.dumps(others))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        with np.load(folder / "text.npz") as arrays:
+            return cls(**arrays, **json.loads((folder / "task.json").read_text()))
+
+
+class Snapshot(NamedTuple):
+    """Weights that were kept on the way, and the nats a character that they need for the held-out text."""
+
+    when: float  # seconds since the epoch
+    steps: int
+    kept: float  # with the context kept
+    fresh: float  # in fresh windows
+
+
+def record(params: int, begun: float, characters: int, snapshots: Sequence[Snapshot]) -> Record:
+    """What a process gives back: its training began at that time, and reads so many characters a step."""
+    curve = [snapshot._asdict() for snapshot in snapshots]
+    return {"params": params, "begun": begun, "characters_a_step": characters, "curve": curve}
+
+
+def run(train: Callable[[Task], Record]) -> None:
+    """The process's side: ``python -m ... FOLDER``."""
+    folder = Path(sys.argv[1])
+    (folder / "record.json").write_text(json.dumps(train(Task.load(folder))))
