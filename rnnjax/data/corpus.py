@@ -1,12 +1,18 @@
-"""Text as a sequence of characters: any file, or the sources of Python's own standard library."""
+"""Text as a sequence of characters: any file, or the sources of Python's own standard library, or its docstrings."""
 
+import ast
 import sysconfig
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from rnnjax.data.vocabulary import vocabulary_of
+
+DOCSTRINGS = "docstrings"
+"""Stands for those of the standard library where a path is expected; ./docstrings is a file of that name."""
 
 
 class Corpus(NamedTuple):
@@ -35,14 +41,18 @@ def load_text(path: str = "", *, max_characters: int | None = None) -> Text:
 
     Args:
         path: a UTF-8 text file; empty for the standard library of the running Python, its files in an order shuffled
-            once and for all, so that any part of the text is like any other.
+            once and for all, so that any part of the text is like any other; "docstrings" for theirs alone, which are
+            English prose for the most part.
         max_characters: reads no more than that; None for all of it.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: a directory, an empty file, or one that is not UTF-8.
     """
-    text, source = (_read_file(Path(path)), path) if path else _read_standard_library()
+    if path == DOCSTRINGS:
+        text, source = _read_docstrings(max_characters)
+    else:
+        text, source = (_read_file(Path(path)), path) if path else _read_standard_library()
     if not text:
         raise ValueError(f"corpus {source} is empty: expected text; give another file")
     return Text(text[:max_characters], source)
@@ -100,11 +110,38 @@ def _read_file(path: Path) -> str:
 
 
 def _read_standard_library() -> tuple[str, str]:
+    texts = [file.read_text(encoding="utf-8", errors="replace") for file in _standard_library_files()]
+    return "".join(texts), f"Python {sysconfig.get_python_version()} standard library"
+
+
+def _read_docstrings(max_characters: int | None) -> tuple[str, str]:
+    """Those of modules, classes and functions, an empty line after each; parses no more files than it takes."""
+    texts, length = [], 0
+    for file in _standard_library_files():
+        for docstring in _docstrings(file):
+            texts.append(f"{docstring}\n\n")
+            length += len(texts[-1])
+        if max_characters is not None and length >= max_characters:
+            break
+    return "".join(texts), f"docstrings of the Python {sysconfig.get_python_version()} standard library"
+
+
+def _docstrings(file: Path) -> Iterator[str]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of escapes in a file that is only read
+        tree = ast.parse(file.read_text(encoding="utf-8", errors="replace"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            docstring = ast.get_docstring(node)
+            if docstring:
+                yield docstring
+
+
+def _standard_library_files() -> list[Path]:
     root = Path(sysconfig.get_paths()["stdlib"])
     left_out = {"test", "tests", "idle_test", "site-packages", "dist-packages", "encodings", "pydoc_data"}  # and tables
     files = sorted(f for f in root.rglob("*.py") if not left_out.intersection(f.relative_to(root).parts))
     if not files:
         raise ValueError(f"no Python sources under {root}: this Python comes without them; give a text file instead")
     np.random.default_rng(0).shuffle(files)
-    texts = [file.read_text(encoding="utf-8", errors="replace") for file in files]
-    return "".join(texts), f"Python {sysconfig.get_python_version()} standard library"
+    return files

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnnjax.data import load_corpus, random_windows
+from rnnjax.data import load_corpus, load_text, random_windows
 from rnnjax.data.vocabulary import UNKNOWN
 
 
@@ -48,6 +48,23 @@ def test_windows_are_consecutive_passages_in_columns() -> None:
     assert (np.diff(windows, axis=0) == 1).all()
     assert windows.min() == 0
     assert windows.max() == 49  # the last passage counts too
+
+
+def test_docstrings_are_those_of_the_standard_library_without_its_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = 'class A:\n    """Of a class.\n\n    More.\n    """\n    def f(self):\n        r"""\\d of f."""\n'
+    (tmp_path / "module.py").write_text(f'"""Of a module."""\n"""no docstring"""\n{code}async def g(): "\\d"[0]\n')
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test" / "module.py").write_text('"""Of a test."""\n')
+    monkeypatch.setattr(sysconfig, "get_paths", lambda: {"stdlib": str(tmp_path)})
+    text, source = load_text("docstrings")
+    assert text == "Of a module.\n\nOf a class.\n\nMore.\n\n\\d of f.\n\n"
+    assert source.startswith("docstrings of the Python 3")
+    assert load_text("docstrings", max_characters=15).text == text[:15]
+    (tmp_path / "module.py").write_text("1\n")
+    with pytest.raises(ValueError, match=r"corpus docstrings of the Python .* is empty: expected text"):
+        load_text("docstrings")
 
 
 @pytest.mark.parametrize(
