@@ -25,7 +25,8 @@ from experiments.common.settings import varied
 def get_config(variant: str = "default") -> ConfigDict:
     """The default study, or one of its variants."""
     config = ConfigDict()
-    config.corpus = ""  # any UTF-8 text file; empty: the sources of Python's standard library
+    # Any UTF-8 text file; empty: the sources of Python's standard library; docstrings: theirs alone, mostly English.
+    config.corpus = ""
     config.max_characters = 2_000_000  # of it are read; 0: all
     config.unit = "characters"  # or words, or bytes
     config.vocabulary_size = 0  # keeps no more tokens, rarer ones become one; 0: all
@@ -60,6 +61,9 @@ def get_config(variant: str = "default") -> ConfigDict:
     config.steps_a_call = 10  # training steps in a dispatch, of which all other numbers of steps are multiples
     config.checkpoint_every = 250  # training steps; 0 for none
     config.sample_length = 200  # tokens drawn at each evaluation
+    config.windows = ""  # of so many words, each with a fully connected network of its own beside; empty: none
+    config.recurrent_windows = ""  # the same with the recurrent network from a fresh state, nothing dropped or averaged
+    config.ngrams = 0  # orders of n-grams of words beside, all up to this; 0: none
     config.seeds = 1  # independent initializations
     config.threads = 0  # programs compiled and run at the same time; 0: one a core
     return varied(config, variant, VARIANTS)
@@ -105,6 +109,15 @@ def optimizers(config: ConfigDict) -> None:
     config.train_steps, config.evaluate_every, config.checkpoint_every = 500, 250, 0
 
 
+def words(config: ConfigDict) -> None:
+    """MEASURE. Words: fully connected and recurrent networks on windows, and n-grams, beside the one in streams."""
+    config.corpus, config.unit, config.vocabulary_size = "docstrings", "words", 2000
+    config.max_characters, config.evaluation_streams, config.seeds = 1_000_000, 1, 2
+    config.windows, config.recurrent_windows, config.ngrams = "1,2,4,8,16", "2,8", 5
+    config.hidden_size, config.embedding_size, config.sequence_length = 128, 64, 32
+    config.train_steps, config.learning_rate, config.evaluate_every, config.checkpoint_every = 600, 8e-3, 100, 200
+
+
 def quick(config: ConfigDict) -> None:
     """15 s. All of it on a tiny network."""
     config.max_characters, config.hidden_size, config.embedding_size, config.batch_size = 20_000, 16, 8, 4
@@ -112,4 +125,4 @@ def quick(config: ConfigDict) -> None:
     config.checkpoint_every, config.steps_a_call, config.sample_length, config.evaluation_streams = 20, 10, 40, 5
 
 
-VARIANTS = (characters, best, compare, truncation, optimizers, quick)
+VARIANTS = (characters, best, compare, truncation, optimizers, words, quick)

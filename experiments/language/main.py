@@ -22,7 +22,7 @@ from experiments.common.command import explained
 from experiments.common.settings import names, numbers, require_least, require_multiples, require_positive
 from experiments.common.training import Evaluation, never, no_better_for
 from experiments.common.workdir import Record, Workdir
-from experiments.language import held_out, report
+from experiments.language import comparison, held_out, report, words
 from experiments.language import model as language_model
 from experiments.language.model import LanguageParams
 from experiments.language.network import (
@@ -78,19 +78,23 @@ def main(config: ConfigDict, open_workdir: Callable[[], Workdir]) -> None:
         runs = plan(config)
         data = read(config)
     workdir = open_workdir()
-    programs = sweep.by_program(runs, lambda program: 0)
+    programs = sweep.by_program(runs, lambda program: program[-1])  # the further back, the longer it takes
     work = functools.partial(execute, config=config, data=data)
     calls = config.train_steps // config.steps_a_call + 1
     records = sweep.execute(programs, work, workdir, steps=calls, threads=config.threads)
     if records is None:
         return
-    source = f"{data.source}, {len(data.train):,} {config.unit} to train on, {len(data.vocabulary.entries):,} different"
-    found = f"{report.table(records)}\n\n{report.verdict(records)}"
+    source = (
+        f"{data.source}, {len(data.train):,} {config.unit} to train on, {len(data.vocabulary.entries):,} different; "
+        f"{np.mean(data.report == data.vocabulary.unknown):.1%} of what is reported on are unknown"
+    )
+    told = (report.table, report.verdict, comparison.table, comparison.verdict)
+    found = "\n\n".join(filter(None, (each(records) for each in told)))
     drawing.finish(workdir, report.FIGURES, records, report.summary(records, source, config.unit), found)
 
 
-def plan(config: ConfigDict) -> list[Run]:
-    """A run for each cell, length that the gradient goes back, optimizer and seed.
+def plan(config: ConfigDict) -> list[Run | words.Run]:
+    """A run for each cell, length that the gradient goes back, optimizer and seed, and for each model beside them.
 
     Raises:
         ValueError: for a field that cannot be.
@@ -115,11 +119,11 @@ def plan(config: ConfigDict) -> list[Run]:
             raise ValueError(
                 f"--config.through has {steps}: expected divisors of --config.sequence_length={config.sequence_length}"
             )
-    runs = []
+    runs = list[Run | words.Run]()
     for cell, steps, (optimizer, rate), seed in itertools.product(cells, through, optimizers, range(config.seeds)):
         told = [cell, *[f"through{steps}"] * (len(through) > 1), *[f"{optimizer}-{rate:g}"] * (len(optimizers) > 1)]
         runs.append(Run("-".join([*told, f"seed{seed}"]), Program(cell, optimizer, steps), rate, seed))
-    return runs
+    return [*runs, *words.plan(config)]
 
 
 def _with_rate(chosen: str, config: ConfigDict) -> tuple[str, float]:
@@ -154,7 +158,18 @@ def read(config: ConfigDict) -> Data:
     return Data(train, held_out[:middle], held_out[middle:], vocabulary, source)
 
 
-def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict, data: Data) -> None:
+def execute(
+    runs: Sequence[Run | words.Run], log_of: sweep.Logs[Run | words.Run], *, config: ConfigDict, data: Data
+) -> None:
+    """Runs of one program, which are of one kind."""
+    if in_streams := [run for run in runs if isinstance(run, Run)]:
+        train_in_streams(in_streams, log_of, config=config, data=data)
+    if beside := [run for run in runs if isinstance(run, words.Run)]:
+        parts = {"choose": data.choose, "report": data.report}
+        words.execute(beside, log_of, config=config, train=data.train, held_out=parts, vocabulary=data.vocabulary)
+
+
+def train_in_streams(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict, data: Data) -> None:
     """Runs of one program: trained, tested as they go, the gradient's flow measured and text drawn on the way."""
     program, size = runs[0].program, len(data.vocabulary.entries)
     cell, optimizer = make_cell(program.cell, config, size), make_optimizer(config, program.optimizer)

@@ -11,14 +11,20 @@ from matplotlib.figure import Figure
 
 from experiments.common import drawing, frames, page
 from experiments.common.workdir import Record
+from experiments.language import comparison
 
 KINDS = ["cell", "optimizer", "through"]
 """What parts one network from another, but for learning rates and seeds."""
 
 
+def in_streams(records: Sequence[Record]) -> Sequence[Record]:
+    """Of the recurrent networks that carry their state on, without the models that are compared with them."""
+    return [record for record in records if "cell" in record]
+
+
 def evaluations(records: Sequence[Record]) -> pd.DataFrame:
     """A row an evaluation of a run; ``best`` where its loss on the text to choose by was least."""
-    found = frames.frame(records, "evaluation", dtype=np.float64)
+    found = frames.frame(in_streams(records), "evaluation", dtype=np.float64)
     return named(found).assign(best=found["loss_choose"] == found.groupby("run")["loss_choose"].transform("min"))
 
 
@@ -89,13 +95,14 @@ def summary(records: Sequence[Record], source: str, unit: str) -> str:
     last = {record["run"]: record for record in of_first}
     samples = [{**record, "text": page.code(record["text"])} for record in last.values()]
     facts = {"verdict": verdict(records), "table": table(records), "unit": unit}
+    facts |= {"compared": comparison.table(records), "comparison": comparison.verdict(records)}
     return page.filled(__file__, source=source, samples=samples, **facts)
 
 
 def loss_by_step(records: Sequence[Record]) -> Figure:
     """A panel for the loss of training, one for the held-out text; a line a case, its range over seeds."""
     shown = set(at_best_rates(records)["run"])
-    trained = named(frames.frame(records, "train", dtype=np.float64))
+    trained = named(frames.frame(in_streams(records), "train", dtype=np.float64))
     width = max(1, trained["step"].max() // 50)
     trained["step"] = -(-trained["step"] // width) * width
     trained = trained.groupby(["run", "case", "seed", "step"], sort=False, as_index=False)["loss"].mean()
@@ -190,7 +197,13 @@ def loss_by_truncation(records: Sequence[Record]) -> Figure | None:
     return figure
 
 
-FIGURES: drawing.Figures = (loss_by_step, gradient_by_lag, loss_by_rate, loss_by_truncation)
+FIGURES: drawing.Figures = (
+    loss_by_step,
+    gradient_by_lag,
+    loss_by_rate,
+    loss_by_truncation,
+    comparison.perplexity_by_window,
+)
 
 
 if __name__ == "__main__":
