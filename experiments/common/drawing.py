@@ -6,7 +6,7 @@ Lines are told apart in grey, too: by lightness, by dashes, by markers.
 import itertools
 import re
 import textwrap
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,13 @@ import pandas as pd
 from absl import flags
 
 from experiments.common import command
-from experiments.common.frames import log10, stacked
+from experiments.common.frames import log10, relative_to_first, stacked
 from experiments.common.workdir import Record, Workdir, read_records
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.collections import QuadMesh
-from matplotlib.colorbar import Colorbar
-from matplotlib.colors import Normalize
+from matplotlib.colors import FuncNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
@@ -35,6 +33,19 @@ COLOURS = ("#000000", "#0072b2", "#d55e00", "#56b4e9", "#8a8a8a", "#e69f00", "#0
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))  # one fewer: all pairs come in turn
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 GREY = "#8a8a8a"
+
+CIRCLES: dict[str, Any] = {
+    "color": "black",
+    "linestyle": "none",
+    "marker": "o",
+    "markersize": 4,
+    "markerfacecolor": "none",
+}
+"""The looks of points on lines, of what is predicted or else to be compared."""
+
+NORM = r"$\log_{10} \|\partial L / \partial s_t\|$"
+RELATIVE = r"$\log_{10} \|\partial L / \partial s_t\| \, / \, \|\partial L / \partial s_T\|$"
+TENTH = "lag (steps back from the loss; grey line: a tenth is left)"
 
 _CHARACTERS = 13.0  # of 10 points, in an inch
 
@@ -66,7 +77,10 @@ def finish(workdir: Workdir, figures: Figures, records: Sequence[Record], summar
 
 
 def draw_again(figures: Figures, workdir: str) -> None:
-    """The command of a report: draws the figures of the run in --workdir, by default this one."""
+    """The command of a report, ``python -m experiments.NAME.report``: draws the figures of the run in --workdir again.
+
+    By default it is this one.
+    """
     chosen = flags.DEFINE_string("workdir", workdir, "Folder of a run.")
 
     def main() -> None:
@@ -129,17 +143,14 @@ def head(axes: Axes, text: str) -> None:
     axes.set_title(_filled(text, 0.85 * width * _CHARACTERS * 10 / size), loc="left", fontsize=size)
 
 
-def title(figure: Figure, text: str) -> None:
-    """What was found, above the figure and within its width."""
-    figure.suptitle(_filled(text, figure.get_figwidth() * _CHARACTERS * 10 / 11), x=0.01, ha="left", fontsize=11)
-
-
-def label(figure: Figure, x: str = "", y: str = "") -> None:
-    """Of the axes of all panels."""
+def caption(figure: Figure, finding: str, x: str = "", y: str = "") -> Figure:
+    """The figure, with what was found above it and within its width, and labels for the axes of all panels."""
+    figure.suptitle(_filled(finding, figure.get_figwidth() * _CHARACTERS * 10 / 11), x=0.01, ha="left", fontsize=11)
     if x:
         figure.supxlabel(_filled(x, figure.get_figwidth() * _CHARACTERS), fontsize=10)
     if y:
         figure.supylabel(_filled(y, 0.8 * figure.get_figheight() * _CHARACTERS), fontsize=10)  # the title is above it
+    return figure
 
 
 def legend(where: Axes | Figure, heading: str = "", **options: Any) -> None:
@@ -203,6 +214,11 @@ def looks_of(names: Iterable[Hashable]) -> dict[Any, dict[str, Any]]:
     return dict(zip(dict.fromkeys(names), styles(), strict=False))
 
 
+def markers_of(names: Iterable[Hashable]) -> dict[Any, str]:
+    """A marker for each name."""
+    return dict(zip(dict.fromkeys(names), itertools.cycle(MARKERS), strict=False))
+
+
 def band(axes: Axes, x: np.ndarray, curves: np.ndarray, look: dict[str, Any], label: str | None = None) -> None:
     """The median of curves (seeds, N), shaded from the least to the greatest, where all of them are finite."""
     alive = np.isfinite(curves).all(axis=0)
@@ -227,7 +243,7 @@ def by_lag(
     """
     values = stacked(norms)
     logs = log10(values)[:, ::-1]
-    logs = logs - first(logs) if relative else logs
+    logs = relative_to_first(logs) if relative else logs
     band(axes, np.arange(logs.shape[1]), logs, look, label)
     alive = ~np.isnan(logs).any(axis=0)
     last = int(np.flatnonzero(alive)[-1]) if alive.any() else -1
@@ -241,64 +257,111 @@ def by_lag(
             axes.annotate(word, (last, height), place, textcoords="offset points", fontsize=8, ha=side)
 
 
-def first(logs: np.ndarray) -> np.ndarray:
-    """Of curves (seeds, N), the first value that is a number, (seeds, 1)."""
-    return np.take_along_axis(logs, np.argmax(~np.isnan(logs), axis=1)[:, None], axis=1)
-
-
 def multiples(
-    frame: pd.DataFrame,
-    norms: str,
-    *,
-    panel: str,
-    line: str,
-    name: Callable[[Any], str] = str,
-    relative: bool = False,
-    **options: Any,
-) -> tuple[Figure, dict[Any, Axes]]:
-    """Small multiples of norms by lag: a panel for each value of a column, a line for each of another's.
+    frame: pd.DataFrame, *, panel: str, line: str, **options: Any
+) -> tuple[Figure, dict[Any, Axes], Iterator[tuple[Axes, Any, dict[str, Any], pd.DataFrame]]]:
+    """Small multiples: a panel for each value of a column, under its name, a line for each of another's.
 
     Args:
         frame: a row a seed, in the order in which panels and lines are to come.
-        norms: the column with the curves, time forward.
         panel: the column that parts panels.
         line: the column that parts lines; its values have the same looks in all panels.
-        name: a line's value in words.
-        relative: to the norm at the loss.
         **options: of ``panels``.
+
+    Returns:
+        The figure, its panels, and of every line its panel, its value, its looks and its rows.
     """
     figure, axes = panels(frame[panel].nunique(), **options)
     looks = looks_of(frame[line])
     by_panel = dict(zip(frame[panel].unique(), axes, strict=True))
-    for (of_panel, of_line), rows in frame.groupby([panel, line], sort=False):
-        by_lag(by_panel[of_panel], rows[norms], looks[of_line], name(of_line), relative=relative)
-    return figure, by_panel
+    for value, each in by_panel.items():
+        head(each, str(value))
+    groups = frame.groupby([panel, line], sort=False, observed=True)
+    return figure, by_panel, ((by_panel[place], name, looks[name], rows) for (place, name), rows in groups)
+
+
+def panels_by_lag(
+    frame: pd.DataFrame,
+    finding: str,
+    *,
+    panel: str,
+    line: str,
+    name: Callable[[Any], str] = str,
+    told: Mapping[Any, str] | pd.Series | None = None,
+    heading: str = "",
+    quantity: str = "",
+    lag: str = "",
+    **options: Any,
+) -> tuple[Figure, dict[Any, Axes]]:
+    """``multiples`` of norms by lag, with their titles, labels and legend.
+
+    Args:
+        frame: of ``multiples``; its column ``norms`` has the curves, time forward.
+        finding: the figure's title.
+        panel: the column that parts panels.
+        line: the column that parts lines.
+        name: a line's value in words.
+        told: what stands below a panel's own name.
+        heading: of the legend.
+        quantity: the label of norms that are not to be relative to that at the loss.
+        lag: the label of lags where no line is to be drawn at a tenth, as is none for a quantity.
+        **options: of ``panels``.
+    """
+    figure, by_panel, lines = multiples(frame, panel=panel, line=line, **options)
+    longest = max(frame["norms"].map(len).max() - 1, 1)
+    for axes in by_panel.values():
+        axes.set_xlim(-0.05 * longest, 1.05 * longest)
+    for axes, value, look, rows in lines:
+        by_lag(axes, rows["norms"], look, name(value), relative=not quantity)
+    for value, axes in by_panel.items():
+        if told is not None:
+            head(axes, f"{value}\n{told[value]}")
+        if not (quantity or lag):
+            axes.axhline(-1, color=GREY, linewidth=0.8, zorder=0)
+    first = next(iter(by_panel.values()))
+    few = len(set(first.get_legend_handles_labels()[1])) == frame[line].nunique() <= 5
+    legend(first if few else figure, heading)
+    x = lag or ("lag (steps back from the loss)" if quantity else TENTH)
+    return caption(figure, finding, x, quantity or RELATIVE), by_panel
 
 
 def courses(
     frame: pd.DataFrame, x: str, y: str, *, panel: str, line: str, marker: str = "", **options: Any
 ) -> tuple[Figure, dict[Any, Axes]]:
-    """Small multiples of a number against another, as ``multiples`` otherwise; a row has a seed's number at an x."""
-    figure, axes = panels(frame[panel].nunique(), **options)
-    looks = looks_of(frame[line])
-    by_panel = dict(zip(frame[panel].unique(), axes, strict=True))
-    for (of_panel, of_line), rows in frame.groupby([panel, line], sort=False):
-        table, look = rows.pivot_table(index="seed", columns=x, values=y, dropna=False), looks[of_line]
-        band(by_panel[of_panel], table.columns.to_numpy(), table.to_numpy(), look | {"marker": marker}, str(of_line))
-    for value, each in by_panel.items():
-        head(each, str(value))
+    """``multiples`` of a number against another, of which a row has a seed's at one x."""
+    figure, by_panel, lines = multiples(frame, panel=panel, line=line, **options)
+    for axes, name, look, rows in lines:
+        table = rows.pivot_table(index="seed", columns=x, values=y, dropna=False)
+        band(axes, table.columns.to_numpy(), table.to_numpy(), look | {"marker": marker}, str(name))
     return figure, by_panel
 
 
 # Maps
 
 
-def heat(axes: Axes, values: np.ndarray, x: np.ndarray, y: np.ndarray, *, norm: Normalize) -> QuadMesh:
-    """A map of values (y, x) between the edges of its fields, coloured by a norm that all panels share."""
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    return axes.pcolormesh(x, y, values, norm=norm, rasterized=True)
+def maps(figure: Figure, axes: Sequence[Axes], values: Mapping[str, pd.DataFrame], label: str) -> None:
+    """Maps of log norms, one in each of the axes: the index upwards, the columns to the right, one scale of colours.
+
+    Colours go by the root of the distance from the largest: fine where networks differ, none cut off.
+    """
+    lowest, highest = (of([of(each.to_numpy()) for each in values.values()]) for of in (np.nanmin, np.nanmax))
+
+    def root(logs: np.ndarray) -> np.ndarray:
+        return -np.sqrt(np.maximum(highest - np.asarray(logs), 0))
+
+    def square(roots: np.ndarray) -> np.ndarray:
+        return highest - np.asarray(roots) ** 2
+
+    norm = FuncNorm((root, square), lowest, highest)
+    for each, (name, logs) in zip(axes, values.items(), strict=True):
+        x, y = (_edges(places.to_numpy(float)) for places in (logs.columns, logs.index))
+        image = each.pcolormesh(x, y, logs.to_numpy(), norm=norm, rasterized=True)
+        each.yaxis.set_major_locator(MaxNLocator(integer=True))
+        head(each, name)
+    figure.colorbar(image, ax=list(axes), label=label)
 
 
-def colours(figure: Figure, image: QuadMesh, axes: Sequence[Axes], label: str) -> Colorbar:
-    """The scale of a map's colours."""
-    return figure.colorbar(image, ax=list(axes), label=label)
+def _edges(places: np.ndarray) -> np.ndarray:
+    """Of fields around those places: half-way to the next, and as far beyond the ends."""
+    gaps = np.diff(places) if len(places) > 1 else np.ones(1)
+    return np.concatenate([[places[0] - gaps[0] / 2], places[:-1] + np.diff(places) / 2, [places[-1] + gaps[-1] / 2]])

@@ -1,6 +1,6 @@
 """A run's records as data frames, and frames as tables."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,11 @@ from tabulate import tabulate
 from experiments.common.workdir import Record
 from rnnjax.measure.decay import decay, norm_floor
 
-LAGS = ("half_lag", "tenth_lag", "thousandth_lag")
-"""The columns of ``decays`` that are lags."""
+PHASES = {"initialization": "before training", "trained": "after training"}
+"""When a network is measured, in words."""
+
+LAGS = {"1/2": "half_lag", "1/10": "tenth_lag", "1/1000": "thousandth_lag"}
+"""The columns of ``decays`` that are lags, by the share of the norm that is left there."""
 
 
 def frame(records: Iterable[Record], kind: str, *, dtype: type = np.float32, **where: Any) -> pd.DataFrame:
@@ -41,16 +44,43 @@ def stacked(cells: Iterable[np.ndarray]) -> np.ndarray:
     return np.stack(list(cells))
 
 
+def flows(records: Iterable[Record], kind: str = "state_gradient", norms: str = "norms", **where: Any) -> pd.DataFrame:
+    """The records of a kind that have the curve ``norms``, time forward, as ``norms``, with its decay beside."""
+    found = frame(records, kind, **where)
+    return found if found.empty else found.assign(norms=found[norms]).join(decays(found[norms]))
+
+
+def smoothed(losses: pd.DataFrame, by: Sequence[str]) -> tuple[pd.DataFrame, int]:
+    """Means of the loss over some fiftieth of the steps each, ``step`` being the last; and how many steps these are."""
+    width = max(1, losses["step"].max() // 50)
+    last = -(-losses["step"] // width) * width
+    return losses.assign(step=last).groupby([*by, "step"], sort=False, as_index=False)["loss"].mean(), width
+
+
 def log10(norms: np.ndarray) -> np.ndarray:
     """NaN where a norm has underflowed, which is not a small norm, or overflowed."""
     alive = np.isfinite(norms) & (norms >= norm_floor(norms.dtype))
     return np.where(alive, np.log10(np.where(alive, norms, 1)), np.nan)
 
 
+def relative_to_first(logs: np.ndarray) -> np.ndarray:
+    """Curves (seeds, N) less the first value of each that is a number."""
+    return logs - np.take_along_axis(logs, np.argmax(~np.isnan(logs), axis=1)[:, None], axis=1)
+
+
+def median_logs(curves: Iterable[np.ndarray]) -> np.ndarray:
+    """The median over seeds of log10 of norms; NaN where one of them has underflowed or overflowed."""
+    return np.asarray(np.median(log10(stacked(curves)), axis=0))
+
+
 def decays(norms: pd.Series) -> pd.DataFrame:
-    """``rnnjax.decay`` of every curve of norms, time forward, in a column; its fields are columns, never is inf."""
+    """``rnnjax.decay`` of every curve of norms (T,), time forward: its fields are columns, a lag of never is inf.
+
+    ``reach`` is the lag at which a tenth is left, or T where that is never.
+    """
     found = pd.DataFrame([decay(curve) for curve in norms], index=norms.index)
-    return found.assign(**{lag: found[lag].astype(float).fillna(np.inf) for lag in LAGS})
+    found = found.assign(**{lag: found[lag].astype(float).fillna(np.inf) for lag in LAGS.values()})
+    return found.assign(reach=found["tenth_lag"].clip(upper=norms.map(len)))
 
 
 def geometric_mean(curves: Iterable[np.ndarray]) -> np.ndarray:
@@ -58,6 +88,12 @@ def geometric_mean(curves: Iterable[np.ndarray]) -> np.ndarray:
     values = stacked(curves)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.exp(np.log(values.astype(np.float64)).mean(axis=0)).astype(values.dtype)
+
+
+def condensed(found: pd.DataFrame, by: str | list[str]) -> pd.DataFrame:
+    """By group of the rows of ``flows``, the typical curve of the seeds, and its decay."""
+    typical = found.groupby(by, sort=False)["norms"].agg(geometric_mean).to_frame()
+    return typical.join(decays(typical["norms"]))
 
 
 def changes(norms: pd.Series) -> pd.Series:
@@ -68,16 +104,56 @@ def changes(norms: pd.Series) -> pd.Series:
     return pd.Series(np.where(np.isfinite(ends).all(axis=1), change, np.nan), norms.index)
 
 
+# In words
+
+
 def span(values: Iterable[float], form: str) -> str:
     """From the smallest to the largest, or the one that all are when printed."""
-    values = list(values)
-    low, high = (format(end, form) for end in (min(values), max(values)))
+    values = np.asarray(list(values))
+    low, high = (format(end, form) for end in (values.min(), values.max()))
     return low if low == high else f"{low} to {high}"
 
 
+def medians(values: pd.Series, words: pd.Series, form: Callable[[float], str]) -> str:
+    """Of the rows with the same words, in their order, the median: "3 before training, 2 after it"."""
+    groups = values.dropna().groupby(words, sort=False)
+    return ", ".join(f"{form(group.median())} {name}" for name, group in groups)
+
+
 def lags(values: Iterable[float]) -> str:
-    """Of several seeds, from the first to the last of them, which may be never."""
-    return span(values, ".0f").replace("inf", "never")
+    """Of several seeds, from the first to the last of them, which may be never; - if one was not measured."""
+    spread = span(values, ".0f")
+    return "-" if "nan" in spread else spread.replace("inf", "never")
+
+
+def lags_left(found: pd.DataFrame) -> Record:
+    """Of seeds' rows of ``flows``, the columns of a table: at which lags a half, a tenth and a thousandth is left."""
+    return {f"{share} at lag": lags(found[lag]) for share, lag in LAGS.items()}
+
+
+def leaders(found: pd.DataFrame, by: str) -> str:
+    """Where half of the gradient is gone first, where last, and who has most left farthest from the loss.
+
+    Of the geometric means over seeds.
+    """
+    typical = condensed(found, by)
+    half = typical["half_lag"]
+    first, last = (f"{_listed(half.index[half == end])} ({_after(end)})" for end in (half.min(), half.max()))
+    shortest = typical["norms"].map(len).min()  # the lags that all have
+    logs = relative_to_first(log10(stacked(curve[::-1][:shortest] for curve in typical["norms"])))
+    logs[np.isnan(logs)] = -np.inf
+    most = int(np.argmax(logs[:, -1]))
+    behind = np.flatnonzero(logs[most] < logs.max(axis=0))
+    since = f"from lag {behind[-1] + 1} on" if behind.max(initial=0) > 1 else "at every lag"
+    return f"half of the gradient is gone first in {first}, last in {last}; {since} {typical.index[most]} has most left"
+
+
+def _after(lag: float) -> str:
+    return "never" if np.isinf(lag) else f"lag {lag:.0f}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(names) if len(names) < 4 else f"{len(names)} networks"
 
 
 def rates(values: Iterable[float]) -> str:
@@ -101,7 +177,10 @@ def verdicts(values: pd.Series) -> str:
     return str(counts.index[0]) if len(counts) == 1 else ", ".join(f"{name} {n}" for name, n in counts.items())
 
 
-def table(rows: Sequence[Record], words: set[str]) -> str:
+def table(rows: Sequence[Record] | pd.DataFrame, words: set[str]) -> str:
     """A Markdown table; columns of ``words`` to the left, of numbers to the right."""
-    alignment = ["left" if column in words else "right" for column in rows[0]]
-    return tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True, colalign=alignment)
+    found = pd.DataFrame(rows)
+    alignment = ["left" if column in words else "right" for column in found]
+    return tabulate(
+        found, headers="keys", showindex=False, tablefmt="github", disable_numparse=True, colalign=alignment
+    )

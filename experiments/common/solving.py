@@ -1,5 +1,6 @@
 """When a network that is trained on a task, and tested as it goes, is done with it; how many of them solved theirs."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -54,6 +55,16 @@ def results(records: Iterable[Record]) -> pd.DataFrame:
     return ends.assign(solved=ends["outcome"] == "solved", relative=ends["loss"] / ends["memoryless"])
 
 
+def longest(rows: pd.DataFrame, lag: str) -> pd.DataFrame:
+    """Those of each task's longest lag, which is the name of a column."""
+    return rows[rows[lag] == rows.groupby("task")[lag].transform("max")]
+
+
+def words(task: str) -> str:
+    """A task's name for people."""
+    return task.replace("_", " ")
+
+
 def count(solved: pd.Series) -> str:
     """How many did, of how many."""
     return f"{solved.sum()}/{len(solved)}"
@@ -81,7 +92,7 @@ def draw_losses(
         line: the field that parts looks.
         **options: of ``drawing.grid``.
     """
-    places = [(row, column) for row in ends[rows].unique() for column in ends[columns].unique()]
+    places = itertools.product(ends[rows].unique(), ends[columns].unique())
     figure, axes = drawing.grid(ends[rows].nunique(), ends[columns].nunique(), **options)
     panels, looks = dict(zip(places, axes, strict=True)), drawing.looks_of(ends[line])
     by_run = list(dict.fromkeys((rows, columns, line, "seed")))

@@ -1,7 +1,4 @@
-"""Figures, tables and verdict of the deep_mlp experiment, drawn from its metrics.jsonl alone.
-
-``python -m experiments.deep_mlp.report --workdir=runs/deep_mlp`` draws the figures of a run again.
-"""
+"""Figures, tables and verdict of the deep_mlp experiment, drawn from its metrics.jsonl alone."""
 
 import functools
 import itertools
@@ -21,7 +18,6 @@ LECTURE = ("elu", "relu", "sigmoid", "tanh")  # of which ELU was said to keep gr
 _ABOUT = 10  # layers, after which the lecture sees every gradient vanish
 
 _NETWORK = ["activation", "initialization"]
-_PHASES = {"initialization": "before training", "trained": "after training"}
 _OF = {"example": "one example", "batch": "whole batch"}
 _WORDS = {name: f"variance {name}" for name in INITIALIZATIONS} | {"torch": "PyTorch's", "glorot": "Glorot"}
 _HUNDREDTH, _THOUSANDTH = -2.0, -3.0  # log10, of the last layer's norm
@@ -36,7 +32,7 @@ def quantiles(records: Sequence[Record]) -> pd.DataFrame:
     """By network, in columns by phase and "example" or "batch": quantiles (L, 7) of log10 norms, medians over draws."""
     norms = _read(records, "neuron_gradient").groupby([*_NETWORK, "phase", "of"], sort=False)["quantiles"]
     found = norms.agg(lambda draws: np.median(stacked(draws), axis=0)).unstack(["phase", "of"], sort=False)
-    return found.reindex(columns=pd.MultiIndex.from_product([_PHASES, _OF]))
+    return found.reindex(columns=pd.MultiIndex.from_product([frames.PHASES, _OF]))
 
 
 def medians(records: Sequence[Record]) -> pd.DataFrame:
@@ -72,9 +68,9 @@ def factors(records: Sequence[Record]) -> pd.DataFrame:
 
 def reach_table(records: Sequence[Record]) -> str:
     """How many layers back a gradient falls to a hundredth, and to a thousandth, as a Markdown table."""
-    reached = medians(records).map(_reached, na_action="ignore").rename(columns=_PHASES | _OF)
+    reached = medians(records).map(_reached, na_action="ignore").rename(columns=frames.PHASES | _OF)
     told = reached.rename_axis(columns=["weights", "gradient of"]).stack([0, 1], future_stack=True).dropna()
-    rows = told.unstack("activation", sort=False).fillna("").reset_index().to_dict("records")
+    rows = told.unstack("activation", sort=False).fillna("").reset_index()
     return frames.table(rows, {"initialization", "weights", "gradient of"})
 
 
@@ -98,7 +94,7 @@ def factor_table(records: Sequence[Record]) -> str:
         "accuracy": _read(records, "network").query(_TRAINED).set_index(_NETWORK)["accuracy"].map("{:.0%}".format),
     }
     table = pd.DataFrame(columns, index=by_layer.index).dropna(axis="columns", how="all").fillna("")
-    return frames.table(table.reset_index().to_dict("records"), {*_NETWORK})
+    return frames.table(table.reset_index(), {*_NETWORK})
 
 
 def verdict(records: Sequence[Record]) -> str:
@@ -164,17 +160,16 @@ def distributions(records: Sequence[Record], phase: str) -> Figure | None:
             _bands(axes, *found.loc[(activation, initialization)])
         drawing.head(axes, _name(activation, initialization))
         axes.grid(axis="y", linewidth=0.3)
-    y = r"$\log_{10}$ norm of the gradient of a neuron's incoming weights"
-    drawing.label(figure, "layer (the loss is at the right; grey line: a hundredth of the last layer's median)", y)
     drawing.legend(figure)
     layers = medians(records)[phase, "example"].dropna().map(reach)
     fallen = layers[layers < np.inf]
-    text = f"{_PHASES[phase].capitalize()} the gradient falls to a hundredth in {len(fallen)} of {len(layers)} networks"
+    when, count = frames.PHASES[phase].capitalize(), f"{len(fallen)} of {len(layers)} networks"
+    text = f"{when} the gradient falls to a hundredth in {count}"
     for word, end in {"soonest": fallen.min(), "latest": fallen.max()}.items() if len(fallen) else ():
         names = "; ".join(_name(*network) for network in fallen.index[fallen == end])
         text += f", {word} after {end:.0f} layers ({names})"
-    drawing.title(figure, text)
-    return figure
+    x = "layer (the loss is at the right; grey line: a hundredth of the last layer's median)"
+    return drawing.caption(figure, text, x, r"$\log_{10}$ norm of the gradient of a neuron's incoming weights")
 
 
 def _bands(axes: Axes, example: np.ndarray, batch: np.ndarray) -> None:
@@ -195,7 +190,7 @@ def measured_and_predicted(records: Sequence[Record]) -> Figure:
     """Root mean squares layer by layer, relative to the last layer's: of dL/dz, and of the weights' gradient."""
     found, names = curves(records), {"adjoints": "dL/dz", "norms": "dL/dW"}
     activations, initializations = (found.index.unique(name) for name in _NETWORK)
-    markers, looks = _markers(activations), drawing.looks_of(activations)
+    markers, looks = drawing.markers_of(activations), drawing.looks_of(activations)
     figure, panels = drawing.grid(len(names), len(initializations), size=(2.3, 2.7))
     for axes, (field, initialization) in zip(panels, itertools.product(names, initializations), strict=True):
         for activation, rows in found.xs(initialization, level="initialization").groupby(level=0, sort=False):
@@ -206,13 +201,12 @@ def measured_and_predicted(records: Sequence[Record]) -> Figure:
             axes.plot(layers, np.log10(rows[f"{field} predicted"].iloc[0]), **look, linewidth=1)
         drawing.head(axes, f"{names[field]}, {_WORDS[initialization]}")
         axes.grid(axis="y", linewidth=0.3)
-    drawing.label(figure, "layer", r"$\log_{10}$ root mean square, last layer's = 0")
     drawing.legend(figure, "mark: measured\nshade: range over draws\nline: predicted")
     by_layer = factors(records)
     off = np.log(by_layer["norms"] / by_layer["norms predicted"]).abs()
     told = f"to {off.median():.1%} in the median network, to {off.max():.1%} in the worst ({_name(*off.idxmax())})"
-    drawing.title(figure, f"Mean-field theory tells what a layer multiplies the weights' gradient dL/dW by, {told}")
-    return figure
+    found = f"Mean-field theory tells what a layer multiplies the weights' gradient dL/dW by, {told}"
+    return drawing.caption(figure, found, "layer", r"$\log_{10}$ root mean square, last layer's = 0")
 
 
 def who_learns(records: Sequence[Record]) -> Figure | None:
@@ -222,7 +216,7 @@ def who_learns(records: Sequence[Record]) -> Figure | None:
         return None
     found["smallest"] = medians(records)["initialization", "example"].map(np.nanmin)
     activations, initializations = (found.index.unique(name) for name in _NETWORK)
-    markers = _markers(activations)
+    markers = drawing.markers_of(activations)
     shades = dict(zip(initializations, map(str, np.linspace(0, 0.75, len(initializations))), strict=True))
     figure, (axes,) = drawing.panels(1, size=(6.7, 4.0))
     for one in found.reset_index().itertuples():
@@ -234,30 +228,25 @@ def who_learns(records: Sequence[Record]) -> Figure | None:
         axes.plot([], [], color=shade, linewidth=6, label=_WORDS[name])
     axes.axvline(_SMALL, color=drawing.GREY, linewidth=0.8)
     axes.set_ylim(0, 1.02)
-    x = r"$\log_{10}$ median norm at initialization, in the layer where it is smallest"
-    drawing.label(figure, x, f"accuracy on held-out images after {found['step'].max()} steps")
     drawing.legend(figure, "shape: activation\nshade: initialization")
+    x = r"$\log_{10}$ median norm at initialization, in the layer where it is smallest"
+    y = f"accuracy on held-out images after {found['step'].max()} steps"
     small = found["smallest"] < _SMALL
     told = [
         f"{of.median():.0%} in {len(of)} networks where {some} layer starts below 0.001"
         for some, of in (("some", found["accuracy"][small]), ("no", found["accuracy"][~small]))
         if len(of)
     ]
-    drawing.title(figure, f"Median accuracy {', '.join(told)}")
-    return figure
+    return drawing.caption(figure, f"Median accuracy {', '.join(told)}", x, y)
 
 
 def _name(activation: str, initialization: str) -> str:
     return f"{activation}, {_WORDS[initialization]}"
 
 
-def _markers(names: Sequence[str]) -> dict[str, str]:
-    return dict(zip(names, itertools.cycle(drawing.MARKERS), strict=False))
-
-
 def _reached(logs: np.ndarray) -> str:
     """As 9 (12): layers back to a hundredth and to a thousandth."""
-    far = [f"{reach(logs, share):.0f}".replace("inf", "never") for share in (_HUNDREDTH, _THOUSANDTH)]
+    far = [frames.lags([reach(logs, share)]) for share in (_HUNDREDTH, _THOUSANDTH)]
     return far[0] if far[0] == far[1] else f"{far[0]} ({far[1]})"
 
 

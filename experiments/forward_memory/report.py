@@ -1,7 +1,4 @@
-"""Figures, table and verdict of the forward_memory experiment, drawn from its metrics.jsonl alone.
-
-``python -m experiments.forward_memory.report --workdir=runs/forward_memory`` draws the figures of a run again.
-"""
+"""Figures, table and verdict of the forward_memory experiment, drawn from its metrics.jsonl alone."""
 
 from collections.abc import Sequence
 
@@ -22,7 +19,6 @@ _FIELDS = {  # of the records of a kind, and of what they are measured
     "r_squared": ("recall", "measured", "exact"),
     "capacity": ("recall", "measured"),
 }
-_CIRCLES = {"color": "#000000", "marker": "o", "markersize": 4, "markerfacecolor": "none", "linestyle": "none"}
 _WIDE = {"color": "#e69f00", "linewidth": 5, "alpha": 0.4, "zorder": 0}
 _SPREAD = "lines: medians, shade: range over seeds"
 
@@ -58,11 +54,11 @@ def findings(runs: pd.DataFrame) -> pd.DataFrame:
     networks = numbers.groupby(["activation", "family", "setting"], sort=False)
     found = networks.median().assign(fades=networks["vanishes"].mean() > 0.5)
     for way in ("forward", "backward"):
-        found[way], found[f"{way} range"] = np.exp(networks[way].mean()), networks[way].agg(_rates)
+        found[way] = np.exp(networks[way].mean())
+        found[f"{way} range"] = networks[way].agg(lambda logs: frames.rates(np.exp(logs)))
     forgotten = networks["forgotten"]
-    found["least"], found["forgotten"] = forgotten.min(), forgotten.max()
-    found["forgotten range"] = forgotten.agg(_lags)
-    found = found.reset_index()
+    found = found.assign(least=forgotten.min(), forgotten=forgotten.max()).reset_index()
+    found["forgotten range"] = forgotten.agg(frames.lags).to_numpy()
     found["name"] = (found["family"] + " " + found["setting"]).str.strip()
     fates = {"blow up": found["growth"] > _GROWN, "saturate": found["saturated"] > _SATURATED}
     found["fate"] = np.select(list(fates.values()), list(fates), "stay as they are")
@@ -83,20 +79,18 @@ def growth(steps: np.ndarray, sizes: np.ndarray) -> float:
 
 def table(records: Sequence[Record]) -> str:
     """Every network, as a Markdown table."""
-    rows = [
-        {
-            "network": found["family"],
-            "setting": found["setting"],
-            "half forgotten after (steps)": found["forgotten range"],
-            "capacity": "-" if np.isnan(found["capacity"]) else f"{found['capacity']:.1f}",
-            "dh_T/dx_t a step": found["forward range"],
-            "dL/ds_t a step": found["backward range"],
-            "outputs grow by": "overflow" if np.isinf(found["growth"]) else f"{found['growth']:.3g}",
-            "saturated": f"{found['saturated']:.0%}",
-        }
-        for _, found in findings(read(records)).iterrows()
-    ]
-    return frames.table(rows, {"network", "setting"})
+    found = findings(read(records))
+    columns = {
+        "network": found["family"],
+        "setting": found["setting"],
+        "half forgotten after (steps)": found["forgotten range"],
+        "capacity": found["capacity"].map("{:.1f}".format).replace("nan", "-"),
+        "dh_T/dx_t a step": found["forward range"],
+        "dL/ds_t a step": found["backward range"],
+        "outputs grow by": found["growth"].map("{:.3g}".format).replace("inf", "overflow"),
+        "saturated": found["saturated"].map("{:.0%}".format),
+    }
+    return frames.table(pd.DataFrame(columns), {"network", "setting"})
 
 
 def verdict(records: Sequence[Record]) -> str:
@@ -140,15 +134,14 @@ def recall_by_lag(records: Sequence[Record]) -> Figure | None:
             lags, theory = np.arange(len(rows["measured r_squared"].iloc[0])), rows["exact r_squared"].dropna()
             drawing.band(axes, lags, frames.stacked(rows["measured r_squared"]), look, setting or family)
             if len(theory):
-                drawing.band(axes, lags, frames.stacked(theory), _CIRCLES | {"markevery": 4}, "theory")
+                drawing.band(axes, lags, frames.stacked(theory), drawing.CIRCLES | {"markevery": 4}, "theory")
         axes.axvline(DOZEN, color=drawing.GREY, linewidth=3, alpha=0.4, zorder=0)
         axes.set(xlim=(-1, 1.05 * last), ylim=(-0.1, 1.05))
         axes.legend(frameon=False, fontsize=9)  # by setting: most curves end at 0
         ends = findings(kin)[["least", "forgotten"]]
         drawing.head(axes, f"{family}: half forgotten at lag {frames.lags(ends.to_numpy().ravel())}")
-    drawing.label(figure, f"lag (steps); {_SPREAD}; grey: a dozen steps", "R² of reading x at that lag off the state")
-    drawing.title(figure, _sentences(findings(runs))["recall"])
-    return figure
+    x, y = f"lag (steps); {_SPREAD}; grey: a dozen steps", "R² of reading x at that lag off the state"
+    return drawing.caption(figure, _sentences(findings(runs))["recall"], x, y)
 
 
 def derivative_by_lag(records: Sequence[Record]) -> Figure:
@@ -159,16 +152,15 @@ def derivative_by_lag(records: Sequence[Record]) -> Figure:
         for look, (setting, rows) in zip(drawing.styles(), kin.groupby("setting", sort=False), strict=False):
             name = f"{setting or family}: {findings(rows)['forward'].item():.2f} a step"
             drawing.by_lag(axes, rows["forward norms"], look, name, relative=True)
-            drawing.by_lag(axes, rows["backward norms"], _CIRCLES | {"markevery": 10}, relative=True)
+            drawing.by_lag(axes, rows["backward norms"], drawing.CIRCLES | {"markevery": 10}, relative=True)
             if rows["exact norms"].notna().any():
                 drawing.by_lag(axes, rows["exact norms"], _WIDE, relative=True)
         axes.set_ylim(-10, 6)
         drawing.head(axes, family)
         drawing.legend(axes)
     x = rf"lag T - t (steps); {_SPREAD}; circles: $\|\partial L / \partial s_t\|$; wide: exact, of linear networks"
-    drawing.label(figure, x, r"$\log_{10}$ of $\|\partial h_T / \partial x_t\|$, relative to lag 0")
-    drawing.title(figure, _sentences(findings(runs))["gap"])
-    return figure
+    y = r"$\log_{10}$ of $\|\partial h_T / \partial x_t\|$, relative to lag 0"
+    return drawing.caption(figure, _sentences(findings(runs))["gap"], x, y)
 
 
 def size_by_step(records: Sequence[Record]) -> Figure:
@@ -183,17 +175,8 @@ def size_by_step(records: Sequence[Record]) -> Figure:
         drawing.head(axes, family)
         axes.legend(frameon=False, fontsize=9)
     x = rf"step t; {_SPREAD}; *: $\|\partial h_T / \partial x_t\|$ does not fade"
-    drawing.label(figure, x, r"$\log_{10}$ of the root mean square of $h_t$")
-    drawing.title(figure, _sentences(findings(runs))["fates"])
-    return figure
-
-
-def _rates(logs: pd.Series) -> str:
-    return frames.rates(np.exp(logs))
-
-
-def _lags(forgotten: pd.Series) -> str:
-    return "-" if forgotten.isna().any() else frames.lags(forgotten)
+    y = r"$\log_{10}$ of the root mean square of $h_t$"
+    return drawing.caption(figure, _sentences(findings(runs))["fates"], x, y)
 
 
 FIGURES: drawing.Figures = (recall_by_lag, derivative_by_lag, size_by_step)

@@ -1,7 +1,4 @@
-"""Figures, tables and verdict of the gradient_flow experiment, drawn from its metrics.jsonl alone.
-
-``python -m experiments.gradient_flow.report --workdir=runs/gradient_flow`` draws the figures of a run again.
-"""
+"""Figures, tables and verdict of the gradient_flow experiment, drawn from its metrics.jsonl alone."""
 
 from collections.abc import Sequence
 
@@ -12,17 +9,17 @@ from experiments.common import drawing, frames, page
 from experiments.common.frames import decays, frame, table
 from experiments.common.workdir import Record
 from experiments.gradient_flow import curves as c
-from experiments.gradient_flow.figures import at_initialization, memory, over_training, sweeps
+from experiments.gradient_flow.figures import at_initialization, memory, over_training
 
 FIGURES: drawing.Figures = (
     *(at_initialization.norm_by_lag, at_initialization.norm_by_activation, at_initialization.depth_and_time),
-    *(sweeps.norm_by_initialization, sweeps.reach_by_drive, sweeps.norm_by_length, sweeps.norm_by_position),
+    *(at_initialization.norm_by_initialization, at_initialization.reach_by_drive),
+    *(at_initialization.norm_by_length, at_initialization.norm_by_position),
     *(memory.hidden_and_memory, memory.carousel),
     *(over_training.training_loss, over_training.before_and_after_training),
     *(over_training.lag_and_training, over_training.weights_and_units),
 )
 
-_SHARES = ("1/2", "1/10", "1/1000")
 _WORDS = {"cell", "activation", "initialization", "weights", "verdict"}
 
 
@@ -44,7 +41,7 @@ def decay_table(records: Sequence[Record]) -> str:
 def _decay(seeds: pd.DataFrame) -> Record:
     first, last = seeds["first_lag"].min(), seeds["last_lag"].max()
     return {
-        **{f"{share} at lag": frames.lags(seeds[lag]) for share, lag in zip(_SHARES, frames.LAGS, strict=True)},
+        **frames.lags_left(seeds),
         "asymptotic rate": frames.rates(seeds["asymptotic_rate"]),
         "one example": frames.rates(seeds["example"]),
         "over lags": f"{first} to {last}",
@@ -76,8 +73,7 @@ def loss_table(records: Sequence[Record]) -> str:
             "steps clipped": clipped.mean().map("{:.0%}".format),
         }
     )
-    rows = told.reset_index().rename(columns={"sequence_length": "T"}).to_dict("records")
-    return table(rows, _WORDS)
+    return table(told.reset_index().rename(columns={"sequence_length": "T"}), _WORDS)
 
 
 def verdict(records: Sequence[Record]) -> str:
@@ -86,15 +82,10 @@ def verdict(records: Sequence[Record]) -> str:
     if c.every_step(found):
         return f"{c.NO_LAG}."
     found = c.typical(found, "initialization", "sequence_length")  # before training, the loss at the end
-    told = {
-        "initialization": " from " + found["initialization"],
-        "layers": " with " + found["layers"],
-        "sequence_length": " at T = " + found["sequence_length"].astype(str),
-    }
     found["told"] = found["network"]
-    for axis, words in told.items():
-        found["told"] += words if found[axis].nunique() > 1 else ""
-    return f"At initialization {c.leaders(found, 'told')}."
+    for axis, form in {"initialization": " from {}", "layers": " with {}", "sequence_length": " at T = {}"}.items():
+        found["told"] += found[axis].map(form.format) if found[axis].nunique() > 1 else ""
+    return f"At initialization {frames.leaders(found, 'told')}."
 
 
 def summary(records: Sequence[Record], source: str, characters: int) -> str:

@@ -101,6 +101,4 @@ def perplexity_by_window(records: Sequence[Record]) -> Figure | None:
     for panel in panels.values():
         drawing.plain_ticks(panel, (1, 2, 5))
     drawing.legend(figure, "shade: range over seeds")
-    drawing.label(figure, "words that a model looks back on (level: all before)")
-    drawing.title(figure, verdict(records))
-    return figure
+    return drawing.caption(figure, verdict(records), "words that a model looks back on (level: all before)")

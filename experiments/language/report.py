@@ -1,9 +1,7 @@
-"""Figures, table and samples of the language experiment, drawn from its metrics.jsonl alone.
-
-``python -m experiments.language.report --workdir=runs/language`` draws the figures of a run again.
-"""
+"""Figures, table and samples of the language experiment, drawn from its metrics.jsonl alone."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,8 +50,7 @@ def at_best_rates(records: Sequence[Record]) -> pd.DataFrame:
 def table(records: Sequence[Record]) -> str:
     """Each case at its best learning rate, each run at its best evaluation, ranges over seeds, as a Markdown table."""
     best = at_best_rates(records).merge(frames.frame(records, "network")[["run", "params"]])
-    flows = frames.frame(records, "state_gradient")
-    best = best.merge(flows.join(frames.decays(flows["typical"]))[["run", "step", "tenth_lag"]])
+    best = best.merge(frames.flows(records, norms="typical")[["run", "step", "tenth_lag"]])
     several = best_evaluations(records).groupby("case")["learning_rate"].nunique().max() > 1
     rows = [
         {
@@ -103,9 +100,7 @@ def loss_by_step(records: Sequence[Record]) -> Figure:
     """A panel for the loss of training, one for the held-out text; a line a case, its range over seeds."""
     shown = set(at_best_rates(records)["run"])
     trained = named(frames.frame(in_streams(records), "train", dtype=np.float64))
-    width = max(1, trained["step"].max() // 50)
-    trained["step"] = -(-trained["step"] // width) * width
-    trained = trained.groupby(["run", "case", "seed", "step"], sort=False, as_index=False)["loss"].mean()
+    trained, _ = frames.smoothed(trained, ["run", "case", "seed"])
     held_out = evaluations(records).assign(loss=lambda rows: rows["loss_report"])
     names = {"training": trained, "held out, state carried": held_out[held_out["step"] > 0]}
     columns = ["run", "case", "seed", "step", "loss"]
@@ -113,42 +108,24 @@ def loss_by_step(records: Sequence[Record]) -> Figure:
     each = each[each["run"].isin(shown)]
     figure, panels = drawing.courses(each, "step", "loss", panel="of", line="case", size=(3.4, 3.2))
     drawing.legend(next(iter(panels.values())), "shade: range over seeds")
-    drawing.label(figure, "training step", "cross-entropy (nats a token)")
-    drawing.title(figure, verdict(records))
-    return figure
+    return drawing.caption(figure, verdict(records), "training step", "cross-entropy (nats a token)")
 
 
 def gradient_by_lag(records: Sequence[Record]) -> Figure:
     """A panel a case: the gradient of a stream's last loss against lag, before, during and after training."""
     shown = set(at_best_rates(records)["run"])
-    found = named(frames.frame(records, "state_gradient")).sort_values("step", kind="stable")
+    found = named(frames.flows(records, norms="typical")).sort_values("step", kind="stable")
     found = found[found["run"].isin(shown)]
     steps = sorted(found["step"].unique())
     kept = {steps[place] for place in np.linspace(0, len(steps) - 1, min(len(steps), 4)).astype(int)}
     found = found[found["step"].isin(kept)]
-    figure, panels = drawing.multiples(
-        found,
-        "typical",
-        panel="case",
-        line="step",
-        name="after {:,} steps".format,
-        relative=True,
-        size=(3.4, 3.2),
-        across=3,
-    )
-    lags = found.join(frames.decays(found["typical"])).groupby(["case", "step"], sort=False)["tenth_lag"]
-    told = lags.agg(frames.lags)
-    for case, axes in panels.items():
-        axes.axhline(-1, color=drawing.GREY, linewidth=0.8, zorder=0)
-        drawing.head(axes, f"{case}: {told[case].iloc[0]}, then {told[case].iloc[-1]}")
-    x = "lag (steps back from the loss; grey line: a tenth is left)"
-    y = r"$\log_{10} \|\partial L / \partial s_t\| \, / \, \|\partial L / \partial s_T\|$, mean over streams"
-    drawing.label(figure, x, y)
-    drawing.legend(next(iter(panels.values())))
-    first, last = (found[found["step"] == steps[place]] for place in (0, -1))
-    reach = " and ".join(frames.lags(frames.decays(rows["typical"])["tenth_lag"]) for rows in (first, last))
-    drawing.title(figure, f"A tenth of the gradient is left at lag {reach}, before and after training.")
-    return figure
+    lags = found.groupby(["case", "step"], sort=False)["tenth_lag"].agg(frames.lags)
+    told = lags.groupby("case").agg(lambda of_case: f"1/10 at lag {of_case.iloc[0]}, then {of_case.iloc[-1]}")
+    first, last = (frames.lags(found[found["step"] == steps[place]]["tenth_lag"]) for place in (0, -1))
+    finding = f"A tenth of the gradient is left at lag {first} and {last}, before and after training."
+    form: dict[str, Any] = {"panel": "case", "line": "step", "name": "after {:,} steps".format}
+    form |= {"heading": "mean over streams", "size": (3.4, 3.2), "across": 3}
+    return drawing.panels_by_lag(found, finding, told=told, **form)[0]
 
 
 def loss_by_rate(records: Sequence[Record]) -> Figure | None:
@@ -163,9 +140,8 @@ def loss_by_rate(records: Sequence[Record]) -> Figure | None:
     (axes,) = panels.values()
     axes.set_xscale("log")
     drawing.legend(axes, "shade: range over seeds")
-    drawing.label(figure, "highest learning rate", "cross-entropy (nats a token)")
-    drawing.title(figure, f"Each at its best of these rates: {verdict(records)}")
-    return figure
+    found = f"Each at its best of these rates: {verdict(records)}"
+    return drawing.caption(figure, found, "highest learning rate", "cross-entropy (nats a token)")
 
 
 def loss_by_truncation(records: Sequence[Record]) -> Figure | None:
@@ -176,8 +152,7 @@ def loss_by_truncation(records: Sequence[Record]) -> Figure | None:
     best = at_best_rates(records)
     if best["through"].nunique() == 1:
         return None
-    flows = frames.frame(records, "state_gradient")
-    best = best.merge(flows.join(frames.decays(flows["typical"]))[["run", "step", "tenth_lag"]])
+    best = best.merge(frames.flows(records, norms="typical")[["run", "step", "tenth_lag"]])
     names = {"loss_report": "cross-entropy, held out (nats a token)", "tenth_lag": "lag at which a tenth is left"}
     each = pd.concat(best.assign(of=name, value=best[column]) for column, name in names.items())
     figure, panels = drawing.courses(
@@ -188,13 +163,14 @@ def loss_by_truncation(records: Sequence[Record]) -> Figure | None:
         axes.set_xticks(sorted(best["through"].unique()), [str(each) for each in sorted(best["through"].unique())])
         axes.minorticks_off()
     drawing.legend(next(iter(panels.values())), "shade: range over seeds")
-    drawing.label(figure, "steps that the gradient goes back in training")
-    told = best.groupby("through")["loss_report"].agg(lambda losses: frames.span(losses, ".3f"))
+    losses = best.groupby("through")["loss_report"].agg(lambda of_cut: frames.span(of_cut, ".3f"))
     lags = best.groupby("through")["tenth_lag"].agg(frames.lags)
-    cuts = ", ".join(map(str, told.index))
-    found = f"{'; '.join(told)} nats a token held out; a tenth of the trained gradient is left at lag {'; '.join(lags)}"
-    drawing.title(figure, f"The gradient cut after {cuts} steps: {found} ({best['seed'].nunique()} seeds).")
-    return figure
+    cuts = ", ".join(map(str, losses.index))
+    found = (
+        f"{'; '.join(losses)} nats a token held out; a tenth of the trained gradient is left at lag {'; '.join(lags)}"
+    )
+    told = f"The gradient cut after {cuts} steps: {found} ({best['seed'].nunique()} seeds)."
+    return drawing.caption(figure, told, "steps that the gradient goes back in training")
 
 
 FIGURES: drawing.Figures = (

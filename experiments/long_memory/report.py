@@ -1,7 +1,4 @@
-"""Figures, tables and verdict of the long_memory experiment, drawn from its metrics.jsonl alone.
-
-``python -m experiments.long_memory.report --workdir=runs/long_memory`` draws the figures of a run again.
-"""
+"""Figures, tables and verdict of the long_memory experiment, drawn from its metrics.jsonl alone."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +14,6 @@ PUBLISHED = Path(__file__).with_name("published.csv")
 """What others found on the same tasks: of the training sequences until it was solved."""
 
 CASE = ["task", "lag", "cell"]
-PHASES = {"initialization": "before training", "trained": "after training"}
 
 _WITHOUT = 0.9
 """A loss above that part of the best without a memory: nothing of what is far back has been used."""
@@ -30,14 +26,8 @@ def results(records: Sequence[Record]) -> pd.DataFrame:
 
 def flows(records: Sequence[Record]) -> pd.DataFrame:
     """The gradient's norms of each run before and after training, their decay, whether the run solved its task."""
-    found = frames.frame(records, "state_gradient")
-    found = found.join(frames.decays(found["norms"]))
-    return found.merge(results(records)[[*CASE, "seed", "solved"]]).sort_values([*CASE, "seed", "phase"])
-
-
-def _longest(rows: pd.DataFrame) -> pd.DataFrame:
-    """Those of each task's longest lag."""
-    return rows[rows["lag"] == rows.groupby("task")["lag"].transform("max")]
+    found = frames.flows(records).merge(results(records)[[*CASE, "seed", "solved"]])
+    return found.sort_values([*CASE, "seed", "phase"])
 
 
 # Tables and verdict
@@ -60,7 +50,7 @@ def table(records: Sequence[Record]) -> str:
             "after training": lags["trained"],
         }
     )
-    return frames.table(rows.reset_index().to_dict("records"), words={"task", "cell"})
+    return frames.table(rows.reset_index(), {"task", "cell"})
 
 
 def published(records: Sequence[Record]) -> str:
@@ -72,35 +62,33 @@ def published(records: Sequence[Record]) -> str:
     at = ["task", "lag"]
     theirs = pd.read_csv(PUBLISHED, dtype={"sequences": str}).merge(ours[at].drop_duplicates(), on=at)
     ours = ours.merge(theirs[at].drop_duplicates(), on=at)
-    rows = pd.concat([theirs, ours]).sort_values(at, kind="stable").to_dict("records")
-    return frames.table(rows, words={"task", "network", "settings", "source"}) if rows else ""
+    rows = pd.concat([theirs, ours]).sort_values(at, kind="stable")
+    return frames.table(rows, {"task", "network", "settings", "source"}) if len(rows) else ""
 
 
 def verdict(records: Sequence[Record]) -> str:
     """Who solved each task at its longest lag, in a line."""
     parts = []
-    for (task, lag), of_task in _longest(results(records)).groupby(["task", "lag"]):
+    for (task, lag), of_task in solving.longest(results(records), "lag").groupby(["task", "lag"]):
         scores = [f"{cell} {_score(of_cell)}" for cell, of_cell in of_task.groupby("cell")]
-        parts.append(f"{_words(task)} at {lag}: {', '.join(scores)}")
+        parts.append(f"{solving.words(task)} at {lag}: {', '.join(scores)}")
     return f"Seeds that solve the longest lag: {'; '.join(parts)}."
 
 
 def summary(records: Sequence[Record]) -> str:
     """The page left in the workdir."""
-    tables = {"table": table(records), "published": published(records)}
-    return page.filled(__file__, verdict=verdict(records), **tables)
+    return page.filled(__file__, verdict=verdict(records), table=table(records), published=published(records))
 
 
 # Figures
 
-_RATIO = r"$\log_{10} \|\partial L / \partial s_t\| \, / \, \|\partial L / \partial s_T\|$"
 _OF_A_SEED = {"linestyle": "-", "linewidth": 1, "markersize": 4, "markerfacecolor": "white", "zorder": 1}
 
 
 def solved_by_lag(records: Sequence[Record]) -> Figure:
     """A column of panels for each task: share of seeds that solve it, and steps it took; a line a cell."""
     ends = results(records)
-    tasks, looks = ends["task"].unique(), drawing.looks_of(ends["cell"])
+    tasks, looks, markers = ends["task"].unique(), drawing.looks_of(ends["cell"]), drawing.markers_of(ends["cell"])
     figure, axes = drawing.grid(2, len(tasks), size=(2.5, 2.2), share=("col", "row"))
     for task, rate, steps in zip(tasks, axes, axes[len(tasks) :], strict=False):
         of_task = ends[ends["task"] == task]
@@ -109,13 +97,13 @@ def solved_by_lag(records: Sequence[Record]) -> Figure:
             by_lag = of_cell.groupby("lag")
             # Side by side: none hides another.
             places = np.array([lags.index(lag) for lag in by_lag.groups]) + 0.15 * (number - (len(looks) - 1) / 2)
-            look = {**looks[cell], "marker": drawing.MARKERS[number % len(drawing.MARKERS)], "label": cell}
+            look = {**looks[cell], "marker": markers[cell], "label": cell}
             rate.plot(places, 100 * by_lag["solved"].mean(), **look)
             steps.plot(places, by_lag["steps"].median().replace(np.inf, np.nan), **look)
             for place, (_, taken) in zip(places, by_lag["steps"], strict=True):
                 taken = taken[np.isfinite(taken)]
                 steps.plot([place] * len(taken), taken, **{**look, **_OF_A_SEED})
-        drawing.head(rate, _words(task))
+        drawing.head(rate, solving.words(task))
         middle, reach = (len(lags) - 1) / 2, max(len(lags), 3) / 2  # one lag alone is as wide as it is among others
         rate.set(ylim=(-6, 106), xlim=(middle - reach, middle + reach))
         steps.set_xticks(range(len(lags)), [str(lag) for lag in lags])
@@ -125,10 +113,8 @@ def solved_by_lag(records: Sequence[Record]) -> Figure:
         steps.set_ylim(taken.min() / 2, taken.max() * 2)  # wide enough for a tick, however few there are
     axes[0].set_ylabel("seeds that solve it (%)")
     axes[len(tasks)].set_ylabel("training steps to solve it\n(median; small: a seed)")
-    drawing.label(figure, x="lag or length T (steps)")
     drawing.legend(figure)
-    drawing.title(figure, _reached(ends))
-    return figure
+    return drawing.caption(figure, _reached(ends), "lag or length T (steps)")
 
 
 def loss_by_step(records: Sequence[Record]) -> Figure:
@@ -138,34 +124,32 @@ def loss_by_step(records: Sequence[Record]) -> Figure:
     figure, panels = solving.draw_losses(ends, curves, **parts, size=(2.6, 2.1), share=(True, "row"))
     for (task, lag), panel in panels.items():
         drawing.plain_ticks(panel)
-        drawing.head(panel, f"{_words(task)}, T = {lag}")
-    steps = "training step (a line a seed; it ends where the task is solved)"
-    drawing.label(figure, steps, "test loss (nats or squared error)")
+        drawing.head(panel, f"{solving.words(task)}, T = {lag}")
     drawing.legend(figure)
     without = ~ends["solved"] & ~(ends["relative"] < _WITHOUT)
-    found = f"Of {len(ends)} networks {ends['solved'].sum()} solve their task, {without.sum()} show no sign of memory"
-    drawing.title(figure, f"{found} (a loss above {_WITHOUT:g} of the best without one)")
-    return figure
+    found = (
+        f"Of {len(ends)} networks {ends['solved'].sum()} solve their task, {without.sum()} show no sign of memory "
+        f"(a loss above {_WITHOUT:g} of the best without one)"
+    )
+    steps = "training step (a line a seed; it ends where the task is solved)"
+    return drawing.caption(figure, found, steps, "test loss (nats or squared error)")
 
 
 def gradient_by_lag(records: Sequence[Record]) -> Figure:
     """A panel for each task at its longest lag: the gradient back from the last step, before and after training."""
-    found = _longest(flows(records))
-    looks = drawing.looks_of(found["cell"])
-    figure, axes = drawing.panels(found["task"].nunique(), across=3, size=(3, 3.1))
-    for panel, ((task, lag), of_task) in zip(axes, found.groupby(["task", "lag"]), strict=True):
-        for (cell, phase), rows in of_task.groupby(["cell", "phase"]):
-            look = {**looks[cell], "linewidth": 2.2 if phase == "trained" else 0.9}
-            drawing.by_lag(panel, rows["norms"], look, f"{cell}, {PHASES[phase]}", relative=True)
-        drawing.head(panel, f"{_words(task)}, T = {lag}")
-    drawing.label(figure, "lag: steps back from the last", _RATIO)
+    found = solving.longest(flows(records), "lag")
+    found["panel"] = found["task"].map(solving.words) + ", T = " + found["lag"].astype(str)
+    figure, _, lines = drawing.multiples(found, panel="panel", line="cell", across=3, size=(3, 3.1))
+    for axes, cell, look, of_cell in lines:
+        for phase, rows in of_cell.groupby("phase"):
+            width = {"linewidth": 2.2 if phase == "trained" else 0.9}
+            drawing.by_lag(axes, rows["norms"], look | width, f"{cell}, {frames.PHASES[phase]}", relative=True)
     drawing.legend(figure, "shade: range over seeds")
-    trained = found[found["phase"] == "trained"]
+    trained = found[found["phase"] == "trained"].sort_values("solved", ascending=False)
     where = trained["solved"].map({True: "where solved", False: "where not solved"})
-    left = frames.changes(trained["norms"]).groupby(where).median().dropna().sort_index(ascending=False)
-    parts = ", ".join(f"{drawing.power_of_ten(change)} {words}" for words, change in left.items())
-    drawing.title(figure, f"Of the last step's gradient the first has, after training,\n{parts} (medians of runs)")
-    return figure
+    left = frames.medians(frames.changes(trained["norms"]), where, drawing.power_of_ten)
+    told = f"Of the last step's gradient the first has, after training, {left} (medians of runs)"
+    return drawing.caption(figure, told, "lag: steps back from the last", drawing.RELATIVE)
 
 
 # Words
@@ -177,7 +161,8 @@ def _reached(ends: pd.DataFrame) -> str:
     reached = (every * every.index.get_level_values("lag")).groupby(["task", "cell"]).max()
     lines = ["Longest lag that every seed solves"]
     for task, of_task in reached.groupby("task"):
-        lines.append(f"{_words(task)}: " + ", ".join(f"{cell} {lag or 'none'}" for (_, cell), lag in of_task.items()))
+        lags = ", ".join(f"{cell} {lag or 'none'}" for (_, cell), lag in of_task.items())
+        lines.append(f"{solving.words(task)}: {lags}")
     return "\n".join(lines)
 
 
@@ -187,10 +172,6 @@ def _score(ends: pd.DataFrame) -> str:
     left = [f"else {others['relative'].median():.2f} of memoryless"] if len(others) else []
     left += [f"{diverged} diverged"] if diverged else []
     return f"{solving.count(ends['solved'])} ({', '.join(left)})" if left else solving.count(ends["solved"])
-
-
-def _words(task: str) -> str:
-    return task.replace("_", " ")
 
 
 FIGURES: drawing.Figures = (solved_by_lag, loss_by_step, gradient_by_lag)

@@ -1,9 +1,7 @@
-"""Figures, table and samples of the min_char experiment, drawn from its metrics.jsonl alone.
-
-``python -m experiments.min_char.report --workdir=runs/min_char`` draws the figures of a run again.
-"""
+"""Figures, table and samples of the min_char experiment, drawn from its metrics.jsonl alone."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,14 +19,13 @@ def losses(records: Sequence[Record]) -> pd.DataFrame:
 
 def table(records: Sequence[Record]) -> str:
     """The loss and the gradient's reach at the steps where it was measured, ranges over seeds, as a Markdown table."""
-    flows = frames.frame(records, "state_gradient")
-    flows = flows.join(frames.decays(flows["norms"])).merge(losses(records)[["run", "step", "loss"]])
+    flows = frames.flows(records).merge(losses(records)[["run", "step", "loss"]])
     rows = [
         {
             "iterations": f"{step:,}",
             "smoothed loss (nats a character)": frames.span(of_step["loss"], ".3f"),
             "bits a character": frames.span(of_step["loss"] / np.log(2), ".2f"),
-            **{f"{share} at lag": frames.lags(of_step[lag]) for share, lag in zip(_SHARES, frames.LAGS, strict=True)},
+            **frames.lags_left(of_step),
         }
         for step, of_step in flows.groupby("step")
     ]
@@ -39,8 +36,7 @@ def verdict(records: Sequence[Record]) -> str:
     """What became of the loss, and of the gradient's reach."""
     ends = losses(records)
     first, last = (ends[ends["step"] == step]["loss"] for step in (0, ends["step"].max()))
-    flows = frames.frame(records, "state_gradient")
-    flows = flows.join(frames.decays(flows["norms"]))
+    flows = frames.flows(records)
     reach = [frames.lags(flows[flows["step"] == step]["tenth_lag"]) for step in (0, flows["step"].max())]
     count = len(last)
     return (
@@ -68,29 +64,18 @@ def loss_by_iteration(records: Sequence[Record]) -> Figure:
         axes.plot(of_seed["step"], of_seed["loss"], color=colour, linewidth=1.5, label=f"seed {seed}")
     axes.axhline(found["loss"].iloc[0], color=drawing.GREY, linewidth=3, alpha=0.4, zorder=0, label="guessing")
     axes.set_ylim(bottom=0)
-    drawing.label(figure, "iteration", "smoothed training loss\n(nats a character)")
     drawing.legend(axes)
-    drawing.title(figure, verdict(records).partition(";")[0])
-    return figure
+    found = verdict(records).partition(";")[0]
+    return drawing.caption(figure, found, "iteration", "smoothed training loss\n(nats a character)")
 
 
 def gradient_by_lag(records: Sequence[Record]) -> Figure:
     """The gradient of a window's last loss against lag, before, during and after training."""
-    found = frames.frame(records, "state_gradient").sort_values("step")
-    figure, (axes,) = drawing.panels(1, size=(6.7, 3.4))
-    for look, (step, of_step) in zip(drawing.styles(), found.groupby("step"), strict=False):
-        drawing.by_lag(axes, of_step["norms"], look, f"{step:,} iterations", relative=True)
-    axes.axhline(-1, color=drawing.GREY, linewidth=0.8, zorder=0)
-    x = "lag (steps back from the loss; grey line: a tenth is left)"
-    drawing.label(figure, x, r"$\log_{10} \|\partial L / \partial h_t\| \, / \, \|\partial L / \partial h_T\|$")
-    drawing.legend(axes)
-    reach = found.join(frames.decays(found["norms"])).groupby("step")["tenth_lag"].agg(frames.lags)
+    found = frames.flows(records).sort_values("step")
+    reach = found.groupby("step")["tenth_lag"].agg(frames.lags)
     told = f"A tenth of the gradient is left at lag {reach.iloc[0]} before training, at lag {reach.iloc[-1]} after it"
-    drawing.title(figure, told)
-    return figure
-
-
-_SHARES = ("1/2", "1/10", "1/1000")
+    form: dict[str, Any] = {"panel": "of", "line": "step", "name": "{:,} iterations".format, "size": (6.7, 3.4)}
+    return drawing.panels_by_lag(found.assign(of="one layer of tanh units"), told, **form)[0]
 
 
 def _length(records: Sequence[Record]) -> int:

@@ -1,9 +1,5 @@
-"""Figures, table and verdict of the remedies experiment, drawn from its metrics.jsonl alone.
+"""Figures, table and verdict of the remedies experiment, drawn from its metrics.jsonl alone."""
 
-``python -m experiments.remedies.report --workdir=runs/remedies`` draws the figures of a run again.
-"""
-
-import itertools
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -15,10 +11,9 @@ from experiments.common import drawing, frames, page, solving
 from experiments.common.workdir import Record
 
 CASE = ["length", "remedy"]
-PHASES = {"initialization": "before training", "flossed": "after flossing", "trained": "after training"}
+PHASES = frames.PHASES | {"flossed": "after flossing"}
 _NORMS = ["norm_before_largest", "norm_after_largest"]
 _WORDS = {"none": "no remedy", "penalty": "the penalty"}
-_NARROW = " +\n"  # joins remedies in a panel's title
 
 
 def ordered(rows: pd.DataFrame) -> pd.DataFrame:
@@ -26,6 +21,7 @@ def ordered(rows: pd.DataFrame) -> pd.DataFrame:
     parts = ("flossing", "penalty", "clipping")
     order = sorted(rows["remedy"].unique(), key=lambda remedy: (*(part in remedy for part in parts), remedy))
     rows = rows.assign(remedy=pd.Categorical(rows["remedy"], order, ordered=True))
+    rows["panel"] = rows["remedy"].astype(str).map(_words).str.replace(" + ", " +\n")
     return rows.sort_values([*CASE, "seed"], kind="stable", ignore_index=True)
 
 
@@ -39,13 +35,9 @@ def networks(records: Sequence[Record]) -> pd.DataFrame:
     exponents = frames.frame(records, "exponents", dtype=np.float64).drop(columns="kind")
     found = frames.frame(records, "state_gradient").merge(exponents)
     found = found.merge(solving.results(records)[[*CASE, "seed", "solved"]])
-    found["phase"] = pd.Categorical(found["phase"], PHASES, ordered=True)
+    found["phase"] = pd.Categorical(found["phase"], ("initialization", "flossed", "trained"), ordered=True)
     found["kept"], found["largest"] = frames.changes(found["norms"]), found["exponents"].str[0].fillna(-np.inf)
     return ordered(found.sort_values("phase"))
-
-
-def _longest(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows[rows["length"] == rows["length"].max()]
 
 
 def table(records: Sequence[Record]) -> str:
@@ -69,14 +61,14 @@ def table(records: Sequence[Record]) -> str:
         "exponent after": after["largest"].median().map("{:+.3f}".format),
     }
     shown = pd.DataFrame(columns).rename_axis(["T", "remedy"]).rename(index=_words, level="remedy")
-    return frames.table(shown.reset_index().to_dict("records"), {"remedy"})
+    return frames.table(shown.reset_index(), {"remedy"})
 
 
 def successes(records: Sequence[Record]) -> str:
     """How many seeds solve the task, a row for each remedy, a column for each length, as a Markdown table."""
     solved = ordered(solving.results(records)).groupby(CASE, observed=True)["outcome"].agg(_solved).unstack("length")
     rows = solved.rename(index=_words, columns="T = {}".format).rename_axis(index="solved with")
-    return frames.table(rows.reset_index().to_dict("records"), {"solved with"})
+    return frames.table(rows.reset_index(), {"solved with"})
 
 
 def verdict(records: Sequence[Record]) -> str:
@@ -90,7 +82,7 @@ def verdict(records: Sequence[Record]) -> str:
         "no seed with:": rates.index[none].map(_words),
     }
     parts = "; ".join(f"{words} {', '.join(chosen)}" for words, chosen in found.items() if len(chosen))
-    task = records[0]["task"].replace("_", " ").capitalize()
+    task = solving.words(records[0]["task"]).capitalize()
     return f"{task} at T = {', '.join(map(str, rates.columns))}: {parts}.{_claim(rates, counts)}"
 
 
@@ -112,8 +104,7 @@ def _claim(rates: pd.DataFrame, counts: pd.DataFrame) -> str:
 
 def summary(records: Sequence[Record]) -> str:
     """The page left in the workdir."""
-    tables = {"successes": successes(records), "table": table(records)}
-    return page.filled(__file__, verdict=verdict(records), **tables)
+    return page.filled(__file__, verdict=verdict(records), successes=successes(records), table=table(records))
 
 
 def loss_by_step(records: Sequence[Record]) -> Figure:
@@ -123,77 +114,72 @@ def loss_by_step(records: Sequence[Record]) -> Figure:
     parts = {"rows": "length", "columns": "remedy", "line": "seed"}
     figure, panels = solving.draw_losses(ends, curves, **parts, size=(1.75, 1.9))
     for (length, remedy), of_case in ends.groupby(CASE, observed=True):
-        name = f"{_words(remedy, _NARROW)}\n" if length == ends["length"].min() else ""
+        name = f"{of_case['panel'].iloc[0]}\n" if length == ends["length"].min() else ""
         drawing.head(panels[length, remedy], f"{name}T = {length}: solved {_solved(of_case['outcome'])}")
         panels[length, remedy].xaxis.set_major_formatter(EngFormatter(sep=""))
-    drawing.label(figure, "training step (a line a seed; it ends where the task is solved)", "test loss (nats)")
     drawing.legend(next(iter(panels.values())))
-    drawing.title(figure, verdict(records).replace("; ", ";\n").replace(". The", ".\nThe"))
-    return figure
+    found = verdict(records).replace("; ", ";\n").replace(". The", ".\nThe")
+    steps = "training step (a line a seed; it ends where the task is solved)"
+    return drawing.caption(figure, found, steps, "test loss (nats)")
 
 
 def norms_and_clipping(records: Sequence[Record]) -> Figure:
     """A panel for each remedy at the greatest length: the largest gradient norm of an interval of training steps."""
-    rows = _longest(training(records))
-    figure, axes = drawing.panels(rows["remedy"].nunique())
-    looks: dict[str, Record] = {"before": {"color": drawing.COLOURS[2]}, "after": {"color": "black", "linestyle": "--"}}
-    for panel, (remedy, of_remedy) in zip(axes, rows.groupby("remedy", observed=True), strict=True):
-        for (_, run), (when, look) in itertools.product(of_remedy.groupby("seed"), looks.items()):
-            panel.plot(run["step"], run[f"norm_{when}_largest"], **look, linewidth=1, label=f"{when} clipping")
-        drawing.head(panel, f"{_words(remedy, _NARROW)}\n{of_remedy['steps_clipped'].mean():.0%} of steps clipped")
-        drawing.plain_ticks(panel)
-        panel.xaxis.set_major_formatter(EngFormatter(sep=""))
-    drawing.label(figure, "training step", "largest gradient norm between two evaluations")
+    rows = solving.longest(training(records), "length")
+    figure, panels, lines = drawing.multiples(rows, panel="panel", line="seed")
+    for axes, _, _, run in lines:
+        before, after = (run[norm] for norm in _NORMS)
+        axes.plot(run["step"], before, color=drawing.COLOURS[2], linewidth=1, label="before clipping")
+        axes.plot(run["step"], after, "k--", linewidth=1, label="after clipping")
+    clipped = rows.groupby("panel")["steps_clipped"].mean()
+    for remedy, axes in panels.items():
+        drawing.head(axes, f"{remedy}\n{clipped[remedy]:.0%} of steps clipped")
+        drawing.plain_ticks(axes)
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     drawing.legend(figure, "lines of all seeds")
     reached = rows[_NORMS].groupby(rows["remedy"].str.contains("clipping")).max()
     forms = {False: "up to {:,.3g} without clipping", True: "up to {:,.3g} clipped to at most {:.3g}"}
-    found = [form.format(*reached.loc[clips]) for clips, form in forms.items() if clips in reached.index]
-    drawing.title(figure, f"Gradient norms in training at T = {rows['length'].iloc[0]}: {', '.join(found)}")
-    return figure
+    parts = [form.format(*reached.loc[clips]) for clips, form in forms.items() if clips in reached.index]
+    found = f"Gradient norms in training at T = {rows['length'].iloc[0]}: {', '.join(parts)}"
+    return drawing.caption(figure, found, "training step", "largest gradient norm between two evaluations")
 
 
 def gradient_by_lag(records: Sequence[Record]) -> Figure:
     """A panel for each remedy at the greatest length: log10 of ||dL/ds_t|| against lag, before and after training."""
-    found = _longest(networks(records))
-    figure, panels = drawing.multiples(found, "norms", panel="remedy", line="phase", name=PHASES.__getitem__)
-    for remedy, panel in panels.items():
-        drawing.head(panel, _words(remedy, _NARROW))
-    drawing.label(figure, "lag (steps back from the loss)", r"$\log_{10} \|\partial L / \partial s_t\|$")
-    _conclude(figure, found, "of the last step's gradient the first has\n", "kept", drawing.power_of_ten)
-    return figure
+    found = solving.longest(networks(records), "length")
+    told = _told(found, "of the last step's gradient the first has", "kept", drawing.power_of_ten)
+    words = {"heading": "median and range over seeds", "quantity": drawing.NORM}
+    return drawing.panels_by_lag(found, told, panel="panel", line="phase", name=PHASES.__getitem__, **words)[0]
 
 
 def lyapunov_exponents(records: Sequence[Record]) -> Figure:
     """A panel for each remedy at the greatest length: the exponents, largest first, before and after training."""
-    found = _longest(networks(records))
-    figure, axes = drawing.panels(found["remedy"].nunique())
-    looks = drawing.looks_of(found["phase"])
+    found = solving.longest(networks(records), "length")
     floor = min(-4.0, np.floor(found["largest"][found["phase"] == "initialization"].median()) - 1)
-    for panel, (remedy, of_remedy) in zip(axes, found.groupby("remedy", observed=True), strict=True):
-        panel.axhline(0, color=drawing.GREY, linewidth=3, alpha=0.4, zorder=0)
-        for phase, rows in of_remedy.groupby("phase", observed=True):
-            spectra = np.nan_to_num(frames.stacked(rows["exponents"]), nan=10 * floor)  # -inf, out of sight
-            drawing.band(panel, np.arange(1, spectra.shape[1] + 1), spectra, looks[phase], PHASES[phase])
-        drawing.head(panel, _words(remedy, _NARROW))
-        panel.set_ylim(floor, 0.6)
-    drawing.label(figure, f"exponents, largest first (the axis ends at {floor:g})", "Lyapunov exponent (per step)")
-    _conclude(figure, found, "the largest exponent is ", "largest", "{:+.2f}".format)
-    return figure
+    figure, panels, lines = drawing.multiples(found, panel="panel", line="phase")
+    for axes in panels.values():
+        axes.axhline(0, color=drawing.GREY, linewidth=3, alpha=0.4, zorder=0)
+        axes.set_ylim(floor, 0.6)
+    for axes, phase, look, rows in lines:
+        spectra = np.nan_to_num(frames.stacked(rows["exponents"]), nan=10 * floor)  # -inf, out of sight
+        drawing.band(axes, np.arange(1, spectra.shape[1] + 1), spectra, look, PHASES[phase])
+    drawing.legend(figure, "median and range over seeds")
+    told = _told(found, "the largest exponent is", "largest", "{:+.2f}".format)
+    x = f"exponents, largest first (the axis ends at {floor:g})"
+    return drawing.caption(figure, told, x, "Lyapunov exponent (per step)")
 
 
-def _conclude(figure: Figure, found: pd.DataFrame, claim: str, quantity: str, form: Callable[[float], str]) -> None:
-    """Legend, and title: medians over networks at every phase; after training of those that solve it and the others."""
+def _told(found: pd.DataFrame, claim: str, quantity: str, form: Callable[[float], str]) -> str:
+    """Medians over networks at every phase; after training of those that solve it and of the others."""
     found = found.sort_values(["phase", "solved"])
     ends = found["solved"].map({True: " where solved", False: " where not solved"})
-    words = found["phase"].map(PHASES).astype(str) + ends.where(found["phase"] == "trained", "")
-    medians = found[quantity].groupby(words, sort=False).median().dropna()
-    parts = ", ".join(f"{form(median)} {when}" for when, median in medians.items())
-    drawing.legend(figure, "median and range over seeds")
-    drawing.title(figure, f"At T = {found['length'].iloc[0]} {claim}{parts} (medians over networks)")
+    words = found["phase"].astype(str).map(PHASES) + ends.where(found["phase"] == "trained", "")
+    medians = frames.medians(found[quantity], words, form)
+    return f"At T = {found['length'].iloc[0]} {claim} {medians} (medians over networks)"
 
 
-def _words(remedy: str, joint: str = " + ") -> str:
-    return joint.join(_WORDS.get(part, part.replace("_", " ")) for part in remedy.split("+"))
+def _words(remedy: str) -> str:
+    return " + ".join(_WORDS.get(part, part.replace("_", " ")) for part in remedy.split("+"))
 
 
 def _solved(outcomes: pd.Series) -> str:

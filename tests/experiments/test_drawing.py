@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.common import drawing
+from experiments.common import drawing, frames
 from experiments.common.frames import frame, log10, span
 
 
@@ -45,12 +45,47 @@ def test_panels_and_lines_come_in_the_order_of_the_frame_with_the_same_looks_eve
     rows = [(panel, line, seed) for panel in ("b", "a") for line in ("y", "x")[panel == "a" :] for seed in range(2)]
     found = pd.DataFrame(rows, columns=["panel", "line", "seed"])
     found["norms"] = [np.full(4, 10.0**seed) for seed in found["seed"]]
-    _, by_panel = drawing.multiples(found, "norms", panel="panel", line="line", name="line {}".format)
+    words = {"panel": "panel", "line": "line", "quantity": "norm"}
+    _, by_panel = drawing.panels_by_lag(found, "", **words, name="line {}".format)
     assert list(by_panel) == ["b", "a"]
     first, second = by_panel["b"].lines
     assert [first.get_label(), second.get_label()] == ["line y", "line x"]
     assert by_panel["a"].lines[0].get_color() == second.get_color() != first.get_color()
     np.testing.assert_allclose(first.get_ydata(), np.full(4, 0.5))
+
+
+def test_norms_are_relative_with_a_line_at_a_tenth_unless_it_is_said_what_they_are() -> None:
+    found = pd.DataFrame({"panel": ["a"], "line": ["x"], "norms": [100 * 0.1 ** np.arange(4.0)[::-1]]})
+    parts = {"panel": "panel", "line": "line"}
+    axes = drawing.panels_by_lag(found, "", **parts, told={"a": "what was found"})[1]["a"]
+    relative, tenth = axes.lines
+    np.testing.assert_allclose(relative.get_ydata(), [0, -1, -2, -3], atol=1e-12)
+    assert set(tenth.get_ydata()) == {-1}
+    assert axes.get_title(loc="left") == "a\nwhat was found"
+    (line,) = drawing.panels_by_lag(found, "", **parts, quantity="norm")[1]["a"].lines
+    np.testing.assert_allclose(line.get_ydata(), [2, 1, 0, -1], atol=1e-12)
+
+
+def test_the_legend_is_beside_the_panels_if_the_first_of_them_has_not_all_lines() -> None:
+    found = pd.DataFrame({"panel": ["a", "b", "b"], "line": ["x", "x", "y"], "norms": [np.ones(3)] * 3})
+    figure, _ = drawing.panels_by_lag(found, "", panel="panel", line="line")
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["x", "y"]
+    figure, by_panel = drawing.panels_by_lag(found[1:], "", panel="panel", line="line")
+    assert not figure.legends
+    assert by_panel["b"].get_legend() is not None
+
+
+def test_a_map_has_each_value_at_its_index_and_column_and_none_cut_off() -> None:
+    figure, panels = drawing.panels(2)
+    near, far = (pd.DataFrame([[0.0, -1.0, -2.0], [-4.0, low, -3.0]], [1, 2], [0, 10, 20]) for low in (-5.0, np.nan))
+    drawing.maps(figure, panels, {"near": near, "far": far}, "label")
+    meshes = [axes.collections[0] for axes in panels]
+    x, y = np.moveaxis(np.asarray(meshes[0].get_coordinates()), -1, 0)
+    np.testing.assert_allclose(x[0], [-5, 5, 15, 25])
+    np.testing.assert_allclose(y[:, 0], [0.5, 1.5, 2.5])
+    assert {(mesh.norm.vmin, mesh.norm.vmax) for mesh in meshes} == {(-5, 0)}
+    np.testing.assert_allclose(meshes[0].norm([0.0, -1.25, -5.0]), [1, 0.5, 0])  # the root of the distance
 
 
 def test_a_legend_has_its_lines_in_the_order_in_which_they_end() -> None:
@@ -67,8 +102,7 @@ def test_a_legend_has_its_lines_in_the_order_in_which_they_end() -> None:
 def test_titles_and_labels_stay_within_the_width_of_the_figure(count: int, across: int) -> None:
     figure, panels = drawing.panels(count, across=across)
     words = "a long title that says what was found, with its spread, and under which conditions it was found, " * 2
-    drawing.title(figure, words)
-    drawing.label(figure, words)
+    drawing.caption(figure, words, words)
     for axes in panels:
         drawing.head(axes, words)
     figure.canvas.draw()
@@ -87,7 +121,7 @@ def test_a_formula_is_not_broken_between_lines_and_a_y_label_is_no_longer_than_t
     for words in range(6, 16):
         figure, _ = drawing.panels(1)
         text = "word " * words + formula + " of it, and again " + formula
-        drawing.label(figure, text, text)
+        drawing.caption(figure, "", text, text)
         figure.canvas.draw()
         for label in (figure._supxlabel, figure._supylabel):  # type: ignore[attr-defined]
             assert label.get_text().replace("\n", " ") == text
@@ -109,3 +143,28 @@ def test_frames_have_lists_as_arrays_and_null_as_nan() -> None:
     assert frame(records, "c").empty
     assert span([0.5, 0.126, 0.3], ".2f") == "0.13 to 0.50"
     assert span([0.126, 0.13], ".2f") == "0.13"
+
+
+def test_medians_of_groups_are_words_in_the_order_of_the_rows() -> None:
+    values = pd.Series([3.0, 1.0, 5.0, np.nan, 2.0, 2.0])
+    words = pd.Series(["before it", "before it", "before it", "never", "after it", "after it"])
+    assert frames.medians(values, words, "{:.0f}".format) == "3 before it, 2 after it"
+
+
+def test_a_smoothed_loss_is_the_mean_over_a_fiftieth_of_the_steps() -> None:
+    losses = pd.DataFrame({"run": "a", "step": range(1, 101), "loss": np.arange(100.0)})
+    means, width = frames.smoothed(losses, ["run"])
+    assert width == 2
+    assert means["step"].tolist() == list(range(2, 101, 2))
+    np.testing.assert_allclose(means["loss"], np.arange(0.5, 100, 2))
+
+
+def test_lags_of_seeds_are_a_range_in_words() -> None:
+    assert frames.lags([3, 5]) == "3 to 5"
+    assert frames.lags([3, np.inf]) == "3 to never"
+    assert frames.lags([3, np.nan, 5]) == "-"  # one was not measured
+
+
+def test_the_reach_of_a_curve_is_the_lag_of_a_tenth_or_its_length() -> None:
+    curves = pd.Series([0.5 ** np.arange(10.0)[::-1], np.ones(7)])
+    assert frames.decays(curves)["reach"].tolist() == [4, 7]

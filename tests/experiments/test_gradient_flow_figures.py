@@ -98,8 +98,8 @@ def test_among_lengths_positions_and_initializations_the_usual_one_stands_for_a_
         gradient(falling(3, 20), cell="lstm", initialization="gain:10"),
         gradient(falling(4, 20), cell="lstm", initialization="gain:9"),
     ]
-    found = c.lags(c.typical(c.state_norms(records)), "network", "half_lag")
-    assert found.to_dict() == {"gru": "6", "lstm": "4"}
+    found = c.typical(c.state_norms(records)).set_index("network")["half_lag"]
+    assert found.to_dict() == {"gru": 6, "lstm": 4}
 
 
 def test_an_unusual_initialization_is_named_where_it_stands_for_its_network() -> None:
@@ -112,7 +112,7 @@ def test_initializations_are_lines_of_a_panel_and_the_title_says_how_far_they_ar
     figure = drawn("norm_by_initialization", records)
     assert [line.get_label() for line in figure.axes[0].lines[:2]] == ["orthogonal", "chrono:9"]
     assert "moves the lag at which a tenth is left by a factor of 3.9" in words(figure)
-    assert "gru: 1/10 at lag 7 (orthogonal) to 27 (chrono:9)" in words(figure)
+    assert "gru 1/10 at lag 7 (orthogonal) to 27 (chrono:9)" in words(figure)
     growing = [*records, gradient(1 / falling(4), initialization="gain:2")]
     assert "beyond the first step in 1 of 1 networks" in words(drawn("norm_by_initialization", growing))
 

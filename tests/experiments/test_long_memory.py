@@ -289,7 +289,7 @@ def test_figures_show_shares_steps_losses_and_gradients() -> None:
     np.testing.assert_allclose(curves[0].get_xydata(), [[0, 0.4], [100, 0.3]])
 
     figure = long_memory_report.gradient_by_lag(records)
-    assert "$10^{+0.0}$ where solved, $10^{-2.0}$ where not solved" in figure.get_suptitle()
+    assert "$10^{+0.0}$ where solved, $10^{-2.0}$ where not solved" in figure.get_suptitle().replace("\n", " ")
     elman = figure.axes[0].lines[1]
     np.testing.assert_allclose(elman.get_ydata(), -np.arange(21) / 10, atol=1e-6)
 

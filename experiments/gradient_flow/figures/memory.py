@@ -25,17 +25,15 @@ def hidden_and_memory(records: Sequence[Record]) -> Figure | None:
     hidden = by_field["hidden"].merge(memory[[*c.AXES, "seed"]])
     both = pd.concat([hidden, memory])
     both["panel"] = both["name"] + ", " + both["weights"]
-    ratios = {}
-    for panel, rows in both.groupby("panel", sort=False):
-        over, under = (log10(stacked(rows.loc[rows["field"] == field, "norms"])) for field in ("cell", "hidden"))
-        ratios[panel] = 10 ** float(np.nanmedian(over - under))
-    heads = {panel: f"{panel}\nthe memory's is {ratio:.2g} times as large" for panel, ratio in ratios.items()}
+    logs = both.groupby(["panel", "field"], sort=False)["norms"].agg(lambda norms: log10(stacked(norms))).unstack()
+    ratios = (logs["cell"] - logs["hidden"]).map(lambda over: 10 ** np.nanmedian(over))
     found = (
-        f"The gradient of c is {span(ratios.values(), '.2g')} times as large as that of h (median over lags): "
+        f"The gradient of c is {span(ratios, '.2g')} times as large as that of h (median over lags): "
         "h alone shows but a part of what flows back"
     )
+    told = ratios.map("the memory's is {:.2g} times as large".format)
     fields = {"panel": "panel", "line": "field", "quantity": r"$\log_{10}$ norm of the gradient, layer 1"}
-    return c.panels_by_lag(both, found, **fields, heads=heads, name=_BY_FIELD.__getitem__)[0]
+    return c.panels_by_lag(both, found, **fields, told=told, name=_BY_FIELD.__getitem__)[0]
 
 
 def carousel(records: Sequence[Record]) -> Figure | None:
@@ -47,12 +45,11 @@ def carousel(records: Sequence[Record]) -> Figure | None:
     if both.empty:
         return None
     several = both["initialization"].nunique() > 1
-    both["panel"] = both["initialization"] if several else both["weights"]
-    both["panel"] = both["network"] + ", " + both["panel"]
+    both["panel"] = both["network"] + ", " + both["initialization" if several else "weights"]
     both["left"] = changes(both["norms"])
     left = both.groupby(["panel", "way"], sort=False)["left"].median().unstack(sort=False)
     ends = left.map(drawing.power_of_ten)
-    heads = {panel: f"{panel}\n{of.direct} left by the gates, {of.total} in all" for panel, of in ends.iterrows()}
+    told = ends["direct"] + " left by the gates, " + ends["total"] + " in all"
     ahead = left.index[left["total"] - left["direct"] >= 1]  # none where both have underflowed
     found = (
         f"Over {both['sequence_length'].max() - 1} steps all ways together leave more than ten times as much of "
@@ -60,10 +57,8 @@ def carousel(records: Sequence[Record]) -> Figure | None:
         f"{': there the rest comes through h' if len(ahead) else ''}"
     )
     quantity = "$\\log_{10}$ of $\\partial c_T/\\partial c_t$,\nroot mean square over units"
-    ways = {"panel": "panel", "line": "way", "quantity": quantity}
-    figure, _ = c.panels_by_lag(both, found, **ways, heads=heads, name=_BY_WAY.__getitem__)
-    drawing.label(figure, "lag (steps back from the last)")
-    return figure
+    ways = {"panel": "panel", "line": "way", "quantity": quantity, "lag": "lag (steps back from the last)"}
+    return c.panels_by_lag(both, found, **ways, told=told, name=_BY_WAY.__getitem__)[0]
 
 
 def _of_gates(found: pd.DataFrame) -> pd.DataFrame:

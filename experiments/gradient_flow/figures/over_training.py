@@ -6,11 +6,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from experiments.common import drawing
-from experiments.common.frames import frame, log10, span, stacked
+from experiments.common import drawing, frames
+from experiments.common.frames import frame, span
 from experiments.common.workdir import Record
 from experiments.gradient_flow import curves as c
-from experiments.gradient_flow.figures.at_initialization import fine_at_the_top
 
 
 def training_loss(records: Sequence[Record]) -> Figure | None:
@@ -19,19 +18,15 @@ def training_loss(records: Sequence[Record]) -> Figure | None:
     if losses.empty:
         return None
     losses = losses.merge(c.state_norms(records)[["run", "name", "layers"]].drop_duplicates())
-    width = max(1, losses["step"].max() // 50)
-    losses["until"] = -(-losses["step"] // width) * width
-    means = losses.groupby(["depth", "layers", "name", "seed", "until"], as_index=False)["loss"].mean()
-    figure, by_panel = drawing.courses(means, "until", "loss", panel="layers", line="name", size=(3.4, 3.4))
+    means, width = frames.smoothed(losses.sort_values(["depth", "name"]), ["layers", "name", "seed"])
+    figure, by_panel = drawing.courses(means, "step", "loss", panel="layers", line="name", size=(3.4, 3.4))
     for axes in by_panel.values():
         drawing.plain_ticks(axes, (1, 2, 3, 5))
     drawing.legend(figure, "shade: range\nover seeds")
-    drawing.label(figure, f"training step (means over {width})", "training loss (nats a character)")
-    last = means[means["until"] == means["until"].max()].groupby(["name", "layers"])["loss"].median()
+    last = means[means["step"] == means["step"].max()].groupby(["name", "layers"])["loss"].median()
     best, worst = (f"{' with '.join(place)} ({last[place]:.2f})" for place in (last.idxmin(), last.idxmax()))
-    steps = losses["step"].max()
-    drawing.title(figure, f"After {steps:,} training steps the loss is lowest in {best} and highest in {worst}")
-    return figure
+    found = f"After {losses['step'].max():,} training steps the loss is lowest in {best} and highest in {worst}"
+    return drawing.caption(figure, found, f"training step (means over {width})", "training loss (nats a character)")
 
 
 def before_and_after_training(records: Sequence[Record]) -> Figure | None:
@@ -39,16 +34,16 @@ def before_and_after_training(records: Sequence[Record]) -> Figure | None:
     found = c.first_and_last(c.shallowest(c.typical(c.state_norms(records), "step")))
     if found["step"].nunique() < 2:
         return None
-    lags = c.condensed(found, ["name", "weights"])["tenth_lag"].unstack(sort=False)
-    told = c.lags(found, ["name", "weights"]).unstack(sort=False)
-    heads = {name: f"{name}\n1/10 at lag {ends.initialization}, then {ends.trained}" for name, ends in told.iterrows()}
+    by = ["name", "weights"]
+    lags = frames.condensed(found, by)["tenth_lag"].unstack(sort=False)
+    ends = found.groupby(by, sort=False)["tenth_lag"].agg(frames.lags).unstack(sort=False)
+    told = "1/10 at lag " + ends["initialization"] + ", then " + ends["trained"]
     farther, nearer = lags["trained"] > lags["initialization"], lags["trained"] < lags["initialization"]
     moved = (
         f"Training moves the lag at which a tenth of the gradient is left away from the loss in {farther.sum()} of "
         f"{len(lags)} networks, nearer to it in {nearer.sum()} ({found['layers'].iloc[0]})"
     )
-    phases = {"initialization": "before training", "trained": "after training"}
-    return c.panels_by_lag(found, moved, panel="name", line="weights", heads=heads, name=phases.__getitem__)[0]
+    return c.panels_by_lag(found, moved, panel="name", line="weights", told=told, name=frames.PHASES.__getitem__)[0]
 
 
 def lag_and_training(records: Sequence[Record]) -> Figure | None:
@@ -56,27 +51,20 @@ def lag_and_training(records: Sequence[Record]) -> Figure | None:
     found = _on_the_way(records)
     if found.empty:
         return None
-    medians = found.groupby(["name", "step"], sort=False)["norms"].agg(
-        lambda norms: np.median(log10(stacked(norms))[:, ::-1], axis=0)
-    )
-    maps = {name: np.stack(list(medians[name])).T for name in medians.index.unique("name")}
+    maps = {
+        name: pd.DataFrame({step: frames.median_logs(seeds)[::-1] for step, seeds in rows.groupby("step")["norms"]})
+        for name, rows in found.groupby("name", sort=False)
+    }
     figure, panels = drawing.panels(len(maps))
-    norm = fine_at_the_top(list(maps.values()))
-    for axes, (name, values) in zip(panels, maps.items(), strict=True):
-        steps = medians[name].index.to_numpy(float)
-        edges = np.concatenate([[steps[0]], (steps[1:] + steps[:-1]) / 2, [steps[-1]]])
-        image = drawing.heat(axes, values, edges, np.arange(len(values) + 1) - 0.5, norm=norm)
-        drawing.head(axes, name)
-    drawing.colours(figure, image, panels, f"{c.NORM}, layer 1")
-    drawing.label(figure, "training step (white: below float32's range)", c.LAG["last"])
-    lags = _reach(found, ["name", "step"]).unstack(sort=False)
+    drawing.maps(figure, panels, maps, f"{drawing.NORM}, layer 1")
+    lags = frames.condensed(found, ["name", "step"])["reach"].unstack(sort=False)
     back = (lags.iloc[:, -1] > 1.1 * lags.min(axis=1)).sum()
-    drawing.title(
-        figure,
+    told = (
         f"The lag at which a tenth of the gradient is left is smallest after {span(lags.idxmin(axis=1), 'd')} training "
-        f"steps; in {back} of {len(maps)} networks it has grown again by more than a tenth at the end",
+        f"steps; in {back} of {len(maps)} networks it has grown again by more than a tenth at the end"
     )
-    return figure
+    x = "training step (white: below float32's range)"
+    return drawing.caption(figure, told, x, "lag (steps back from the loss)")
 
 
 def weights_and_units(records: Sequence[Record]) -> Figure | None:
@@ -88,7 +76,7 @@ def weights_and_units(records: Sequence[Record]) -> Figure | None:
     kernels, shares = frame(records, "recurrent_kernel", layer=1), frame(records, "saturation", layer=1)
     saturated = [np.concatenate([row.tanh, row.closed + row.open]) for row in shares.itertuples()]
     quantities = {
-        f"lag at which 1/10 is left ({longest}: never)": found[["run", "step"]].assign(lag=_reached(found)),
+        f"lag at which 1/10 is left ({longest}: never)": found[["run", "step"]].assign(lag=found["reach"]),
         "spectral radius, recurrent kernel": kernels[["run", "step", "spectral_radius"]],
         "its largest singular value": kernels[["run", "step", "largest_singular_value"]],
         "share of units and gates saturated": shares[["run", "step"]].assign(share=saturated),
@@ -101,32 +89,20 @@ def weights_and_units(records: Sequence[Record]) -> Figure | None:
         largest, "step", "value", panel="quantity", line="name", across=2, size=(4.0, 2.7), share=(True, False)
     )
     first, *_, last = by_panel.values()
-    first.set_yscale("log")
-    first.yaxis.set_major_formatter("{x:g}")
+    drawing.plain_ticks(first, (1, 2, 5))
     last.set_ylim(bottom=0)
     drawing.legend(figure)
-    drawing.label(figure, "training step (layer 1; of gates the largest; shade: range over seeds)")
     typical = largest.pivot_table(index=["quantity", "name"], columns="step", values="value", aggfunc="median")
-    radius = typical.loc["spectral radius, recurrent kernel"].iloc[:, [0, -1]].diff(axis=1).iloc[:, 1]
-    lag = _reach(found, ["name", "step"]).unstack(sort=False).iloc[:, [0, -1]].diff(axis=1).iloc[:, 1]
+    radii = typical.loc["spectral radius, recurrent kernel"]
+    radius = radii.iloc[:, -1] - radii.iloc[:, 0]
+    reach = frames.condensed(found, ["name", "step"])["reach"].unstack(sort=False)
+    lag = reach.iloc[:, -1] - reach.iloc[:, 0]
     grown = radius[radius > 0].index
-    drawing.title(
-        figure,
+    told = (
         f"Over training the spectral radius grows in {len(grown)} of {len(radius)} networks; in "
-        f"{(lag[grown] < 0).sum()} of these the lag at which a tenth of the gradient is left falls all the same",
+        f"{(lag[grown] < 0).sum()} of these the lag at which a tenth of the gradient is left falls all the same"
     )
-    return figure
-
-
-def _reach(found: pd.DataFrame, by: list[str]) -> pd.Series:
-    """By group, the lag at which a tenth of the gradient is left, of the geometric mean over seeds; T if never."""
-    condensed = c.condensed(found, by)
-    return condensed["tenth_lag"].clip(upper=condensed["norms"].map(len))
-
-
-def _reached(found: pd.DataFrame) -> pd.Series:
-    """The same of each seed."""
-    return found["tenth_lag"].clip(upper=found["norms"].map(len))
+    return drawing.caption(figure, told, "training step (layer 1; of gates the largest; shade: range over seeds)")
 
 
 def _on_the_way(records: Sequence[Record]) -> pd.DataFrame:
