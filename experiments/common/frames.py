@@ -114,10 +114,16 @@ def span(values: Iterable[float], form: str) -> str:
     return low if low == high else f"{low} to {high}"
 
 
+def median(values: pd.Series, form: Callable[[float], str]) -> str:
+    """Of several, and from the smallest to the largest where they differ when printed."""
+    low, middle, high = (form(value) for value in (values.min(), values.median(), values.max()))
+    return middle if low == high else f"{middle} ({low} to {high})"
+
+
 def medians(values: pd.Series, words: pd.Series, form: Callable[[float], str]) -> str:
-    """Of the rows with the same words, in their order, the median: "3 before training, 2 after it"."""
+    """Of the rows with the same words, in their order, median and range: "3 (1 to 5) before training, 2 after it"."""
     groups = values.dropna().groupby(words, sort=False)
-    return ", ".join(f"{form(group.median())} {name}" for name, group in groups)
+    return ", ".join(f"{median(group, form)} {name}" for name, group in groups)
 
 
 def lags(values: Iterable[float]) -> str:

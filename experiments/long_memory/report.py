@@ -148,7 +148,7 @@ def gradient_by_lag(records: Sequence[Record]) -> Figure:
     trained = found[found["phase"] == "trained"].sort_values("solved", ascending=False)
     where = trained["solved"].map({True: "where solved", False: "where not solved"})
     left = frames.medians(frames.changes(trained["norms"]), where, drawing.power_of_ten)
-    told = f"Of the last step's gradient the first has, after training, {left} (medians of runs)"
+    told = f"Of the last step's gradient the first has, after training, {left} (medians, ranges over runs)"
     return drawing.caption(figure, told, "lag: steps back from the last", drawing.RELATIVE)
 
 

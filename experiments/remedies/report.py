@@ -170,12 +170,12 @@ def lyapunov_exponents(records: Sequence[Record]) -> Figure:
 
 
 def _told(found: pd.DataFrame, claim: str, quantity: str, form: Callable[[float], str]) -> str:
-    """Medians over networks at every phase; after training of those that solve it and of the others."""
+    """Medians over networks, and ranges, at every phase; after training of those that solve it and of the others."""
     found = found.sort_values(["phase", "solved"])
     ends = found["solved"].map({True: " where solved", False: " where not solved"})
     words = found["phase"].astype(str).map(PHASES) + ends.where(found["phase"] == "trained", "")
     medians = frames.medians(found[quantity], words, form)
-    return f"At T = {found['length'].iloc[0]} {claim} {medians} (medians over networks)"
+    return f"At T = {found['length'].iloc[0]} {claim} {medians} (medians and ranges over networks)"
 
 
 def _words(remedy: str) -> str:

@@ -145,10 +145,10 @@ def test_frames_have_lists_as_arrays_and_null_as_nan() -> None:
     assert span([0.126, 0.13], ".2f") == "0.13"
 
 
-def test_medians_of_groups_are_words_in_the_order_of_the_rows() -> None:
+def test_medians_and_ranges_of_groups_are_words_in_the_order_of_the_rows() -> None:
     values = pd.Series([3.0, 1.0, 5.0, np.nan, 2.0, 2.0])
     words = pd.Series(["before it", "before it", "before it", "never", "after it", "after it"])
-    assert frames.medians(values, words, "{:.0f}".format) == "3 before it, 2 after it"
+    assert frames.medians(values, words, "{:.0f}".format) == "3 (1 to 5) before it, 2 after it"
 
 
 def test_a_smoothed_loss_is_the_mean_over_a_fiftieth_of_the_steps() -> None:

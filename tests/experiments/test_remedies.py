@@ -297,7 +297,7 @@ def test_figures_show_losses_norms_and_exponents_where_they_belong() -> None:
     assert "$10^{-4.9}$ after training where solved" in by_lag.get_suptitle().replace("\n", " ")
     np.testing.assert_allclose(line.get_ydata(), np.log10(2) + 0.1 * np.arange(50.0)[::-1], atol=1e-5)
     spectra = remedies_report.lyapunov_exponents(records)
-    assert "+0.10 after training where solved" in spectra.get_suptitle().replace("\n", " ")
+    assert "+0.10 (+0.00 to +0.20) after training where solved" in spectra.get_suptitle().replace("\n", " ")
     exponents = spectra.axes[0].lines[2]
     np.testing.assert_allclose(exponents.get_ydata()[:2], [0.1, -1.0])
     assert exponents.get_ydata()[2] < exponents.axes.get_ylim()[0]
