@@ -252,7 +252,7 @@ def by_lag(
         axes.plot(last, height, marker="x", color=look["color"], markersize=7)
         word = "underflows" if np.isfinite(values).all() else "overflows"
         if word not in [text.get_text() for text in axes.texts]:
-            right = last < 0.4 * logs.shape[1]  # a line that ends later leaves more room below it
+            right = last < 0.4 * max(axes.get_xlim()[1], logs.shape[1])  # a line that ends later leaves room below it
             place, side = ((6, 4), "left") if right else ((-7, -4), "right")
             axes.annotate(word, (last, height), place, textcoords="offset points", fontsize=8, ha=side)
 

@@ -76,6 +76,16 @@ def test_the_legend_is_beside_the_panels_if_the_first_of_them_has_not_all_lines(
     assert by_panel["b"].get_legend() is not None
 
 
+def test_where_a_short_curve_ends_among_longer_ones_the_word_stands_inside_the_panel() -> None:
+    norms = [10.0 ** -np.arange(length, dtype=np.float32)[::-1] for length in (50, 1000)]
+    found = pd.DataFrame({"panel": "a", "line": ["short", "long"], "norms": norms})
+    figure, by_panel = drawing.panels_by_lag(found, "", panel="panel", line="line")
+    figure.canvas.draw()
+    (word,) = by_panel["a"].texts
+    assert word.get_text() == "underflows"
+    assert word.get_window_extent().x0 > by_panel["a"].bbox.x0
+
+
 def test_a_map_has_each_value_at_its_index_and_column_and_none_cut_off() -> None:
     figure, panels = drawing.panels(2)
     near, far = (pd.DataFrame([[0.0, -1.0, -2.0], [-4.0, low, -3.0]], [1, 2], [0, 10, 20]) for low in (-5.0, np.nan))
