@@ -177,7 +177,7 @@ def _end(line: Any) -> tuple[float, float]:
 
 def power_of_ten(exponent: float) -> str:
     """Of a gradient, for a title; -inf where it has underflowed."""
-    return "nothing that float32 holds" if np.isinf(exponent) else f"$10^{{{exponent:+.1f}}}$"
+    return "nothing that float32 holds" if np.isinf(exponent) else f"$10^{{{exponent:+z.1f}}}$"
 
 
 def plain_ticks(axes: Axes, digits: Sequence[float] = (1, 3)) -> None:

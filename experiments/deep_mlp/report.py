@@ -164,7 +164,7 @@ def distributions(records: Sequence[Record], phase: str) -> Figure | None:
     layers = medians(records)[phase, "example"].dropna().map(reach)
     fallen = layers[layers < np.inf]
     when, count = frames.PHASES[phase].capitalize(), f"{len(fallen)} of {len(layers)} networks"
-    text = f"{when} the gradient falls to a hundredth in {count}"
+    text = f"{when} the median gradient falls to a hundredth of the last layer's in {count}"
     for word, end in {"soonest": fallen.min(), "latest": fallen.max()}.items() if len(fallen) else ():
         names = "; ".join(_name(*network) for network in fallen.index[fallen == end])
         text += f", {word} after {end:.0f} layers ({names})"

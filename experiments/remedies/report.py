@@ -138,9 +138,10 @@ def norms_and_clipping(records: Sequence[Record]) -> Figure:
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     drawing.legend(figure, "lines of all seeds")
     reached = rows[_NORMS].groupby(rows["remedy"].str.contains("clipping")).max()
-    forms = {False: "up to {:,.3g} without clipping", True: "up to {:,.3g} clipped to at most {:.3g}"}
+    reached = reached.map(lambda norm: np.format_float_positional(norm, 3, fractional=False, trim="-"))
+    forms = {False: "up to {} without clipping", True: "with clipping up to {} before it, {} after it"}
     parts = [form.format(*reached.loc[clips]) for clips, form in forms.items() if clips in reached.index]
-    found = f"Gradient norms in training at T = {rows['length'].iloc[0]}: {', '.join(parts)}"
+    found = f"Gradient norms in training at T = {rows['length'].iloc[0]}: {'; '.join(parts)}"
     return drawing.caption(figure, found, "training step", "largest gradient norm between two evaluations")
 
 

@@ -171,7 +171,7 @@ def test_lengths_and_positions_are_told_apart_and_compared_at_equal_lag() -> Non
     assert [line.get_label() for line in by_length.axes[0].lines[:2]] == ["T = 20", "T = 40"]
     assert "moves the lag at which a tenth is left by a factor of 1.4" in words(by_length)
     assert FIGURES["norm_by_position"]([gradient(falling(4, steps)) for steps in (20, 40)]) is None
-    assert "40 steps back 0 of 1 gradients are out of" in words(by_length)
+    assert "39 steps back 0 of 1 gradients are out of" in words(by_length)
     records = [gradient(f * falling(4, p), position=p, sequence_length=40) for f, p in ((1, 20), (1.3, 40))]
     by_position = drawn("norm_by_position", records)
     assert [line.get_label() for line in by_position.axes[0].lines] == ["at step 20", "at step 40"]

@@ -291,7 +291,7 @@ def test_figures_show_losses_norms_and_exponents_where_they_belong() -> None:
     norms_panel = remedies_report.norms_and_clipping(records).axes[0]
     np.testing.assert_allclose([line.get_ydata()[0] for line in norms_panel.lines], [30, 1, 31, 1, 32, 1])
     assert "25% of steps clipped" in norms_panel.get_title(loc="left")
-    assert "up to 32 clipped to at most 1" in norms_panel.figure.get_suptitle()
+    assert "with clipping up to 32 before it, 1 after it" in norms_panel.figure.get_suptitle()
     by_lag = remedies_report.gradient_by_lag(records)
     _, line = by_lag.axes[0].lines
     assert "$10^{-4.9}$ after training where solved" in by_lag.get_suptitle().replace("\n", " ")

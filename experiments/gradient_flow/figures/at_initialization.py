@@ -55,8 +55,9 @@ def depth_and_time(records: Sequence[Record]) -> Figure | None:
     end = "the loss is at every step" if every else "the loss is at the right end"
     x = f"time step t ({end}; white: below float32's range)"
     told = (
-        f"Going back {logs.shape[1]} steps, layer 1 keeps more of its gradient than layer {depth} in {sum(more)} of "
-        f"the {len(more)} stacks that stay in float32's range (told above each: the first step's norm over the last's)"
+        f"Going back {logs.shape[1] - 1} steps, layer 1 keeps more of its gradient than layer {depth} in {sum(more)} "
+        f"of the {len(more)} stacks that stay in float32's range (told above each: the first step's norm over the "
+        "last's)"
     )
     return drawing.caption(figure, c.NO_LAG if every else told, x, "layer")
 
@@ -142,7 +143,7 @@ def norm_by_length(records: Sequence[Record]) -> Figure | None:
     gone = of_longest.agg(lambda norms: np.isnan(median_logs(norms)[0]))
     found = (
         f"Another length moves the lag at which a tenth is left {_moved(varied, 'sequence_length')}; "
-        f"{longest} steps back {gone.sum()} of {len(gone)} gradients are out of float32's range"
+        f"{longest - 1:,} steps back {gone.sum()} of {len(gone)} gradients are out of float32's range"
     )
     name = "T = {:,}".format
     told = _ends(varied, "sequence_length", name)
