@@ -31,7 +31,8 @@ class Task(NamedTuple):
         length: T.
         sample: ``(key, batch_size) -> Batch`` to train on.
         sample_test: the same to test on: of a data set what ``sample`` never shows, else ``sample`` itself.
-        loss: ``(readout (T, B, O), batch) -> scalar``, what is trained: a mean over sequences and over the S steps.
+        loss: ``(readout (T, B, O), batch) -> scalar``, what is trained: a mean over sequences and over the S steps, of
+            which alone the readout may be, too, (S, B, O).
         error: ``(readout (T, B, O), batch) -> (B,)``, 1 where the sequence is done wrong, 0 where right.
         tolerance: the mean error up to which the task counts as solved.
         chance: the least expected loss of a readout that knows the time step and none of the inputs, in closed form.
@@ -52,15 +53,15 @@ class Task(NamedTuple):
 
 
 def checked(task: Task) -> Task:
-    """The task, whose loss and error refuse a readout of another shape than (T, B, O), which would be broadcast."""
+    """The task, whose loss and error refuse a readout that is not (T, B, O), or (S, B, O), and would be broadcast."""
 
     def check(measure: Callable[[Array, Batch], Array]) -> Callable[[Array, Batch], Array]:
         def checking(readout: Array, batch: Batch) -> Array:
             expected = (*batch.inputs.shape[:-1], task.output_size)
-            if jnp.shape(readout) != expected:
+            if jnp.shape(readout) not in (expected, (len(batch.targets), *expected[1:])):
                 raise ValueError(
-                    f"readout has shape {jnp.shape(readout)}: expected {expected}, (T, B, output_size), a row of the "
-                    "task's own width for each step of the batch"
+                    f"readout has shape {jnp.shape(readout)}: expected {expected}, (T, B, output_size), or of the "
+                    f"{len(batch.targets)} steps that have a target"
                 )
             return measure(readout, batch)
 
