@@ -47,6 +47,7 @@ def load_text(path: str = "", *, max_characters: int | None = None) -> Text:
 
     Raises:
         FileNotFoundError: no such file.
+        OSError: one that cannot be read.
         ValueError: a directory, an empty file, or one that is not UTF-8.
     """
     if path == DOCSTRINGS:
@@ -102,6 +103,8 @@ def _read_file(path: Path) -> str:
         raise ValueError(f"corpus {path} is not a file: give the path of one UTF-8 text file")
     try:
         return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise OSError(f"corpus {path} cannot be read ({error.strerror}): give a text file that can") from error
     except UnicodeDecodeError as error:
         raise ValueError(
             f"corpus {path} is not UTF-8 text: byte {error.object[error.start]:#04x} at position {error.start}; "
