@@ -5,12 +5,16 @@
 
 Experiments have a ``load`` that makes of it what can be called.
 
-A folder has one checkpoint, named by its training step, with two parts: ``state``, which orbax's own
-StandardCheckpointer reads, too, and ``about``, a JSON file.
+A folder has the newest checkpoint and the one before it, which is used where the newest is damaged. Each is a folder
+named by its training step, with two parts: ``state``, which orbax's own StandardCheckpointer reads, too, and ``about``,
+a JSON file; ``sha256.json`` tells what is in their files, for orbax itself does not notice every change of them.
 """
 
 import contextlib
+import hashlib
+import json
 import shutil
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +28,10 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint._src.multihost import multihost
 
 from experiments.common.command import ExperimentError
+
+_KEPT = 2
+_SUMS = "sha256.json"
+_FILES = 1 << 17  # bytes, more than orbax's files about the arrays of an experiment take together
 
 # Orbax waits for ever where two threads save at once.
 _one_at_a_time = threading.Lock()
@@ -44,43 +52,121 @@ class Saved(NamedTuple):
 
 
 def save(folder: Path, step: int, tree: Any, about: dict[str, Any]) -> None:
-    """Saves a pytree as the state after ``step``, then drops the one before."""
-    parts = ocp.args.Composite(state=ocp.args.StandardSave(jax.tree.map(_plain, tree)), about=ocp.args.JsonSave(about))
-    with _checkpointer() as checkpointer:
-        checkpointer.save(folder.absolute() / str(step), parts, force=True)
-    for old in folder.iterdir():
-        if old.name.isdigit() and int(old.name) != step:
-            shutil.rmtree(old)
+    """Saves a pytree as the state after ``step``, then drops all but the one before.
+
+    Raises:
+        ExperimentError: if it cannot be written; those that are there stay as they are.
+    """
+    plain = jax.tree.map(_plain, tree)
+    parts = ocp.args.Composite(state=ocp.args.StandardSave(plain), about=ocp.args.JsonSave(about))
+    new = folder / f"{step}.partial"
+    tidy(folder)
+    try:
+        _require_room(folder, sum(leaf.nbytes for leaf in jax.tree.leaves(plain)) + len(json.dumps(about)) + _FILES)
+        with _checkpointer() as checkpointer:
+            checkpointer.save(new.absolute(), parts)
+        (new / _SUMS).write_text(json.dumps(_sums(new), indent=2))
+    except (OSError, ValueError, RuntimeError) as error:  # a full disk is any of them, by what was being written
+        tidy(folder)
+        before = next((folder / str(other) for other in steps(folder)), "none")
+        raise ExperimentError(
+            f"the checkpoint {folder / str(step)} cannot be written ({_reason(error)}; last good one: "
+            f"{before}): mend this and run the same command again to go on"
+        ) from error
+    for other in steps(folder):
+        if other >= step:  # of a run that began anew
+            drop(folder / str(other))
+    new.rename(folder / str(step))
+    tidy(folder)
 
 
-def latest(folder: str | Path) -> int | None:
-    """The step of the checkpoint in a folder; orbax gives unfinished ones other names."""
+def tidy(folder: Path) -> None:
+    """Drops what is older than the newest checkpoint and the one before, and what a kill has left unfinished."""
+    for old in steps(folder)[_KEPT:]:
+        drop(folder / str(old))
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        if not entry.name.isdigit():
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+
+def drop(checkpoint: Path) -> None:
+    """Deletes one; never leaves half of it."""
+    if checkpoint.exists():
+        dropped = checkpoint.with_name(f"{checkpoint.name}.dropped")
+        shutil.rmtree(dropped, ignore_errors=True)  # of a kill
+        shutil.rmtree(checkpoint.rename(dropped))
+
+
+def steps(folder: str | Path) -> list[int]:
+    """Of the checkpoints in a folder, the newest first; unfinished ones have other names."""
     folder = Path(folder)
-    steps = [int(entry.name) for entry in folder.iterdir() if entry.name.isdigit()] if folder.is_dir() else []
-    return max(steps, default=None)
+    found = [int(entry.name) for entry in folder.iterdir() if entry.name.isdigit()] if folder.is_dir() else []
+    return sorted(found, reverse=True)
+
+
+def of_run(folder: Path) -> list[Path]:
+    """All checkpoints in the folder of a run, its last ones and its best ones, the newest first."""
+    found = [(step, kind) for kind in ("last", "best") for step in steps(folder / kind)]
+    return [folder / kind / str(step) for step, kind in sorted(found, reverse=True)]
+
+
+def damage(checkpoint: Path) -> str | None:
+    """What is not as it was written in a checkpoint, if anything is not."""
+    try:
+        expected = dict(json.loads((checkpoint / _SUMS).read_text()))
+        found = _sums(checkpoint)
+    except (OSError, TypeError, ValueError):
+        return f"{_SUMS} cannot be read"
+    changed = sorted(name for name, digest in expected.items() if found.get(name) != digest)
+    return f"{changed[0]} is {'changed' if changed[0] in found else 'missing'}" if changed else None
+
+
+def whole(folder: str | Path) -> Path:
+    """The newest checkpoint that is not damaged, in a folder of them or in that of a run, ``checkpoints/RUN``.
+
+    Damaged ones are told on standard error. The folder of a checkpoint is that checkpoint itself.
+
+    Raises:
+        ExperimentError: if there is none.
+    """
+    folder = _last(folder)
+    there = [folder] if folder.name.isdigit() else [folder / str(step) for step in steps(folder)]
+    if not there:
+        raise ExperimentError(f"{folder} has no checkpoint: expected a folder checkpoints/RUN of a run's workdir")
+    for place, checkpoint in enumerate(there):
+        wrong = damage(checkpoint)
+        if wrong is None:
+            return checkpoint
+        told = f"{checkpoint} is damaged ({wrong})"
+        if place + 1 < len(there):
+            print(f"{told}: the checkpoint before it is used", file=sys.stderr)
+    raise ExperimentError(f"{told}, and there is no other checkpoint: do this run again")
 
 
 def read(folder: str | Path) -> Saved:
-    """The checkpoint in a folder; in that of a run, ``checkpoints/RUN``, its last one.
+    """The checkpoint that is ``whole`` there.
 
     Raises:
         ExperimentError: if there is none, or it cannot be read.
     """
-    return _read(_last(folder), ocp.args.StandardRestore())
+    return _read(whole(folder), ocp.args.StandardRestore())
 
 
 def restore(folder: str | Path, like: Any) -> Saved:
     """The same, with a tree of the structure, shapes and dtypes of ``like``."""
-    saved = _read(_last(folder), ocp.args.StandardRestore(jax.tree.map(_plain, like)))
+    checkpoint, plain = whole(folder), jax.tree.map(_plain, like)
+    saved = _read(checkpoint, ocp.args.StandardRestore(plain))
+    with _readable(checkpoint):
+        jax.tree.map(_require_like, plain, saved.tree)
     return saved._replace(tree=jax.tree.map(_as, like, saved.tree))
 
 
 def about(folder: str | Path) -> dict[str, Any]:
-    """What was saved with the checkpoint in a folder, without reading its state."""
-    folder = _last(folder)
-    with _readable(folder), _checkpointer() as checkpointer:
+    """What was saved with it, without reading its state."""
+    checkpoint = whole(folder)
+    with _readable(checkpoint), _checkpointer() as checkpointer:
         parts = ocp.args.Composite(about=ocp.args.JsonRestore())
-        found: dict[str, Any] = checkpointer.restore(folder.absolute() / str(latest(folder)), parts).about
+        found: dict[str, Any] = checkpointer.restore(checkpoint.absolute(), parts).about
         return found
 
 
@@ -89,31 +175,62 @@ def _last(folder: str | Path) -> Path:
     return folder / "last" if (folder / "last").is_dir() else folder
 
 
-def _read(folder: Path, state: Any) -> Saved:
-    step = latest(folder)
-    if step is None:
-        raise ExperimentError(f"{folder} has no checkpoint: expected a folder checkpoints/RUN of a run's workdir")
-    with _readable(folder), _checkpointer() as checkpointer:
+def _require_room(folder: Path, size: int) -> None:
+    """Raises ``OSError`` on a full disk; orbax finds out in several threads, and some tell it when all is over."""
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = folder / "room.partial"
+    try:
+        with beside.open("wb") as file:
+            for place in range(0, size, 1 << 20):
+                file.write(bytes(min(1 << 20, size - place)))
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _sums(checkpoint: Path) -> dict[str, str]:
+    """A digest of every file but the one that has them."""
+    found = {}
+    for path in sorted(checkpoint.rglob("*")):
+        if path.is_file() and path.name != _SUMS:
+            with path.open("rb") as file:
+                found[path.relative_to(checkpoint).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def _read(checkpoint: Path, state: Any) -> Saved:
+    with _readable(checkpoint), _checkpointer() as checkpointer:
         parts = ocp.args.Composite(state=state, about=ocp.args.JsonRestore())
-        found = checkpointer.restore(folder.absolute() / str(step), parts)
-    return Saved(step, found.state, found.about)
+        found = checkpointer.restore(checkpoint.absolute(), parts)
+    return Saved(int(checkpoint.name), found.state, found.about)
 
 
 @contextlib.contextmanager
-def _readable(folder: Path) -> Iterator[None]:
+def _readable(checkpoint: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ExperimentError(
-            f"the checkpoint in {folder} cannot be read ({first}): delete that folder, and its run starts anew"
+            f"the checkpoint {checkpoint} does not hold the arrays that this program expects: use the version that "
+            "wrote it, or do its run again"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Of an operating system or of TensorStore, whose message tells where it was in a long line, and why at its end."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return (str(error).splitlines() or [type(error).__name__])[0].rpartition(": ")[2].partition(" [")[0]
 
 
 def _plain(leaf: Any) -> np.ndarray:
     """On the host; a key of ``jax.random`` as the numbers it is made of."""
     is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
     return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
+
+
+def _require_like(expected: np.ndarray, found: np.ndarray) -> None:
+    if (expected.shape, expected.dtype) != (found.shape, found.dtype):
+        raise ValueError(f"{found.dtype} {found.shape}: expected {expected.dtype} {expected.shape}")
 
 
 def _as(like: Any, plain: np.ndarray) -> jax.Array:

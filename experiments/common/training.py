@@ -4,6 +4,7 @@ Step and batch depend on nothing but the state and the number of the step. So a 
 computes, and records, what it would have without the interruption, bit for bit.
 """
 
+import json
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -63,7 +64,7 @@ def train(
     best_by: str | None = None,
     stop: Callable[[Sequence[Record]], bool] = never,
 ) -> tuple[State, list[Record]]:
-    """Trains from the last checkpoint of the run, if there is one, and records as it goes.
+    """Trains from the newest checkpoint of the run, if there is one, and records as it goes.
 
     Args:
         state: before training, a pytree of arrays.
@@ -77,29 +78,37 @@ def train(
         stride: how many training steps a call of ``step`` does.
         checkpoint_every: training steps, a multiple of ``stride``; 0 for none. A state is saved once its own loss has
             been seen to be finite.
-        about: saved with each checkpoint, to be used by others: which cell, which vocabulary, the config.
-        best_by: of the evaluations' numbers the one whose least value makes a state the best, which is saved, too.
+        about: saved with each checkpoint, to be used by others: which cell, which vocabulary, the config. Training does
+            not go on from a checkpoint that was saved with something else.
+        best_by: of the evaluations' numbers the one whose least value makes a state the best, which is saved, too. It
+            must be finite.
         stop: says from the evaluations so far whether training ends.
 
     Returns:
         The last state, and the numbers of all evaluations.
 
     Raises:
-        ExperimentError: if a loss is not finite; its message names the step and the last good checkpoint.
+        ExperimentError: if a loss is not finite, with the step and the last good checkpoint; if the checkpoint of the
+            run has other settings.
     """
     about = about or {}
     state = jax.tree.map(_strongly_typed, state)
     first, evaluations = 0, list[Record]()
-    goes_on = last_checkpoint(log) is not None
+    goes_on = newest_checkpoint(log)
     if goes_on:
-        first, state, known = checkpoint.restore(log.checkpoints / "last", state)
+        _require_same_settings(goes_on, about)
+        first, state, known = checkpoint.restore(goes_on, state)
         evaluations, log.place = known["evaluations"], known["records"]
         log.progress(1 + first // stride)
 
     def save(folder: str, state: State, number: int) -> None:
         log.write([], safe=True)
-        known = {**about, "step": number, "records": log.place, "evaluations": evaluations}
-        checkpoint.save(log.checkpoints / folder, number, state, known)
+        place = {"step": number, "records": log.place, "best": _best(evaluations, best_by)}
+        checkpoint.save(log.checkpoints / folder, number, state, {**about, **place, "evaluations": evaluations})
+
+    def save_last(state: State, number: int) -> None:
+        if checkpoint_every and number and number not in checkpoint.steps(log.checkpoints / "last"):
+            save("last", state, number)
 
     def evaluated(state: State, number: int) -> None:
         if number not in evaluate_at:
@@ -107,9 +116,10 @@ def train(
         found = evaluate(state, number)
         numbers = {"step": number, **jax.tree.map(float, found.numbers)}
         log.write([{"kind": "evaluation", **numbers}, *found.records])
-        best = best_by and all(numbers[best_by] < before[best_by] for before in evaluations)
         evaluations.append(numbers)
-        if best:
+        if best_by:
+            require_finite(numbers[best_by], number, log)
+        if _best(evaluations, best_by) == number:
             save("best", state, number)
 
     if not goes_on:
@@ -120,36 +130,65 @@ def train(
         if stop(evaluations):
             break
         after, seen = step(state, batch(number))
-        require_finite(seen.get("loss", 0.0), number, log)
-        if checkpoint_every and number > first and number % checkpoint_every == 0:
-            save("last", state, number)
+        require_finite(seen.get("loss", 0.0), number, log, stride=stride)
+        if checkpoint_every and number % checkpoint_every == 0:
+            save_last(state, number)
         state, number = after, number + stride
         if seen:
             log.write([{"kind": "train", "step": number, **seen}])
         evaluated(state, number)
         log.progress(1)
-    if checkpoint_every and number > first:
-        save("last", state, number)
+    save_last(state, number)
     return state, evaluations
 
 
-def require_finite(loss: Any, steps: int, log: Log) -> None:
-    """Raises ``ExperimentError`` for a loss that is not, after so many training steps."""
+def require_finite(loss: Any, steps: int, log: Log, *, stride: int = 1) -> None:
+    """Raises ``ExperimentError`` for a loss that is not, after so many training steps, or in a stride after them."""
     if np.isfinite(loss):
         return
-    if steps == 0:
+    if steps + stride == 1:
         raise ExperimentError(f"loss is {loss} at initialization of {log.name}: the network overflows as it is")
-    saved = last_checkpoint(log)
+    saved, after = newest_checkpoint(log), f"{steps}" if stride == 1 else f"{steps} to {steps + stride - 1}"
     raise ExperimentError(
-        f"loss is {loss} after {steps} training steps of {log.name} (last good checkpoint: {saved or 'none'}); "
+        f"loss is {loss} after {after} training steps of {log.name} (last good checkpoint: {saved or 'none'}); "
         "lower --config.learning_rate or --config.clip_norm"
     )
 
 
-def last_checkpoint(log: Log) -> Path | None:
-    """Where the last one of a run is."""
-    step = checkpoint.latest(log.checkpoints / "last")
-    return None if step is None else log.checkpoints / "last" / str(step)
+def newest_checkpoint(log: Log) -> Path | None:
+    """Where it is, of the last ones of a run and the best ones."""
+    return next(iter(checkpoint.of_run(log.checkpoints)), None)
+
+
+def _best(evaluations: Sequence[Record], best_by: str | None) -> int | None:
+    """After how many steps a state was the best, the first of several."""
+    return min(evaluations, key=lambda each: each[best_by])["step"] if best_by and evaluations else None
+
+
+def _require_same_settings(saved: Path, about: Record) -> None:
+    """Raises ``ExperimentError`` for a checkpoint that was saved with something else."""
+    before, now = (_flat(settings) for settings in (checkpoint.about(saved), json.loads(json.dumps(about))))
+    changed = [key for key, value in now.items() if before.get(key) != value]
+    if changed:
+        told = "; ".join(f"{key} was {_short(before.get(key))}, is {_short(now[key])}" for key in changed[:5])
+        more = f"; and {len(changed) - 5} more" if changed[5:] else ""
+        raise ExperimentError(
+            f"the checkpoint {saved} is of other settings ({told}{more}): give those, another --workdir, or --overwrite"
+        )
+
+
+def _flat(settings: Record) -> Record:
+    """Of nested dicts, what is in them by all of its names."""
+    flat = Record()
+    for key, value in settings.items():
+        inner = {f"{key}.{name}": each for name, each in _flat(value).items()} if isinstance(value, dict) else {}
+        flat |= inner or {key: value}
+    return flat
+
+
+def _short(value: Any) -> str:
+    told = repr(value)
+    return told if len(told) <= 40 else f"{told[:37]}..."
 
 
 def _strongly_typed(leaf: Any) -> Any:

@@ -3,7 +3,7 @@
 config.json    the config, versions, devices, git revision
 metrics.jsonl  one flat record a line, each with the name of its run, written as it is made; a run's last record is of
                kind "finished"
-checkpoints    a folder a run; of a run that has not finished, records after its last checkpoint are dropped when work
+checkpoints    a folder a run; of a run that has not finished, records after its newest checkpoint are dropped when work
                goes on, so that it ends with the file of one that was never interrupted
 events         the scalars of metrics.jsonl for TensorBoard, with --tensorboard
 process-1, ... the workdirs of further processes, see sweep.py
@@ -15,6 +15,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -31,7 +32,9 @@ from experiments.common.tensorboard import Events
 
 Record = dict[str, Any]
 
-_OWN = ("config.json", "metrics.jsonl", "summary.md", "figures", "checkpoints", "events", "process-*")
+_OWN = ("summary.md", "figures", "checkpoints", "events", "process-*", "metrics.jsonl", "config.json")
+"""As they are discarded: while there is a config.json, the folder is a run's."""
+
 _EARLY = ("*.partial", ".lock-*", "process-*")  # what may be there before config.json is
 
 
@@ -52,9 +55,14 @@ class Workdir(NamedTuple):
         """Adds records in one write; ``safe`` returns once all there are will survive a loss of power."""
         plain = [_plain(record) for record in records]
         lines = "".join(json.dumps(record) + "\n" for record in plain).encode()
-        with self.lock, self.metrics.open("ab") as file:
-            file.write(lines)
-            file.flush()
+        with self.lock, self.metrics.open("ab", buffering=0) as file:
+            end = file.tell()
+            try:
+                while lines:
+                    lines = lines[file.write(lines) :]
+            except OSError:  # of a full disk: what another thread writes must not come after half a line
+                file.truncate(end)
+                raise
             if safe:
                 os.fsync(file.fileno())
             if self.events:
@@ -152,11 +160,7 @@ def _require_same_config(config_file: Path, config: Record, remedy: str) -> None
 
 
 def _kept(path: Path) -> tuple[list[Record], dict[str, int]]:
-    """What goes into a continued run: all of finished runs, of others what their last checkpoint is the end of.
-
-    A checkpoint with fewer records than it was saved with is of no use, nor is one that cannot be read: they are
-    deleted, and their run begins anew.
-    """
+    """What goes into a continued run: all of finished runs, of others what their newest checkpoint is the end of."""
     records = _whole_lines(path / "metrics.jsonl")
     by_run: dict[str, list[Record]] = {}
     for record in records:
@@ -164,28 +168,51 @@ def _kept(path: Path) -> tuple[list[Record], dict[str, int]]:
     kept: list[Record] = []
     begun = {}
     for stray in {*(path / "checkpoints").glob("*")} - {checkpoints_of(path, run) for run in by_run}:
+        print(f"{stray} is deleted: metrics.jsonl has no records of that run, which begins anew", file=sys.stderr)
         shutil.rmtree(stray)
     for run, of_run in by_run.items():
         if of_run[-1]["kind"] != "finished":
-            folder = checkpoints_of(path, run)
-            count = _records_at_checkpoint(folder / "last")
-            if not 0 < count <= len(of_run):
-                shutil.rmtree(folder, ignore_errors=True)
-                count = 0
-            of_run = of_run[:count]
-            begun[run] = count
+            begun[run] = _records_at_checkpoint(checkpoints_of(path, run), len(of_run))
+            of_run = of_run[: begun[run]]
         kept += of_run
     return kept, begun
 
 
-def _records_at_checkpoint(folder: Path) -> int:
-    """How many a run had made at its last checkpoint; 0 if there is none that can be read."""
-    if checkpoint.latest(folder) is None:
-        return 0
-    try:
-        return int(checkpoint.about(folder)["records"])
-    except (ExperimentError, KeyError):
-        return 0
+def _records_at_checkpoint(folder: Path, made: int) -> int:
+    """How many of the records that a run made it goes on with: those of its newest checkpoint that is of use.
+
+    Checkpoints that are not are told and deleted. Without any other the run begins anew.
+    """
+    flaws, count = dict[Path, str](), 0
+    for saved in checkpoint.of_run(folder):
+        flaw = _flaw(saved, made)
+        if flaw is None:
+            count = int(checkpoint.about(saved)["records"])
+            break
+        flaws[saved] = flaw
+    if flaws:
+        told = ", ".join(f"{saved.relative_to(folder)} ({flaw})" for saved, flaw in flaws.items())
+        then = f"goes on from {saved.relative_to(folder)}" if count else "begins anew"
+        print(f"{folder}: damaged and deleted: {told}; the run {then}", file=sys.stderr)
+    for saved in flaws:
+        checkpoint.drop(saved)
+    for kind in ("last", "best"):
+        checkpoint.tidy(folder / kind)
+    if not count:
+        shutil.rmtree(folder, ignore_errors=True)
+    return count
+
+
+def _flaw(saved: Path, made: int) -> str | None:
+    """Why a run with so many records cannot go on from a checkpoint: it or the best one of its time is damaged."""
+    wrong = checkpoint.damage(saved)
+    if wrong:
+        return wrong
+    about = checkpoint.about(saved)
+    best = saved.parents[1] / "best" / str(about.get("best"))
+    if about.get("best") is not None and checkpoint.damage(best):
+        return f"its best/{best.name} is damaged"
+    return None if 0 < about.get("records", 0) <= made else "metrics.jsonl has lost records of it"
 
 
 def _whole_lines(metrics: Path) -> list[Record]:

@@ -133,6 +133,7 @@ def load(folder: str | Path) -> Trained:
     Raises:
         ExperimentError: if there is no checkpoint, or it cannot be read.
     """
+    folder = checkpoint.whole(folder)
     about = checkpoint.about(folder)
     run, config = about["run"], ConfigDict(about["config"])
     program = Program(*(run[name] for name in Program._fields))

@@ -254,3 +254,4 @@ def load(folder: str | Path) -> Trained:
     like = initial_state(cell, optimizer, rate, config, len(entries), jax.random.key(0))
     params = checkpoint.restore(folder, like).tree.average
     return Trained(language_model.without_draws(cell, dropout_of(config)), params, Vocabulary(unit, entries))
+    folder = checkpoint.whole(folder)

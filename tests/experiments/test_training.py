@@ -1,6 +1,7 @@
 """The training loop: resumed is uninterrupted, bit for bit; records are written as they are made; the best is kept."""
 
 import json
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,9 +53,16 @@ def batch_of(number: int) -> np.ndarray:
     return np.random.default_rng([5, number]).normal(size=(4, 3)).astype(np.float32)
 
 
+FIGURES = {2: 2.0, 8: 1.0}
+"""To choose the best by, after so many steps; it is 9 after all others."""
+
+
 def evaluate(state: TrainState, step: int) -> Evaluation:
     norm = jnp.linalg.norm(state.params["weights"])
-    return Evaluation({"norm": norm}, [{"kind": "more", "step": step, "weights": state.params["weights"]}])
+    return Evaluation(
+        {"norm": norm, "figure": FIGURES.get(step, 9.0)},
+        [{"kind": "more", "step": step, "weights": state.params["weights"]}],
+    )
 
 
 def train(log: Log, step: Any = adam_step, **options: Any) -> tuple[TrainState, list[dict[str, Any]]]:
@@ -136,6 +144,92 @@ def test_what_comes_after_the_last_checkpoint_is_dropped_when_the_workdir_is_ope
     assert lines(tmp_path)[-1]["step"] == 6
 
 
+BEST = {"best_by": "figure", "evaluate_at": {0, 2, 4, 6, 8, 10}}
+
+
+def stopped_after(count: int) -> Any:
+    """A step that fails after so many."""
+
+    def step(state: TrainState, batch: np.ndarray) -> Any:
+        if int(state.step) == count:
+            raise InterruptedError
+        return adam_step(state, batch)
+
+    return step
+
+
+@pytest.mark.parametrize(
+    ("damaged", "goes_on_from"),
+    [
+        ([], "best/8"),
+        (["best/8"], "last/6"),
+        (["best/8", "last/6"], "last/3"),
+        (["best/8", "last/6", "last/3"], "best/2"),
+        (["last/6"], "best/8"),
+        (["best/8", "best/2"], None),  # the best one of the last ones is best/2
+        (["best/8", "last/6", "last/3", "best/2"], None),
+    ],
+)
+def test_training_goes_on_from_the_newest_checkpoint_that_is_whole_and_tells_of_the_others(
+    tmp_path: Path, damaged: list[str], goes_on_from: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, _ = train(log_in(tmp_path / "whole"), **BEST)
+    with pytest.raises(InterruptedError):
+        train(log_in(tmp_path / "damaged"), stopped_after(8), **BEST)
+    run = tmp_path / "damaged" / "checkpoints" / "one-run"
+    found = [path.relative_to(run).as_posix() for path in checkpoint.of_run(run)]
+    assert found == ["best/8", "last/6", "last/3", "best/2"]
+    for each in damaged:
+        (run / each / "state" / "manifest.ocdbt").write_bytes(b"")
+    log = log_in(tmp_path / "damaged")
+    told = capsys.readouterr().err
+    newest = training.newest_checkpoint(log)
+    assert (newest and newest.relative_to(run).as_posix()) == goes_on_from
+    if goes_on_from == "best/8":
+        assert told == ""
+    else:
+        assert len(told.splitlines()) == 1
+        assert "damaged and deleted: best/8 (state/manifest.ocdbt is changed)" in told
+        assert told.endswith(f"the run {f'goes on from {goes_on_from}' if goes_on_from else 'begins anew'}\n")
+    again, _ = train(log, **BEST)
+    np.testing.assert_array_equal(again.params["weights"], whole.params["weights"])
+    assert (tmp_path / "damaged" / "metrics.jsonl").read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
+    best = [checkpoint.read(tmp_path / name / "checkpoints" / "one-run" / "best") for name in ("damaged", "whole")]
+    assert best[0].step == best[1].step
+    np.testing.assert_array_equal(best[0].tree["params"]["weights"], best[1].tree["params"]["weights"])
+
+
+def test_training_does_not_go_on_with_other_settings(tmp_path: Path) -> None:
+    train(log_in(tmp_path), about={"config": {"width": 3, "rate": 0.1}, "vocabulary": list(range(100))})
+    about = {"config": {"width": 4, "rate": 0.1}, "vocabulary": list(range(101))}
+    told = r"last/10 is of other settings \(config.width was 3, is 4; vocabulary was \[0, 1, 2.*\.\.\., is .*\): give"
+    with pytest.raises(ExperimentError, match=told):
+        train(log_in(tmp_path), about=about)
+
+
+def test_evaluations_and_checkpoints_change_nothing_in_training(tmp_path: Path) -> None:
+    often, _ = train(log_in(tmp_path / "often"), evaluate_at=range(11), checkpoint_every=1, best_by="figure")
+    never, _ = train(log_in(tmp_path / "never"), evaluate_at=(), checkpoint_every=0)
+    np.testing.assert_array_equal(often.params["weights"], never.params["weights"])
+    assert jax.random.key_data(often.params["key"]).tolist() == jax.random.key_data(never.params["key"]).tolist()
+
+
+def test_a_full_disk_leaves_whole_records_after_which_others_can_be_written(tmp_path: Path) -> None:
+    """A limit on the size of files stands in for the disk: the write that passes it is cut short."""
+    workdir = open_workdir(tmp_path, {}, overwrite=False)
+    workdir.append([{"run": "a", "kind": "train"}])
+    before, limits = workdir.metrics.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            workdir.append([{"run": "b", "kind": "train", "long": "b" * 2000}])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert workdir.metrics.read_bytes() == before
+    workdir.append([{"run": "c", "kind": "train"}])
+    assert [line["run"] for line in lines(tmp_path)] == ["a", "c"]
+
+
 @pytest.mark.parametrize("damage", ["no records", "fewer records"])
 def test_a_checkpoint_whose_records_are_lost_is_not_gone_on_from(tmp_path: Path, damage: str) -> None:
     whole, _ = train(log_in(tmp_path / "whole"))
@@ -190,12 +284,24 @@ def test_a_loss_that_is_not_finite_names_the_step_and_the_last_good_checkpoint(t
     log = log_in(tmp_path)
     with pytest.raises(ExperimentError, match=r"loss is nan after 7 training steps of one/run \(last good .*/last/6\)"):
         train(log, failing)
-    assert checkpoint.latest(log.checkpoints / "last") == 6
+    assert checkpoint.steps(log.checkpoints / "last") == [6, 3]
     assert np.isfinite(checkpoint.read(log.checkpoints).tree["params"]["weights"]).all()
     with pytest.raises(ExperimentError, match="last good checkpoint: none"):
         train(log_in(tmp_path / "other"), failing, checkpoint_every=0)
     with pytest.raises(ExperimentError, match="loss is inf at initialization of one/run"):
         training.require_finite(np.inf, 0, log)
+    with pytest.raises(ExperimentError, match="loss is inf after 10 to 19 training steps of one/run"):
+        training.require_finite(np.inf, 10, log, stride=10)
+
+
+def test_a_figure_to_choose_the_best_by_that_is_not_finite_ends_training(tmp_path: Path) -> None:
+    def failing(state: TrainState, step: int) -> Evaluation:
+        return Evaluation({"norm": np.nan if step == 4 else 1.0})
+
+    log = log_in(tmp_path)
+    options = {"steps": 10, "evaluate_at": {0, 4, 8}, "best_by": "norm"}
+    with pytest.raises(ExperimentError, match=r"loss is nan after 4 training steps of one/run \(last good .*/best/0\)"):
+        training.train(start(), adam_step, batch_of, failing, log, **options)
 
 
 def test_steps_in_strides_are_counted_as_training_steps(tmp_path: Path) -> None:
