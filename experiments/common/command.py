@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import jax
@@ -47,7 +48,7 @@ def run_experiment(name: str, main: Callable[[ConfigDict], None]) -> None:
             "A config file, FILE or FILE:VARIANT; without it, that of the experiment.",
             sys_argv=given.arguments,
         )
-    run(lambda: main(_loaded(holder)), given.arguments)
+    run(lambda: main(_loaded(holder, catalogue.config_path(name))), given.arguments)
 
 
 def run(main: Callable[[], None], arguments: Sequence[str] | None = None) -> None:
@@ -63,12 +64,13 @@ def run(main: Callable[[], None], arguments: Sequence[str] | None = None) -> Non
         except OSError as error:
             return _fail(f"{error}; what was finished before is kept: mend this and run the same command again")
         except KeyboardInterrupt:
-            print("\ninterrupted; run the same command again to continue where it stopped", file=sys.stderr)
+            again = ", without --overwrite," if flags.FLAGS.get_flag_value("overwrite", False) else ""
+            print(f"\ninterrupted; run the same command again{again} to continue where it stopped", file=sys.stderr)
             return 130
         return 0
 
     _use_compilation_cache()
-    logging.set_verbosity(logging.ERROR)  # orbax tells of every step of a save
+    logging.set_verbosity(logging.FATAL)  # orbax tells of every step of a save, and of an error before it raises it
     app.run(guarded, list(sys.argv if arguments is None else arguments), flags_parser=_parse)
 
 
@@ -105,17 +107,22 @@ def _given(arguments: Sequence[str], default: Path) -> _Given:
 
 def _show_help(file: Path) -> int:
     try:
-        spec = importlib.util.spec_from_file_location("config", file)
-        if not spec or not spec.loader:
-            raise ImportError(f"{file} is not a Python file")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = _executed(file)
         defaults = module.get_config().to_dict()
         page = catalogue.help_page(file, defaults, getattr(module, "VARIANTS", ()), _flags_told())
     except Exception as error:  # whatever a person's own file raises
         return _fail(f"the config could not be read: {_last_line(error)}")
     catalogue.show(page)
     return 0
+
+
+def _executed(file: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("config", file)
+    if not spec or not spec.loader:
+        raise ImportError(f"{file} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _flags_told() -> str:
@@ -132,13 +139,22 @@ def _flags_told() -> str:
     return "\n".join(lines)
 
 
-def _loaded(holder: flags.FlagHolder[ConfigDict]) -> ConfigDict:
-    """The value of a config flag; an ``ExperimentError`` if its file could not be read."""
+def _loaded(holder: flags.FlagHolder[ConfigDict], default: Path) -> ConfigDict:
+    """The value of a config flag; an ``ExperimentError`` if its file cannot be read or has not the default's fields."""
     config = holder.value
     try:
         config.to_dict()
     except Exception as error:  # whatever the file raised: ml_collections keeps it until somebody looks
         raise ExperimentError(f"the config could not be read: {_last_line(error)}") from error
+    for field, value in _executed(default).get_config().items():
+        if field not in config:
+            raise ExperimentError(f"the config has no field {field}: expected all of {default}")
+        kinds = (int, float) if type(value) is float else (type(value),)
+        if value is not None and type(config[field]) not in kinds:
+            raise ExperimentError(
+                f"--config.{field} is {config[field]!r} ({type(config[field]).__name__}): expected "
+                f"{type(value).__name__}, as {value!r} in {default}"
+            )
     return config
 
 
@@ -154,6 +170,7 @@ def _parse(arguments: list[str]) -> list[str]:
         message = _last_line(error)
         message = re.sub("invalid literal for int.*", "expected a whole number", message)
         message = re.sub("could not convert string to float.*", "expected a number", message)
+        message = re.sub(r"\('Non-boolean argument.*\)", "expected true or false", message)
     except (OSError, SyntaxError, TypeError, ValueError) as error:
         message = f"the config could not be read: {_last_line(error)}"
     sys.exit(_fail(f"{message}; all flags: --help"))

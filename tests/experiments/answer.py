@@ -1,30 +1,68 @@
-"""What gradient_flow answers to several command lines: python -m tests.experiments.answer < [[FLAG...]...].
+"""What commands of experiments answer, each in a process of its own: python -m tests.experiments.answer < CALLS.
 
-Each has a process of its own, forked once everything is imported: what a refusal takes is mostly that.
+A call is a dict in JSON: ``module`` behind ``experiments.``, ``flags``, and, where something goes wrong meanwhile, what
+it is and when: ``fault``, and ``at``, a function and which call of it. A process is forked once everything is imported:
+what a refusal takes is mostly that.
 """
 
+import importlib
 import json
 import os
+import resource
 import runpy
+import signal
 import sys
-import tempfile
+from typing import Any
 
-import experiments.gradient_flow.main  # noqa: F401
+import experiments.gradient_flow.main
+import experiments.language.main
+import experiments.language.report  # noqa: F401
 
 
-def answer(given: list[str]) -> tuple[int, str]:
+def answer(call: dict[str, Any]) -> tuple[int, str]:
     """The exit status, and what is on standard error."""
-    with tempfile.TemporaryFile("w+") as errors:
-        process = os.fork()
-        if process == 0:
-            os.dup2(errors.fileno(), sys.stderr.fileno())
-            sys.argv[1:] = given
-            runpy.run_module("experiments.gradient_flow", run_name="__main__", alter_sys=True)
-            raise AssertionError("not refused")
-        _, status = os.waitpid(process, 0)
-        errors.seek(0)
-        return os.waitstatus_to_exitcode(status), errors.read()
+    output, input_ = os.pipe()
+    process = os.fork()
+    if process == 0:
+        os.dup2(input_, sys.stderr.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.close(output)
+        os.close(input_)
+        if "fault" in call:
+            arrange(FAULTS[call["fault"]], *call["at"])
+        sys.argv[1:] = call["flags"]
+        runpy.run_module(f"experiments.{call['module']}", run_name="__main__", alter_sys=True)
+        raise AssertionError("a command that does not exit")
+    os.close(input_)
+    with os.fdopen(output) as printed:
+        text = printed.read()
+    _, status = os.waitpid(process, 0)
+    return os.waitstatus_to_exitcode(status), text
+
+
+def arrange(fault: Any, module: str, function: str, number: int) -> None:
+    """Has something go wrong when a function is called for the so manieth time."""
+    home = importlib.import_module(module)
+    real, calls = getattr(home, function), 0
+
+    def faulty(*arguments: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == number:
+            fault()
+        return real(*arguments, **options)
+
+    setattr(home, function, faulty)
+
+
+FAULTS = {
+    "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "interrupted": lambda: os.kill(os.getpid(), signal.SIGINT),
+    # A limit on the size of files stands in for a full disk.
+    "disk full": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1024, resource.RLIM_INFINITY)),
+}
 
 
 if __name__ == "__main__":
-    print(json.dumps([answer(given) for given in json.load(sys.stdin)]))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
+    print(json.dumps([answer(call) for call in json.load(sys.stdin)]))

@@ -1,6 +1,5 @@
 """What the command of an experiment answers to flags and workdirs that cannot be: gradient_flow, as every other."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from experiments.common import command, sweep
 from experiments.common.command import ExperimentError
 from experiments.common.workdir import open_workdir
 from experiments.gradient_flow import config as settings
+from tests.experiments.answers import answered
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,11 +44,12 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
     """Exit status, standard error and workdir of every wrong command line."""
     given = [[flag] for flag, _ in WRONG_FLAGS] + [flags for flags, _ in WRONG_PROCESSES]
     workdirs = [tmp_path_factory.mktemp("refused") / "none" for _ in given]
-    lines = [[f"--workdir={workdir}", *flags] for workdir, flags in zip(workdirs, given, strict=True)]
-    module = [sys.executable, "-m", "tests.experiments.answer"]
-    done = subprocess.run(module, input=json.dumps(lines), cwd=ROOT, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = answered(
+        [
+            {"module": "gradient_flow", "flags": [f"--workdir={workdir}", *flags]}
+            for workdir, flags in zip(workdirs, given, strict=True)
+        ]
+    )
     return {" ".join(flags): (*a, workdir) for flags, a, workdir in zip(given, found, workdirs, strict=True)}
 
 
