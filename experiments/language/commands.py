@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
+from experiments.common import checkpoint
 from experiments.common.command import ExperimentError
 from experiments.language.main import Trained, load
 from rnnjax.data import UnknownError, Vocabulary, encode
@@ -22,7 +23,12 @@ def network() -> Trained:
         ExperimentError: if there is no such workdir, no such run, or no checkpoint that can be read.
     """
     checkpoints = Path(WORKDIR.value) / "checkpoints"
-    there = sorted(folder.name for folder in checkpoints.glob("*") if (folder / "best").is_dir())
+    there = sorted(folder.name for folder in checkpoints.glob("*") if checkpoint.steps(folder / "best"))
+    if not there and (Path(WORKDIR.value) / "config.json").exists():
+        raise ExperimentError(
+            f"--workdir={WORKDIR.value} has no trained network yet: expected a checkpoint; wait for its first "
+            "evaluation, or, if it was interrupted, give the command that began it again"
+        )
     if not there:
         raise ExperimentError(
             f"--workdir={WORKDIR.value} has no trained network: give the folder of a run of experiments.language that "
@@ -40,14 +46,15 @@ def tokens_of(vocabulary: Vocabulary, text: str, flag: str, unknown: Answer = "e
     Raises:
         ExperimentError: for a text of none, or one that has what the network does not know.
     """
+    others = "skip" if vocabulary.unknown is None else "skip or replace"
     try:
         tokens = encode(vocabulary, text, unknown=unknown)
     except UnknownError as error:
-        raise ExperimentError(
-            f"--{flag}: {str(error).partition(': ')[0]}; --unknown=skip or replace goes on"
-        ) from error
+        raise ExperimentError(f"--{flag}: {str(error).partition(': ')[0]}; --unknown={others} goes on") from error
     except ValueError as error:
-        raise ExperimentError(f"--{flag}: {error}") from error
+        raise ExperimentError(
+            f"--unknown={unknown}: {str(error).partition(': ')[0]}; give --unknown={others}"
+        ) from error
     if not len(tokens):
         raise ExperimentError(f"--{flag} has no {vocabulary.unit} in it: give at least one")
     return tokens

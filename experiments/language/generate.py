@@ -31,18 +31,18 @@ PROMPT_FILE = flags.DEFINE_string("prompt_file", None, "The same from a UTF-8 fi
 LENGTH = flags.DEFINE_integer("length", 500, "Tokens that are drawn at most.")
 TEMPERATURE = flags.DEFINE_float("temperature", 1.0, "Below 1 likely tokens gain, above 1 unlikely ones.")
 GREEDY = flags.DEFINE_bool("greedy", False, "The likeliest token every time.")
-TOP_K = flags.DEFINE_integer("top_k", 0, "Draws from so many likeliest tokens; 0: from all.")
+TOP_K = flags.DEFINE_integer("top_k", None, "Draws from so many likeliest tokens; by default from all.")
 NUCLEUS = flags.DEFINE_float("nucleus", 1.0, "Draws from the likeliest tokens of that probability together.")
 STOP = flags.DEFINE_string("stop", "", r"Ends where this has been said; \n stands for a line end.")
 SAMPLES = flags.DEFINE_integer("samples", 1, "Texts that are drawn, one after the other.")
-SEED = flags.DEFINE_integer("seed", 0, "Another one gives other texts.")
+SEED = flags.DEFINE_integer("seed", 0, "Another one gives other texts.", lower_bound=0, upper_bound=2**63 - 1)
 
 
 def main() -> None:
     """Prints prompt and text, as it comes."""
     known = commands.network()
-    prompt = _prompt(known)
-    tokens = jnp.asarray(commands.tokens_of(known.vocabulary, prompt, "prompt", commands.UNKNOWN.value))
+    prompt, flag = _prompt(known)
+    tokens = jnp.asarray(commands.tokens_of(known.vocabulary, prompt, flag, commands.UNKNOWN.value))
     if LENGTH.value < 1 or SAMPLES.value < 1:
         raise ExperimentError(f"--length={LENGTH.value} --samples={SAMPLES.value}: expected at least 1 of both")
     with explained(ValueError):
@@ -63,7 +63,7 @@ def choose(key: Key, logits: Array) -> Array:
     if GREEDY.value:
         return rnnjax.greedy(key, logits)
     logits = rnnjax.temperature(logits, TEMPERATURE.value)
-    logits = rnnjax.top_k(logits, TOP_K.value) if TOP_K.value else logits
+    logits = logits if TOP_K.value is None else rnnjax.top_k(logits, TOP_K.value)
     return rnnjax.sample(key, rnnjax.nucleus(logits, NUCLEUS.value) if NUCLEUS.value != 1 else logits)
 
 
@@ -96,15 +96,16 @@ def said(known: Trained, prompt: Array, key: Key) -> Iterator[str]:
             return
 
 
-def _prompt(known: Trained) -> str:
+def _prompt(known: Trained) -> tuple[str, str]:
+    """The text, and which flag it is of."""
     if PROMPT.value is not None and PROMPT_FILE.value is not None:
         raise ExperimentError("--prompt and --prompt_file are both given: expected one of them")
     if PROMPT_FILE.value is not None:
-        return commands.read_file(PROMPT_FILE.value, "prompt_file")
+        return commands.read_file(PROMPT_FILE.value, "prompt_file"), "prompt_file"
     if PROMPT.value is not None:
-        return str(PROMPT.value)
+        return str(PROMPT.value), "prompt"
     entries = known.vocabulary.entries
-    return "\n" if "\n" in entries else entries[0]
+    return "\n" if "\n" in entries else entries[0], "prompt"
 
 
 if __name__ == "__main__":

@@ -3,10 +3,11 @@
 Run as ``python -m experiments.language``; config.py explains the settings.
 """
 
+import contextlib
 import functools
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,7 +35,7 @@ from experiments.language.network import (
     make_optimizer,
     train_steps,
 )
-from rnnjax.checks import number_between
+from rnnjax.checks import number_between, positive_number
 from rnnjax.data import Vocabulary, decode, encode, load_text, parallel_streams, stream_window, vocabulary_of
 from rnnjax.data.vocabulary import Answer
 from rnnjax.names import lookup
@@ -103,7 +104,9 @@ def plan(config: ConfigDict) -> list[Run | words.Run]:
     require_least(config, 1, *sizes, "evaluate_every", "evaluation_streams", "sample_length")
     counts = ("embedding_size", "warm_up", "averaged_over", "patience", "checkpoint_every", "max_characters")
     require_least(config, 0, *counts, "vocabulary_size", "params", "threads")
-    require_positive(config, "learning_rate", "clip_norm")
+    require_positive(config, "clip_norm")
+    positive_number("--config.learning_rate", config.learning_rate)
+    number_between("--config.weight_decay", config.weight_decay, 0.0, math.inf)
     for field in ("embedding_dropout", "output_dropout", "recurrent_dropout", "drop_connect", "zoneout"):
         number_between(f"--config.{field}", config[field], 0.0, 0.99)
     lookup("dropout_each", config.dropout_each, {"sequence": None, "step": None})
@@ -142,7 +145,7 @@ def read(config: ConfigDict) -> Data:
     """The text of a config, its last tenth held out; the vocabulary is that of what is trained on.
 
     Raises:
-        OSError, ValueError: for a text that cannot be read, or is too short.
+        OSError, ValueError: for a text that cannot be read, or is too short, or has nothing in it to predict.
     """
     text, source = load_text(config.corpus, max_characters=config.max_characters or None)
     border = round(len(text) * (1 - HELD_OUT))
@@ -152,10 +155,28 @@ def read(config: ConfigDict) -> Data:
     known: Answer = "error" if vocabulary.unknown is None else "replace"
     train, held_out = (encode(vocabulary, part, unknown=known) for part in (first, rest))
     middle = len(held_out) // 2
-    stream_window(parallel_streams(train, config.batch_size), 0, config.sequence_length)
-    for part in (held_out[:middle], held_out[middle:]):
-        parallel_streams(part, config.evaluation_streams)
-    return Data(train, held_out[:middle], held_out[middle:], vocabulary, source)
+    data = Data(train, held_out[:middle], held_out[middle:], vocabulary, source)
+    with _named(f"corpus {source}, nine tenths of it to train on, --config.batch_size={config.batch_size}"):
+        stream_window(parallel_streams(train, config.batch_size), 0, config.sequence_length)
+    for part in (data.choose, data.report):
+        streams = config.evaluation_streams
+        with _named(f"corpus {source}, a twentieth of it held out, --config.evaluation_streams={streams}"):
+            parallel_streams(part, streams)
+    if (train == train[0]).all():
+        raise ValueError(
+            f"corpus {source} has but one of the {config.unit} that are told apart, over and over: expected two or "
+            "more; give another text, or a greater --config.vocabulary_size"
+        )
+    return data
+
+
+@contextlib.contextmanager
+def _named(part: str) -> Iterator[None]:
+    """Says of which part of a text it is that it is too short."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{part}: {error}") from error
 
 
 def execute(
@@ -246,6 +267,7 @@ def load(folder: str | Path) -> Trained:
     Raises:
         ExperimentError: if there is no checkpoint, or it cannot be read.
     """
+    folder = checkpoint.whole(folder)
     about = checkpoint.about(folder)
     config = ConfigDict(about["config"])
     unit, entries = about["vocabulary"]["unit"], tuple(about["vocabulary"]["entries"])
@@ -254,4 +276,3 @@ def load(folder: str | Path) -> Trained:
     like = initial_state(cell, optimizer, rate, config, len(entries), jax.random.key(0))
     params = checkpoint.restore(folder, like).tree.average
     return Trained(language_model.without_draws(cell, dropout_of(config)), params, Vocabulary(unit, entries))
-    folder = checkpoint.whole(folder)

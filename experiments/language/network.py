@@ -37,7 +37,7 @@ def make_cell(name: str, config: ConfigDict, vocabulary_size: int) -> rnnjax.Cel
     """The stack of a config with a cell of that name, as wide as the config says, or as its number of params allows."""
     if not config.params:
         return _stacked(name, config, config.hidden_size)
-    widths = range(1, config.params)  # of which none has fewer params than units
+    widths = range(1, config.params + 1)  # of which none has fewer params than units
     place = bisect.bisect_left(
         widths, config.params, key=lambda width: count_params(_stacked(name, config, width), config, vocabulary_size)
     )

@@ -26,7 +26,7 @@ from experiments.language.main import Trained
 from rnnjax.data import decode
 from rnnjax.data.vocabulary import Answer
 
-TEXT = flags.DEFINE_string("text", None, "What has been typed.", required=True)
+TEXT = flags.DEFINE_string("text", None, "What has been typed.")
 COUNT = flags.DEFINE_integer("count", 3, "How many words are suggested.", lower_bound=1)
 BEAMS = flags.DEFINE_integer("beams", 64, "Beginnings of words that are followed at a time.", lower_bound=1)
 LONGEST = flags.DEFINE_integer("longest", 24, "Characters that a suggestion adds at most.", lower_bound=1)
@@ -34,6 +34,8 @@ LONGEST = flags.DEFINE_integer("longest", 24, "Characters that a suggestion adds
 
 def main() -> None:
     """Prints words with their probabilities."""
+    if TEXT.value is None:
+        raise ExperimentError("there is no text: give what has been typed, as in --text='the quick br'")
     options = {"beams": BEAMS.value, "longest": LONGEST.value, "unknown": commands.UNKNOWN.value}
     found = suggestions(commands.network(), TEXT.value, COUNT.value, **options)
     if not found:

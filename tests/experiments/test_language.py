@@ -287,29 +287,6 @@ def test_what_it_generates_begins_with_the_prompt_and_ends_at_the_stop(finished:
 
 
 @pytest.mark.parametrize(
-    ("module", "flags", "message"),
-    [
-        ("generate", ["--prompt=apple €"], "--prompt: the character '€' (line 1, column 7) is not among the"),
-        ("generate", ["--prompt="], "--prompt has no characters in it: give at least one"),
-        ("generate", ["--temperature=0"], "temperature is 0.0: expected a positive number"),
-        ("generate", ["--top_k=1000"], "top_k is 1000: expected at most"),
-        ("generate", ["--nucleus=0"], "nucleus is 0.0: expected a probability above 0"),
-        ("generate", ["--run=lstm-seed0"], "--run=lstm-seed0 is not in --workdir="),
-        ("generate", ["--workdir=/nowhere"], "--workdir=/nowhere has no trained network"),
-        ("score", [], "there is no text: give --text=... or --file=FILE"),
-        ("score", ["--file=/nowhere.txt"], "--file=/nowhere.txt cannot be read"),
-    ],
-)
-def test_bad_input_is_answered_in_a_line(
-    finished: tuple[Path, str], module: str, flags: list[str], message: str
-) -> None:
-    refused = run(f"experiments.language.{module}", f"--workdir={finished[0]}", *flags)
-    assert refused.returncode == 1
-    assert message in refused.stderr
-    assert len(refused.stderr.strip().splitlines()) <= 2, refused.stderr
-
-
-@pytest.mark.parametrize(
     ("field", "value", "message"),
     [
         ("cells", "lstn", "unknown cell 'lstn': did you mean 'lstm'"),
