@@ -61,9 +61,8 @@ def verdict(records: Sequence[Record]) -> str:
     found = models(records)
     if not len(found):
         return ""
-    middle = found.groupby(["model", "sees"], sort=False, dropna=False, as_index=False)[
-        ["params", "perplexity"]
-    ].median()
+    by_model = found.groupby(["model", "sees"], sort=False, dropna=False, as_index=False)
+    middle = by_model[["params", "perplexity"]].median()
     told = []
     windows = middle[middle["model"] == CONNECTED].sort_values("sees")
     if len(windows) > 1:

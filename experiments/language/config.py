@@ -11,7 +11,8 @@ through one window. The last tenth is held out: its first half is for choosing, 
 carried on through all of it, and in windows of 256 tokens from a fresh state. The gradient's flow is measured on the
 way.
 
-Run time: 2 min 25 s on two CPU cores; characters 1 min 50 s; the quick variant 15 s.
+Run time: 2 min 25 s on two CPU cores; characters 1 min 50 s; the variants that
+compare 10 to 20 min, best 30 min; the quick variant 15 s.
 
 Expect, of one seed on the standard library's sources: 1.34 nats a character on the half of the held-out text that was
 not chosen by, with the state carried on, 1.38 in windows of 256 from a fresh state.
@@ -80,7 +81,7 @@ def characters(config: ConfigDict) -> None:
 
 
 def best(config: ConfigDict) -> None:
-    """30 min. Characters of a text of about a million, as well as one network learns them here: two wide layers."""
+    """About 30 min. Characters of a text of about a million, as well as two wide layers learn them."""
     config.max_characters, config.evaluate_every, config.checkpoint_every = 0, 500, 500
     config.layers, config.hidden_size, config.embedding_size, config.train_steps = 2, 384, 128, 6000
     config.optimizers, config.learning_rate, config.weight_decay = "adamw", 4e-3, 0.3
@@ -88,19 +89,25 @@ def best(config: ConfigDict) -> None:
 
 
 def compare(config: ConfigDict) -> None:
-    """10 min. Six cells at 150,000 params each, each at the better of two learning rates, three seeds."""
+    """About 20 min. Six cells at 150,000 params each, each at the better of two learning rates, three seeds."""
     config.cells, config.params, config.seeds = "elman,lstm,gru,recurrent_highway,slstm,min_gru", 150_000, 3
     config.optimizers, config.train_steps, config.checkpoint_every = "adam:2e-3,adam:6e-3", 600, 0
 
 
 def truncation(config: ConfigDict) -> None:
-    """10 min. A gradient that goes back 1 to 200 steps, the state carried on in all, three seeds."""
+    """About 10 min. A gradient that goes back 1 to 200 steps, the state carried on in all, three seeds.
+
+    On Python's sources a GRU of 128 comes to 1.85 to 1.87 nats a character with a gradient cut after every step,
+    1.73 after 5, 1.71 to 1.73 after 25, 1.70 to 1.72 after 100 or 200: beyond 25 it matters less than the seed. How
+    far the trained gradient reaches goes on growing: a tenth of it is left at lag 6 before training, at 10 to 14
+    after training with one step, 15 to 20 with 5, 25 to 30 with 25, 32 to 68 with 100 or 200.
+    """
     config.through, config.sequence_length, config.seeds = "1,5,25,100,200", 200, 3
     config.hidden_size, config.train_steps, config.evaluate_every, config.checkpoint_every = 128, 400, 200, 0
 
 
 def optimizers(config: ConfigDict) -> None:
-    """10 min. Six optimizers, each at the best of three learning rates, two seeds."""
+    """About 15 min. Six optimizers, each at the best of three learning rates, two seeds."""
     config.optimizers = (
         "sgd:0.3,sgd:1,sgd:3,momentum:0.03,momentum:0.1,momentum:0.3,rmsprop:3e-4,rmsprop:1e-3,rmsprop:3e-3,"
         "adagrad:0.01,adagrad:0.03,adagrad:0.1,adam:2e-3,adam:6e-3,adam:0.02,adamw:2e-3,adamw:6e-3,adamw:0.02"
@@ -110,7 +117,14 @@ def optimizers(config: ConfigDict) -> None:
 
 
 def words(config: ConfigDict) -> None:
-    """MEASURE. Words: fully connected and recurrent networks on windows, and n-grams, beside the one in streams."""
+    """About 10 min. Words: fully connected networks, recurrent ones and n-grams on windows, beside the one in streams.
+
+    Perplexity a word of held-out docstrings of the standard library, 2,000 words, two seeds: 40.4 to 40.5 of a GRU
+    of 128 in streams, 44.5 to 45.3 of the same on windows of 8 words, 51.8 of 5-grams. Fully connected networks on
+    one-hot words are best with windows of 2 words, 59.3 to 60.1. From there on each word more adds 256,000 params
+    and makes them worse, 76.9 to 77.0 at 16, where they come to 8 on what they are trained on: the window is
+    learned by heart.
+    """
     config.corpus, config.unit, config.vocabulary_size = "docstrings", "words", 2000
     config.max_characters, config.evaluation_streams, config.seeds = 1_000_000, 1, 2
     config.windows, config.recurrent_windows, config.ngrams = "1,2,4,8,16", "2,8", 5

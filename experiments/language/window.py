@@ -113,14 +113,14 @@ def train_steps(
     examples: Examples,
 ) -> tuple[TrainState, Record]:
     """Some training steps in one program, each on as many random examples as one in streams has words."""
-    batch = config.batch_size * config.sequence_length
+    count = config.batch_size * config.sequence_length
 
-    def loss_of(params: Any, batch: Examples) -> Array:
-        return _losses(network, params, batch).mean()
+    def loss_of(params: Any, drawn: Examples) -> Array:
+        return _losses(network, params, drawn).mean()
 
     def step(state: TrainState, _: None) -> tuple[TrainState, Array]:
         key = jax.random.fold_in(state.key, state.step)
-        chosen = jax.random.randint(key, (batch,), 0, len(examples.targets))
+        chosen = jax.random.randint(key, (count,), 0, len(examples.targets))
         drawn = jax.tree.map(lambda each: each[chosen], examples)
         loss, gradients = jax.value_and_grad(loss_of)(state.params, drawn)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)

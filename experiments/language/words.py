@@ -87,9 +87,7 @@ def execute(
     if runs[0].model == NGRAM:
         for run in runs:
             with log_of(run) as log:
-                model = ngrams.fit(train, run.length, padding=padding, size=size)
-                losses = {f"loss_{name}": ngrams.losses(model, part)[1:].mean() for name, part in held_out.items()}
-                log.write([{"kind": "network", "params": model.counts}, {"kind": "evaluation", "step": 0, **losses}])
+                log.write(_counted(ngrams.fit(train, run.length, padding=padding, size=size), held_out))
         return
     examples = window.examples(train, runs[0].length, padding)
     parts = {name: window.examples(part, runs[0].length, padding).after_first() for name, part in held_out.items()}
@@ -117,6 +115,12 @@ def execute(
                 checkpoint_every=config.checkpoint_every,
                 stop=no_better_for(config.patience, "loss_choose") if config.patience else never,
             )
+
+
+def _counted(model: ngrams.Ngrams, held_out: Mapping[str, np.ndarray]) -> list[Record]:
+    """What is recorded of a trained network, too."""
+    losses = {f"loss_{name}": ngrams.losses(model, part)[1:].mean() for name, part in held_out.items()}
+    return [{"kind": "network", "params": model.counts}, {"kind": "evaluation", "step": 0, **losses}]
 
 
 def _network(run: Run, config: ConfigDict, vocabulary_size: int) -> window.Network:
