@@ -66,15 +66,17 @@ def verdict(records: Sequence[Record]) -> str:
     told = []
     windows = middle[middle["model"] == CONNECTED].sort_values("sees")
     if len(windows) > 1:
-        first, last = windows.iloc[0], windows.iloc[-1]
+        lengths = ", ".join(f"{length:.0f}" for length in windows["sees"])
+        reached = ", ".join(f"{perplexity:.1f}" for perplexity in windows["perplexity"])
+        growth = windows["params"].iloc[-1] / windows["params"].iloc[0]
         told.append(
-            f"From {_seen(first['sees'])} to {last['sees']:.0f} the fully connected network's params grow "
-            f"{last['params'] / first['params']:.1f}-fold and its perplexity goes from {first['perplexity']:.1f} to "
-            f"{last['perplexity']:.1f}"
+            f"The fully connected network on windows of {lengths} words: perplexity {reached}, params growing "
+            f"{growth:.1f}-fold"
         )
     best = middle.loc[middle.groupby("model", sort=False)["perplexity"].idxmin()].sort_values("perplexity")
     each = [
-        f"{row['model']} {row['perplexity']:.1f} ({_seen(row['sees'])}, {row['params']:,.0f} params)"
+        f"{row['model']} {row['perplexity']:.1f} ({_seen(row['sees'])}, {row['params']:,.0f} "
+        f"{'n-grams' if row['model'] == NGRAM else 'params'})"
         for _, row in best.iterrows()
     ]
     return ". ".join([*told, f"Best of each: {', '.join(each)}."])
@@ -97,7 +99,7 @@ def perplexity_by_window(records: Sequence[Record]) -> Figure | None:
     figure, panels = drawing.courses(
         each, "sees", "value", panel="of", line="model", size=(3.6, 3.4), share=(True, False), marker="."
     )
-    for panel in panels.values():
-        drawing.plain_ticks(panel, (1, 2, 5))
+    for panel, digits in zip(panels.values(), [(1, 2, 3, 4, 6, 8), (1, 3)], strict=True):
+        drawing.plain_ticks(panel, digits)
     drawing.legend(figure, "shade: range over seeds")
     return drawing.caption(figure, verdict(records), "words that a model looks back on (level: all before)")

@@ -370,8 +370,8 @@ def test_the_verdict_tells_the_medians_of_each_kind_at_its_best() -> None:
             records += [{**own, "kind": "evaluation", "step": 10, "loss_choose": loss + 1, "loss_report": 0.0}]
             records += [{**own, "kind": "train", "step": 10, "loss": 1.0}]
     assert comparison.verdict(records) == (
-        "From 1 word to 4 the fully connected network's params grow 4.0-fold and its perplexity goes from 21.0 to "
-        "25.0. Best of each: gru in streams 10.0 (all words, 50 params), n-gram 15.0 (2 words, 70 params), "
+        "The fully connected network on windows of 1, 4 words: perplexity 21.0, 25.0, params growing 4.0-fold. "
+        "Best of each: gru in streams 10.0 (all words, 50 params), n-gram 15.0 (2 words, 70 n-grams), "
         "fully connected 21.0 (1 word, 100 params)."
     )
     row = next(line for line in comparison.table(records).splitlines() if "fully connected" in line)
