@@ -188,7 +188,7 @@ def _check_like(name: str, received: Any, expected: Any, circumstances: str, rem
     expected_leaves, expected_tree = jax.tree_util.tree_flatten_with_path(expected)
     if received_tree != expected_tree:  # type: ignore[operator]
         of_one: Any = jax.tree.structure(received[0]) if isinstance(received, tuple) and len(received) == 1 else None
-        if of_one == expected_tree:
+        if of_one is not None and of_one == expected_tree:
             remedy = f"pass {name}[0], or put the cell into a stack, as in stack(lstm(64))"
         raise ValueError(
             f"{name}: received {_structure(received)}, but this cell {circumstances} "
