@@ -150,9 +150,9 @@ def linear(found: pd.DataFrame) -> str:
     )
     return paragraph(f"""
         **Their step is linear.** {listed(code(names))} multiply the state by an orthogonal matrix, which keeps every
-        norm. modReLU changes nothing while its bias is 0, as it is at first. With a bias of -0.1, {left(biased)} of the
-        gradient is left at lag {T - 1}; measured from h_0 = 0, where the state is smaller beside the bias,
-        {left(at_first)}. With tanh in its place a step back multiplies the norm by {rate(squashed)}.
+        norm. modReLU changes nothing while its bias is 0, as it is at initialization. With a bias of -0.1,
+        {left(biased)} of the gradient is left at lag {T - 1}; measured from h_0 = 0, where the state is smaller beside
+        the bias, {left(at_first)}. With tanh in its place a step back multiplies the norm by {rate(squashed)}.
     """)
 
 

@@ -1,12 +1,11 @@
 """What ``benchmarks.training`` says about its records: a table, a finding and a figure."""
 
-import statistics
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 from tabulate import tabulate
 
+from benchmarks.common.bars import speed_bar
 from benchmarks.common.measure import Ratio, skips
 from benchmarks.training.measure import CHECKED, Record
 from benchmarks.training.steps import LAYERS
@@ -95,12 +94,13 @@ def draw(records: list[Record], finding: str, where: str) -> Figure:
 
 
 def bar(axis: Any, place: int, record: Record) -> None:
-    """One bar, with its number on it and a line from quartile to quartile of the rounds."""
-    characters = record["size"].steps * record["size"].batch
-    speeds = [characters / statistics.median(samples) / 1e3 for samples in record["rounds"]]
-    low, high = np.percentile(speeds, (25, 75))
-    value = record["characters_per_second"] / 1e3
-    axis.bar(place, value, edgecolor="black", label=TITLES[record["way"]], **STYLES[record["way"]])
-    axis.vlines(place, low, high, color="black", linewidth=4)
-    axis.vlines(place, low, high, color="white", linewidth=1.5)
-    axis.annotate(f"{value:.3g}", (place, max(value, high)), (0, 3), textcoords="offset points", ha="center")
+    """Of one way."""
+    looks = {"label": TITLES[record["way"]], **STYLES[record["way"]]}
+    speed_bar(
+        axis,
+        place,
+        record["size"].steps * record["size"].batch,
+        record["rounds"],
+        record["characters_per_second"],
+        **looks,
+    )

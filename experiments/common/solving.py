@@ -82,7 +82,7 @@ def steps(taken: pd.Series) -> str:
 def draw_losses(
     ends: pd.DataFrame, curves: pd.DataFrame, *, rows: str, columns: str, line: str, **options: Any
 ) -> tuple[Figure, dict[tuple[Any, Any], Axes]]:
-    """A grid of panels, by two fields of runs: test loss against training step, a line a seed, the two levels drawn.
+    """A grid of panels, by two fields of runs: test loss against training step, one line for each seed, and two levels.
 
     Args:
         ends: ``results``, in the order in which panels and lines are to come.

@@ -86,7 +86,7 @@ _OF_A_SEED = {"linestyle": "-", "linewidth": 1, "markersize": 4, "markerfacecolo
 
 
 def solved_by_lag(records: Sequence[Record]) -> Figure:
-    """A column of panels for each task: share of seeds that solve it, and steps it took; a line a cell."""
+    """A column of panels for each task: share of seeds that solve it, and steps it took; one line for each cell."""
     ends = results(records)
     tasks, looks, markers = ends["task"].unique(), drawing.looks_of(ends["cell"]), drawing.markers_of(ends["cell"])
     figure, axes = drawing.grid(2, len(tasks), size=(2.5, 2.2), share=("col", "row"))
@@ -131,7 +131,7 @@ def loss_by_step(records: Sequence[Record]) -> Figure:
         f"Of {len(ends)} networks {ends['solved'].sum()} solve their task, {without.sum()} show no sign of memory "
         f"(a loss above {_WITHOUT:g} of the best without one)"
     )
-    steps = "training step (a line a seed; it ends where the task is solved)"
+    steps = "training step (one line for each seed; it ends where the task is solved)"
     return drawing.caption(figure, found, steps, "test loss (nats or squared error)")
 
 

@@ -56,7 +56,7 @@ def summary(records: Sequence[Record], source: str) -> str:
 
 
 def loss_by_iteration(records: Sequence[Record]) -> Figure:
-    """The smoothed loss against iterations, a line a seed; guessing drawn."""
+    """The smoothed loss against iterations, one line for each seed, beside that of guessing."""
     found = losses(records)
     figure, (axes,) = drawing.panels(1, size=(6.7, 3.4))
     for seed, (_, of_seed) in enumerate(found.groupby("seed")):

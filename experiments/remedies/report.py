@@ -119,7 +119,7 @@ def loss_by_step(records: Sequence[Record]) -> Figure:
         panels[length, remedy].xaxis.set_major_formatter(EngFormatter(sep=""))
     drawing.legend(next(iter(panels.values())))
     found = verdict(records).replace("; ", ";\n").replace(". The", ".\nThe")
-    steps = "training step (a line a seed; it ends where the task is solved)"
+    steps = "training step (one line for each seed; it ends where the task is solved)"
     return drawing.caption(figure, found, steps, "test loss (nats)")
 
 

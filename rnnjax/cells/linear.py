@@ -237,8 +237,8 @@ def lru(hidden_size: int, *, r_min: float = 0.0, r_max: float = 1.0, max_phase: 
 
     Made to show what a linear recurrence needs to do the long-range tasks of state-space models: initial eigenvalues
     uniform in a ring near the unit circle, an exponential parametrization, and an input normalized by gamma, which is
-    sqrt(1 - |lambda|^2) at first. D is a full matrix here; the authors' code has a diagonal one, for inputs and outputs
-    of the same width. There are H complex memories and H outputs.
+    sqrt(1 - |lambda|^2) at initialization. D is a full matrix here; the authors' code has a diagonal one, for inputs
+    and outputs of the same width. There are H complex memories and H outputs.
 
     The params are real, so that optimizers see nothing special. The memory is complex64 (complex128 for float64
     params), the only leaf of a state that is not real: only so is its recurrence a product element by element. The norm

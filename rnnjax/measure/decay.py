@@ -163,7 +163,7 @@ def example_norms(examples: ArrayLike) -> ExampleNorms:
 
 def _by_lag(norms: ArrayLike, loss_step: int) -> tuple[np.ndarray, float]:
     """Norms (loss_step + 1,) in float64, the one at the loss first, and the floor of the dtype they came in."""
-    if isinstance(norms, tuple | dict):
+    if isinstance(norms, dict) or hasattr(norms, "_fields"):
         raise ValueError(f"norms are a {type(norms).__name__}: expected one leaf of GradientFlow.state, an array (T,)")
     if isinstance(norms, jax.core.Tracer):
         raise TypeError("norms are being traced: expected their values; call decay outside of jax.jit and jax.vmap")
