@@ -53,7 +53,7 @@ def carousel(records: Sequence[Record]) -> Figure | None:
     ahead = left.index[left["total"] - left["direct"] >= 1]  # none where both have underflowed
     found = (
         f"Over {both['sequence_length'].max() - 1} steps all ways together leave more than ten times as much of "
-        f"∂c_T/∂c_t as the forget gates alone in {len(ahead)} of {len(left)} ({'; '.join(ahead) or 'none'})"
+        f"∂c_T/∂c_t as the forget gates alone in {len(ahead)} of {len(left)} networks ({'; '.join(ahead) or 'none'})"
         f"{': there the rest comes through h' if len(ahead) else ''}"
     )
     quantity = "$\\log_{10}$ of $\\partial c_T/\\partial c_t$,\nroot mean square over units"
