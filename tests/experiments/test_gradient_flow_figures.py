@@ -203,7 +203,7 @@ def test_the_carousel_has_a_line_for_the_gates_and_one_for_all_ways() -> None:
     assert len(figure.axes) == 2
     assert "lstm, initialization $10^{-4.4}$ left by the gates, $10^{-1.1}$ in all" in words(figure)
     assert (
-        "more than ten times as much of ∂c_T/∂c_t as the forget gates alone in 2 of 2 (lstm, initialization;"
+        "more than ten times as much of ∂c_T/∂c_t as the forget gates alone in 2 of 2 networks (lstm, initialization;"
         in words(figure)
     )
     of_gates = [carousel_record(2, 8), carousel_record(4, 8, initialization="forget_bias:3")]
@@ -267,7 +267,7 @@ def learned(losses: list[float], network: str, seed: int) -> Records:
     return [*steps, gradient(falling(4), **where)]
 
 
-def test_the_loss_of_training_is_drawn_and_told_as_means_over_steps_and_medians_over_seeds() -> None:
+def test_the_loss_of_training_is_drawn_as_means_over_steps_and_told_with_its_range_over_seeds() -> None:
     fallen = [8.0] * 10 + [4.0] * 90 + [1.0] * 10
     records = [*learned(fallen, "gru", 0), *learned([2 * x for x in fallen], "gru", 1)]
     records += [*learned([3 * x for x in fallen], "gru", 2), *learned([5.0] * 110, "lstm", 0)]
@@ -276,7 +276,10 @@ def test_the_loss_of_training_is_drawn_and_told_as_means_over_steps_and_medians_
     np.testing.assert_allclose(gru.get_xdata(), np.arange(2, 111, 2))  # means over two steps
     np.testing.assert_allclose(gru.get_ydata(), [16] * 5 + [8] * 45 + [2] * 5)
     np.testing.assert_allclose(lstm.get_ydata(), np.full(55, 5.0))
-    assert "After 110 training steps the loss is lowest in gru with 1 layer (2.00) and highest in lstm" in words(figure)
+    assert (
+        "After 110 training steps the loss is lowest in gru with 1 layer (1.00 to 3.00) and highest in lstm"
+        in words(figure)
+    )
     row = next(line for line in report.loss_table(records).splitlines() if "gru" in line)
     assert [cell.strip() for cell in row.split("|")[6:-1]] == ["16.000", "2.000", "1.000 to 3.000", "100%"]
     assert report.loss_table([gradient(falling(4))]) == ""

@@ -23,8 +23,9 @@ def training_loss(records: Sequence[Record]) -> Figure | None:
     for axes in by_panel.values():
         drawing.plain_ticks(axes, (1, 2, 3, 5))
     drawing.legend(figure, "shade: range\nover seeds")
-    last = means[means["step"] == means["step"].max()].groupby(["name", "layers"])["loss"].median()
-    best, worst = (f"{' with '.join(place)} ({last[place]:.2f})" for place in (last.idxmin(), last.idxmax()))
+    last = means[means["step"] == means["step"].max()].groupby(["name", "layers"])["loss"]
+    ranges, middle = last.agg(lambda losses: frames.span(losses, ".2f")), last.median()
+    best, worst = (f"{' with '.join(place)} ({ranges[place]})" for place in (middle.idxmin(), middle.idxmax()))
     found = f"After {losses['step'].max():,} training steps the loss is lowest in {best} and highest in {worst}"
     return drawing.caption(figure, found, f"training step (means over {width})", "training loss (nats a character)")
 
