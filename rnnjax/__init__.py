@@ -76,6 +76,7 @@ from rnnjax.sequence.encoder_decoder import EncoderDecoder
 from rnnjax.sequence.encoder_decoder import encoder_decoder
 from rnnjax.measure.gradient_flow import GradientFlow
 from rnnjax.measure.gradient_flow import gradient_flow
+from rnnjax.measure.gradient_flow import value_grad_and_flow
 from rnnjax.measure.mean_field import MeanField
 from rnnjax.measure.mean_field import mean_field
 from rnnjax.measure.memory import MemoryCapacity
@@ -208,6 +209,7 @@ __all__ = [
     "truncated_gradient",
     "ugrnn",
     "unroll",
+    "value_grad_and_flow",
     "variational_dropout",
     "zoneout",
 ]

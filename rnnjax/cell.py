@@ -90,6 +90,7 @@ class Cell(NamedTuple):
         affine: ``(params, drive) -> (factor, term)``, both like the state, where the recurrence is
             s_t = factor_t * s_{t-1} + term_t, element by element; None for any other. See ``affine_cell``.
         memoryless: True where ``advance`` does not look at the old state: all steps are then done at once.
+        reverse: True where it runs from the last step to the first, as the second cell of ``bidirectional`` does.
     """
 
     init: Callable[[Key, int], Params]
@@ -100,6 +101,7 @@ class Cell(NamedTuple):
     wiring: Wiring | Repetition | None = None
     affine: Callable[[Params, Drive], tuple[State, State]] | None = None
     memoryless: bool = False
+    reverse: bool = False
 
     def step(self, params: Params, state: State, inputs: Array) -> tuple[State, Array]:
         """One online step, in ``lax.scan``'s order: ``partial(cell.step, params)`` is a scan body.

@@ -7,7 +7,7 @@
             hidden = RNN(rnnjax.stack(rnnjax.lstm(64), rnnjax.lstm(64)))(vectors)
             return nn.Dense(256)(hidden)
 
-Time comes first: the tokens are (T, B).
+Time comes first: the tokens are (T, B). With ``time_major=False`` they are (B, T), as in flax.
 """
 
 from typing import Literal
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from rnnjax.adapters.extras import needed
-from rnnjax.adapters.padding import mask_of
+from rnnjax.adapters.padding import mask_of, sizes
 from rnnjax.cell import Cell, check_cell
 from rnnjax.checks import check_sequence
 from rnnjax.engine.norms import is_inexact
@@ -30,7 +30,7 @@ with needed("flax", by=__name__):
 
 
 class RNN(nn.Module):  # type: ignore[misc]
-    """Runs a cell over a sequence, as ``flax.linen.RNN`` does, time first.
+    """Runs a cell over a sequence, as ``flax.linen.RNN`` does; time first by default, where flax has the batch first.
 
     The cell's params stand under the name ``cell``, one leaf each: ``kernel`` of an LSTM, ``0/kernel`` in a stack.
     ``flax.serialization.from_state_dict`` and ``to_state_dict`` lead from there to rnnjax's params and back.
@@ -49,6 +49,7 @@ class RNN(nn.Module):  # type: ignore[misc]
         return_carry: whether a call returns the final carry beside the outputs.
         remat: keeps states only every that many steps, see ``rnnjax.unroll``.
         method: "scan", or "parallel" for cells that are linear in their state, see ``rnnjax.unroll``.
+        time_major: False for inputs (..., T, I).
     """
 
     cell: Cell
@@ -56,6 +57,7 @@ class RNN(nn.Module):  # type: ignore[misc]
     return_carry: bool = False
     remat: int | Literal["sqrt"] | None = None
     method: Literal["scan", "parallel"] = "scan"
+    time_major: bool = True
 
     @nn.compact  # type: ignore[untyped-decorator]
     def __call__(
@@ -68,6 +70,8 @@ class RNN(nn.Module):  # type: ignore[misc]
         reset: Array | None = None,
     ) -> Array | tuple[State, Array]:
         """Outputs (T, ..., O), or with ``return_carry`` the final carry and the outputs.
+
+        Without ``time_major`` the time axis of inputs, mask, reset and outputs comes after the batch axes.
 
         Args:
             inputs: (T, ..., I), time first.
@@ -82,11 +86,12 @@ class RNN(nn.Module):  # type: ignore[misc]
         """
         check_cell("RNN", self.cell, "RNN(lstm(64))")
         check_sequence(inputs)
-        mask = mask_of(inputs, mask, seq_lengths)
+        mask = mask_of(inputs, mask, seq_lengths, self.time_major)
+        steps, batch_shape = sizes(inputs, self.time_major)
         width = inputs.shape[-1]
         named = self.param("cell", lambda key: to_state_dict(self.cell.init(key, width)))
         params = from_state_dict(jax.eval_shape(lambda: self.cell.init(jax.random.key(0), width)), named)
-        carry = self.cell.initial_state(params, inputs.shape[1:-1]) if initial_carry is None else initial_carry
+        carry = self.cell.initial_state(params, batch_shape) if initial_carry is None else initial_carry
         carry, outputs = unroll(
             self.cell,
             params,
@@ -97,7 +102,8 @@ class RNN(nn.Module):  # type: ignore[misc]
             reverse=self.reverse,
             remat=self.remat,
             method=self.method,
-            perturbation=self._perturbation(carry, len(inputs)),
+            time_major=self.time_major,
+            perturbation=self._perturbation(carry, steps),
         )
         return (carry, outputs) if self.return_carry else outputs
 

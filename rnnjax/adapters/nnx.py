@@ -9,7 +9,7 @@
         def __call__(self, tokens):
             return self.head(self.rnn(self.embed(tokens)))
 
-Time comes first: the tokens are (T, B).
+Time comes first: the tokens are (T, B). With ``time_major=False`` they are (B, T), as in flax.
 """
 
 from typing import Any, Literal
@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from rnnjax.adapters.extras import needed
-from rnnjax.adapters.padding import mask_of
+from rnnjax.adapters.padding import mask_of, sizes
 from rnnjax.cell import Cell, check_cell
 from rnnjax.checks import check_sequence
 from rnnjax.engine.norms import is_inexact
@@ -31,7 +31,7 @@ with needed("flax", by=__name__):
 
 
 class RNN(nnx.Module):  # type: ignore[misc]
-    """Runs a cell over a sequence, as ``flax.nnx.RNN`` does, time first.
+    """Runs a cell over a sequence, as ``flax.nnx.RNN`` does; time first by default, where flax has the batch first.
 
     ``params`` are the cell's params, each leaf an ``nnx.Param``: ``rnn.params.kernel``, ``rnn.params[0].kernel``.
 
@@ -52,6 +52,7 @@ class RNN(nnx.Module):  # type: ignore[misc]
         return_carry: bool = False,
         remat: int | Literal["sqrt"] | None = None,
         method: Literal["scan", "parallel"] = "scan",
+        time_major: bool = True,
         rngs: nnx.Rngs,
     ) -> None:
         """Makes the params.
@@ -63,6 +64,7 @@ class RNN(nnx.Module):  # type: ignore[misc]
             return_carry: whether a call returns the final carry beside the outputs.
             remat: keeps states only every that many steps, see ``rnnjax.unroll``.
             method: "scan", or "parallel" for cells that are linear in their state, see ``rnnjax.unroll``.
+            time_major: False for inputs (..., T, I).
             rngs: its stream ``params`` draws the params.
 
         Raises:
@@ -72,6 +74,7 @@ class RNN(nnx.Module):  # type: ignore[misc]
         check_cell("RNN", cell, "RNN(lstm(64), in_features, rngs=nnx.Rngs(0))")
         self.cell = nnx.static(cell)
         self.reverse, self.return_carry, self.remat, self.method = reverse, return_carry, remat, method
+        self.time_major = time_major
         self.params = nnx.data(jax.tree.map(nnx.Param, cell.init(rngs.params(), in_features)))
 
     def __call__(
@@ -85,6 +88,8 @@ class RNN(nnx.Module):  # type: ignore[misc]
     ) -> Any:
         """Outputs (T, ..., O), or with ``return_carry`` the final carry and the outputs.
 
+        Without ``time_major`` the time axis of inputs, mask, reset and outputs comes after the batch axes.
+
         Args:
             inputs: (T, ..., I), time first.
             initial_carry: the cell's state before the first step, by default the cell's own initial state.
@@ -97,9 +102,10 @@ class RNN(nnx.Module):  # type: ignore[misc]
             TypeError: inputs that are not real numbers, a mask or reset that is not boolean.
         """
         check_sequence(inputs)
-        mask = mask_of(inputs, mask, seq_lengths)
+        mask = mask_of(inputs, mask, seq_lengths, self.time_major)
+        steps, batch_shape = sizes(inputs, self.time_major)
         params = jax.tree.map(lambda p: p.get_value(), self.params, is_leaf=lambda p: isinstance(p, nnx.Variable))
-        carry = self.cell.initial_state(params, inputs.shape[1:-1]) if initial_carry is None else initial_carry
+        carry = self.cell.initial_state(params, batch_shape) if initial_carry is None else initial_carry
         carry, outputs = unroll(
             self.cell,
             params,
@@ -110,7 +116,8 @@ class RNN(nnx.Module):  # type: ignore[misc]
             reverse=self.reverse,
             remat=self.remat,
             method=self.method,
-            perturbation=self._perturbation(carry, len(inputs)),
+            time_major=self.time_major,
+            perturbation=self._perturbation(carry, steps),
         )
         return (carry, outputs) if self.return_carry else outputs
 

@@ -8,11 +8,11 @@ from jax import Array
 from rnnjax.sequence.unroll import length_mask
 
 
-def mask_of(inputs: Array, mask: Array | None, seq_lengths: Any) -> Array | None:
-    """The mask (T, ...) for ``unroll`` from whichever of the two was given.
+def mask_of(inputs: Array, mask: Array | None, seq_lengths: Any, time_major: bool) -> Array | None:
+    """The mask for ``unroll`` from whichever of the two was given.
 
     Raises:
-        ValueError: both were given, or lengths that do not have the batch axes of the inputs (T, ..., I).
+        ValueError: both were given, or lengths that do not have the batch axes of the inputs.
         TypeError: lengths that are not whole numbers.
     """
     if seq_lengths is None:
@@ -24,9 +24,17 @@ def mask_of(inputs: Array, mask: Array | None, seq_lengths: Any) -> Array | None
     lengths = jnp.asarray(seq_lengths)
     if not jnp.issubdtype(lengths.dtype, jnp.integer):
         raise TypeError(f"seq_lengths have dtype {lengths.dtype}: expected whole numbers; a boolean array is a mask")
-    if lengths.shape != inputs.shape[1:-1]:
+    steps, batch_shape = sizes(inputs, time_major)
+    if lengths.shape != batch_shape:
+        axes = "(T, ..., I), time first" if time_major else "(..., T, I)"
         raise ValueError(
-            f"seq_lengths have shape {lengths.shape}: expected {inputs.shape[1:-1]}, one length for each example of "
-            f"inputs {inputs.shape}, which are (T, ..., I), time first"
+            f"seq_lengths have shape {lengths.shape}: expected {batch_shape}, one length for each example of "
+            f"inputs {inputs.shape}, which are {axes}"
         )
-    return length_mask(lengths, len(inputs))
+    real = length_mask(lengths, steps)
+    return real if time_major else jnp.moveaxis(real, 0, -1)
+
+
+def sizes(inputs: Array, time_major: bool) -> tuple[int, tuple[int, ...]]:
+    """T and the batch axes of inputs (T, ..., I), or (..., T, I)."""
+    return (inputs.shape[0], inputs.shape[1:-1]) if time_major else (inputs.shape[-2], inputs.shape[:-2])

@@ -270,7 +270,7 @@ def each_layer(cell: Cell, change: Callable[[Cell, tuple[int, ...]], Cell], path
     if cell.memoryless:
         return cell
     if cell.wiring is None:
-        return change(cell, path)
+        return change(cell, path)._replace(reverse=cell.reverse)
     wiring = cell.wiring
 
     def initial_state(params: Params, batch_shape: tuple[int, ...] = ()) -> tuple[State, ...]:

@@ -28,6 +28,11 @@ def composed_cell(init: Callable[[Key, int], Params], wiring: Wiring | Repetitio
 
     def advance(params: Params, state: tuple[State, ...], inputs: Array) -> tuple[State, ...]:
         def step(cell: Cell, params: Params, inputs: Array, state: State, extra: None) -> tuple[State, Array]:
+            if cell.reverse:
+                raise TypeError(
+                    "a bidirectional cell received one step: its second direction begins at the end of a sequence; "
+                    "run it over whole ones with unroll, gradient_flow or chain, alone or in a stack"
+                )
             new_state = cell.advance(params, state, cell.project(params, inputs))
             return new_state, cell.output(params, new_state)
 

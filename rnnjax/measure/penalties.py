@@ -23,7 +23,7 @@ from rnnjax.engine.state_vectors import advance_vectors, check_forward, state_ve
 from rnnjax.engine.wiring import layers_of, run_layers
 from rnnjax.measure.decay import norm_floor
 from rnnjax.measure.dynamics import lyapunov_spectrum
-from rnnjax.sequence.unroll import perturb, prepare, scan_masked, state_beside, zero_perturbation
+from rnnjax.sequence.unroll import first_steps, perturb, prepare, scan_masked, state_beside, zero_perturbation
 from rnnjax.typing import Drive, Loss, Params, State
 
 
@@ -68,17 +68,19 @@ def gradient_preserving_penalty(
         TypeError: inputs or a loss that are not real numbers, or a cell with a ``jax.custom_vjp``.
     """
     inputs, state = prepare(cell, params, inputs, state, mask, reset)
-    check_forward("gradient_preserving_penalty", cell, params, state, inputs[0])
     constants = jax.lax.stop_gradient((params, inputs, state))
     trajectory, adjoints = _there_and_back(cell, *constants, loss, mask, reset)
-    counted = jnp.ones_like(inputs[..., 0], bool).at[0].set(False)
-    counted = counted if reset is None else counted & ~reset  # (in padding the gradient is 0)
+
+    def counted(cell: Cell) -> Array:
+        first = first_steps(reset, cell.reverse)
+        steps = jnp.full_like(inputs[..., 0], not cell.memoryless, bool).at[-1 if cell.reverse else 0].set(False)
+        return steps if first is None else steps & ~first  # (in padding the gradient is 0)
 
     def penalty(cell: Cell, params: Params, trajectory: Any, adjoints: Any) -> Array:
         if cell.wiring:
             layers = zip(layers_of(cell.wiring, params), trajectory, adjoints, strict=True)
             return jnp.sum(jnp.stack([penalty(*layer, *of_layer) for layer, *of_layer in layers]))
-        return _penalty(cell, params, trajectory, adjoints, counted & (not cell.memoryless))
+        return _penalty(cell, params, trajectory, adjoints, counted(cell))
 
     return penalty(cell, params, trajectory, adjoints)
 
@@ -99,6 +101,7 @@ def _there_and_back(
         zeros, fresh = extra
         if cell.wiring:
             return run_layers(cell.wiring, params, inputs, state, list(zip(zeros, fresh, strict=True)), run)
+        check_forward("gradient_preserving_penalty", cell, params, state, inputs[0])
         drive = at_all_steps(cell.project, params, inputs)
 
         def step(params: Params, state: State, xs: Any) -> tuple[State, tuple[Array, State]]:
@@ -106,7 +109,9 @@ def _there_and_back(
             new_state = perturb(cell.advance(params, state, drive), zeros)
             return new_state, (cell.output(params, new_state), state)
 
-        _, (outputs, before) = scan_masked(step, params, state, (drive, zeros), mask, reset, fresh)
+        starts = first_steps(reset, cell.reverse)
+        xs = drive, zeros
+        _, (outputs, before) = scan_masked(step, params, state, xs, mask, starts, fresh, reverse=cell.reverse)
         return _Trajectory(before, drive), outputs
 
     def outputs_of(zeros: State) -> tuple[Array, Any]:

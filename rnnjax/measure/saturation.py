@@ -86,7 +86,7 @@ def saturation(
             new_state, found = _watched(partial(_advance, cell), params, state, x)
             return new_state, (fractions(found), cell.output(params, new_state))
 
-        _, (of_steps, outputs) = jax.lax.scan(step, state, inputs)
+        _, (of_steps, outputs) = jax.lax.scan(step, state, inputs, reverse=cell.reverse)
         return jax.tree.map(jnp.transpose, of_steps), outputs
 
     return run(cell, params, inputs, state, None)[0]

@@ -24,7 +24,7 @@ from rnnjax.engine.program import fix_first, program_of
 from rnnjax.engine.state_vectors import state_vectors
 from rnnjax.engine.wiring import run_layers
 from rnnjax.names import lookup
-from rnnjax.sequence.unroll import last_steps, prepare, state_beside, unroll
+from rnnjax.sequence.unroll import first_steps, prepare, state_beside, unroll
 from rnnjax.typing import Params, State
 
 
@@ -106,23 +106,25 @@ def newton_unroll(
         tolerance = positive_number("tolerance", tolerance)
     options = _Options(jacobian == "full", tolerance, positive_integer("max_iterations", max_iterations))
     fresh = None if reset is None else state_beside(inputs, cell, params)
-    if reverse:
-        reset = None if reset is None else last_steps(reset)
-        inputs, mask, reset = jax.tree.map(jnp.flipud, (inputs, mask, reset))
 
     def run(cell: Cell, params: Params, inputs: Array, state: State, fresh: State | None) -> tuple[Any, Array]:
         if cell.wiring:
             of_layers = [None] * len(state) if fresh is None else fresh
             return run_layers(cell.wiring, params, inputs, state, of_layers, run)
+        backward = reverse != cell.reverse
+        arguments = inputs, mask, first_steps(reset, backward)
+        inputs, *where = jax.tree.map(jnp.flipud, arguments) if backward else arguments
         if cell.affine or cell.memoryless:
-            return _solve_directly(cell, params, inputs, state, fresh, mask, reset)
-        return _solve(cell, params, inputs, state, fresh, mask, reset, options)
+            solved, outputs = _solve_directly(cell._replace(reverse=False), params, inputs, state, fresh, *where)
+        else:
+            solved, outputs = _solve(cell, params, inputs, state, fresh, *where, options)
+        return solved, jnp.flipud(outputs) if backward else outputs
 
     layers, outputs = run(cell, params, inputs, state, fresh)
     final = jax.tree.map(lambda layer: layer.state, layers, is_leaf=_is_solved)
     reports = [layer.report for layer in jax.tree.leaves(layers, is_leaf=_is_solved)]
     report = NewtonReport(*map(jnp.stack, zip(*reports, strict=True))) if cell.wiring else reports[0]
-    return final, jnp.flipud(outputs) if reverse else outputs, report
+    return final, outputs, report
 
 
 class _Options(NamedTuple):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from rnnjax.cell import Cell
-from rnnjax.checks import positive_integer
+from rnnjax.checks import check_function, check_loss, positive_integer
 from rnnjax.sequence.unroll import prepare, unroll
 from rnnjax.typing import Params, State
 
@@ -18,33 +18,39 @@ def truncated_gradient(
     params: Params,
     inputs: Array,
     targets: Any,
-    loss: Callable[[Array, Any], Array],
+    loss: Callable[..., Array],
     *,
     every: int,
     through: int,
     state: State | None = None,
-) -> tuple[State, Array, Params]:
+    head: Any = None,
+) -> tuple[State, Array, Any]:
     """The gradient of BPTT(k1, k2) (Williams & Peng, 1990): every k1 steps, of their loss, through the last k2.
 
     The state runs on over all windows as in the untruncated forward pass; where a window of k2 steps begins, it is a
-    constant. With k2 >= T and k1 = T it is the full gradient.
+    constant. With k2 >= T and k1 = T it is the full gradient. Memory is that of one window: k2 steps.
 
     Args:
         cell: any cell.
         params: its params.
         inputs: (T, ..., I).
         targets: what ``loss`` compares with, a pytree of arrays (T, ...), cut into windows as the outputs are.
-        loss: ``(outputs (k1, ..., O), targets of those steps) -> scalar``; the losses of all windows are added.
+        loss: ``(outputs (k1, ..., O), targets of those steps) -> scalar``, with a head ``(outputs, targets, head) ->
+            scalar``; the losses of all windows are added.
         every: k1, a divisor of T.
         through: k2 >= k1.
         state: s_0, by default ``cell.initial_state``.
+        head: params of what stands on top of the cell, any pytree, such as a readout's kernel and bias.
 
     Returns:
-        The state after the last step, the loss and its truncated gradient with respect to the params.
+        The state after the last step, the loss and its truncated gradient with respect to the params, with a head with
+        respect to ``(params, head)``.
 
     Raises:
-        ValueError: if k1 does not divide T or k2 < k1.
+        ValueError: if k1 does not divide T, k2 < k1, or targets are not T long; a loss that is not a scalar.
+        TypeError: a loss that is no function, or not a real number.
     """
+    check_function("loss", loss, "lambda outputs, targets: jnp.sum((outputs - targets) ** 2)")
     inputs, state = prepare(cell, params, inputs, state)
     steps, every, through = len(inputs), positive_integer("every", every), positive_integer("through", through)
     if steps % every:
@@ -53,36 +59,34 @@ def truncated_gradient(
         raise ValueError(
             f"through is {through}: expected at least every = {every}, or some steps would have no gradient"
         )
-
     for leaf in jax.tree.leaves(targets):
         if jnp.shape(leaf)[:1] != (steps,):
             raise ValueError(
                 f"targets have shape {jnp.shape(leaf)}: expected {steps} steps on axis 0, as many as the inputs have"
             )
 
-    final, before = _trajectory(cell, params, inputs, state)
-    starts = jnp.arange(every - through, steps - through + 1, every)  # below 0: the window reaches behind the beginning
+    def window_loss(weights: Any, first: State, start: Array) -> tuple[Array, tuple[State, State]]:
+        params, *of_head = weights
+        at = start + jnp.arange(through)  # below 0 where the window reaches behind the beginning: nothing happens there
+        real = jnp.broadcast_to(jnp.reshape(at >= 0, (-1, *(1,) * (inputs.ndim - 2))), (through, *inputs.shape[1:-1]))
+        of_window = inputs[jnp.maximum(at, 0)]
+        state, outputs = unroll(cell, params, of_window[:every], first, mask=real[:every])
+        last, seen = state, at[:every]
+        if through > every:
+            last, later = unroll(cell, params, of_window[every:], state, mask=real[every:])
+            outputs, seen = jnp.concatenate([outputs, later])[-every:], at[-every:]
+        value = loss(outputs, jax.tree.map(lambda target: target[seen], targets), *of_head)
+        check_loss(value)
+        return value, (state, last)
 
-    def window_loss(params: Params, start: Array) -> Array:
-        at = start + jnp.arange(through)
-        real = jnp.broadcast_to((at >= 0).reshape(-1, *(1,) * (inputs.ndim - 2)), (through, *inputs.shape[1:-1]))
-        first = jax.tree.map(lambda states: states[jnp.maximum(start, 0)], before)
-        _, outputs = unroll(cell, params, inputs[jnp.maximum(at, 0)], jax.lax.stop_gradient(first), mask=real)
-        return loss(outputs[-every:], jax.tree.map(lambda target: target[at[-every:]], targets))
+    def add_window(carry: Any, start: Array) -> tuple[Any, None]:
+        first, _, total = carry
+        (value, (state, last)), gradient = jax.value_and_grad(window_loss, has_aux=True)(weights, first, start)
+        return (state, last, jax.tree.map(jnp.add, total, (value, gradient))), None
 
-    def add_window(total: tuple[Array, Params], start: Array) -> tuple[tuple[Array, Params], None]:
-        return jax.tree.map(jnp.add, total, jax.value_and_grad(window_loss)(params, start)), None
-
-    shape = jax.eval_shape(window_loss, params, starts[0])
-    nothing = jnp.zeros(shape.shape, shape.dtype), jax.tree.map(jnp.zeros_like, params)
-    (value, gradient), _ = jax.lax.scan(add_window, nothing, starts)
-    return final, value, gradient
-
-
-def _trajectory(cell: Cell, params: Params, inputs: Array, state: State) -> tuple[State, State]:
-    """The final state, and the state before each step (T, ...)."""
-
-    def step(state: State, inputs: Array) -> tuple[State, State]:
-        return cell.advance(params, state, cell.project(params, inputs)), state
-
-    return jax.lax.scan(step, state, inputs)
+    weights = (params,) if head is None else (params, head)
+    starts = jnp.arange(every - through, steps - through + 1, every)
+    value, _ = jax.eval_shape(window_loss, weights, state, starts[0])
+    nothing = jnp.zeros(value.shape, value.dtype), jax.tree.map(jnp.zeros_like, weights)
+    (_, final, (value, gradient)), _ = jax.lax.scan(add_window, (state, state, nothing), starts)
+    return final, value, gradient[0] if head is None else gradient

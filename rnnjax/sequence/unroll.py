@@ -42,6 +42,7 @@ def unroll(
     remat: int | Literal["sqrt"] | None = None,
     perturbation: State | None = None,
     method: Literal["scan", "parallel"] = "scan",
+    time_major: bool = True,
 ) -> tuple[State, Array]:
     """Runs a cell over a whole sequence.
 
@@ -68,6 +69,8 @@ def unroll(
             ``lax.associative_scan`` (Blelloch, 1990): for cells with ``affine``, and stacks of them; ``remat`` does not
             apply. The same numbers up to rounding, for more work: measured on two CPU cores, it was faster for
             ``lru`` over one narrow sequence (B H = 8), and slower for B H = 512; see benchmarks/parallel/.
+        time_major: False for inputs (..., T, I), batch axes first, with masks and resets (..., T) and outputs
+            (..., T, O), as ``flax.linen.RNN`` has them by default. (A perturbation has its time axis first always.)
 
     Returns:
         The state after the last step (the first, in reverse) and the outputs (T, ..., O).
@@ -76,6 +79,9 @@ def unroll(
         ValueError: shapes or structures that do not fit together, or an empty sequence.
         TypeError: inputs that are not real numbers, a mask that is not boolean.
     """
+    check_flag("time_major", time_major)
+    if not time_major:
+        inputs, mask, reset = time_first(inputs, mask, reset)
     inputs, state = prepare(cell, params, inputs, state, mask, reset)
     check_flag("reverse", reverse)
     chunk = _chunk(remat, inputs.shape[0])
@@ -84,11 +90,9 @@ def unroll(
         check_perturbation(state, perturbation, inputs.shape[0])
 
     fresh = None if reset is None else state_beside(inputs, cell, params)
-    if reverse and reset is not None:
-        reset = last_steps(reset)
     extras = perturbation, fresh
     final, outputs = _run(cell, params, inputs, state, extras, mask, reset, reverse=reverse, remat=chunk, method=method)
-    return final, outputs
+    return final, outputs if time_major else jnp.moveaxis(outputs, 0, -2)
 
 
 @traced_once
@@ -106,6 +110,7 @@ def _run(
     method: str,
 ) -> tuple[State, Array]:
     """A cell over a whole sequence; ``extras`` are the perturbation and the state after a reset."""
+    reverse = reverse != cell.reverse
     if cell.wiring:
 
         def run(*layer: Any) -> tuple[State, Array]:
@@ -115,6 +120,7 @@ def _run(
         of_layers = [tuple(extra if extra is None else extra[i] for extra in extras) for i in range(len(state))]
         return run_layers(cell.wiring, params, inputs, state, of_layers, run)
     perturbation, fresh = extras
+    reset = first_steps(reset, reverse)
     if cell.memoryless:
         return _all_at_once(cell, params, inputs, state, perturbation, mask, reset, fresh, reverse)
     if method == "parallel":
@@ -157,8 +163,20 @@ def prepare(
     return inputs, state
 
 
-def last_steps(reset: Array) -> Array:
-    """True at the last step of each document but the last: where one starts in reverse."""
+def time_first(inputs: Array, mask: Array | None, reset: Array | None) -> tuple[Array, Array | None, Array | None]:
+    """Inputs (..., T, I), a mask and resets (..., T), with their time axes first."""
+    check_sequence(inputs)
+    for name, where in (("mask", mask), ("reset", reset)):
+        if where is not None:
+            check_mask(where, inputs.shape[:-1], name)
+    mask, reset = jax.tree.map(lambda where: jnp.moveaxis(where, -1, 0), (mask, reset))
+    return jnp.moveaxis(inputs, -2, 0), mask, reset
+
+
+def first_steps(reset: Array | None, reverse: bool) -> Array | None:
+    """True where a document starts: in reverse at the last step of each but the last."""
+    if reset is None or not reverse:
+        return reset
     return jnp.concatenate([reset[1:], jnp.zeros_like(reset[:1])])
 
 

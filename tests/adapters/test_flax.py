@@ -332,3 +332,48 @@ def test_linen_params_or_perturbations_of_another_size():
     module.apply({"params": variables["params"]}, INPUTS[:3])
     with pytest.raises(ScopeParamShapeError, match=r"\(3, 16\)"):
         module.apply({"params": variables["params"]}, INPUTS[..., :2])
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_batch_first_is_flaxs_own_order(reverse):
+    """Against flax's own RNN, whose axes stand in this order by default."""
+    theirs = nn.RNN(nn.SimpleCell(H), return_carry=True, reverse=reverse, keep_order=True)
+    inputs = jnp.moveaxis(INPUTS, 0, 1)
+    variables = theirs.init(jax.random.key(0), inputs)
+    dense = variables["params"]["cell"]
+    params = rnnjax.elman(H).init(jax.random.key(0), I)._replace(
+        kernel=dense["i"]["kernel"], recurrent_kernel=dense["h"]["kernel"], bias=dense["i"]["bias"]
+    )
+    final, expected = theirs.apply(variables, inputs, seq_lengths=LENGTHS)
+    options = {"reverse": reverse, "return_carry": True, "time_major": False}
+    carry, outputs = linen_call(rnnjax.elman(H), params, inputs, options, seq_lengths=LENGTHS)
+    real = np.asarray(MASK).T
+    np.testing.assert_allclose(outputs[real], expected[real], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(carry.hidden, final, rtol=1e-5, atol=1e-6)
+    module = nnx_adapter.RNN(rnnjax.elman(H), I, rngs=nnx.Rngs(0), **options)
+    module.params = nnx.data(jax.tree.map(nnx.Param, params))
+    assert_close(module(inputs, seq_lengths=LENGTHS), (carry, outputs))
+
+
+def test_two_directions_are_a_module_with_a_perturbation_for_each():
+    both = rnnjax.bidirectional(GRU, LSTM)
+    module = linen_adapter.RNN(both, time_major=False)
+    inputs = jnp.moveaxis(INPUTS, 0, 1)
+    variables = module.init(jax.random.key(0), inputs)
+    assert set(variables["params"]["cell"]) == {"forward", "backward"}
+    params = rnnjax.sequence.bidirectional.BidirectionalParams(
+        GRU.init(jax.random.key(1), I), LSTM.init(jax.random.key(2), I)
+    )
+    named = {"cell": to_state_dict(params)}
+    expected = jnp.moveaxis(both.apply(params, INPUTS, MASK), 0, 1)
+    assert_close(module.apply({"params": named}, inputs, seq_lengths=LENGTHS), expected)
+
+    def loss(perturbations):
+        outputs = module.apply({"params": named, "perturbations": perturbations}, inputs, seq_lengths=LENGTHS)
+        return jnp.sum(jnp.sin(outputs))
+
+    adjoints = jax.grad(loss)(variables["perturbations"])["state"]
+    flow = rnnjax.gradient_flow(both, params, INPUTS, lambda y: jnp.sum(jnp.sin(y)), mask=MASK)
+    norms = jax.tree.map(lambda g: jnp.sqrt(jnp.sum(g**2, axis=(1, 2))), adjoints)
+    for a, b in zip(jax.tree.leaves(norms), jax.tree.leaves(flow.state), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import rnnjax
 from rnnjax.sequence.bidirectional import BidirectionalParams
-from tests.cases import B, H, I, T, random_inputs, random_params
+from tests.cases import B, H, I, T, random_inputs, random_params, random_state
 
 pytestmark = pytest.mark.usefixtures("x64")
 
@@ -192,3 +192,139 @@ def test_outputs_and_gradients_equal_those_of_pytorchs_bidirectional_lstm():
     np.testing.assert_allclose(value, (expected**2).sum().item(), rtol=1e-10)
     np.testing.assert_allclose(gradient.backward.kernel.T, module.weight_ih_l0_reverse.grad.numpy(), rtol=1e-9)
     np.testing.assert_allclose(gradient.forward.recurrent_kernel.T, module.weight_hh_l0.grad.numpy(), rtol=1e-9)
+
+
+# Two directions wherever a cell goes over whole sequences
+
+MASK = np.arange(T)[:, None] < np.array([T, 3])
+RESET = np.zeros((T, B), bool)
+RESET[[1, 3], [0, 1]] = True
+WHERE = {"mask": MASK, "reset": RESET}
+
+
+def close(received, expected):
+    assert jax.tree.structure(received) == jax.tree.structure(expected)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-13), received, expected)
+
+
+@pytest.mark.parametrize("way", ["scan", "remat", "newton"])
+def test_states_outputs_and_gradients_are_those_of_both_directions(way):
+    forward, backward, params = two_directions()
+    both, inputs = rnnjax.bidirectional(forward, backward), random_inputs()
+    weights = random_inputs(T, B, 2 * H - 1, seed=5)
+    state = random_state(forward, params.forward), random_state(backward, params.backward)
+    unroll = {
+        "scan": rnnjax.unroll,
+        "remat": partial(rnnjax.unroll, remat=2),
+        "newton": lambda *arguments, **options: rnnjax.newton_unroll(*arguments, **options)[:2],
+    }[way]
+
+    def of_both(params, inputs, state):
+        final, outputs = unroll(both, params, inputs, state, **WHERE)
+        return jnp.sum(outputs * weights) + sum(map(jnp.sum, jax.tree.leaves(final))), (final, outputs)
+
+    def of_each(params, inputs, state):
+        ahead, first = rnnjax.unroll(forward, params.forward, inputs, state[0], **WHERE)
+        behind, second = rnnjax.unroll(backward, params.backward, inputs, state[1], reverse=True, **WHERE)
+        outputs, final = jnp.concatenate([first, second], axis=-1), (ahead, behind)
+        return jnp.sum(outputs * weights) + sum(map(jnp.sum, jax.tree.leaves(final))), (final, outputs)
+
+    ways = [jax.jit(jax.grad(way, (0, 1, 2), has_aux=True)) for way in (of_both, of_each)]
+    close(*(way(params, inputs, state) for way in ways))
+
+
+def test_reverse_exchanges_the_directions():
+    forward, backward, params = two_directions()
+    both, turned = rnnjax.bidirectional(forward, backward), rnnjax.bidirectional(backward, forward)
+    final, outputs = rnnjax.unroll(both, params, random_inputs(), reverse=True, **WHERE)
+    exchanged = BidirectionalParams(params.backward, params.forward)
+    (its_first, its_second), its_outputs = rnnjax.unroll(turned, exchanged, random_inputs(), **WHERE)
+    close(final, (its_second, its_first))
+    close(outputs, jnp.concatenate([its_outputs[..., H - 1 :], its_outputs[..., : H - 1]], axis=-1))
+
+
+def test_the_flow_has_norms_for_each_direction():
+    forward, backward, params = two_directions()
+    both, inputs, weights = rnnjax.bidirectional(forward, backward), random_inputs(), random_inputs(T, B, 7, seed=5)
+    flow = jax.jit(lambda p: rnnjax.gradient_flow(both, p, inputs, lambda y: jnp.sum(weights * y), **WHERE))(params)
+    halves = weights[..., :H], weights[..., H:]
+
+    @jax.jit
+    def of_each(params):
+        ahead, behind = (lambda y: jnp.sum(halves[0] * y)), (lambda y: jnp.sum(halves[1] * y))
+        first = rnnjax.gradient_flow(forward, params.forward, inputs, ahead, **WHERE)
+        return first, rnnjax.gradient_flow(backward, params.backward, inputs, behind, reverse=True, **WHERE)
+
+    first, second = of_each(params)
+    close(flow.state, (first.state, second.state))
+    close(flow.examples, (first.examples, second.examples))
+    close(flow.parameters, BidirectionalParams(first.parameters, second.parameters))
+
+
+def test_perturbations_of_both_directions_are_where_the_flow_is_measured():
+    forward, backward, params = two_directions()
+    both, inputs = rnnjax.bidirectional(forward, backward), random_inputs()
+    zeros = jax.tree.map(lambda leaf: jnp.zeros((T, *leaf.shape)), both.initial_state(params, (B,)))
+    loss = lambda y: jnp.sum(jnp.sin(y))  # noqa: E731
+    adjoints = jax.grad(lambda e: loss(rnnjax.unroll(both, params, inputs, perturbation=e)[1]))(zeros)
+    norms = jax.tree.map(lambda g: np.sqrt((np.asarray(g) ** 2).sum((1, 2))), adjoints)
+    close(rnnjax.gradient_flow(both, params, inputs, loss).state, norms)
+
+
+def test_two_directions_in_a_stack_learn_a_state_and_go_through_noise():
+    both = rnnjax.bidirectional(rnnjax.gru(3), rnnjax.lstm(2))
+    cell = rnnjax.learned_initial_state(rnnjax.stack(both, rnnjax.residual(rnnjax.bidirectional(rnnjax.gru(3), rnnjax.gru(2)))))
+    params, inputs = random_params(cell), random_inputs()
+    first = both.apply(params.cell[0], inputs, MASK)  # its own initial state is 0, not what was learned
+    assert first.shape == (T, B, 5)
+
+    learned = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (B, *leaf.shape)), params.state)
+    state, hidden = learned, inputs
+    _, hidden = rnnjax.unroll(both, params.cell[0], inputs, state[0], mask=MASK)
+    upper = rnnjax.bidirectional(rnnjax.gru(3), rnnjax.gru(2))
+    _, more = rnnjax.unroll(upper, params.cell[1], hidden, state[1][0], mask=MASK)
+    _, outputs = rnnjax.unroll(cell, params, inputs, mask=MASK)
+    close(outputs, hidden + more)
+    without = rnnjax.zoneout(cell, 0.0, jax.random.key(1))
+    close(rnnjax.unroll(without, params, inputs, mask=MASK)[1], outputs)
+
+
+def test_saturation_and_penalties_see_the_second_direction_run_backward():
+    cell = rnnjax.gru(H)
+    both, params, inputs = rnnjax.bidirectional(cell, cell), (random_params(cell, 0), random_params(cell, 1)), random_inputs()
+    params = BidirectionalParams(*params)
+    _, behind = rnnjax.saturation(both, params, inputs, tanh_limit=0.5)
+    alone = rnnjax.saturation(cell, params.backward, inputs[::-1], tanh_limit=0.5)
+    close(behind, jax.tree.map(lambda leaf: leaf[:, ::-1], alone))
+
+    def penalty(cell, params, inputs, weights, reset):
+        loss = lambda y: jnp.sum(weights * y[..., -H:])  # noqa: E731
+        return rnnjax.gradient_preserving_penalty(cell, params, inputs, loss, reset=reset)
+
+    weights, turned = random_inputs(T, B, H, seed=5), np.roll(RESET, -1, 0)[::-1]
+    alone = penalty(cell, params.backward, inputs[::-1], weights[::-1], turned)
+    np.testing.assert_allclose(penalty(both, params, inputs, weights, RESET), alone, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda both, params, x: both.step(params, both.initial_state(params, (B,)), x[0]),
+        lambda both, params, x: rnnjax.stack(both).step((params,), (both.initial_state(params, (B,)),), x[0]),
+        lambda both, params, x: rnnjax.lyapunov_spectrum(both, params, x),
+        lambda both, params, x: rnnjax.memory_capacity(both, both.init(jax.random.key(0), 1), jax.random.key(0), 3),
+        lambda both, params, x: rnnjax.state_jacobians(both, params, x),
+    ],
+)
+def test_what_goes_one_step_at_a_time_says_what_two_directions_can_do(call):
+    both = rnnjax.bidirectional(rnnjax.gru(H), rnnjax.gru(H))
+    params = both.init(jax.random.key(0), I)
+    with pytest.raises(TypeError, match="bidirectional cell received one step.*with unroll, gradient_flow or chain"):
+        call(both, params, random_inputs())
+
+
+def test_two_directions_know_what_they_are():
+    make = lambda: rnnjax.bidirectional(rnnjax.gru(H), rnnjax.stack(rnnjax.lstm(2)))  # noqa: E731
+    assert make() == make()
+    assert repr(make()) == "bidirectional(gru(4), stack(lstm(2)))"
+    assert "gru(4)" in rnnjax.summary(make(), I)

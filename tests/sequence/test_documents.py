@@ -105,7 +105,7 @@ def test_what_cannot_take_resets_or_these_params_says_so() -> None:
     params = cell.init(jax.random.key(0), I)
     with pytest.raises(ValueError, match="delayed received a reset: expected one document a sequence"):
         rnnjax.delayed(cell, 1).apply(params, inputs, reset=jnp.ones((T, B), bool))
-    with pytest.raises(ValueError, match="params are a LSTMParams: expected BidirectionalParams"):
+    with pytest.raises(ValueError, match=r"params: received LSTMParams.*has BidirectionalParams"):
         rnnjax.bidirectional(cell, cell).apply(params, inputs)
     with pytest.raises(ValueError, match="params are 1 elements: expected a tuple of 2, one element a layer"):
         rnnjax.chain(cell, rnnjax.gru(H)).apply((params,), inputs)

@@ -100,3 +100,53 @@ def test_windows_that_do_not_fit_are_refused(every, through, message):
     cell, params, inputs, targets, _ = problem()
     with pytest.raises(ValueError, match=message):
         rnnjax.truncated_gradient(cell, params, inputs, targets, loss, every=every, through=through)
+
+
+@pytest.mark.parametrize(("every", "through"), [(4, 4), (3, 5)])
+def test_a_head_on_top_has_its_gradient_over_all_windows(every, through):
+    cell, params, inputs, targets, state = problem()
+    head = {"kernel": random_inputs(H, H, seed=8), "bias": jnp.ones(H)}
+
+    def with_head(outputs, targets, head):
+        return loss(outputs @ head["kernel"] + head["bias"][None, None], targets)
+
+    truncated = jax.jit(partial(rnnjax.truncated_gradient, cell, loss=with_head, every=every, through=through))
+    final, value, (of_cell, of_head) = truncated(params, inputs, targets, state=state, head=head)
+    fixed = jax.jit(
+        partial(
+            rnnjax.truncated_gradient, cell, loss=lambda y, t: with_head(y, t, head), every=every, through=through
+        )
+    )
+    its_final, expected, its_gradient = fixed(params, inputs, targets, state=state)
+    for a, b in zip(
+        jax.tree.leaves((final, value, of_cell)), jax.tree.leaves((its_final, expected, its_gradient)), strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+    # Outputs do not depend on where the gradient is cut, and the head sees nothing else.
+    _, outputs = unrolled(cell, params, inputs, state)
+    for name, slope in jax.grad(lambda head: with_head(outputs, targets, head))(head).items():
+        np.testing.assert_allclose(of_head[name], slope, rtol=1e-11)
+
+
+@pytest.mark.parametrize("steps", [1, 11, 13])
+def test_targets_of_another_length_are_refused(steps):
+    cell, params, inputs, targets, _ = problem()
+    with pytest.raises(ValueError, match="expected 12 steps on axis 0, as many as the inputs have"):
+        wrong = jax.tree.map(lambda target: jnp.zeros((steps, *target.shape[1:])), targets)
+        rnnjax.truncated_gradient(cell, params, inputs, wrong, loss, every=3, through=6)
+
+
+def test_memory_is_that_of_a_window_however_many_there_are():
+    cell = make()
+    params = random_params(cell)
+
+    def temporary_bytes(windows):
+        inputs = jax.ShapeDtypeStruct((4 * windows, B, I), jnp.float64)
+        targets = jax.ShapeDtypeStruct((4 * windows, B, H), jnp.float64)
+        squares = lambda outputs, targets: jnp.sum((outputs - targets) ** 2)  # noqa: E731
+        gradient = jax.jit(partial(rnnjax.truncated_gradient, cell, loss=squares, every=4, through=4))
+        return gradient.lower(params, inputs, targets).compile().memory_analysis().temp_size_in_bytes
+
+    few, many = temporary_bytes(4), temporary_bytes(400)
+    states = 396 * 4 * B * 3 * H * 8  # of the steps between, if they were kept
+    assert many - few < states / 4

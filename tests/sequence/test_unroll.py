@@ -218,3 +218,30 @@ def test_a_single_step_is_a_sequence():
     inputs, start = random_inputs(1, B, I), random_state(*case("stack"))
     final, outputs = unrolled(cell, params, inputs, start)
     assert_trees_equal((final, outputs[0]), jax.jit(cell.step)(params, start, inputs[0]))
+
+
+def test_batch_first_is_time_first_with_the_axes_exchanged():
+    cell, params = case("stack_of_learned_initial_states")
+    inputs, state = random_inputs(T, 2, 3, I), random_state(cell, params, (2, 3))
+    mask = np.random.default_rng(0).random((T, 2, 3)) < 0.7
+    reset = np.random.default_rng(1).random((T, 2, 3)) < 0.3
+    final, outputs = rnnjax.unroll(cell, params, inputs, state, mask=mask, reset=reset, reverse=True)
+    first = jnp.moveaxis(inputs, 0, 2), state
+    where = {"mask": np.moveaxis(mask, 0, 2), "reset": np.moveaxis(reset, 0, 2)}
+    its_final, its_outputs = rnnjax.unroll(cell, params, *first, **where, reverse=True, time_major=False)
+    assert_trees_equal(its_final, final)
+    assert_equal(its_outputs, jnp.moveaxis(outputs, 0, 2))
+
+
+def test_batch_first_without_a_batch_is_a_sequence():
+    cell, params = case("gru_reset_before")
+    inputs = random_inputs(T, I)
+    assert_trees_equal(*(rnnjax.unroll(cell, params, inputs, time_major=major) for major in (True, False)))
+
+
+def test_batch_first_wants_masks_of_its_own_order():
+    cell, params = case("gru_reset_before")
+    with pytest.raises(ValueError, match=r"mask has shape \(5, 2\): expected \(2, 5\)"):
+        rnnjax.unroll(cell, params, random_inputs(B, T, I), mask=np.ones((T, B), bool), time_major=False)
+    with pytest.raises(TypeError, match="time_major is 'no'"):
+        rnnjax.unroll(cell, params, random_inputs(B, T, I), time_major="no")
