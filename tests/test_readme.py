@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -80,3 +81,22 @@ def test_everything_public_is_exported_and_documented() -> None:
         value = getattr(rnnjax, name)
         if callable(value):
             assert (value.__doc__ or "").strip(), name
+
+
+def test_the_training_loop_runs_as_written_learns_and_comes_back_from_its_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    loop, checkpoint = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # as a user has them
+        exec(loop, names)
+        trained = names["training"]
+        exec(checkpoint, names)
+    losses = [float(line.split()[2]) for line in capsys.readouterr().out.splitlines() if line.startswith("step ")]
+    assert len(losses) == 5
+    assert losses[-1] < losses[0] / 4
+    assert names["norms"][80][1].cell.shape == (32,)
+    jax.tree.map(np.testing.assert_array_equal, names["training"], trained)
+    assert jax.tree.structure(names["training"]) == jax.tree.structure(trained)

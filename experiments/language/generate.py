@@ -46,7 +46,7 @@ def main() -> None:
     if LENGTH.value < 1 or SAMPLES.value < 1:
         raise ExperimentError(f"--length={LENGTH.value} --samples={SAMPLES.value}: expected at least 1 of both")
     with explained(ValueError):
-        choose(jax.random.key(0), jnp.zeros(len(known.vocabulary.entries)))  # refuses what cannot be
+        choose(jax.random.key(0), jnp.zeros(len(known.vocabulary)))  # refuses what cannot be
     for number in range(SAMPLES.value):
         if SAMPLES.value > 1:
             print(f"--- {number + 1}")

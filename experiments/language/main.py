@@ -4,6 +4,7 @@ Run as ``python -m experiments.language``; config.py explains the settings.
 """
 
 import contextlib
+import dataclasses
 import functools
 import itertools
 import math
@@ -86,7 +87,7 @@ def main(config: ConfigDict, open_workdir: Callable[[], Workdir]) -> None:
     if records is None:
         return
     source = (
-        f"{data.source}, {len(data.train):,} {config.unit} to train on, {len(data.vocabulary.entries):,} different; "
+        f"{data.source}, {len(data.train):,} {config.unit} to train on, {len(data.vocabulary):,} different; "
         f"{np.mean(data.report == data.vocabulary.unknown):.1%} of what is reported on are unknown"
     )
     told = (report.table, report.verdict, comparison.table, comparison.verdict)
@@ -192,7 +193,7 @@ def execute(
 
 def train_in_streams(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict, data: Data) -> None:
     """Runs of one program: trained, tested as they go, the gradient's flow measured and text drawn on the way."""
-    program, size = runs[0].program, len(data.vocabulary.entries)
+    program, size = runs[0].program, len(data.vocabulary)
     cell, optimizer = make_cell(program.cell, config, size), make_optimizer(config, program.optimizer)
     used = language_model.without_draws(cell, dropout_of(config))
     streams = jnp.asarray(parallel_streams(data.train, config.batch_size))
@@ -224,7 +225,7 @@ def train_in_streams(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: Co
 
     for run in runs:
         with log_of(run) as log:
-            about = {"run": run.identity(), "config": config.to_dict(), "vocabulary": data.vocabulary._asdict()}
+            about = {"run": run.identity(), "config": config.to_dict(), "vocabulary": dataclasses.asdict(data.vocabulary)}
             training.train(
                 initial_state(cell, optimizer, run.learning_rate, config, size, jax.random.key(run.seed)),
                 lambda state, _: step(state, streams),

@@ -70,7 +70,7 @@ def _searched(
     known: Trained, state: Any, logits: Array, beams: int, longest: int, new: bool
 ) -> list[tuple[str, float]]:
     """What completes a word, with the probability that it does so and ends there; a new word is not empty."""
-    entries = [decode(known.vocabulary, [number]) for number in range(len(known.vocabulary.entries))]
+    entries = [decode(known.vocabulary, [number]) for number in range(len(known.vocabulary))]
     inside = np.array([_in_word(entry) for entry in entries])
     step = jax.jit(lambda state, tokens: _step(known, state, tokens))
     states = jax.tree.map(lambda leaf: leaf[None], state)

@@ -83,7 +83,7 @@ def execute(
     vocabulary: Vocabulary,
 ) -> None:
     """Runs of one program: counted, or trained and tested as they go."""
-    padding, size = vocabulary.entries.index(PADDING), len(vocabulary.entries)
+    padding, size = vocabulary.entries.index(PADDING), len(vocabulary)
     if runs[0].model == NGRAM:
         for run in runs:
             with log_of(run) as log:

@@ -21,6 +21,7 @@ from rnnjax.cells.activations import activation_named
 from rnnjax.checks import positive_integer
 from rnnjax.origin import remembered
 from rnnjax.typing import Activation, Drive, Initializer, Key, Params
+from rnnjax.units import beside, dense
 
 
 class TDNNParams(NamedTuple):
@@ -87,7 +88,7 @@ def tdnn(
         return TDNNState(drive + _one_step_on(state.pending, size))
 
     def output(params: TDNNParams, state: TDNNState) -> Array:
-        return g(state.pending[..., :size] + params.bias)
+        return g(state.pending[..., :size] + beside(params.bias, state.pending))
 
     return Cell(init, initial_state, project, advance, output)
 
@@ -156,8 +157,8 @@ def narx(
 
     def advance(params: NARXParams, state: NARXState, drive: Array) -> NARXState:
         pending = drive + _one_step_on(state.pending, size)
-        hidden = g(pending[..., :size] + state.outputs @ params.recurrent_kernel + params.bias)
-        prediction = hidden @ params.output_kernel + params.output_bias
+        hidden = g(pending[..., :size] + state.outputs @ params.recurrent_kernel + beside(params.bias, pending))
+        prediction = dense(hidden, params.output_kernel, params.output_bias)
         return NARXState(jnp.concatenate([prediction, state.outputs[..., :-width]], axis=-1), pending)
 
     def output(params: NARXParams, state: NARXState) -> Array:

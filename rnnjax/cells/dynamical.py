@@ -18,6 +18,7 @@ from rnnjax.checks import number_between, positive_integer, positive_number
 from rnnjax.initializers import orthogonal
 from rnnjax.origin import remembered
 from rnnjax.typing import Initializer, Key
+from rnnjax.units import dense
 
 
 class AntisymmetricParams(NamedTuple):
@@ -138,7 +139,7 @@ def gated_antisymmetric(
         return GatedAntisymmetricParams(kernel, recurrent_init(recurrent_key, (size, size)), jnp.zeros(2 * size))
 
     def project(params: GatedAntisymmetricParams, inputs: Array) -> tuple[Array, ...]:
-        return split_gates(inputs @ params.kernel + params.bias, 2)
+        return split_gates(dense(inputs, params.kernel, params.bias), 2)
 
     def advance(params: GatedAntisymmetricParams, state: DynamicalState, drive: tuple[Array, ...]) -> DynamicalState:
         recurrent = _antisymmetric_product(state.hidden, params.recurrent_kernel, gamma)
@@ -304,7 +305,7 @@ def lem(
         )
 
     def project(params: LEMParams, inputs: Array) -> tuple[Array, ...]:
-        return split_gates(inputs @ params.kernel + params.bias, 4)
+        return split_gates(dense(inputs, params.kernel, params.bias), 4)
 
     def advance(params: LEMParams, state: LEMState, drive: tuple[Array, ...]) -> LEMState:
         recurrent = split_gates(state.hidden @ params.recurrent_kernel, 3)
@@ -325,7 +326,7 @@ def _initial_state(
 
 
 def _project(params: AntisymmetricParams | LipschitzParams | CoRNNParams, inputs: Array) -> Array:
-    return inputs @ params.kernel + params.bias
+    return dense(inputs, params.kernel, params.bias)
 
 
 def _antisymmetric_product(hidden: Array, kernel: Array, gamma: float) -> Array:

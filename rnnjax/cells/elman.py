@@ -17,6 +17,7 @@ from rnnjax.checks import number_between, positive_integer
 from rnnjax.initializers import orthogonal
 from rnnjax.origin import remembered
 from rnnjax.typing import Activation, Initializer, Key
+from rnnjax.units import beside, dense
 
 
 class ElmanParams(NamedTuple):
@@ -96,7 +97,7 @@ def elman(
         return ElmanState(*zero_state(batch_shape, (size,), params.recurrent_kernel.dtype))
 
     def project(params: ElmanParams, inputs: Array) -> Array:
-        return inputs @ params.kernel + params.bias
+        return dense(inputs, params.kernel, params.bias)
 
     def advance(params: ElmanParams, state: ElmanState, drive: Array) -> ElmanState:
         return ElmanState(g(drive + state.hidden @ params.recurrent_kernel))
@@ -153,11 +154,11 @@ def jordan(
         return JordanState(*zero_state(batch_shape, (width,), params.recurrent_kernel.dtype))
 
     def project(params: JordanParams, inputs: Array) -> Array:
-        return inputs @ params.kernel + params.bias
+        return dense(inputs, params.kernel, params.bias)
 
     def advance(params: JordanParams, state: JordanState, drive: Array) -> JordanState:
         hidden = g(drive + state.output @ params.recurrent_kernel)
-        return JordanState(k(hidden @ params.output_kernel + params.output_bias))
+        return JordanState(k(dense(hidden, params.output_kernel, params.output_bias)))
 
     def output(params: JordanParams, state: JordanState) -> Array:
         return state.output
@@ -301,13 +302,13 @@ def indrnn(
         return ElmanState(*zero_state(batch_shape, (size,), params.recurrent_weight.dtype))
 
     def project(params: IndRNNParams, inputs: Array) -> Array:
-        return inputs @ params.kernel + params.bias
+        return dense(inputs, params.kernel, params.bias)
 
     def affine(params: IndRNNParams, drive: Array) -> tuple[ElmanState, ElmanState]:
         return ElmanState(jnp.broadcast_to(params.recurrent_weight, drive.shape)), ElmanState(drive)
 
     def advance(params: IndRNNParams, state: ElmanState, drive: Array) -> ElmanState:
-        return ElmanState(g(drive + params.recurrent_weight * state.hidden))
+        return ElmanState(g(drive + beside(params.recurrent_weight, drive) * state.hidden))
 
     if g is ACTIVATIONS["identity"]:
         return affine_cell(init, initial_state, project, affine)
@@ -315,4 +316,5 @@ def indrnn(
 
 
 def _leak(rate: float | Array, state: ElmanState, instant: ElmanState) -> ElmanState:
+    rate = rate if isinstance(rate, float) else beside(rate, state.hidden)
     return ElmanState((1 - rate) * state.hidden + rate * instant.hidden)

@@ -19,6 +19,7 @@ from rnnjax.initializers import orthogonal
 from rnnjax.names import lookup
 from rnnjax.origin import remembered
 from rnnjax.typing import Initializer, Key
+from rnnjax.units import dense
 
 
 class GRUParams(NamedTuple):
@@ -93,7 +94,7 @@ def _initial_state(params: GRUParams | GRUResetAfterParams, batch_shape: tuple[i
 
 
 def _project(params: GRUParams | GRUResetAfterParams, inputs: Array) -> tuple[Array, ...]:
-    return split_gates(inputs @ params.kernel + params.bias, 3)
+    return split_gates(dense(inputs, params.kernel, params.bias), 3)
 
 
 def _project_after(params: GRUResetAfterParams, inputs: Array) -> tuple[Array, ...]:

@@ -14,6 +14,7 @@ from rnnjax.checks import positive_integer
 from rnnjax.initializers import orthogonal
 from rnnjax.origin import remembered
 from rnnjax.typing import Initializer, Key
+from rnnjax.units import beside, dense
 
 
 class OneGateParams(NamedTuple):
@@ -153,12 +154,12 @@ def recurrent_highway(
         )
 
     def project(params: RecurrentHighwayParams, inputs: Array) -> tuple[Array, ...]:
-        return split_gates(inputs @ params.kernel + params.bias[0], 2)
+        return split_gates(dense(inputs, params.kernel, params.bias[0]), 2)
 
     def advance(params: RecurrentHighwayParams, state: GRUState, drive: tuple[Array, ...]) -> GRUState:
         hidden = state.hidden
         for layer in range(layers):
-            drive_n, drive_r = drive if layer == 0 else split_gates(params.bias[layer], 2)
+            drive_n, drive_r = drive if layer == 0 else split_gates(beside(params.bias[layer], hidden), 2)
             recurrent_n, recurrent_r = split_gates(hidden @ params.recurrent_kernel[layer], 2)
             transform = sigmoid(drive_r + recurrent_r)
             hidden = transform * jnp.tanh(drive_n + recurrent_n) + (1 - transform) * hidden
@@ -173,4 +174,4 @@ def _initial_state(params: OneGateParams | RecurrentHighwayParams, batch_shape: 
 
 
 def _project(params: OneGateParams, inputs: Array) -> tuple[Array, ...]:
-    return split_gates(inputs @ params.kernel + params.bias, 2)
+    return split_gates(dense(inputs, params.kernel, params.bias), 2)

@@ -20,6 +20,7 @@ from rnnjax.cells.gates import split_gates
 from rnnjax.checks import positive_integer
 from rnnjax.origin import remembered
 from rnnjax.typing import Initializer, Key
+from rnnjax.units import beside, dense
 
 
 class LinearGatesParams(NamedTuple):
@@ -193,7 +194,7 @@ def sru(
 
     def project(params: SRUParams, inputs: Array) -> tuple[Array, ...]:
         f, r, candidate = split_gates(inputs @ params.kernel, 3)
-        bias_f, bias_r = split_gates(params.bias, 2)
+        bias_f, bias_r = split_gates(beside(params.bias, f), 2)
         highway = inputs if params.highway_kernel is None else inputs @ params.highway_kernel
         return f + bias_f, r + bias_r, candidate, highway
 
@@ -294,7 +295,7 @@ def lru(hidden_size: int, *, r_min: float = 0.0, r_max: float = 1.0, max_phase: 
             jnp.exp(params.log_phase),
         )
         eigenvalues = _complex(modulus * jnp.cos(phase), modulus * jnp.sin(phase))
-        term = _complex(scale * real, scale * imaginary)
+        term = _complex(beside(scale, real) * real, beside(scale, real) * imaginary)
         return LRUState(jnp.broadcast_to(eigenvalues, term.shape), jnp.zeros_like(skip)), LRUState(term, skip)
 
     def output(params: LRUParams, state: LRUState) -> Array:
@@ -346,4 +347,4 @@ def _initial_state(size: int) -> Callable[..., LinearState]:
 
 
 def _project(gates: int) -> Callable[[Any, Array], tuple[Array, ...]]:
-    return lambda params, inputs: split_gates(inputs @ params.kernel + params.bias, gates)
+    return lambda params, inputs: split_gates(dense(inputs, params.kernel, params.bias), gates)

@@ -17,6 +17,7 @@ from rnnjax.checks import positive_integer
 from rnnjax.initializers import orthogonal
 from rnnjax.origin import remembered
 from rnnjax.typing import Initializer, Key
+from rnnjax.units import beside, dense
 
 
 class LSTMParams(NamedTuple):
@@ -115,7 +116,7 @@ def peephole_lstm(
 
     def advance(params: PeepholeLSTMParams, state: LSTMState, drive: tuple[Array, ...]) -> LSTMState:
         i, f, g, o = add_to_gates(drive, state.hidden @ params.recurrent_kernel)
-        to_i, to_f, to_o = params.peephole
+        to_i, to_f, to_o = (beside(peephole, state.cell) for peephole in params.peephole)
         cell = sigmoid(f + to_f * state.cell) * state.cell + sigmoid(i + to_i * state.cell) * jnp.tanh(g)
         return LSTMState(sigmoid(o + to_o * cell) * jnp.tanh(cell), cell)
 
@@ -134,4 +135,4 @@ def _initial_state(params: LSTMParams | PeepholeLSTMParams, batch_shape: tuple[i
 
 
 def _project(params: LSTMParams | PeepholeLSTMParams, inputs: Array) -> tuple[Array, ...]:
-    return split_gates(inputs @ params.kernel + params.bias, 4)
+    return split_gates(dense(inputs, params.kernel, params.bias), 4)

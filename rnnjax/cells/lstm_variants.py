@@ -20,6 +20,7 @@ from rnnjax.checks import positive_integer
 from rnnjax.initializers import orthogonal
 from rnnjax.origin import remembered
 from rnnjax.typing import Initializer, Key
+from rnnjax.units import dense
 
 # Coupled input and forget gate
 
@@ -67,7 +68,7 @@ def cifg_lstm(
         return CIFGLSTMParams(*kernels, bias=jnp.zeros(3 * size).at[:size].set(gate_bias(key, 3, size, forget_bias)))
 
     def project(params: CIFGLSTMParams, inputs: Array) -> tuple[Array, ...]:
-        return split_gates(inputs @ params.kernel + params.bias, 3)
+        return split_gates(dense(inputs, params.kernel, params.bias), 3)
 
     def advance(params: CIFGLSTMParams, state: LSTMState, drive: tuple[Array, ...]) -> LSTMState:
         f, g, o = add_to_gates(drive, state.hidden @ params.recurrent_kernel)
@@ -124,7 +125,7 @@ def lstm_1997(
         return LSTM1997Params(*kernels, bias=jnp.zeros(3 * size))
 
     def project(params: LSTM1997Params, inputs: Array) -> tuple[Array, ...]:
-        return split_gates(inputs @ params.kernel + params.bias, 3)
+        return split_gates(dense(inputs, params.kernel, params.bias), 3)
 
     def advance(params: LSTM1997Params, state: LSTMState, drive: tuple[Array, ...]) -> LSTMState:
         i, g, o = add_to_gates(drive, state.hidden @ params.recurrent_kernel)
@@ -188,7 +189,7 @@ def janet(
         return JANETState(*zero_state(batch_shape, (size,), params.recurrent_kernel.dtype))
 
     def project(params: JANETParams, inputs: Array) -> tuple[Array, ...]:
-        return split_gates(inputs @ params.kernel + params.bias, 2)
+        return split_gates(dense(inputs, params.kernel, params.bias), 2)
 
     def advance(params: JANETParams, state: JANETState, drive: tuple[Array, ...]) -> JANETState:
         f, g = add_to_gates(drive, state.hidden @ params.recurrent_kernel)
@@ -253,13 +254,13 @@ def layer_norm_lstm(
         )
 
     def project(params: LayerNormLSTMParams, inputs: Array) -> tuple[Array, ...]:
-        return split_gates(params.input_gain * normalized(inputs @ params.kernel) + params.bias, 4)
+        return split_gates(normalized(inputs @ params.kernel, params.input_gain, params.bias), 4)
 
     def advance(params: LayerNormLSTMParams, state: LSTMState, drive: tuple[Array, ...]) -> LSTMState:
-        recurrent = split_gates(params.recurrent_gain * normalized(state.hidden @ params.recurrent_kernel), 4)
+        recurrent = split_gates(normalized(state.hidden @ params.recurrent_kernel, params.recurrent_gain), 4)
         i, f, g, o = (d + r for d, r in zip(drive, recurrent, strict=True))
         cell = sigmoid(f) * state.cell + sigmoid(i) * jnp.tanh(g)
-        return LSTMState(sigmoid(o) * jnp.tanh(params.cell_gain * normalized(cell) + params.cell_bias), cell)
+        return LSTMState(sigmoid(o) * jnp.tanh(normalized(cell, params.cell_gain, params.cell_bias)), cell)
 
     return Cell(init, _initial_state, project, advance)
 
@@ -322,7 +323,7 @@ def slstm(
         return SLSTMState(cell, normalizer, hidden, jnp.full_like(nothing, nothing_yet))
 
     def project(params: LSTMParams, inputs: Array) -> tuple[Array, ...]:
-        return split_gates(inputs @ params.kernel + params.bias, 4)
+        return split_gates(dense(inputs, params.kernel, params.bias), 4)
 
     def advance(params: LSTMParams, state: SLSTMState, drive: tuple[Array, ...]) -> SLSTMState:
         i, f, g, o = add_to_gates(drive, state.hidden @ params.recurrent_kernel)

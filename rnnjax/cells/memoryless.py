@@ -13,6 +13,7 @@ from jax import Array
 from rnnjax.cell import Cell, output_like, zero_state
 from rnnjax.origin import remembered
 from rnnjax.typing import Key, Params
+from rnnjax.units import beside, dense
 
 
 class LayerState(NamedTuple):
@@ -43,28 +44,29 @@ def dense_gate(bias: float) -> Cell:
         return GateParams(kernel, jnp.full(input_size, bias, kernel.dtype))
 
     def respond(params: GateParams, inputs: Array) -> Array:
-        return jax.nn.sigmoid(inputs @ params.kernel + params.bias)
+        return jax.nn.sigmoid(dense(inputs, params.kernel, params.bias))
 
     return _memoryless(init, respond, lambda params: params.bias)
 
 
 @remembered
 def normalization() -> Cell:
-    """y_t = scale * N(x_t) + bias, with N as in ``normalized``."""
+    """y_t = ``normalized`` x_t."""
 
     def init(key: Key, input_size: int) -> NormParams:
         return NormParams(jnp.ones(input_size), jnp.zeros(input_size))
 
     def respond(params: NormParams, inputs: Array) -> Array:
-        return params.scale * normalized(inputs) + params.bias
+        return normalized(inputs, params.scale, params.bias)
 
     return _memoryless(init, respond, lambda params: params.bias)
 
 
-def normalized(z: Array) -> Array:
-    """N(z) = (z - mean z) / sqrt(var z + 1e-5), over the last axis."""
+def normalized(z: Array, scale: Array, bias: Array | None = None) -> Array:
+    """Scale * (z - mean z) / sqrt(var z + 1e-5) + bias, over the last axis."""
     centred = z - jnp.mean(z, axis=-1, keepdims=True)
-    return centred * jax.lax.rsqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + 1e-5)
+    standard = centred * jax.lax.rsqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + 1e-5)
+    return beside(scale, z) * standard + (0 if bias is None else beside(bias, z))
 
 
 def _memoryless(

@@ -13,6 +13,7 @@ from rnnjax.checks import positive_integer
 from rnnjax.names import lookup
 from rnnjax.origin import remembered
 from rnnjax.typing import Activation, Initializer, Key
+from rnnjax.units import beside
 
 Response = Callable[[Array, Array], Array]
 """``(pre_activation, bias) -> hidden``."""
@@ -135,11 +136,11 @@ PARAMETRIZATIONS = {
 
 
 def _modrelu(pre_activation: Array, bias: Array) -> Array:
-    return jnp.sign(pre_activation) * jax.nn.relu(jnp.abs(pre_activation) + bias)
+    return jnp.sign(pre_activation) * jax.nn.relu(jnp.abs(pre_activation) + beside(bias, pre_activation))
 
 
 def _biased(g: Activation) -> Response:
-    return lambda pre_activation, bias: g(pre_activation + bias)
+    return lambda pre_activation, bias: g(pre_activation + beside(bias, pre_activation))
 
 
 # modReLU is the one whose bias stands inside.

@@ -18,6 +18,7 @@ from rnnjax.checks import number_between, positive_integer
 from rnnjax.initializers import orthogonal
 from rnnjax.origin import remembered
 from rnnjax.typing import Activation, Initializer, Key
+from rnnjax.units import beside, dense
 
 
 class SCRNParams(NamedTuple):
@@ -117,7 +118,7 @@ def scrn(
         return SCRNState(*zero_state(batch_shape, (fast, slow), dtype))
 
     def project(params: SCRNParams, inputs: Array) -> tuple[Array, Array]:
-        return inputs @ params.kernel + params.bias, (1 - kept) * (inputs @ params.context_kernel)
+        return dense(inputs, params.kernel, params.bias), (1 - kept) * (inputs @ params.context_kernel)
 
     def advance(params: SCRNParams, state: SCRNState, drive: tuple[Array, Array]) -> SCRNState:
         to_hidden, to_context = drive
@@ -187,12 +188,12 @@ def clockwork(
         return ClockworkState(*zero_state(batch_shape, (size,), dtype), *zero_state(batch_shape, (1,), jnp.int32))
 
     def project(params: ClockworkParams, inputs: Array) -> Array:
-        return inputs @ params.kernel + params.bias
+        return dense(inputs, params.kernel, params.bias)
 
     def advance(params: ClockworkParams, state: ClockworkState, drive: Array) -> ClockworkState:
         recurrent_kernel = jnp.where(links, params.recurrent_kernel, jnp.zeros_like(params.recurrent_kernel))
         moved = g(drive + state.hidden @ recurrent_kernel)
-        active = state.step % unit_periods.astype(np.int32) == 0
+        active = state.step % beside(jnp.asarray(unit_periods, jnp.int32), state.step) == 0
         return ClockworkState(jnp.where(active, moved, state.hidden), (state.step + 1) % cycle)
 
     return Cell(init, initial_state, project, advance)
@@ -251,8 +252,8 @@ def mist(
         return MISTState(*zero_state(batch_shape, (size,), dtype), *zero_state((*batch_shape, history), (size,), dtype))
 
     def project(params: MISTParams, inputs: Array) -> tuple[Array, ...]:
-        gates = split_gates(inputs @ params.kernel + params.bias, 2)
-        return *gates, inputs @ params.mixture_kernel + params.mixture_bias
+        gates = split_gates(dense(inputs, params.kernel, params.bias), 2)
+        return *gates, dense(inputs, params.mixture_kernel, params.mixture_bias)
 
     def advance(params: MISTParams, state: MISTState, drive: tuple[Array, ...]) -> MISTState:
         drive_reset, drive_candidate, drive_mixture = drive

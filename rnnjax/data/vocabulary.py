@@ -3,7 +3,8 @@
 import collections
 import re
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -22,8 +23,9 @@ _WORD = re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]|\n")
 _CLOSING, _OPENING = set(".,;:!?%)]}\u2026\u2019\u201d"), set("([{\u201c")
 
 
-class Vocabulary(NamedTuple):
-    """What there is a number for.
+@dataclass(frozen=True)
+class Vocabulary:
+    """What there is a number for; its length is how many entries it has.
 
     Attributes:
         unit: "characters", "words" (of letters and digits, each other sign and each line end one of its own; spaces are
@@ -34,6 +36,9 @@ class Vocabulary(NamedTuple):
 
     unit: Unit
     entries: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.entries)
 
     @property
     def unknown(self) -> int | None:
@@ -127,7 +132,7 @@ def _instead(vocabulary: Vocabulary, answer: Answer) -> int | None:
     """The number for the unknown, -1 to leave it out, None where it is an error."""
     if answer == "replace" and vocabulary.unknown is None:
         raise ValueError(
-            f"the vocabulary of {len(vocabulary.entries)} {vocabulary.unit} has no entry for the unknown: expected "
+            f"the vocabulary of {len(vocabulary)} {vocabulary.unit} has no entry for the unknown: expected "
             'unknown="skip" or "error"'
         )
     return {"error": None, "skip": -1, "replace": vocabulary.unknown}[answer]
@@ -138,7 +143,7 @@ def _unknown(vocabulary: Vocabulary, each: str, text: str) -> str:
     if vocabulary.unit == "words":  # not inside of a longer one
         place = next(found.start() for found in _WORD.finditer(text) if found.group() == each)
     line, column = text.count("\n", 0, place) + 1, place - text.rfind("\n", 0, place)
-    kind, known = vocabulary.unit.removesuffix("s"), f"{len(vocabulary.entries)} {vocabulary.unit}"
+    kind, known = vocabulary.unit.removesuffix("s"), f"{len(vocabulary)} {vocabulary.unit}"
     return (
         f"the {kind} {each!r} (line {line}, column {column}) is not among the {known} "
         'that the model knows: leave it out of the text, or pass unknown="skip" or "replace"'

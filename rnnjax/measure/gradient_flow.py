@@ -1,5 +1,4 @@
-"""Where gradients vanish or explode: dL/ds_t and each step's share of dL/dparams, at every step and layer at once.
-"""
+"""Where gradients vanish or explode: dL/ds_t and each step's share of dL/dparams, at every step and layer at once."""
 
 from collections.abc import Callable
 from functools import partial
@@ -54,8 +53,9 @@ def gradient_flow(
         dL/dparams = sum over t of (ds_t/dparams)^T dL/ds_t            the norm of each term
 
     Args:
-        cell: any cell, stacks included; of a ``bidirectional`` there are norms for each direction. A cell that runs other cells inside its own ``advance``, without ``Wiring``, is
-            one piece here: of an inner layer's state only what enters the next step is seen.
+        cell: any cell, stacks included; of a ``bidirectional`` there are norms for each direction. A cell that runs
+            other cells inside its own ``advance``, without ``Wiring``, is one piece here: of an inner layer's state
+            only what enters the next step is seen.
         params: from ``cell.init``.
         inputs: (T, ..., I).
         loss: ``outputs (T, ..., O) -> scalar``. For a mean over the batch, ||dL/ds_t|| shrinks with its size; for a
@@ -100,10 +100,10 @@ def value_grad_and_flow(loss: Callable[..., Any], has_aux: bool = False) -> Call
 
         (value, state), gradient, (flow,) = value_grad_and_flow(loss, has_aux=True)(params, tokens, targets, state)
 
-    As ``jax.value_and_grad``, for a loss that is given an ``unroll``: ``unroll(cell, params, inputs, state=None, *, mask,
-    reset, reverse)``, with the values and gradients of ``rnnjax.unroll``. What stands around it, a head or an
-    embedding, is differentiated as usual. It may be called several times, but not inside ``jax.vmap`` or a loop: each
-    call has one flow.
+    As ``jax.value_and_grad``, for a loss that is given an ``unroll``. It has the values and gradients of
+    ``rnnjax.unroll`` and takes ``(cell, params, inputs, state=None, *, mask, reset, reverse)``. What stands around it,
+    a head or an embedding, is differentiated as usual. It may be called several times, but not inside ``jax.vmap`` or a
+    loop: each call has one flow.
 
     Args:
         loss: ``(unroll, params, *arguments) -> scalar``, or with ``has_aux`` ``-> (scalar, anything)``.
@@ -131,7 +131,9 @@ def value_grad_and_flow(loss: Callable[..., Any], has_aux: bool = False) -> Call
         def value_of(params: Params, take: Callable[..., Slots]) -> tuple[Array, Any]:
             returned = loss(partial(_unroll, take), params, *arguments, **options)
             if has_aux and not (isinstance(returned, tuple) and len(returned) == 2):
-                raise TypeError(f"loss returned a {type(returned).__name__}: expected (loss, anything), as has_aux says")
+                raise TypeError(
+                    f"loss returned a {type(returned).__name__}: expected (loss, anything), as has_aux says"
+                )
             value, beside = returned if has_aux else (returned, None)
             check_loss(value)
             return value, beside
@@ -142,7 +144,9 @@ def value_grad_and_flow(loss: Callable[..., Any], has_aux: bool = False) -> Call
 
         jax.eval_shape(lambda: value_of(params, new_slots))
         if not made:
-            raise ValueError("loss did not call the unroll that it received, its first argument: expected at least once")
+            raise ValueError(
+                "loss did not call the unroll that it received, its first argument: expected at least once"
+            )
         at_zero = jax.tree.map(zeros, made)
         (value, beside), (gradient, norms) = jax.value_and_grad(with_slots, (0, 1), has_aux=True)(params, at_zero)
         flows = tuple(_flow(value, of_call) for of_call in norms)

@@ -36,7 +36,9 @@ class Slots(NamedTuple):
     """Zeros whose gradients are norms."""
 
     examples: Any  # like the state, each leaf (T, ...): ||dL/ds_t|| of each example
-    parameters: Any  # like the params, each leaf (T,), of repeated layers (layers, T): of what step t adds to dL/dparams
+    parameters: (
+        Any  # like the params, each leaf (T,), of repeated layers (layers, T): of what step t adds to dL/dparams
+    )
 
 
 def zero_slots(cell: Cell, params: Params, inputs: Array, state: State) -> Slots:

@@ -113,11 +113,12 @@ def newton_unroll(
             return run_layers(cell.wiring, params, inputs, state, of_layers, run)
         backward = reverse != cell.reverse
         arguments = inputs, mask, first_steps(reset, backward)
-        inputs, *where = jax.tree.map(jnp.flipud, arguments) if backward else arguments
+        inputs, real, starts = jax.tree.map(jnp.flipud, arguments) if backward else arguments
         if cell.affine or cell.memoryless:
-            solved, outputs = _solve_directly(cell._replace(reverse=False), params, inputs, state, fresh, *where)
+            forward = cell._replace(reverse=False)
+            solved, outputs = _solve_directly(forward, params, inputs, state, fresh, real, starts)
         else:
-            solved, outputs = _solve(cell, params, inputs, state, fresh, *where, options)
+            solved, outputs = _solve(cell, params, inputs, state, fresh, real, starts, options)
         return solved, jnp.flipud(outputs) if backward else outputs
 
     layers, outputs = run(cell, params, inputs, state, fresh)

@@ -290,13 +290,16 @@ def _solve_affine(
         )
     factor, term = cell.affine(params, cell.project(params, inputs))
     if reset is not None:
-        from_fresh = jax.tree.map(lambda a, b, s: a * s + b, factor, term, fresh)
+        from_fresh = jax.tree.map(lambda a, b, s: a * s[None] + b, factor, term, fresh)
         factor, term = _select(reset, (jax.tree.map(jnp.zeros_like, factor), from_fresh), (factor, term))
     term = perturb(term, perturbation)
     if mask is not None:
         holds = jax.tree.map(jnp.ones_like, factor), jax.tree.map(jnp.zeros_like, term)
         if reset is not None:
-            begins = jax.tree.map(jnp.zeros_like, factor), jax.tree.map(jnp.add, holds[1], fresh)
+            begins = (
+                jax.tree.map(jnp.zeros_like, factor),
+                jax.tree.map(lambda zeros, s: zeros + s[None], holds[1], fresh),
+            )
             holds = _select(reset, begins, holds)
         factor, term = _select(mask, (factor, term), holds)
 
@@ -305,7 +308,7 @@ def _solve_affine(
         return jax.tree.map(jnp.multiply, a, c), jax.tree.map(lambda b, c, d: c * b + d, b, c, d)
 
     factors, terms = jax.lax.associative_scan(combine, (factor, term), reverse=reverse)
-    states = jax.tree.map(lambda a, b, s: a * s + b, factors, terms, state)
+    states = jax.tree.map(lambda a, b, s: a * s[None] + b, factors, terms, state)
     outputs = cell.output(params, states)
     if mask is not None:
         outputs = _select(mask, outputs, jnp.zeros_like(outputs))
@@ -338,8 +341,8 @@ def _all_at_once(
     final = _select(mask.any(axis=0), jax.tree.map(at_last, states), state)
     if reset is not None:  # in the padding after the last real step, or with no real step at all
         at = jnp.arange(mask.shape[0]).reshape(-1, *(1,) * (mask.ndim - 1))
-        later = at < last if reverse else at > last
-        final = _select((reset & (later | ~mask.any(axis=0))).any(axis=0), fresh, final)
+        later = at < last[None] if reverse else at > last[None]
+        final = _select((reset & (later | ~mask.any(axis=0, keepdims=True))).any(axis=0), fresh, final)
     return final, _select(mask, outputs, jnp.zeros_like(outputs))
 
 

@@ -341,8 +341,10 @@ def test_batch_first_is_flaxs_own_order(reverse):
     inputs = jnp.moveaxis(INPUTS, 0, 1)
     variables = theirs.init(jax.random.key(0), inputs)
     dense = variables["params"]["cell"]
-    params = rnnjax.elman(H).init(jax.random.key(0), I)._replace(
-        kernel=dense["i"]["kernel"], recurrent_kernel=dense["h"]["kernel"], bias=dense["i"]["bias"]
+    params = (
+        rnnjax.elman(H)
+        .init(jax.random.key(0), I)
+        ._replace(kernel=dense["i"]["kernel"], recurrent_kernel=dense["h"]["kernel"], bias=dense["i"]["bias"])
     )
     final, expected = theirs.apply(variables, inputs, seq_lengths=LENGTHS)
     options = {"reverse": reverse, "return_carry": True, "time_major": False}

@@ -273,15 +273,14 @@ def test_perturbations_of_both_directions_are_where_the_flow_is_measured():
 
 def test_two_directions_in_a_stack_learn_a_state_and_go_through_noise():
     both = rnnjax.bidirectional(rnnjax.gru(3), rnnjax.lstm(2))
-    cell = rnnjax.learned_initial_state(rnnjax.stack(both, rnnjax.residual(rnnjax.bidirectional(rnnjax.gru(3), rnnjax.gru(2)))))
+    upper = rnnjax.bidirectional(rnnjax.gru(3), rnnjax.gru(2))
+    cell = rnnjax.learned_initial_state(rnnjax.stack(both, rnnjax.residual(upper)))
     params, inputs = random_params(cell), random_inputs()
     first = both.apply(params.cell[0], inputs, MASK)  # its own initial state is 0, not what was learned
     assert first.shape == (T, B, 5)
 
-    learned = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (B, *leaf.shape)), params.state)
-    state, hidden = learned, inputs
+    state = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (B, *leaf.shape)), params.state)
     _, hidden = rnnjax.unroll(both, params.cell[0], inputs, state[0], mask=MASK)
-    upper = rnnjax.bidirectional(rnnjax.gru(3), rnnjax.gru(2))
     _, more = rnnjax.unroll(upper, params.cell[1], hidden, state[1][0], mask=MASK)
     _, outputs = rnnjax.unroll(cell, params, inputs, mask=MASK)
     close(outputs, hidden + more)
@@ -291,7 +290,11 @@ def test_two_directions_in_a_stack_learn_a_state_and_go_through_noise():
 
 def test_saturation_and_penalties_see_the_second_direction_run_backward():
     cell = rnnjax.gru(H)
-    both, params, inputs = rnnjax.bidirectional(cell, cell), (random_params(cell, 0), random_params(cell, 1)), random_inputs()
+    both, params, inputs = (
+        rnnjax.bidirectional(cell, cell),
+        (random_params(cell, 0), random_params(cell, 1)),
+        random_inputs(),
+    )
     params = BidirectionalParams(*params)
     _, behind = rnnjax.saturation(both, params, inputs, tanh_limit=0.5)
     alone = rnnjax.saturation(cell, params.backward, inputs[::-1], tanh_limit=0.5)
@@ -319,7 +322,7 @@ def test_saturation_and_penalties_see_the_second_direction_run_backward():
 def test_what_goes_one_step_at_a_time_says_what_two_directions_can_do(call):
     both = rnnjax.bidirectional(rnnjax.gru(H), rnnjax.gru(H))
     params = both.init(jax.random.key(0), I)
-    with pytest.raises(TypeError, match="bidirectional cell received one step.*with unroll, gradient_flow or chain"):
+    with pytest.raises(TypeError, match=r"bidirectional cell received one step.*with unroll, gradient_flow or chain"):
         call(both, params, random_inputs())
 
 

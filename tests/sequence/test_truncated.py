@@ -113,9 +113,7 @@ def test_a_head_on_top_has_its_gradient_over_all_windows(every, through):
     truncated = jax.jit(partial(rnnjax.truncated_gradient, cell, loss=with_head, every=every, through=through))
     final, value, (of_cell, of_head) = truncated(params, inputs, targets, state=state, head=head)
     fixed = jax.jit(
-        partial(
-            rnnjax.truncated_gradient, cell, loss=lambda y, t: with_head(y, t, head), every=every, through=through
-        )
+        partial(rnnjax.truncated_gradient, cell, loss=lambda y, t: with_head(y, t, head), every=every, through=through)
     )
     its_final, expected, its_gradient = fixed(params, inputs, targets, state=state)
     for a, b in zip(
@@ -131,8 +129,8 @@ def test_a_head_on_top_has_its_gradient_over_all_windows(every, through):
 @pytest.mark.parametrize("steps", [1, 11, 13])
 def test_targets_of_another_length_are_refused(steps):
     cell, params, inputs, targets, _ = problem()
+    wrong = jax.tree.map(lambda target: jnp.zeros((steps, *target.shape[1:])), targets)
     with pytest.raises(ValueError, match="expected 12 steps on axis 0, as many as the inputs have"):
-        wrong = jax.tree.map(lambda target: jnp.zeros((steps, *target.shape[1:])), targets)
         rnnjax.truncated_gradient(cell, params, inputs, wrong, loss, every=3, through=6)
 
 
