@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from rnnjax.checks import check_advanced, check_batch_shape, check_params, check_state
+from rnnjax.checks import check_advanced, check_batch_shape, check_params, check_state, told
 from rnnjax.origin import remembering
 from rnnjax.typing import Drive, Key, Params, State
 
@@ -164,5 +164,5 @@ def output_like(cell: Cell, params: Params) -> jax.ShapeDtypeStruct:
 def check_cell(receiver: str, cell: Any, example: str) -> None:
     """Raises ``TypeError`` unless ``cell`` is a ``Cell``."""
     if not isinstance(cell, Cell):
-        received = getattr(cell, "__name__", None) or (repr(cell) if len(repr(cell)) < 80 else type(cell).__name__)
+        received = getattr(cell, "__name__", None) or told(cell)
         raise TypeError(f"{receiver} received {received}: expected cells, made with their sizes, as in {example}")

@@ -25,6 +25,18 @@ def positive_integer(name: str, value: Any) -> int:
     return number
 
 
+def whole_numbers(name: str, value: Any) -> Any:
+    """``value`` as an array of whole numbers; raises ``TypeError`` if it is none."""
+    try:
+        numbers = jnp.asarray(value)
+    except (TypeError, ValueError, OverflowError):
+        numbers = None
+    if numbers is None or not jnp.issubdtype(numbers.dtype, jnp.integer):
+        received = f"are {told(value)}" if numbers is None else f"have dtype {numbers.dtype}"
+        raise TypeError(f"{name} {received}: expected whole numbers")
+    return numbers
+
+
 def check_key(key: Any) -> Any:
     """``key``; raises ``TypeError`` if it is no random key."""
     dtype = getattr(key, "dtype", None)
@@ -33,9 +45,23 @@ def check_key(key: Any) -> Any:
     raise TypeError(f"key is {told(key)}: expected a random key, such as jax.random.key(0)")
 
 
+def as_arrays(name: str, tree: Any) -> Any:
+    """A pytree with its numbers and NumPy arrays as JAX's; raises ``TypeError`` for other leaves."""
+    for leaf in jax.tree.leaves(tree):
+        if getattr(getattr(leaf, "dtype", None), "kind", "f") in "USOM" or not hasattr(leaf, "dtype") | _is_number(
+            leaf
+        ):
+            raise TypeError(f"{name} hold {told(leaf)}: expected arrays of numbers")
+    return jax.tree.map(jnp.asarray, tree)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, bool | int | float | complex)
+
+
 def check_batch_shape(batch_shape: Any) -> None:
     """Raises ``TypeError`` unless it is a tuple."""
-    if not isinstance(batch_shape, tuple | list):
+    if not isinstance(batch_shape, tuple | list) or hasattr(batch_shape, "_fields"):
         raise TypeError(f"batch_shape is {told(batch_shape)}: expected a tuple, such as (32,), or () for one example")
 
 
@@ -55,6 +81,8 @@ def told(value: Any) -> str:
     """What was received, in a few words: never the contents of an array."""
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return f"an array of shape {tuple(value.shape)} and dtype {value.dtype}"
+    if any(hasattr(leaf, "shape") for leaf in jax.tree.leaves(value)):
+        return f"a {type(value).__name__} of arrays"
     text = repr(value)
     return f"{text if len(text) <= 60 else text[:57] + '...'} ({type(value).__name__})"
 
@@ -76,10 +104,18 @@ def positive_number(name: str, value: Any) -> float:
     return number
 
 
+def finite_number(name: str, value: Any) -> float:
+    """``value`` as a ``float``; ``TypeError`` if it is not a number, ``ValueError`` for NaN and infinities."""
+    number = _number(name, value)
+    if not math.isfinite(number):
+        raise ValueError(f"{name} is {number}: expected a finite number, such as 1.0")
+    return number
+
+
 def _number(name: str, value: Any) -> float:
     try:
-        number = None if isinstance(value, str | bool) else float(value)
-    except TypeError:
+        number = None if isinstance(value, str | bool) or jnp.ndim(value) else float(value)
+    except (TypeError, ValueError):
         number = None
     if number is None:
         raise TypeError(f"{name} is {told(value)}: expected a number, such as 0.5")
@@ -190,6 +226,10 @@ def _check_like(name: str, received: Any, expected: Any, circumstances: str, rem
         of_one: Any = jax.tree.structure(received[0]) if isinstance(received, tuple) and len(received) == 1 else None
         if of_one is not None and of_one == expected_tree:
             remedy = f"pass {name}[0], or put the cell into a stack, as in stack(lstm(64))"
+        elif isinstance(received, dict | list) and not isinstance(expected, dict | list):
+            remedy = f"restore {name} with a target, such as jax.eval_shape(lambda: cell.init(key, input_size))"
+        elif (type(received).__name__, type(expected).__name__) == ("GRUResetAfterParams", "GRUParams"):
+            remedy = "make the cell with gru(hidden_size, reset='after'), as PyTorch has it"
         raise ValueError(
             f"{name}: received {_structure(received)}, but this cell {circumstances} "
             f"has {_structure(expected)}; {remedy}"

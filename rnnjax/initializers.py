@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
-from rnnjax.checks import number_between
+from rnnjax.checks import number_between, positive_number
 from rnnjax.typing import Initializer, Key
 
 
@@ -48,8 +48,7 @@ def spectral_normal(radius: float) -> Initializer:
     Raises:
         ValueError: if ``radius`` is not positive, or, from the initializer, if the shape is not square.
     """
-    if not radius > 0:
-        raise ValueError(f"radius is {radius!r}: expected a positive number, the modulus of the largest eigenvalue")
+    radius = positive_number("radius", radius)
 
     def init(key: Key, shape: tuple[int, ...], dtype: DTypeLike = float) -> Array:
         _check_square("spectral_normal", shape)

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnjax.checks import check_function, check_key, positive_integer
+from rnnjax.checks import check_flag, check_function, check_key, finite_number, positive_integer, told
 
 Arguments = ParamSpec("Arguments")
 Made = TypeVar("Made", bound=tuple[Any, ...])
@@ -31,13 +31,14 @@ def remembered(constructor: Callable[Arguments, Made]) -> Callable[Arguments, Ma
 
     @functools.wraps(constructor)
     def construct(*args: Arguments.args, **options: Arguments.kwargs) -> Made:
-        made = constructor(*args, **options)
         bound = signature.bind(*args, **options)
         for name, value in bound.arguments.items():
-            if name.endswith("_init"):
-                check_function(name, value, "jax.nn.initializers.normal(0.1)")
+            _check_option(signature.parameters[name], value)
+        made: Any = constructor(*args, **options)
         if any(made is each for each in (*args, *options.values())):
             return made  # nothing was added to it
+        if hasattr(made, "initial_state"):
+            made = made._replace(initial_state=_of_its_params(made.initial_state))
         bound.apply_defaults()
         init, *others = made
         origin: Any = Origin(init, construct, bound.arguments, tuple(others))
@@ -45,6 +46,30 @@ def remembered(constructor: Callable[Arguments, Made]) -> Callable[Arguments, Ma
 
     signature = inspect.signature(constructor)
     return construct
+
+
+def _check_option(parameter: inspect.Parameter, value: Any) -> None:
+    """What the name of a constructor's argument says of it."""
+    name = parameter.name
+    if name.endswith("_init") and value is not None:
+        check_function(name, value, "jax.nn.initializers.normal(0.1)")
+    elif name.endswith("bias") and (parameter.annotation is float or not callable(value)):
+        finite_number(name, value)
+    elif name in ("input_to_all", "all_to_output"):
+        check_flag(name, value)
+
+
+def _of_its_params(initial_state: Callable[..., Any]) -> Callable[..., Any]:
+    """The same, with a message for params that are not the cell's."""
+
+    @functools.wraps(initial_state)
+    def call(params: Any, batch_shape: tuple[int, ...] = ()) -> Any:
+        try:
+            return initial_state(params, batch_shape)
+        except AttributeError as error:
+            raise TypeError(f"params are {told(params)}: expected those that this cell's init made") from error
+
+    return call
 
 
 class Origin:

@@ -3,13 +3,14 @@
 import argparse
 import contextlib
 import importlib.util
+import math
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from absl import app, flags, logging
@@ -17,9 +18,16 @@ from ml_collections import ConfigDict, config_flags
 
 from experiments.common import catalogue
 
+LARGEST = {"seeds": 10_000, "depth": 10_000, "depths": 10_000, "layers": 10_000, "hidden_size": 1_000_000}
+"""What a number in one of these fields is at most; in any other a thousand million. Above that it is a slip."""
+
 
 class ExperimentError(Exception):
     """Something the person at the keyboard can mend: shown in a line, without a traceback."""
+
+
+class AlreadyFinishedError(Exception):
+    """There is nothing to do: shown in a line, and no fault."""
 
 
 @contextlib.contextmanager
@@ -52,15 +60,23 @@ def run_experiment(name: str, main: Callable[[ConfigDict], None]) -> None:
 
 
 def run(main: Callable[[], None], arguments: Sequence[str] | None = None) -> None:
-    """Parses the flags, calls ``main`` and exits: 1 after an ``ExperimentError``, 130 after Ctrl-C."""
+    """Parses the flags, calls ``main`` and exits: 1 after an ``ExperimentError``, 130 after Ctrl-C or SIGTERM."""
 
     def guarded(arguments: list[str]) -> int:
         if arguments[1:]:
             return _fail(f"unexpected argument {arguments[1]!r}: everything is a flag, as in --workdir=runs/mine")
         try:
             main()
+        except AlreadyFinishedError as finished:
+            print(finished)
         except ExperimentError as error:
             return _fail(str(error))
+        except (MemoryError, jax.errors.JaxRuntimeError) as error:
+            if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            return _fail(
+                f"memory does not suffice ({_last_line(error)}): take smaller sizes; what was finished is kept"
+            )
         except OSError as error:
             return _fail(f"{error}; what was finished before is kept: mend this and run the same command again")
         except KeyboardInterrupt:
@@ -155,7 +171,20 @@ def _loaded(holder: flags.FlagHolder[ConfigDict], default: Path) -> ConfigDict:
                 f"--config.{field} is {config[field]!r} ({type(config[field]).__name__}): expected "
                 f"{type(value).__name__}, as {value!r} in {default}"
             )
+        _require_bounded(field, config[field])
     return config
+
+
+def _require_bounded(field: str, value: Any) -> None:
+    """Raises for a number that no experiment can mean, in a field or among the numbers of one."""
+    words = value.split(",") if isinstance(value, str) else [value]
+    most = LARGEST.get(field, 10**9)
+    for number in words:
+        digits = str(number).strip().lstrip("+-")
+        if digits.isdigit() and (not digits.isascii() or int(digits) > most):
+            raise ExperimentError(f"--config.{field} is {value!r}: expected numbers up to {most:,}, in digits 0 to 9")
+        if isinstance(number, float) and not math.isfinite(number):
+            raise ExperimentError(f"--config.{field} is {number}: expected a finite number")
 
 
 # Flags

@@ -40,7 +40,7 @@ def numbers(config: ConfigDict, field: str) -> list[int]:
         ValueError: if there is none, or anything else.
     """
     found = names(config, field)
-    if not all(name.isdigit() and int(name) > 0 for name in found):
+    if not all(name.isascii() and name.isdigit() and int(name) > 0 for name in found):
         raise ValueError(f"--config.{field} is {config[field]!r}: expected positive whole numbers with commas between")
     return [int(name) for name in found]
 

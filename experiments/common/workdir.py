@@ -27,13 +27,16 @@ import numpy as np
 
 import rnnjax
 from experiments.common import checkpoint
-from experiments.common.command import ExperimentError
+from experiments.common.command import AlreadyFinishedError, ExperimentError
 from experiments.common.tensorboard import Events
 
 Record = dict[str, Any]
 
 _OWN = ("summary.md", "figures", "checkpoints", "events", "process-*", "metrics.jsonl", "config.json")
 """As they are discarded: while there is a config.json, the folder is a run's."""
+
+NO_MATTER = ("threads", "checkpoint_every")
+"""Fields that do not change what a run computes: they may differ when it goes on."""
 
 _EARLY = ("*.partial", ".lock-*", "process-*")  # what may be there before config.json is
 
@@ -86,7 +89,8 @@ def open_workdir(path: str | Path, config: Record, *, overwrite: bool, tensorboa
     """Makes the folder, or goes on in one that an interrupted run of the same config left.
 
     Raises:
-        ExperimentError: if it holds a finished run, one of another config, a damaged one, or something else.
+        AlreadyFinishedError: if it holds a finished run of the same config.
+        ExperimentError: if it holds one of another config, a damaged one, or something else.
     """
     path = Path(path)
     if path.exists() and not path.is_dir():
@@ -96,13 +100,14 @@ def open_workdir(path: str | Path, config: Record, *, overwrite: bool, tensorboa
         for target in [target for name in _OWN for target in path.glob(name)]:
             shutil.rmtree(target) if target.is_dir() else target.unlink()
     remedy = "give another --workdir, or --overwrite to discard it"
-    if (path / "summary.md").exists():
-        raise ExperimentError(f"--workdir={path} holds a finished run: {remedy}")
+    finished = (path / "summary.md").exists()
     path.mkdir(parents=True, exist_ok=True)
     config_file = path / "config.json"
     if config_file.exists():
-        _require_same_config(config_file, config, remedy)
-    else:
+        _require_same_config(config_file, config, finished, remedy)
+    if finished:
+        raise AlreadyFinishedError(f"--workdir={path} holds this run, finished: see {path / 'summary.md'}")
+    if not config_file.exists():
         _write_whole(config_file, json.dumps({"config": config, **_circumstances()}, indent=2) + "\n")
     kept, begun = _kept(path)
     _write_whole(path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in kept))
@@ -151,12 +156,13 @@ def _config(config_file: Path) -> Record:
         raise ExperimentError(f"{config_file} is not a run's: give another --workdir") from error
 
 
-def _require_same_config(config_file: Path, config: Record, remedy: str) -> None:
+def _require_same_config(config_file: Path, config: Record, finished: bool, remedy: str) -> None:
     before = _config(config_file)
-    changed = [f"{key} was {before.get(key)!r}, is {now!r}" for key, now in config.items() if before.get(key) != now]
-    if changed:
-        where = f"--workdir={config_file.parent}"
-        raise ExperimentError(f"{where} holds an interrupted run ({'; '.join(changed)}): {remedy}")
+    fields = [field for field in config if field not in NO_MATTER and before.get(field) != config[field]]
+    if fields:
+        kind = "a finished" if finished else "an interrupted"
+        changed = "; ".join(f"{field} was {before.get(field)!r}, is {config[field]!r}" for field in fields)
+        raise ExperimentError(f"--workdir={config_file.parent} holds {kind} run ({changed}): {remedy}")
 
 
 def _kept(path: Path) -> tuple[list[Record], dict[str, int]]:

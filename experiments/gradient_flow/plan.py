@@ -11,7 +11,7 @@ from jax import Array
 from ml_collections import ConfigDict
 
 import rnnjax
-from experiments.common.settings import names, numbers, require_least
+from experiments.common.settings import names, numbers, require_least, require_positive
 from experiments.common.workdir import Record
 from experiments.networks import initializations
 from rnnjax.names import lookup
@@ -53,6 +53,7 @@ def plan(config: ConfigDict) -> list[Run]:
     """
     require_least(config, 1, "seeds", "hidden_size", "batch_size")
     require_least(config, 0, "train_steps", "measure_every", "checkpoint_every", "threads", "max_characters")
+    require_positive(config, "learning_rate", "clip_norm")
     lengths = numbers(config, "sequence_lengths")
     for length in lengths:
         loss_steps(config, length)
@@ -83,7 +84,7 @@ def loss_steps(config: ConfigDict, length: int) -> list[int]:
     places = names(config, "loss")
     if places == ["all"]:
         return []
-    steps = [length if name == "last" else int(name) if name.isdigit() else 0 for name in places]
+    steps = [length if name == "last" else int(name) if name.isascii() and name.isdigit() else 0 for name in places]
     if not all(1 <= step <= length for step in steps):
         raise ValueError(
             f"--config.loss is {config.loss!r}: expected all, or last and steps from 1 to {length} with commas between"

@@ -225,7 +225,11 @@ def train_in_streams(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: Co
 
     for run in runs:
         with log_of(run) as log:
-            about = {"run": run.identity(), "config": config.to_dict(), "vocabulary": dataclasses.asdict(data.vocabulary)}
+            about = {
+                "run": run.identity(),
+                "config": config.to_dict(),
+                "vocabulary": dataclasses.asdict(data.vocabulary),
+            }
             training.train(
                 initial_state(cell, optimizer, run.learning_rate, config, size, jax.random.key(run.seed)),
                 lambda state, _: step(state, streams),

@@ -238,7 +238,9 @@ def learned_leaky(
     """
     first_rate = number_between("rate", rate, 0, 1)
     if first_rate in (0, 1):
-        raise ValueError(f"rate is {rate!r}: expected between 0 and 1, no end included; for a fixed rate take leaky")
+        raise ValueError(
+            f"rate is {first_rate:g}: expected between 0 and 1, both excluded; for a fixed rate take leaky"
+        )
     options = {"kernel_init": kernel_init, "recurrent_init": recurrent_init, "bias_init": bias_init}
     instant = elman(hidden_size, activation, **options)
 

@@ -4,7 +4,6 @@ As in ``lstm``, the gates of one step stand side by side in every weight, H colu
 i, f, g, o (input gate, forget gate, candidate, output gate), in that order.
 """
 
-import math
 from typing import Any, NamedTuple
 
 import jax
@@ -16,7 +15,7 @@ from rnnjax.cell import Cell, zero_state
 from rnnjax.cells.gates import add_to_gates, gate_bias, gate_kernels, split_gates
 from rnnjax.cells.lstm import LSTMParams, LSTMState, lstm_bias
 from rnnjax.cells.memoryless import normalized
-from rnnjax.checks import positive_integer
+from rnnjax.checks import finite_number, positive_integer
 from rnnjax.initializers import orthogonal
 from rnnjax.origin import remembered
 from rnnjax.typing import Initializer, Key
@@ -179,7 +178,7 @@ def janet(
         TypeError: if hidden_size is not a whole number or beta not a number.
     """
     size = positive_integer("hidden_size", hidden_size)
-    lag = _finite("beta", beta)
+    lag = finite_number("beta", beta)
 
     def init(key: Key, input_size: int) -> JANETParams:
         kernels = gate_kernels(key, 2, input_size, size, kernel_init, recurrent_init)
@@ -343,13 +342,3 @@ def slstm(
 def _initial_state(params: Any, batch_shape: tuple[int, ...] = ()) -> LSTMState:
     size, dtype = params.recurrent_kernel.shape[-2], params.recurrent_kernel.dtype
     return LSTMState(*zero_state(batch_shape, 2 * (size,), dtype))
-
-
-def _finite(name: str, value: Any) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} is {value!r} ({type(value).__name__}): expected a number, such as 1.0") from None
-    if not math.isfinite(number):
-        raise ValueError(f"{name} is {number}: expected a finite number, such as 1.0")
-    return number

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from jax.nn import sigmoid
 from rnnjax.cell import Cell, zero_state
 from rnnjax.cells.activations import activation_named
 from rnnjax.cells.gates import gate_kernels, split_gates
-from rnnjax.checks import number_between, positive_integer
+from rnnjax.checks import number_between, positive_integer, told
 from rnnjax.initializers import orthogonal
 from rnnjax.origin import remembered
 from rnnjax.typing import Activation, Initializer, Key
@@ -267,9 +267,9 @@ def mist(
     return Cell(init, initial_state, project, advance)
 
 
-def _rising_periods(periods: Sequence[int]) -> tuple[int, ...]:
-    if not isinstance(periods, Sequence):
-        raise TypeError(f"periods is {periods!r} ({type(periods).__name__}): expected a tuple, such as (1, 2, 4, 8)")
+def _rising_periods(periods: Any) -> tuple[int, ...]:
+    if not isinstance(periods, Sequence) or isinstance(periods, str):
+        raise TypeError(f"periods is {told(periods)}: expected a tuple, such as (1, 2, 4, 8)")
     clocks = tuple(positive_integer("a period", period) for period in periods)
     if not clocks or any(a >= b for a, b in itertools.pairwise(clocks)):
         raise ValueError(f"periods are {tuple(periods)}: expected whole numbers that rise, such as (1, 2, 4, 8)")

@@ -24,7 +24,7 @@ from jax import Array
 from jax.extend.core import JaxprEqn
 
 from rnnjax.cell import Cell, check_cell
-from rnnjax.checks import number_between
+from rnnjax.checks import number_between, told
 from rnnjax.combinators.compose import each_layer
 from rnnjax.engine.norms import is_inexact
 from rnnjax.engine.program import Program, execute, operands_of, program_of, reached, recurrent_products
@@ -206,6 +206,8 @@ def drop_connect(
     """
     kept = 1 - _rate("drop_connect", cell, rate)
     among = (names,) if isinstance(names, str) else names
+    if not isinstance(among, tuple | list) or not among or not all(isinstance(name, str) for name in among):
+        raise TypeError(f"names are {told(names)}: expected names of params, such as ('recurrent_kernel',)")
     if key is None:
         return cell
 
@@ -258,7 +260,7 @@ def _changed(receiver: str, cell: Cell, change: Callable[[Cell, Callable[[], Key
     if dtype == jnp.uint32:
         key = jax.random.wrap_key_data(key)
     elif dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
-        raise TypeError(f"key is {key!r}: expected a random key, such as jax.random.key(0), or None to evaluate")
+        raise TypeError(f"key is {told(key)}: expected a random key, such as jax.random.key(0), or None to evaluate")
     start = jax.random.fold_in(key, zlib.crc32(receiver.encode()))
     return each_layer(
         cell, lambda layer, path: change(layer, functools.partial(functools.reduce, jax.random.fold_in, path, start))
@@ -330,7 +332,7 @@ def _rates(rate: Any, state: State) -> Any:
         return jax.tree.map(lambda _: rate, state)
     if jax.tree.structure(rate) != jax.tree.structure(state):  # type: ignore[operator]
         raise ValueError(
-            f"zoneout: rate is {rate!r}, but the state is a {type(state).__name__}: expected one number, or numbers in "
-            "the state's own type"
+            f"zoneout: rate is {told(rate)}, but the state is a {type(state).__name__}: expected one number, or "
+            "numbers in the state's own type"
         )
     return rate

@@ -10,6 +10,7 @@ from jax import Array
 from jax.extend.core import JaxprEqn
 
 from rnnjax.cell import Cell, check_cell
+from rnnjax.checks import told
 from rnnjax.combinators.compose import each_layer
 from rnnjax.engine.program import execute, is_matrix_product, program_of
 from rnnjax.origin import remembered
@@ -51,8 +52,8 @@ def mixed_precision(cell: Cell, dtype: Any = jnp.bfloat16) -> Cell:
         TypeError: if ``cell`` is not one, or ``dtype`` not floating.
     """
     check_cell("mixed_precision", cell, "mixed_precision(lstm(64))")
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise TypeError(f"mixed_precision received dtype {dtype!r}: expected a floating one, such as jnp.bfloat16")
+    if not _is_floating(dtype):
+        raise TypeError(f"dtype is {told(dtype)}: expected a floating one, such as jnp.bfloat16")
 
     def change(layer: Cell, path: tuple[int, ...]) -> Cell:
         narrow = partial(_with_narrow_products, jnp.dtype(dtype))
@@ -103,3 +104,10 @@ _product.defvjp(_product_forward, _product_backward)
 
 def _narrow_dot(dtype: Any, a: Array, b: Array, along: tuple[tuple[int, ...], tuple[int, ...]]) -> Array:
     return jax.lax.dot_general(a.astype(dtype), b.astype(dtype), (along, ((), ())), preferred_element_type=a.dtype)
+
+
+def _is_floating(dtype: Any) -> bool:
+    try:
+        return dtype is not None and bool(jnp.issubdtype(jnp.dtype(dtype), jnp.floating))
+    except (TypeError, ValueError):
+        return False

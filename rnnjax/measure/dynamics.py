@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from rnnjax.cell import Cell
-from rnnjax.checks import positive_integer
+from rnnjax.checks import positive_integer, told
 from rnnjax.engine.state_vectors import StateVectors, advance_vectors, check_forward, state_vectors
 from rnnjax.sequence.unroll import prepare
 from rnnjax.typing import Params, State
@@ -166,7 +166,7 @@ def _division(steps: int, warm_up: int | None, blocks: int) -> tuple[int, int]:
     try:
         skipped = steps // 10 if warm_up is None else operator.index(warm_up)
     except TypeError:
-        raise TypeError(f"warm_up is {warm_up!r}: expected a whole number of steps, such as 100") from None
+        raise TypeError(f"warm_up is {told(warm_up)}: expected a whole number of steps, such as 100") from None
     if skipped < 0 or steps - skipped < blocks:
         raise ValueError(
             f"warm_up is {skipped} and blocks is {blocks} for {steps} steps: expected at least 0 and at least one step "

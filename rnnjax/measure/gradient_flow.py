@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from rnnjax.cell import Cell
-from rnnjax.checks import check_flag, check_function, check_loss
+from rnnjax.checks import as_arrays, check_flag, check_function, check_loss
 from rnnjax.engine.linear import zeros
 from rnnjax.engine.norms import norm
 from rnnjax.measure.measured import Slots, measured_unroll, zero_slots
@@ -76,7 +76,7 @@ def gradient_flow(
     """
     check_function("loss", loss, "lambda outputs: outputs[-1].sum()")
     check_flag("reverse", reverse)
-    params = jax.tree.map(jnp.asarray, params)
+    params = as_arrays("params", params)
     inputs, state = prepare(cell, params, inputs, state, mask, reset)
     fresh = state_beside(inputs, cell, params)
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from rnnjax.cell import Cell
-from rnnjax.checks import check_function, check_loss, positive_integer
+from rnnjax.checks import as_arrays, check_function, check_loss, positive_integer
 from rnnjax.sequence.unroll import prepare, unroll
 from rnnjax.typing import Params, State
 
@@ -59,6 +59,7 @@ def truncated_gradient(
         raise ValueError(
             f"through is {through}: expected at least every = {every}, or some steps would have no gradient"
         )
+    targets, head = as_arrays("targets", targets), as_arrays("head", head)
     for leaf in jax.tree.leaves(targets):
         if jnp.shape(leaf)[:1] != (steps,):
             raise ValueError(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
+import jax.export
 import jax.numpy as jnp
 from jax import Array
 from jax.sharding import NamedSharding, PartitionSpec
@@ -19,6 +20,7 @@ from rnnjax.checks import (
     check_sequence,
     check_state,
     positive_integer,
+    whole_numbers,
 )
 from rnnjax.engine.norms import is_inexact
 from rnnjax.engine.products import at_all_steps
@@ -387,7 +389,7 @@ def _in_chunks(
 
 def length_mask(lengths: Array, steps: int) -> Array:
     """(T, ...) booleans, True at the first ``lengths`` steps of each example; 0 is a length, too."""
-    lengths = jnp.asarray(lengths)
-    if not jnp.issubdtype(lengths.dtype, jnp.integer):
-        raise TypeError(f"lengths have dtype {lengths.dtype}: expected whole numbers of steps")
+    lengths = whole_numbers("lengths", lengths)
+    if not jax.export.is_symbolic_dim(steps):
+        steps = positive_integer("steps", steps)
     return jnp.arange(steps).reshape(steps, *(1,) * lengths.ndim) < lengths

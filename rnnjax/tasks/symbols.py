@@ -73,8 +73,8 @@ def temporal_order(length: int, relevant: int = 2) -> Task:
     if steps < 10:
         raise ValueError(f"length is {steps}: expected at least 10, so that a tenth of it is a step")
     tenths = {2: (1, 5), 3: (1, 3, 6)}
-    if relevant not in tenths:
-        raise ValueError(f"relevant is {relevant!r}: expected 2 or 3 symbols that decide")
+    if positive_integer("relevant", relevant) not in tenths:
+        raise ValueError(f"relevant is {relevant}: expected 2 or 3 symbols that decide")
     starts = [[tenth * steps // 10] for tenth in tenths[relevant]]
 
     def sample(key: Key, batch_size: int) -> Batch:

@@ -326,15 +326,43 @@ def test_with_the_loss_at_every_step_no_half_life_is_claimed(tmp_path: Path) -> 
     assert "norm at the first step / at the last" in done.stdout
 
 
-def test_a_finished_workdir_is_refused_and_left_as_it_was(finished: tuple[Path, str]) -> None:
+def test_the_same_command_once_more_says_that_it_is_finished_and_another_is_refused(finished: tuple[Path, str]) -> None:
     workdir, _ = finished
     before = (workdir / "metrics.jsonl").read_bytes()
-    again = run(workdir)
-    assert again.returncode == 1
-    assert again.stderr.strip() == (
-        f"error: --workdir={workdir} holds a finished run: give another --workdir, or --overwrite to discard it"
+    again = run(workdir, "--config.checkpoint_every=7", "--config.threads=1")  # neither changes what is found
+    assert (again.returncode, again.stderr) == (0, "")
+    assert again.stdout.strip() == f"--workdir={workdir} holds this run, finished: see {workdir / 'summary.md'}"
+    other = run(workdir, "--config.seeds=1")
+    assert other.returncode == 1
+    assert other.stderr.strip() == (
+        f"error: --workdir={workdir} holds a finished run (seeds was 2, is 1): give another --workdir, or --overwrite "
+        "to discard it"
     )
     assert (workdir / "metrics.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("learning_rate", "0", "--config.learning_rate is 0.0: expected a positive number"),
+        ("learning_rate", "nan", "--config.learning_rate is nan: expected a finite number"),
+        ("clip_norm", "-1", "--config.clip_norm is -1.0: expected a positive number"),
+        ("clip_norm", "inf", "--config.clip_norm is inf: expected a finite number"),
+        ("seeds", "100000000", "--config.seeds is 100000000: expected numbers up to 10,000, in digits 0 to 9"),
+        ("depths", "1,99999", "--config.depths is '1,99999': expected numbers up to 10,000, in digits 0 to 9"),
+        ("depths", "\u0663", "--config.depths is '\u0663': expected numbers up to 10,000, in digits 0 to 9"),
+        (
+            "hidden_size",
+            "9999999999",
+            "--config.hidden_size is 9999999999: expected numbers up to 1,000,000, in digits",
+        ),
+    ],
+)
+def test_numbers_that_cannot_be_meant_are_refused_at_once(tmp_path: Path, field: str, value: str, message: str) -> None:
+    done = run(tmp_path / "never", f"--config.{field}={value}")
+    assert done.returncode == 1
+    assert done.stderr.strip().startswith(f"error: {message}"), done.stderr
+    assert not (tmp_path / "never").exists()
 
 
 @pytest.mark.slow

@@ -154,7 +154,7 @@ def test_a_chain_takes_chains():
 def test_lengths_make_masks_with_any_axes():
     np.testing.assert_array_equal(rnnjax.length_mask(jnp.array([2, 0, 3]), 3).T, [[1, 1, 0], [0, 0, 0], [1, 1, 1]])
     assert rnnjax.length_mask(jnp.array([[1], [2]]), 4).shape == (4, 2, 1)
-    with pytest.raises(TypeError, match="lengths have dtype float64: expected whole numbers of steps"):
+    with pytest.raises(TypeError, match="lengths have dtype float64: expected whole numbers"):
         rnnjax.length_mask(jnp.array([1.5]), 3)
 
 
