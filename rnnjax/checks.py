@@ -14,14 +14,20 @@ import jax.numpy as jnp
 
 def positive_integer(name: str, value: Any) -> int:
     """``value`` as an ``int``; raises ``TypeError`` if it is not a whole number, ``ValueError`` below 1."""
+    number = check_whole_number(name, value)
+    if number < 1:
+        raise ValueError(f"{name} is {number}: expected at least 1")
+    return number
+
+
+def check_whole_number(name: str, value: Any) -> int:
+    """``value`` as an ``int``; raises ``TypeError`` if it is not a whole number."""
     try:
         number = operator.index(value)
     except TypeError:
         number = None
     if number is None or isinstance(value, bool):
         raise TypeError(f"{name} is {told(value)}: expected a whole number, such as 128")
-    if number < 1:
-        raise ValueError(f"{name} is {number}: expected at least 1")
     return number
 
 
@@ -89,7 +95,7 @@ def told(value: Any) -> str:
 
 def number_between(name: str, value: Any, low: float, high: float) -> float:
     """``value`` as a ``float``; ``TypeError`` if it is not a number, ``ValueError`` outside [low, high]."""
-    number = _number(name, value)
+    number = check_number(name, value)
     if not low <= number <= high:
         expected = f"at least {low:g}" if high == math.inf else f"a number from {low:g} to {high:g}"
         raise ValueError(f"{name} is {number:g}: expected {expected}")
@@ -98,7 +104,7 @@ def number_between(name: str, value: Any, low: float, high: float) -> float:
 
 def positive_number(name: str, value: Any) -> float:
     """``value`` as a ``float``; ``TypeError`` if it is not a number, ``ValueError`` unless positive and finite."""
-    number = _number(name, value)
+    number = check_number(name, value)
     if not 0 < number < math.inf:
         raise ValueError(f"{name} is {number:g}: expected a positive number")
     return number
@@ -106,13 +112,14 @@ def positive_number(name: str, value: Any) -> float:
 
 def finite_number(name: str, value: Any) -> float:
     """``value`` as a ``float``; ``TypeError`` if it is not a number, ``ValueError`` for NaN and infinities."""
-    number = _number(name, value)
+    number = check_number(name, value)
     if not math.isfinite(number):
         raise ValueError(f"{name} is {number}: expected a finite number, such as 1.0")
     return number
 
 
-def _number(name: str, value: Any) -> float:
+def check_number(name: str, value: Any) -> float:
+    """``value`` as a ``float``; raises ``TypeError`` if it is not a number."""
     try:
         number = None if isinstance(value, str | bool) or jnp.ndim(value) else float(value)
     except (TypeError, ValueError):

@@ -6,6 +6,7 @@ import importlib.util
 import math
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -65,6 +66,8 @@ def run(main: Callable[[], None], arguments: Sequence[str] | None = None) -> Non
     def guarded(arguments: list[str]) -> int:
         if arguments[1:]:
             return _fail(f"unexpected argument {arguments[1]!r}: everything is a flag, as in --workdir=runs/mine")
+        for stop in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(stop, signal.default_int_handler)
         try:
             main()
         except AlreadyFinishedError as finished:

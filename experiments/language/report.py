@@ -47,6 +47,22 @@ def at_best_rates(records: Sequence[Record]) -> pd.DataFrame:
     return best.merge(chosen)
 
 
+def at_the_edge(records: Sequence[Record]) -> str:
+    """Which cases are best at the lowest or the highest of several rates: others may be better; empty for none."""
+    tried = best_evaluations(records).groupby("case")["learning_rate"].agg(["min", "max", "nunique"])
+    chosen = at_best_rates(records).groupby("case")["learning_rate"].first()
+    several = tried["nunique"] > 1
+    told = [
+        f"{', '.join(at.index)} {'are' if len(at) > 1 else 'is'} best at the {which} rate tried"
+        for which, at in (
+            ("lowest", tried[several & (chosen == tried["min"])]),
+            ("highest", tried[several & (chosen == tried["max"])]),
+        )
+        if len(at)
+    ]
+    return f"{'; '.join(told)}: others may be better." if told else ""
+
+
 def table(records: Sequence[Record]) -> str:
     """Each case at its best learning rate, each run at its best evaluation, ranges over seeds, as a Markdown table."""
     best = at_best_rates(records).merge(frames.frame(records, "network")[["run", "params"]])
@@ -91,7 +107,7 @@ def summary(records: Sequence[Record], source: str, unit: str) -> str:
     of_first = [record for record in records if record["kind"] == "sample" and record["run"] in shown]
     last = {record["run"]: record for record in of_first}
     samples = [{**record, "text": page.code(record["text"])} for record in last.values()]
-    facts = {"verdict": verdict(records), "table": table(records), "unit": unit}
+    facts = {"verdict": verdict(records), "table": table(records), "edge": at_the_edge(records), "unit": unit}
     facts |= {"compared": comparison.table(records), "comparison": comparison.verdict(records)}
     return page.filled(__file__, source=source, samples=samples, **facts)
 
@@ -139,8 +155,8 @@ def loss_by_rate(records: Sequence[Record]) -> Figure | None:
     )
     (axes,) = panels.values()
     axes.set_xscale("log")
-    drawing.legend(axes, "shade: range over seeds")
-    found = f"Each at its best of these rates: {verdict(records)}"
+    drawing.legend(figure, "shade: range over seeds")
+    found = f"Each at its best of these rates: {verdict(records)} {at_the_edge(records)}".rstrip()
     return drawing.caption(figure, found, "highest learning rate", "cross-entropy (nats a token)")
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from rnnjax.arguments import of_their_kinds
 from rnnjax.cells.elman import ElmanParams
 from rnnjax.cells.gru import GRUParams, GRUResetAfterParams
 from rnnjax.cells.lstm import LSTMParams
@@ -32,6 +33,7 @@ GATES = {"elman": 1, "lstm": 4, "gru": 3}
 PARAMS = (ElmanParams, LSTMParams, GRUResetAfterParams)
 
 
+@of_their_kinds
 def from_torch(state_dict: Mapping[str, Any], cell_name: str, prefix: str = "") -> tuple[Params, ...]:
     """The params, one element a layer, as ``stack`` takes them.
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rnnjax.arguments import of_their_kinds
 from rnnjax.data.vocabulary import vocabulary_of
 
 DOCSTRINGS = "docstrings"
@@ -36,6 +37,7 @@ class Text(NamedTuple):
     source: str
 
 
+@of_their_kinds
 def load_text(path: str = "", *, max_characters: int | None = None) -> Text:
     """Reads a text file, or by default the standard library's sources.
 
@@ -59,6 +61,7 @@ def load_text(path: str = "", *, max_characters: int | None = None) -> Text:
     return Text(text[:max_characters], source)
 
 
+@of_their_kinds
 def load_corpus(path: str = "", *, max_characters: int | None = None, max_vocabulary: int = 96) -> Corpus:
     """The same as characters, of which those rarer than the ``max_vocabulary`` most frequent become U+FFFD.
 
@@ -81,6 +84,7 @@ def _numbers(characters: tuple[str, ...], text: str) -> np.ndarray:
     return table[points]
 
 
+@of_their_kinds
 def random_windows(tokens: np.ndarray, generator: np.random.Generator, length: int, batch: int) -> np.ndarray:
     """``batch`` passages of ``length`` consecutive tokens from random places, time-major: (length, batch).
 

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rnnjax.arguments import of_their_kinds
+
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package dataset-fashion-mnist puts it."""
 
@@ -31,6 +33,7 @@ class Images(NamedTuple):
     source: str
 
 
+@of_their_kinds
 def load_images(path: str = "", *, max_images: int | None = None) -> Images:
     """Reads IDX files, plain or gzipped, by default what is installed: fashion-MNIST, else 1797 digits of 8 by 8.
 

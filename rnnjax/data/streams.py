@@ -2,9 +2,11 @@
 
 import numpy as np
 
+from rnnjax.arguments import of_their_kinds
 from rnnjax.checks import positive_integer
 
 
+@of_their_kinds
 def parallel_streams(tokens: np.ndarray, streams: int) -> np.ndarray:
     """A text (N,) in equal parts side by side, (N // streams, streams), time first; what is left over is cut off.
 
@@ -25,6 +27,7 @@ def parallel_streams(tokens: np.ndarray, streams: int) -> np.ndarray:
     return np.ascontiguousarray(tokens[: steps * count].reshape(count, steps).T)
 
 
+@of_their_kinds
 def stream_window(streams: np.ndarray, number: int, length: int) -> tuple[np.ndarray, bool]:
     """The rows (length + 1, B) of the window after so many others, and whether it is the first of a pass.
 
@@ -44,6 +47,7 @@ def stream_window(streams: np.ndarray, number: int, length: int) -> tuple[np.nda
     return streams[place : place + length + 1], place == 0
 
 
+@of_their_kinds
 def sliding_windows(tokens: np.ndarray, length: int, padding: int) -> tuple[np.ndarray, np.ndarray]:
     """Every token with those before it: inputs (N, length), filled from the left with padding, and targets (N,).
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from rnnjax.arguments import of_their_kinds
 from rnnjax.names import lookup
 
 Unit = Literal["characters", "words", "bytes"]
@@ -55,6 +56,7 @@ class UnknownError(ValueError):
     """A text has something that the vocabulary has not."""
 
 
+@of_their_kinds
 def vocabulary_of(
     text: str, unit: Unit = "characters", *, size: int | None = None, reserve: bool = False
 ) -> Vocabulary:
@@ -86,6 +88,7 @@ def vocabulary_of(
     return Vocabulary(unit, (*kept, *added))
 
 
+@of_their_kinds
 def encode(vocabulary: Vocabulary, text: str, *, unknown: Answer = "error") -> np.ndarray:
     """The numbers (N,) of a text, int32.
 

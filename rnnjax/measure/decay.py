@@ -1,11 +1,15 @@
 """From a curve of gradient norms to numbers: where it falls to a half, its asymptotic rate, what became of it."""
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+
+from rnnjax.arguments import of_their_kinds
+from rnnjax.checks import told
 
 Verdict = Literal["vanishes", "preserved", "explodes", "no trend", "not measured"]
 
@@ -69,6 +73,7 @@ def norm_floor(dtype: jax.typing.DTypeLike) -> float:
     return float(info.smallest_normal) / float(info.eps)
 
 
+@of_their_kinds
 def first_lag_below(norms: ArrayLike, share: float, *, loss_step: int = -1) -> int | None:
     """The first lag at which a norm is at most a share of the norm nearest the loss; None if it never is.
 
@@ -92,6 +97,7 @@ def first_lag_below(norms: ArrayLike, share: float, *, loss_step: int = -1) -> i
     return first + 1 + int(np.argmax(below)) if below.any() else None
 
 
+@of_their_kinds
 def decay(norms: ArrayLike, *, loss_step: int = -1) -> Decay:
     """Where ||dL/ds_t|| falls to a half, a tenth, a thousandth; the slope of its logarithm; what becomes of it.
 
@@ -145,11 +151,12 @@ class ExampleNorms(NamedTuple):
     underflowed: np.ndarray
 
 
+@of_their_kinds
 def example_norms(examples: ArrayLike) -> ExampleNorms:
     """Condenses a leaf (T, ...) of ``GradientFlow.examples`` over its examples."""
-    values = np.asarray(examples)
-    if np.issubdtype(values.dtype, np.integer):
-        values = values.astype(np.float64)
+    values = _numbers("examples", examples)
+    if not values.ndim:
+        raise ValueError("examples are a single number: expected one leaf (T, ...) of GradientFlow.examples")
     floor = norm_floor(values.dtype)
     values = values.reshape(len(values), -1).astype(np.float64)
     usable = values >= floor
@@ -161,15 +168,26 @@ def example_norms(examples: ArrayLike) -> ExampleNorms:
     return ExampleNorms(mean_of_log, log_of_mean, (~usable).sum(axis=1))
 
 
+def _numbers(name: str, value: Any) -> np.ndarray:
+    """Real numbers as they are, whole ones as float64."""
+    try:
+        values = np.asarray(value)
+    except (TypeError, ValueError):  # a random key, rows of several lengths
+        values = np.asarray(None)
+    if values.dtype.kind in "biu":
+        return values.astype(np.float64)
+    if not jnp.issubdtype(values.dtype, jnp.floating):
+        raise TypeError(f"{name} are {told(value)}: expected real numbers, one leaf of a GradientFlow")
+    return values
+
+
 def _by_lag(norms: ArrayLike, loss_step: int) -> tuple[np.ndarray, float]:
     """Norms (loss_step + 1,) in float64, the one at the loss first, and the floor of the dtype they came in."""
     if isinstance(norms, dict) or hasattr(norms, "_fields"):
         raise ValueError(f"norms are a {type(norms).__name__}: expected one leaf of GradientFlow.state, an array (T,)")
     if isinstance(norms, jax.core.Tracer):
         raise TypeError("norms are being traced: expected their values; call decay outside of jax.jit and jax.vmap")
-    values = np.asarray(norms)
-    if np.issubdtype(values.dtype, np.integer):
-        values = values.astype(np.float64)
+    values = _numbers("norms", norms)
     if values.ndim != 1 or not len(values):
         raise ValueError(f"norms have shape {values.shape}: expected (T,), one leaf of GradientFlow.state")
     if (values < 0).any():

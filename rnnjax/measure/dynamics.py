@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from rnnjax.arguments import of_their_kinds
 from rnnjax.cell import Cell
 from rnnjax.checks import positive_integer, told
 from rnnjax.engine.state_vectors import StateVectors, advance_vectors, check_forward, state_vectors
@@ -19,6 +20,7 @@ from rnnjax.sequence.unroll import prepare
 from rnnjax.typing import Params, State
 
 
+@of_their_kinds
 def state_jacobians(cell: Cell, params: Params, inputs: Array, state: State | None = None) -> Array:
     """The Jacobian of every step of a trajectory, of the whole state, all layers included.
 
@@ -73,6 +75,7 @@ class LyapunovSpectrum(NamedTuple):
     standard_errors: Array
 
 
+@of_their_kinds
 def lyapunov_spectrum(
     cell: Cell,
     params: Params,

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from rnnjax.arguments import of_their_kinds
 from rnnjax.cells.activations import activation_named
 from rnnjax.checks import number_between, positive_integer, positive_number
 from rnnjax.typing import Activation
@@ -27,6 +28,7 @@ class MeanField(NamedTuple):
     factors: np.ndarray
 
 
+@of_their_kinds
 def mean_field(
     activation: str | Activation, gain: float, steps: int, *, input_variance: float = 0.0, start: float | None = None
 ) -> MeanField:

@@ -12,14 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from rnnjax.arguments import of_their_kinds
 from rnnjax.cell import Cell, check_cell
-from rnnjax.checks import number_between, positive_integer, positive_number
+from rnnjax.checks import as_arrays, number_between, positive_integer, positive_number
 from rnnjax.engine.norms import is_inexact, norm
 from rnnjax.engine.state_vectors import state_vectors
 from rnnjax.sequence.unroll import prepare, unroll
 from rnnjax.typing import Key, Params, State
 
 
+@of_their_kinds
 def forward_memory(
     cell: Cell, params: Params, inputs: Array, state: State | None = None, *, chunk: int | None = None
 ) -> Array:
@@ -71,6 +73,7 @@ class MemoryCapacity(NamedTuple):
     capacity: float
 
 
+@of_their_kinds
 def memory_capacity(
     cell: Cell,
     params: Params,
@@ -119,6 +122,7 @@ def memory_capacity(
         TypeError: numbers that are none, or a state without real or complex numbers.
     """
     check_cell("memory_capacity", cell, "elman(64)")
+    params = as_arrays("params", params)
     lags, steps = positive_integer("lags", lags), positive_integer("steps", steps)
     skipped = max(positive_integer("warm_up", warm_up), lags)
     amplitude, ridge = positive_number("amplitude", amplitude), number_between("ridge", ridge, 0, 1)

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.extend.core import JaxprEqn, Literal
 
+from rnnjax.arguments import of_their_kinds
 from rnnjax.cell import Cell
 from rnnjax.checks import check_loss
 from rnnjax.engine.norms import is_inexact, norm
@@ -27,6 +28,7 @@ from rnnjax.sequence.unroll import first_steps, perturb, prepare, scan_masked, s
 from rnnjax.typing import Drive, Loss, Params, State
 
 
+@of_their_kinds
 def gradient_preserving_penalty(
     cell: Cell,
     params: Params,
@@ -196,6 +198,7 @@ def _product_derivative(multiply: Callable[[Array, Array], Array], primals: Any,
     return value, multiply(tangents[1], weight)
 
 
+@of_their_kinds
 def gradient_flossing_penalty(
     cell: Cell,
     params: Params,

@@ -8,7 +8,7 @@ from jax import Array
 from jax.extend.core import JaxprEqn
 
 from rnnjax.cell import Cell, check_cell
-from rnnjax.checks import check_params, positive_integer
+from rnnjax.checks import as_arrays, check_params, positive_integer
 from rnnjax.engine.norms import is_inexact, widened
 from rnnjax.engine.program import execute, program_of, recurrent_products
 from rnnjax.engine.wiring import run_layers
@@ -53,6 +53,7 @@ def recurrent_spectra(cell: Cell, params: Params, input_size: int) -> Any:
         TypeError: if input_size is not a whole number, or ``cell`` not a cell.
     """
     check_cell("recurrent_spectra", cell, "lstm(64)")
+    params = as_arrays("params", params)
     leaves = [leaf for leaf in jax.tree.leaves(params) if is_inexact(jnp.asarray(leaf))]
     dtype = leaves[0].real.dtype if leaves else None
     inputs = jnp.zeros(positive_integer("input_size", input_size), dtype)

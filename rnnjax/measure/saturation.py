@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.extend.core import JaxprEqn
 
+from rnnjax.arguments import of_their_kinds
 from rnnjax.cell import Cell
 from rnnjax.checks import number_between
 from rnnjax.engine.program import Program, execute, program_of
@@ -34,6 +35,7 @@ class Saturation(NamedTuple):
     open: Array
 
 
+@of_their_kinds
 def saturation(
     cell: Cell,
     params: Params,

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from rnnjax.arguments import of_their_kinds
 from rnnjax.engine.norms import norm
 
 SWEEPS = 30
@@ -36,6 +37,7 @@ class ProductSingularValues(NamedTuple):
     log_condition: Array
 
 
+@of_their_kinds
 def product_singular_values(jacobians: Array) -> ProductSingularValues:
     """The log singular values of ds_T/ds_t for every t.
 

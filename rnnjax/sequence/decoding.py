@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from rnnjax.arguments import of_their_kinds
 from rnnjax.cell import Cell, check_cell
 from rnnjax.checks import positive_integer
 from rnnjax.typing import Key, Params, State
@@ -25,16 +26,19 @@ Choose = Callable[[Key, Array], Array]
 """``(key, logits (..., V)) -> tokens (...)``."""
 
 
+@of_their_kinds
 def greedy(key: Key, logits: Array) -> Array:
     """The likeliest token of logits (..., V); the first of several."""
     return jnp.argmax(logits, axis=-1)
 
 
+@of_their_kinds
 def sample(key: Key, logits: Array) -> Array:
     """A token drawn from softmax(logits (..., V))."""
     return jax.random.categorical(key, logits)
 
 
+@of_their_kinds
 def temperature(logits: Array, degree: float) -> Array:
     """Logits / degree: below 1 the likely tokens gain, above 1 the unlikely ones.
 
@@ -46,6 +50,7 @@ def temperature(logits: Array, degree: float) -> Array:
     return logits / degree
 
 
+@of_their_kinds
 def top_k(logits: Array, count: int) -> Array:
     """Logits (..., V) of the so many largest, -inf elsewhere; those equal to the last of them stay, too.
 
@@ -59,6 +64,7 @@ def top_k(logits: Array, count: int) -> Array:
     return jnp.where(logits >= least, logits, -jnp.inf)
 
 
+@of_their_kinds
 def nucleus(logits: Array, mass: float) -> Array:
     """Logits (..., V) of the fewest likeliest tokens that have a probability of ``mass`` together, -inf elsewhere.
 
@@ -93,6 +99,7 @@ class Generated(NamedTuple):
     logits: Array
 
 
+@of_their_kinds
 def generate(
     cell: Cell,
     params: Params,
@@ -164,6 +171,7 @@ class Beams(NamedTuple):
     lengths: Array
 
 
+@of_their_kinds
 def beam_search(
     cell: Cell,
     params: Params,

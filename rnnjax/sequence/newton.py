@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from rnnjax.arguments import of_their_kinds
 from rnnjax.cell import Cell
 from rnnjax.checks import check_advanced, positive_integer, positive_number
 from rnnjax.engine.norms import is_inexact
@@ -43,6 +44,7 @@ class NewtonReport(NamedTuple):
     residual: Array
 
 
+@of_their_kinds
 def newton_unroll(
     cell: Cell,
     params: Params,

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rnnjax.arguments import of_their_kinds
 from rnnjax.checks import positive_integer
 from rnnjax.tasks.task import Batch, Task, any_wrong, checked, cross_entropy
 from rnnjax.typing import Key
@@ -15,6 +16,7 @@ TRAINING = 1437
 """Of 1,797 images; the other fifth is for testing."""
 
 
+@of_their_kinds
 def sequential_digits(length: int = PIXELS, *, permuted: bool = False) -> Task:
     """Which digit it was, after reading its pixels one by one (Le, Jaitly & Hinton, 2015).
 

@@ -355,3 +355,27 @@ def test_the_probability_of_a_word_is_that_of_its_characters_and_of_one_that_end
     ends = [number for number, entry in enumerate(entries) if not entry.isalnum()]
     np.testing.assert_allclose(found["an"], p[5, tokens[6]] * p[6, tokens[7]] * p[7, ends].sum(), rtol=1e-3)
     assert sum(found.values()) <= 1 + 1e-6
+
+
+def test_a_best_rate_at_the_edge_of_those_tried_is_said_to_be_there() -> None:
+    losses = {("adam", 0.1): 3.0, ("adam", 0.2): 2.0, ("adam", 0.3): 2.5, ("sgd", 1.0): 3.0, ("sgd", 2.0): 2.0}
+    records = [
+        {
+            "kind": "evaluation",
+            "run": f"gru-{optimizer}-{rate}",
+            "cell": "gru",
+            "optimizer": optimizer,
+            "through": 8,
+            "learning_rate": rate,
+            "seed": 0,
+            "step": 10,
+            "loss_choose": loss,
+            "loss_report": loss,
+        }
+        for (optimizer, rate), loss in losses.items()
+    ]
+    assert report.at_the_edge(records) == "sgd is best at the highest rate tried: others may be better."
+    assert report.at_the_edge(records[:3]) == ""
+    assert report.at_the_edge(records[1:]) == (
+        "adam is best at the lowest rate tried; sgd is best at the highest rate tried: others may be better."
+    )

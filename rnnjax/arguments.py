@@ -1,0 +1,102 @@
+"""Arguments of public functions, checked for the kinds that the functions are annotated with."""
+
+import functools
+import inspect
+import os
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, ParamSpec, TypeVar, Union
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from rnnjax.checks import check_flag, check_function, check_key, check_number, check_whole_number, told
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def of_their_kinds(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """The function, which raises ``TypeError`` for an argument of another kind than it is annotated with.
+
+    Whole numbers, numbers, flags, words, functions, arrays of numbers and random keys are told apart. What the function
+    itself says of them, a range or a shape, is checked there.
+    """
+    signature = inspect.signature(function)
+    checks = {name: _check_of(name, each.annotation) for name, each in signature.parameters.items()}
+
+    @functools.wraps(function)
+    def call(*args: Arguments.args, **options: Arguments.kwargs) -> Result:
+        for name, value in signature.bind(*args, **options).arguments.items():
+            checks[name](name, value)
+        return function(*args, **options)
+
+    return call
+
+
+def _check_of(name: str, annotation: Any) -> Callable[[str, Any], Any]:
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (Union, types.UnionType):
+        others = [each for each in inner if each is not types.NoneType]
+        check = _check_of(name, others[0]) if len(others) == 1 else _accept
+        return functools.partial(_unless_none, check) if len(others) < len(inner) else check
+    if name == "key":
+        return lambda name, value: check_key(value)
+    if name == "path":
+        return _check_path
+    return _BY_KIND.get(origin or annotation, _accept)
+
+
+def _accept(name: str, value: Any) -> None:
+    """Whatever it is: the function looks itself."""
+
+
+def _unless_none(check: Callable[[str, Any], Any], name: str, value: Any) -> None:
+    if value is not None:
+        check(name, value)
+
+
+def _check_word(name: str, value: Any) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"{name} is {told(value)}: expected a text in quotes")
+
+
+def _check_path(name: str, value: Any) -> None:
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(f"{name} is {told(value)}: expected a path, such as 'text.txt'")
+
+
+def _check_array(name: str, value: Any) -> None:
+    if not hasattr(value, "shape") or not _is_numeric(getattr(value, "dtype", None)):
+        raise TypeError(f"{name} is {told(value)}: expected an array of numbers")
+
+
+def _is_numeric(dtype: Any) -> bool:
+    return dtype is not None and bool(jnp.issubdtype(dtype, jnp.number))
+
+
+def _check_mapping(name: str, value: Any) -> None:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} is {told(value)}: expected a mapping of names to arrays")
+
+
+def _check_count(name: str, value: Any) -> None:
+    if not jax.export.is_symbolic_dim(value):
+        check_whole_number(name, value)
+
+
+_BY_KIND: dict[Any, Callable[[str, Any], Any]] = {
+    int: _check_count,
+    float: check_number,
+    bool: check_flag,
+    str: _check_word,
+    typing.Literal: _check_word,
+    Callable: lambda name, value: check_function(name, value, "lambda x: x"),
+    Array: _check_array,
+    np.ndarray: _check_array,
+    Mapping: _check_mapping,
+}
