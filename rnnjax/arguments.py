@@ -48,6 +48,10 @@ def _check_of(name: str, annotation: Any) -> Callable[[str, Any], Any]:
         return lambda name, value: check_key(value)
     if name == "path":
         return _check_path
+    if name == "logits":
+        return _check_logits
+    if annotation is np.random.Generator or getattr(annotation, "__name__", "") == "Vocabulary":
+        return functools.partial(_check_made, annotation)
     return _BY_KIND.get(origin or annotation, _accept)
 
 
@@ -70,13 +74,23 @@ def _check_path(name: str, value: Any) -> None:
         raise TypeError(f"{name} is {told(value)}: expected a path, such as 'text.txt'")
 
 
+def _check_made(kind: type, name: str, value: Any) -> None:
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} is {told(value)}: expected a {kind.__name__}")
+
+
+def _check_logits(name: str, value: Any) -> None:
+    if not hasattr(value, "shape") or not jnp.issubdtype(value.dtype, jnp.floating):
+        raise TypeError(f"{name} are {told(value)}: expected an array of real numbers")
+
+
 def _check_array(name: str, value: Any) -> None:
     if not hasattr(value, "shape") or not _is_numeric(getattr(value, "dtype", None)):
         raise TypeError(f"{name} is {told(value)}: expected an array of numbers")
 
 
 def _is_numeric(dtype: Any) -> bool:
-    return dtype is not None and bool(jnp.issubdtype(dtype, jnp.number))
+    return dtype is not None and bool(jnp.issubdtype(dtype, jnp.number) or dtype == jnp.bool_)
 
 
 def _check_mapping(name: str, value: Any) -> None:

@@ -7,10 +7,12 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import DTypeLike
 
+from rnnjax.arguments import of_their_kinds
 from rnnjax.checks import number_between, positive_number
 from rnnjax.typing import Initializer, Key
 
 
+@of_their_kinds
 def orthogonal(scale: float = 1.0) -> Initializer:
     """``jax.nn.initializers.orthogonal`` (Saxe, McClelland & Ganguli, 2014), one matrix after the other under ``vmap``.
 
@@ -26,6 +28,7 @@ def orthogonal(scale: float = 1.0) -> Initializer:
     return init
 
 
+@of_their_kinds
 def identity(scale: float = 1.0) -> Initializer:
     """The scaled identity, W = scale I, as the IRNN starts from (Le, Jaitly & Hinton, 2015).
 
@@ -40,6 +43,7 @@ def identity(scale: float = 1.0) -> Initializer:
     return init
 
 
+@of_their_kinds
 def spectral_normal(radius: float) -> Initializer:
     """A Gaussian matrix scaled so that its largest eigenvalue modulus is exactly ``radius``.
 
@@ -58,6 +62,7 @@ def spectral_normal(radius: float) -> Initializer:
     return init
 
 
+@of_their_kinds
 def chrono(longest: float) -> Initializer:
     """Biases of gates that remember, for every time span up to the longest (Tallec & Ollivier, 2018).
 

@@ -15,7 +15,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, TypeVar
@@ -261,10 +261,23 @@ def _join(given: dict[str, Any]) -> None:
     if not 0 <= given["process_id"] < given["num_processes"]:
         raise ExperimentError(f"--process_id={given['process_id']}: expected 0 to --num_processes - 1")
     jax.config.update("jax_enable_preemption_service", False)  # it would have SIGTERM do nothing
+    where = given["coordinator_address"]
+    print(f"process {given['process_id']} waits at {where} for all {given['num_processes']}", file=sys.stderr)
+    # In a thread of its own, since JAX's waiting cannot be interrupted.
+    waiting: Future[None] = Future()
+
+    def initialize() -> None:
+        try:
+            waiting.set_result(jax.distributed.initialize(**given))
+        except Exception as error:
+            waiting.set_exception(error)
+
+    threading.Thread(target=initialize, daemon=True).start()
     try:
-        jax.distributed.initialize(**given)
+        waiting.result()
+    except KeyboardInterrupt:
+        _leave(f"\ninterrupted while waiting; {_AGAIN}", 130)
     except (RuntimeError, ValueError) as error:
-        where = given["coordinator_address"]
         raise ExperimentError(f"the processes did not come together at {where}: {error}") from error
 
 

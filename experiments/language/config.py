@@ -89,9 +89,16 @@ def best(config: ConfigDict) -> None:
 
 
 def compare(config: ConfigDict) -> None:
-    """About 20 min. Six cells at 150,000 params each, each at the better of two learning rates, three seeds."""
-    config.cells, config.params, config.seeds = "elman,lstm,gru,recurrent_highway,slstm,min_gru", 150_000, 3
-    config.optimizers, config.train_steps, config.checkpoint_every = "adam:2e-3,adam:6e-3", 600, 0
+    """About 20 min. Six cells at 150,000 params each, each at the best of three learning rates, two seeds.
+
+    Nats a held-out character of tiny Shakespeare after 600 steps of Adam, with the state carried on in four streams:
+    gru 1.68, recurrent_highway 1.71 to 1.75, slstm 1.73 to 1.74, lstm 1.79 to 1.80, elman 1.80 to 1.81, min_gru 1.94;
+    all at the highest rate, 0.02. These networks have never begun anew in training, and do it badly: in windows from a
+    fresh state elman comes to 2.27 to 2.50 and slstm to 1.95 to 2.08, gru to 1.70 to 1.71.
+    """
+    config.cells, config.params, config.seeds = "elman,lstm,gru,recurrent_highway,slstm,min_gru", 150_000, 2
+    config.optimizers, config.evaluation_streams = "adam:2e-3,adam:6e-3,adam:2e-2", 4
+    config.train_steps, config.evaluate_every, config.checkpoint_every = 600, 300, 0
 
 
 def truncation(config: ConfigDict) -> None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rnnjax.arguments import of_their_kinds
+from rnnjax.checks import positive_integer
 from rnnjax.data.vocabulary import vocabulary_of
 
 DOCSTRINGS = "docstrings"
@@ -67,12 +68,15 @@ def load_corpus(path: str = "", *, max_characters: int | None = None, max_vocabu
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a directory, an empty file, one that is not UTF-8, or a vocabulary of less than two.
+        ValueError: a directory, an empty file, one that is not UTF-8 or has one character only, or a vocabulary of less
+            than two.
     """
     text, source = load_text(path, max_characters=max_characters)
     if max_vocabulary < 2:
         raise ValueError(f"max_vocabulary is {max_vocabulary}: expected at least 2 characters")
     vocabulary = vocabulary_of(text, size=max_vocabulary)
+    if len(vocabulary) < 2:
+        raise ValueError(f"corpus {source} has one character over and over: expected two or more; give another text")
     return Corpus(_numbers(vocabulary.entries, text), vocabulary.entries, source)
 
 
@@ -91,12 +95,12 @@ def random_windows(tokens: np.ndarray, generator: np.random.Generator, length: i
     Raises:
         ValueError: if there are fewer than ``length`` tokens.
     """
-    if len(tokens) < length:
+    if len(tokens) < positive_integer("length", length):
         raise ValueError(
             f"the corpus has {len(tokens)} characters here, but a window needs {length}: "
             "give a longer text or a shorter sequence length"
         )
-    starts = generator.integers(0, len(tokens) - length + 1, size=batch)
+    starts = generator.integers(0, len(tokens) - length + 1, size=positive_integer("batch", batch))
     return tokens[starts + np.arange(length)[:, None]]
 
 

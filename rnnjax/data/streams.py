@@ -18,6 +18,8 @@ def parallel_streams(tokens: np.ndarray, streams: int) -> np.ndarray:
         TypeError: if ``streams`` is not a whole number.
     """
     count = positive_integer("streams", streams)
+    if tokens.ndim != 1:
+        raise ValueError(f"tokens have shape {tokens.shape}: expected (N,), one text")
     steps = len(tokens) // count
     if steps < 2:
         raise ValueError(
@@ -37,7 +39,7 @@ def stream_window(streams: np.ndarray, number: int, length: int) -> tuple[np.nda
     Raises:
         ValueError: if not one window fits.
     """
-    windows = (len(streams) - 1) // length
+    windows = (len(streams) - 1) // positive_integer("length", length)
     if windows < 1:
         raise ValueError(
             f"streams of {len(streams)} tokens are too short for windows of {length} and a token to predict: give a "

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from rnnjax.arguments import of_their_kinds
+from rnnjax.checks import check_whole_number, told
 from rnnjax.names import lookup
 
 Unit = Literal["characters", "words", "bytes"]
@@ -116,11 +117,22 @@ def encode(vocabulary: Vocabulary, text: str, *, unknown: Answer = "error") -> n
     return np.array(found, np.int32)
 
 
+@of_their_kinds
 def decode(vocabulary: Vocabulary, tokens: Iterable[int]) -> str:
-    """The text of numbers; of words, with spaces where they are usual, and without padding."""
+    """The text of numbers; of words, with spaces where they are usual, and without padding.
+
+    Raises:
+        ValueError: for a number that the vocabulary has not.
+        TypeError: for what is no whole number.
+    """
+    if getattr(tokens, "ndim", 1) != 1:
+        raise ValueError(f"tokens are {told(tokens)}: expected (N,), one text")
+    numbers = [check_whole_number("a token", token) for token in tokens]
+    if wrong := [number for number in numbers if not 0 <= number < len(vocabulary)]:
+        raise ValueError(f"a token is {wrong[0]}: expected 0 to {len(vocabulary) - 1}, one of the vocabulary's")
     if vocabulary.unit == "bytes":
-        return bytes(int(token) for token in tokens).decode("utf-8", errors="replace")
-    entries = [vocabulary.entries[int(token)] for token in tokens]
+        return bytes(numbers).decode("utf-8", errors="replace")
+    entries = [vocabulary.entries[number] for number in numbers]
     return "".join(entries) if vocabulary.unit == "characters" else _spaced(entries)
 
 

@@ -21,7 +21,7 @@ from jax.extend.core import Jaxpr, JaxprEqn, Var
 from jax.sharding import NamedSharding, PartitionSpec
 
 from rnnjax.engine.norms import is_inexact, norm, norm_dtype, widened
-from rnnjax.engine.program import evaluate, execute, is_matrix_product, program_of, users_of
+from rnnjax.engine.program import evaluate, execute, is_matrix_product, program_of, quiet, users_of
 from rnnjax.typing import Params
 
 Leaves = list[Any]
@@ -41,7 +41,7 @@ def contribution_norms(step: Callable[..., Leaves], params: Params, arguments: A
     """
     leaves, structure = jax.tree.flatten(params)
     of_a_step = jax.eval_shape(lambda: jax.tree.map(lambda leaf: leaf[0], arguments))
-    program = program_of(step, params, *of_a_step)
+    program = quiet(program_of(step, params, *of_a_step))
     kernels = _kernels(program.jaxpr, program.jaxpr.invars[: len(leaves)])
     products = [product for of_kernel in kernels.values() for product in of_kernel]
 

@@ -30,6 +30,12 @@ def program_of(function: Callable[..., Any], *arguments: Any) -> Program:
     return Program(closed.jaxpr, constants, jax.tree.structure(shape))
 
 
+def quiet(program: Program) -> Program:
+    """The same without what has an effect and no result, such as ``jax.debug.print``: to compute a second time."""
+    kept = [equation for equation in program.jaxpr.eqns if equation.outvars or not equation.effects]
+    return program._replace(jaxpr=program.jaxpr.replace(eqns=kept))
+
+
 @dataclass(frozen=True, eq=False)
 class Rest:
     """A function of the other arguments alone, as ``fix_first`` makes it."""

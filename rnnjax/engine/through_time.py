@@ -35,6 +35,7 @@ from rnnjax.engine.program import (
     execute,
     has_own_backward_pass,
     program_of,
+    quiet,
     reached,
     recurrent_products,
     users_of,
@@ -231,6 +232,7 @@ def _derivative(parts: _Parts, reverse: bool, primals: Any, tangents: Any) -> An
     keeping.defjvp(partial(jax.jvp, partial(_scan_and_keep, parts, reverse)))
     final, outputs, before, kept = keeping(fixed, state, xs)
     at_steps = before, xs, kept
+    parts = parts._replace(program=quiet(parts.program))
 
     (kernels, products, _), (_, d_products, d_results) = _from_fixed(parts, fixed, d_fixed, at_steps)
     d_products = [_with_drives(d, drives, d_xs) for d, drives in zip(d_products, parts.drives, strict=True)]

@@ -4,7 +4,6 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 

@@ -50,6 +50,9 @@ def unroll(
 
         s_t = f(s_{t-1}, x_t) + perturbation_t        y_t = g(s_t)        t = 1, ..., T
 
+    What a cell does beside computing, such as ``jax.debug.print`` in its ``advance``, it does once a step, on the way
+    forward, and not again on the way back, nor for what ``remat`` computes again.
+
     Args:
         cell: any cell, stacks included.
         params: from ``cell.init``.

@@ -100,3 +100,9 @@ def test_a_vocabulary_of_one_is_refused(tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("abc")
     with pytest.raises(ValueError, match="max_vocabulary is 1: expected at least 2"):
         load_corpus(str(tmp_path / "text.txt"), max_vocabulary=1)
+
+
+def test_a_text_of_one_character_has_nothing_to_predict(tmp_path):
+    (tmp_path / "text.txt").write_text("a" * 1000)
+    with pytest.raises(ValueError, match="has one character over and over: expected two or more; give another text"):
+        load_corpus(tmp_path / "text.txt")

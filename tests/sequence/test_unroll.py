@@ -245,3 +245,29 @@ def test_batch_first_wants_masks_of_its_own_order():
         rnnjax.unroll(cell, params, random_inputs(B, T, I), mask=np.ones((T, B), bool), time_major=False)
     with pytest.raises(TypeError, match="time_major is 'no'"):
         rnnjax.unroll(cell, params, random_inputs(B, T, I), time_major="no")
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        lambda cell, p, xs: rnnjax.unroll(cell, p, xs),
+        lambda cell, p, xs: jax.grad(lambda p: jnp.sum(rnnjax.unroll(cell, p, xs)[1]))(p),
+        lambda cell, p, xs: jax.grad(lambda p: jnp.sum(rnnjax.unroll(cell, p, xs, remat=2)[1]))(p),
+        lambda cell, p, xs: rnnjax.gradient_flow(cell, p, xs, jnp.sum),
+        lambda cell, p, xs: rnnjax.value_grad_and_flow(lambda unroll, p: jnp.sum(unroll(cell, p, xs)[1]))(p),
+    ],
+    ids=["unroll", "grad", "remat", "gradient_flow", "value_grad_and_flow"],
+)
+@pytest.mark.parametrize("jit", [False, True])
+def test_what_a_step_does_beside_computing_it_does_once_and_not_on_the_way_back(way, jit):
+    base, seen = rnnjax.gru(3), []
+
+    def advance(params, state, drive):
+        jax.debug.callback(lambda hidden: seen.append(hidden), state.hidden, ordered=False)
+        return base.advance(params, state, drive)
+
+    cell = rnnjax.Cell(base.init, base.initial_state, base.project, advance, base.output)
+    run = partial(way, cell)
+    jax.block_until_ready((jax.jit(run) if jit else run)(random_params(cell), random_inputs()))
+    jax.effects_barrier()
+    assert len(seen) == T
