@@ -19,7 +19,7 @@ from jax import Array
 
 from rnnjax.arguments import of_their_kinds
 from rnnjax.cell import Cell, check_cell
-from rnnjax.checks import check_state, positive_integer
+from rnnjax.checks import as_arrays, check_state, positive_integer
 from rnnjax.typing import Key, Params, State
 
 Choose = Callable[[Key, Array], Array]
@@ -216,6 +216,7 @@ def beam_search(
     if length_penalty < 0:
         raise ValueError(f"length_penalty is {length_penalty}: expected 0 or more")
     batch = logits.shape[:-1]
+    params = as_arrays("params", params)
     check_state(cell, params, state, batch)
 
     def follow(parent: Array, leaf: Array) -> Array:
