@@ -138,7 +138,7 @@ def test_params_of_another_size():
     [
         (lambda: rnnjax.elman(H, "tahn"), ["activation 'tahn'", "did you mean 'tanh'", "valid names", "relu"]),
         (lambda: rnnjax.elman(H, "Zzz"), ["activation 'Zzz'", "valid names: elu, gelu", "tanh"]),
-        (lambda: rnnjax.cell_named("ltsm"), ["cell 'ltsm'", "did you mean 'lstm'", "valid names", "peephole_lstm"]),
+        (lambda: rnnjax.cell_named("ltsm"), ["cell 'ltsm'", "did you mean 'lstm'", "valid names", "(34 in all)"]),
         (lambda: rnnjax.gru(H, "befor"), ["reset 'befor'", "did you mean 'before'", "valid names: after, before"]),
     ],
 )
@@ -262,7 +262,7 @@ def test_decay_of_whole_numbers_is_that_of_their_floats():
 
 @pytest.mark.parametrize("radius", [0, -1.0, float("nan")])
 def test_spectral_normal_of_no_radius(radius):
-    check(ValueError, ["radius is", repr(radius), "positive"], lambda: initializers.spectral_normal(radius))
+    check(ValueError, ["radius is", f"{radius:g}", "positive"], lambda: initializers.spectral_normal(radius))
 
 
 @pytest.mark.parametrize("shape", [(3, 4), (3,), (2, 3, 3)])

@@ -114,10 +114,17 @@ def truncation(config: ConfigDict) -> None:
 
 
 def optimizers(config: ConfigDict) -> None:
-    """About 15 min. Six optimizers, each at the best of three learning rates, two seeds."""
+    """About 13 min. Six optimizers, each at the best of three learning rates, two seeds.
+
+    Nats a held-out character of tiny Shakespeare after 500 steps of a GRU of 128: adam 1.741 to 1.749 at 0.02, adamw
+    1.749 to 1.751 at 0.02, rmsprop 1.754 to 1.757 at 0.03, adagrad 1.760 to 1.761 at 0.3, momentum 1.770 to 1.771 at 3,
+    sgd 1.905 to 1.914 at 10. For rmsprop and momentum these were the highest rates tried. All but sgd are within 0.03
+    of each other; at rates a tenth as high, with which these optimizers are often begun, they were 0.2 to 0.6 apart.
+    The trained gradient falls to a tenth at lag 8 with adam, at 27 to 54 with rmsprop and adagrad.
+    """
     config.optimizers = (
-        "sgd:0.3,sgd:1,sgd:3,momentum:0.03,momentum:0.1,momentum:0.3,rmsprop:3e-4,rmsprop:1e-3,rmsprop:3e-3,"
-        "adagrad:0.01,adagrad:0.03,adagrad:0.1,adam:2e-3,adam:6e-3,adam:0.02,adamw:2e-3,adamw:6e-3,adamw:0.02"
+        "sgd:3,sgd:10,sgd:30,momentum:0.3,momentum:1,momentum:3,rmsprop:3e-3,rmsprop:1e-2,rmsprop:3e-2,"
+        "adagrad:0.1,adagrad:0.3,adagrad:1,adam:6e-3,adam:2e-2,adam:6e-2,adamw:6e-3,adamw:2e-2,adamw:6e-2"
     )
     config.weight_decay, config.hidden_size, config.seeds = 0.1, 128, 2
     config.train_steps, config.evaluate_every, config.checkpoint_every = 500, 250, 0

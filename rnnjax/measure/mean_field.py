@@ -135,9 +135,9 @@ def _integrals(activation: Activation, deviation: Array, panels: Array) -> tuple
 
     def integral(low: Array, high: Array) -> Array:
         middle, half = (low + high)[:, None] / 2, (high - low)[:, None] / 2
-        z = middle + half * _NODES
+        z = middle + half * _NODES[None]
         values, slopes = jax.jvp(activation, (deviation * z,), (jnp.ones_like(z),))
-        weights = half * _WEIGHTS * jnp.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+        weights = half * _WEIGHTS[None] * jnp.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
         return jnp.stack([jnp.sum(jnp.where(half > 0, weights * f**2, 0), axis=1) for f in (values, slopes)])
 
     low, high = panels[:, 0], panels[:, 1]

@@ -78,7 +78,7 @@ def _times(jacobian: Array, basis: Array, logs: Array) -> tuple[Array, Array]:
     logs = logs + jnp.log(sizes)
     order = jnp.argsort(logs, descending=True)
     logs = logs[order]
-    columns = (columns / jnp.where(sizes > 0, sizes, jnp.ones_like(sizes)))[:, order]
+    columns = (columns / jnp.where(sizes > 0, sizes, jnp.ones_like(sizes))[None])[:, order]
     basis, triangle = jnp.linalg.qr(columns)
     # R diag(exp(l)) = diag(exp(l)) U. Above the diagonal the ratios of scales are at most 1; below it R is 0.
     ratios = _ratios(logs)

@@ -395,4 +395,4 @@ def length_mask(lengths: Array, steps: int) -> Array:
     lengths = whole_numbers("lengths", lengths)
     if not jax.export.is_symbolic_dim(steps):
         steps = positive_integer("steps", steps)
-    return jnp.arange(steps).reshape(steps, *(1,) * lengths.ndim) < lengths
+    return jnp.arange(steps).reshape(steps, *(1,) * lengths.ndim) < lengths[None]

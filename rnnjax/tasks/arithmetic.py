@@ -64,7 +64,7 @@ def _of_two_marked(length: int, combine: Callable[[Array, Array], Array], chance
         first = jax.random.randint(first_key, (batch_size,), 0, steps // 2)
         second = jax.random.randint(second_key, (batch_size,), steps // 2, steps)
         time = jnp.arange(steps)[:, None]
-        markers = ((time == first) | (time == second)).astype(values.dtype)
+        markers = ((time == first[None]) | (time == second[None])).astype(values.dtype)
         examples = jnp.arange(batch_size)
         result = combine(values[first, examples], values[second, examples])
         return Batch(jnp.stack([values, markers], axis=-1), result[None, :, None])

@@ -176,8 +176,8 @@ def patterns(lag: int) -> Task:
         chosen = jax.random.randint(name_key, (batch_size,), 0, len(names))
         start = jax.random.randint(start_key, (batch_size,), 0, most)
         symbols = jax.random.randint(between_key, (4 + most, batch_size), 0, len(letters))
-        place = jnp.arange(4 + most)[:, None] - start  # from the name's first letter
-        in_name = jnp.array(names)[chosen, jnp.clip(place, 0, 3)]
+        place = jnp.arange(4 + most)[:, None] - start[None]  # from the name's first letter
+        in_name = jnp.array(names)[chosen[None], jnp.clip(place, 0, 3)]
         symbols = jnp.where(place < 0, -1, jnp.where(place < 4, in_name, symbols))
         symbols = jnp.concatenate([symbols, jnp.full((1, batch_size), stop)])
         return Batch(_one_hot(symbols, stop + 1), (chosen >= len(WOMEN)).astype(int)[None])
