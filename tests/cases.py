@@ -36,7 +36,8 @@ def own_cell(size: int) -> Cell:
         return inputs @ params["kernel"]
 
     def advance(params: dict[str, Array], state: Array, drive: Array) -> Array:
-        return jax.nn.sigmoid(params["decay"]) * state + jnp.tanh(drive + state**2 @ params["recurrent"])
+        kept = jnp.broadcast_to(jax.nn.sigmoid(params["decay"]), state.shape)
+        return kept * state + jnp.tanh(drive + state**2 @ params["recurrent"])
 
     return Cell(init, initial_state, project, advance)
 

@@ -24,7 +24,7 @@ VOCABULARY = 7
 INPUTS = random_inputs()
 WEIGHTS = random_inputs(T, B, H, seed=5)
 LENGTHS = jnp.array([T, 3])
-MASK = jnp.arange(T)[:, None] < LENGTHS
+MASK = jnp.arange(T)[:, None] < LENGTHS[None]
 
 NORMAL = jax.nn.initializers.lecun_normal()  # compiles faster than orthogonal matrices
 LSTM, GRU = rnnjax.lstm(H, recurrent_init=NORMAL), rnnjax.gru(H, recurrent_init=NORMAL)
@@ -160,7 +160,7 @@ class LinenModel(nn.Module):
 
 def tokens_of(steps, batch):
     """Each example counts upwards from another number: the next token follows from this one."""
-    return (jnp.arange(steps)[:, None] + jnp.arange(batch)) % VOCABULARY
+    return (jnp.arange(steps)[:, None] + jnp.arange(batch)[None]) % VOCABULARY
 
 
 def next_token_loss(logits, tokens):
