@@ -262,7 +262,6 @@ def _join(given: dict[str, Any]) -> None:
         raise ExperimentError(f"--process_id={given['process_id']}: expected 0 to --num_processes - 1")
     jax.config.update("jax_enable_preemption_service", False)  # it would have SIGTERM do nothing
     where = given["coordinator_address"]
-    print(f"process {given['process_id']} waits at {where} for all {given['num_processes']}", file=sys.stderr)
     # In a thread of its own, since JAX's waiting cannot be interrupted.
     waiting: Future[None] = Future()
 
@@ -272,8 +271,9 @@ def _join(given: dict[str, Any]) -> None:
         except Exception as error:
             waiting.set_exception(error)
 
-    threading.Thread(target=initialize, daemon=True).start()
     try:
+        print(f"process {given['process_id']} waits at {where} for all {given['num_processes']}", file=sys.stderr)
+        threading.Thread(target=initialize, daemon=True).start()
         waiting.result()
     except KeyboardInterrupt:
         _leave(f"\ninterrupted while waiting; {_AGAIN}", 130)

@@ -1,5 +1,7 @@
 """What the command of an experiment answers to flags and workdirs that cannot be: gradient_flow, as every other."""
 
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +20,14 @@ ROOT = Path(__file__).parents[2]
 Answers = dict[str, tuple[int, str, Path]]
 
 WRONG_FLAGS = [
+    ("--config.learning_rate=0", "--config.learning_rate is 0.0: expected a positive number"),
+    ("--config.learning_rate=nan", "--config.learning_rate is nan: expected a finite number"),
+    ("--config.clip_norm=-1", "--config.clip_norm is -1.0: expected a positive number"),
+    ("--config.clip_norm=inf", "--config.clip_norm is inf: expected a finite number"),
+    ("--config.seeds=100000000", "--config.seeds is 100000000: expected numbers up to 10,000, in digits 0 to 9"),
+    ("--config.depths=1,99999", "--config.depths is '1,99999': expected numbers up to 10,000, in digits 0 to 9"),
+    ("--config.depths=\u0663", "--config.depths is '\u0663': expected numbers up to 10,000, in digits 0 to 9"),
+    ("--config.hidden_size=9999999999", "--config.hidden_size is 9999999999: expected numbers up to 1,000,000"),
     ("--config.celss=a", 'error: unknown config field celss: Did you mean "cells" instead of "celss"?'),
     ("--config.cells=lstn", "error: unknown cell 'lstn': did you mean 'lstm'"),
     ("--config=nofile.py", "error: the config could not be read: [Errno 2] No such file or directory: 'nofile.py'"),
@@ -60,6 +70,51 @@ def test_a_wrong_flag_is_answered_in_a_line(answers: Answers, flag: str, message
     assert message in printed
     assert len(printed.strip().splitlines()) <= 2, printed
     assert not workdir.exists()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_among_the_imports_ends_it_with_a_line(tmp_path: Path, how: signal.Signals) -> None:
+    words = [sys.executable, "-X", "importtime", "-m", "experiments.gradient_flow", f"--workdir={tmp_path / 'none'}"]
+    with subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        for line in process.stderr:
+            if line.rstrip().endswith(" numpy"):  # told when it has been imported: JAX is still to come
+                break
+        process.send_signal(how)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert told.rstrip().endswith("interrupted before it began; run the same command again")
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.slow
+def test_waiting_for_a_process_that_never_comes_says_so_and_can_be_interrupted(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    flags = [
+        f"--coordinator_address={address}",
+        "--num_processes=2",
+        "--process_id=0",
+        f"--workdir={tmp_path / 'none'}",
+    ]
+    words = [sys.executable, "-m", "experiments.gradient_flow", *flags]
+    with subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        assert process.stderr.readline().strip() == f"process 0 waits at {address} for all 2"
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted while waiting; what was finished is kept: start all processes again to go on" in told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_a_closed_stream_is_no_error(tmp_path: Path, closed: str) -> None:
+    flags = f"--variant=quick --workdir={tmp_path / 'run'} --config.cells=elman --config.seeds=1 --config.train_steps=0"
+    words = f"{sys.executable} -m experiments.gradient_flow {flags} {closed}"
+    assert subprocess.run(["bash", "-c", words], cwd=ROOT, timeout=300).returncode == 0
+    assert (tmp_path / "run" / "summary.md").exists()
 
 
 def test_help_prints_the_question_every_field_every_variant_and_the_flags() -> None:

@@ -341,30 +341,6 @@ def test_the_same_command_once_more_says_that_it_is_finished_and_another_is_refu
     assert (workdir / "metrics.jsonl").read_bytes() == before
 
 
-@pytest.mark.parametrize(
-    ("field", "value", "message"),
-    [
-        ("learning_rate", "0", "--config.learning_rate is 0.0: expected a positive number"),
-        ("learning_rate", "nan", "--config.learning_rate is nan: expected a finite number"),
-        ("clip_norm", "-1", "--config.clip_norm is -1.0: expected a positive number"),
-        ("clip_norm", "inf", "--config.clip_norm is inf: expected a finite number"),
-        ("seeds", "100000000", "--config.seeds is 100000000: expected numbers up to 10,000, in digits 0 to 9"),
-        ("depths", "1,99999", "--config.depths is '1,99999': expected numbers up to 10,000, in digits 0 to 9"),
-        ("depths", "\u0663", "--config.depths is '\u0663': expected numbers up to 10,000, in digits 0 to 9"),
-        (
-            "hidden_size",
-            "9999999999",
-            "--config.hidden_size is 9999999999: expected numbers up to 1,000,000, in digits",
-        ),
-    ],
-)
-def test_numbers_that_cannot_be_meant_are_refused_at_once(tmp_path: Path, field: str, value: str, message: str) -> None:
-    done = run(tmp_path / "never", f"--config.{field}={value}")
-    assert done.returncode == 1
-    assert done.stderr.strip().startswith(f"error: {message}"), done.stderr
-    assert not (tmp_path / "never").exists()
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_an_interrupted_run_goes_on_to_the_same_records(
