@@ -21,6 +21,7 @@ from experiments.common.workdir import Record
 from experiments.language import model as language_model
 from rnnjax.data import sliding_windows
 from rnnjax.typing import Key, Params
+from rnnjax.units import beside
 
 _CHUNK = 1024  # windows of a text that are looked at together
 
@@ -77,8 +78,10 @@ def connected(length: int, vocabulary_size: int, hidden_size: int) -> Network:
 
     def logits(params: ConnectedParams, windows: Array) -> Array:
         hidden = params.hidden["params"]
-        rows = windows + vocabulary_size * jnp.arange(length)  # one-hot vectors times a kernel: a row of it for each
-        outputs = jnp.tanh(hidden["kernel"][rows].sum(axis=-2) + hidden["bias"])
+        # One-hot vectors times a kernel: a row of it for each.
+        rows = windows + beside(vocabulary_size * jnp.arange(length), windows)
+        product = hidden["kernel"][rows].sum(axis=-2)
+        outputs = jnp.tanh(product + beside(hidden["bias"], product))
         found: Array = nn.Dense(vocabulary_size).apply(params.readout, outputs)
         return found
 

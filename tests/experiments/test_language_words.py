@@ -173,7 +173,7 @@ def test_the_recurrent_network_on_a_window_reads_it_word_by_word_from_a_fresh_st
     for place in range(W):
         inputs = params.embedding["params"]["embedding"][windows[:, place]]
         state, outputs = cell.step(params.recurrent, state, inputs)
-    expected = outputs @ params.readout["params"]["kernel"] + params.readout["params"]["bias"]
+    expected = outputs @ params.readout["params"]["kernel"] + params.readout["params"]["bias"][None]
     np.testing.assert_allclose(network.logits(params, jnp.asarray(windows)), expected, rtol=1e-4, atol=1e-6)
 
 

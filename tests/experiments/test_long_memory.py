@@ -107,8 +107,8 @@ def test_recorded_losses_are_those_of_adam_on_clipped_gradients_of_sequences_dra
         hidden = jnp.zeros((batch.inputs.shape[1], 8))
         total = jnp.float32(0)
         for t in range(6):
-            hidden = jnp.tanh(batch.inputs[t] @ kernel + hidden @ recurrent_kernel + bias)
-            logits = hidden @ readout["params"]["kernel"] + readout["params"]["bias"]
+            hidden = jnp.tanh(batch.inputs[t] @ kernel + hidden @ recurrent_kernel + bias[None])
+            logits = hidden @ readout["params"]["kernel"] + readout["params"]["bias"][None]
             total -= jnp.mean(jnp.sum(jax.nn.log_softmax(logits) * jax.nn.one_hot(batch.targets[t], 7), -1))
         return total / 6
 
@@ -141,7 +141,7 @@ def test_gradient_norms_are_of_the_last_steps_loss_alone_over_all_fields_of_the_
 
     def last_loss(perturbation: Any) -> jax.Array:
         _, outputs = rnnjax.unroll(cell, network.recurrent, batch.inputs, perturbation=perturbation)
-        logits = outputs[-1] @ network.readout["params"]["kernel"] + network.readout["params"]["bias"]
+        logits = outputs[-1] @ network.readout["params"]["kernel"] + network.readout["params"]["bias"][None]
         return -jnp.mean(jnp.sum(jax.nn.log_softmax(logits) * jax.nn.one_hot(batch.targets[-1], 8), -1))
 
     zeros = jax.tree.map(lambda leaf: jnp.zeros((7, *leaf.shape)), cell.initial_state(network.recurrent, (3,)))
@@ -179,7 +179,7 @@ def test_the_readout_is_of_the_last_steps() -> None:
     batch = task.sample(jax.random.key(0), 3)
     network = long_memory.init(cell, task, jax.random.key(1))
     _, outputs = rnnjax.unroll(cell, network.recurrent, batch.inputs)
-    expected = outputs[-1] @ network.readout["params"]["kernel"] + network.readout["params"]["bias"]
+    expected = outputs[-1] @ network.readout["params"]["kernel"] + network.readout["params"]["bias"][None]
     np.testing.assert_allclose(long_memory.read(cell, network, batch), expected[None], rtol=1e-5)
 
 

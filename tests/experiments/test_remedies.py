@@ -87,7 +87,7 @@ def test_recorded_training_is_flossing_then_sgd_on_loss_and_penalty_with_clipped
     network = network._replace(recurrent=unravel(flat))
 
     def cross_entropy(readout: Any, outputs: jax.Array, targets: jax.Array) -> jax.Array:
-        logits = outputs[-1] @ readout["params"]["kernel"] + readout["params"]["bias"]
+        logits = outputs[-1] @ readout["params"]["kernel"] + readout["params"]["bias"][None]
         return -jnp.mean(jnp.sum(jax.nn.log_softmax(logits) * jax.nn.one_hot(targets[-1], 4), axis=-1))
 
     @jax.jit
