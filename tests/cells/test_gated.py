@@ -118,7 +118,7 @@ def test_slstms_first_step_is_its_candidate_alone(x64):
     cell = rnnjax.slstm(H)
     params, inputs = random_params(cell), random_inputs()
     final, outputs = rnnjax.unroll(cell, params, inputs[:1])
-    i, _, g, o = np.split(inputs[0] @ params.kernel + params.bias, 4, axis=-1)
+    i, _, g, o = np.split(inputs[0] @ params.kernel + params.bias[None], 4, axis=-1)
     np.testing.assert_allclose(outputs[0], reference.sigmoid(o) * np.tanh(g), rtol=1e-13)
     np.testing.assert_array_equal(final.normalizer, np.ones((B, H)))
     np.testing.assert_allclose(final.stabilizer, i, rtol=1e-13)

@@ -91,7 +91,7 @@ def test_states_by_parallel_prefix_are_those_of_the_scan(x64, name):
         )
 
     products, sums = jax.lax.associative_scan(compose, (factors, terms))
-    states = jax.tree.map(lambda p, s, b: p * s + b, products, start, sums)
+    states = jax.tree.map(lambda p, s, b: p * s[None] + b, products, start, sums)
     assert_trees_close(jax.tree.map(lambda leaf: leaf[-1], states), final)
     np.testing.assert_allclose(cell.output(params, states), outputs, rtol=1e-12, atol=1e-14)
 

@@ -19,7 +19,7 @@ def forget_gates(params, inputs):
     hidden = memory = np.zeros((B, H))
     gates = []
     for x in np.asarray(inputs):
-        i, f, g, o = np.split(x @ params.kernel + hidden @ params.recurrent_kernel + params.bias, 4, axis=1)
+        i, f, g, o = np.split(x @ params.kernel + hidden @ params.recurrent_kernel + params.bias[None], 4, axis=1)
         memory = sigmoid(f) * memory + sigmoid(i) * np.tanh(g)
         hidden = sigmoid(o) * np.tanh(memory)
         gates.append(sigmoid(f))

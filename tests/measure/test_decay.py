@@ -211,7 +211,7 @@ def test_mean_of_log_norms_is_not_the_log_of_the_mean_and_examples_give_both():
     cell = rnnjax.elman(4)
     params = random_params(cell)
     # One example saturates, the other does not: their gradients fall at different rates.
-    inputs = random_inputs(12, B, 3) * np.array([4.0, 0.1], np.float32)[:, None]
+    inputs = random_inputs(12, B, 3) * np.array([4.0, 0.1], np.float32)[None, :, None]
     flow = flow_of(cell, params, inputs, lambda y: jnp.sum(y[-1]))
     examples = np.asarray(flow.examples.hidden, np.float64)
     assert examples.shape == (12, B)

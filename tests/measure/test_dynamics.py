@@ -141,7 +141,7 @@ def test_memory_of_an_lstm_without_recurrent_weights_has_the_forget_gates_for_a_
     params, inputs = random_params(cell), random_inputs(T, I)
     params = params._replace(recurrent_kernel=jnp.zeros_like(params.recurrent_kernel))
     jacobians = jax.jit(lambda p: rnnjax.state_jacobians(cell, p, inputs))(params)
-    forget = jax.nn.sigmoid(inputs @ params.kernel + params.bias)[:, H : 2 * H]
+    forget = jax.nn.sigmoid(inputs @ params.kernel + params.bias[None])[:, H : 2 * H]
     expected = [np.diag(gates) for gates in np.asarray(forget)]
     np.testing.assert_allclose(jacobians[:, H:, H:], expected, rtol=1e-12, atol=1e-15)
     assert (jacobians[:, :, :H] == 0).all()
