@@ -17,7 +17,7 @@ from jax.nn import log_sigmoid, sigmoid
 
 from rnnjax.cell import Cell, affine_cell, zero_state
 from rnnjax.cells.gates import split_gates
-from rnnjax.checks import finite_number, number_between, positive_integer
+from rnnjax.checks import check_number, positive_integer
 from rnnjax.origin import remembered
 from rnnjax.typing import Initializer, Key
 from rnnjax.units import beside, dense
@@ -256,13 +256,13 @@ def lru(hidden_size: int, *, r_min: float = 0.0, r_max: float = 1.0, max_phase: 
         TypeError: if hidden_size is not a whole number.
     """
     size = positive_integer("hidden_size", hidden_size)
-    r_min, r_max = number_between("r_min", r_min, 0, 1), number_between("r_max", r_max, 0, 1)
-    if r_min >= r_max:
+    r_min, r_max = check_number("r_min", r_min), check_number("r_max", r_max)
+    if not 0 <= r_min < r_max <= 1:
         raise ValueError(
-            f"r_min is {r_min}, r_max is {r_max}: expected 0 <= r_min < r_max <= 1, the ring of the eigenvalues, "
+            f"r_min is {r_min:g}, r_max is {r_max:g}: expected 0 <= r_min < r_max <= 1, the ring of the eigenvalues, "
             "such as 0.9 and 0.999"
         )
-    if not 0 < finite_number("max_phase", max_phase) <= 2 * math.pi:
+    if not 0 < check_number("max_phase", max_phase) <= 2 * math.pi:
         raise ValueError(f"max_phase is {max_phase}: expected an angle above 0, at most 2 pi, such as 0.314")
 
     def init(key: Key, input_size: int) -> LRUParams:

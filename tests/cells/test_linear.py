@@ -208,7 +208,7 @@ def test_sizes_that_are_none(name):
 
 @pytest.mark.parametrize(("r_min", "r_max"), [(-0.1, 1), (0.5, 0.5), (0.9, 0.1), (0.5, 1.1), (0, math.nan)])
 def test_rings_that_are_none(r_min, r_max):
-    parts = [f"r_min is {r_min}", f"r_max is {r_max}", "0 <= r_min < r_max <= 1", "such as"]
+    parts = [f"r_min is {r_min:g}", f"r_max is {r_max:g}", "0 <= r_min < r_max <= 1", "such as"]
     check(ValueError, parts, lambda: rnnjax.lru(H, r_min=r_min, r_max=r_max))
 
 

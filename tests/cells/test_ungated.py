@@ -314,7 +314,7 @@ BAD = {
     "leaky rate nan": (partial(rnnjax.leaky, H, float("nan")), ValueError, ["rate is nan", "from 0 to 1"]),
     "leaky rate type": (partial(rnnjax.leaky, H, "fast"), TypeError, ["rate is 'fast' (str)", "a number"]),
     "leaky activation": (partial(rnnjax.leaky, H, 0.5, "tan"), ValueError, ["'tan'", "'tanh'"]),
-    "learned rate": (partial(rnnjax.learned_leaky, H, 1.0), ValueError, ["rate is 1.0", "between 0 and 1", "leaky"]),
+    "learned rate": (partial(rnnjax.learned_leaky, H, 1.0), ValueError, ["rate is 1:", "between 0 and 1", "leaky"]),
     "indrnn size": (partial(rnnjax.indrnn, 1.5), TypeError, ["hidden_size is 1.5 (float)", "whole number"]),
     "scrn alpha": (partial(rnnjax.scrn, H, 1, -0.1), ValueError, ["alpha is -0.1", "from 0 to 1"]),
     "scrn context": (partial(rnnjax.scrn, H, H), ValueError, ["context_size is 4 of hidden_size 4", "less", "raise"]),

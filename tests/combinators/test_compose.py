@@ -47,7 +47,7 @@ def test_highway_mixes_inputs_and_outputs_by_its_gate():
     cell = rnnjax.highway(rnnjax.elman(I))
     params, inputs = random_params(cell), random_inputs()
     outputs = reference.elman_forward(arrays(tuple(params.cell)), arrays(inputs), np.zeros((B, I)))
-    gate = reference.sigmoid(arrays(inputs) @ params.gate.kernel + params.gate.bias)
+    gate = reference.sigmoid(arrays(inputs) @ params.gate.kernel + params.gate.bias[None, None])
     final, received = rnnjax.unroll(cell, params, inputs)
     assert_equal(received, gate * outputs + (1 - gate) * inputs)
     assert_trees_equal(arrays([layer.hidden for layer in final]), arrays([outputs[-1], gate[-1], inputs[-1]]))
@@ -66,7 +66,9 @@ def test_layer_norm_standardizes_the_outputs_then_scales_them():
     outputs = reference.elman_forward(arrays(tuple(params.cell)), arrays(inputs), np.zeros((B, H)))
     _, received = rnnjax.unroll(cell, params, inputs)
     mean, variance = outputs.mean(-1, keepdims=True), outputs.var(-1, keepdims=True)
-    expected = params.norm.scale * (outputs - mean) / np.sqrt(variance + 1e-5) + params.norm.bias
+    expected = np.asarray(params.norm.scale) * (outputs - mean) / np.sqrt(variance + 1e-5) + np.asarray(
+        params.norm.bias
+    )
     assert_equal(received, expected)
 
 

@@ -264,12 +264,12 @@ def test_drop_connect_drops_from_whatever_is_named_wherever_a_cell_uses_it(names
     cell = rnnjax.drop_connect(LINEAR, RATE, key(0), names)
     params = random_params(LINEAR)
     zeros = LINEAR.initial_state(params, (I,))
-    response = cell.step(params, zeros, jnp.eye(I))[1] - params.bias
+    response = cell.step(params, zeros, jnp.eye(I))[1] - params.bias[None]
     kept = np.abs(np.asarray(response)) > 1e-12
     assert_equal(response, np.where(kept, params.kernel / (1 - RATE), 0))
     assert 0 < kept.mean() < 1
     # And nothing else is dropped.
-    undropped = cell.step(params, ElmanState(jnp.eye(H)), jnp.zeros((H, I)))[1] - params.bias
+    undropped = cell.step(params, ElmanState(jnp.eye(H)), jnp.zeros((H, I)))[1] - params.bias[None]
     assert_equal(undropped, params.recurrent_kernel)
 
 
