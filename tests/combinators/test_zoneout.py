@@ -112,7 +112,7 @@ def test_gradients_flow_through_kept_units_undiminished():
         return jnp.sum(outputs[-1]), outputs
 
     gradient, outputs = jax.grad(final, has_aux=True)(start.cell.hidden)
-    kept = np.asarray(outputs == start.cell.hidden).all(axis=0)
+    kept = np.asarray(outputs == start.cell.hidden[None]).all(axis=0)
     np.testing.assert_array_equal(gradient, kept)
     assert 0 < kept.mean() < 1
 

@@ -130,7 +130,7 @@ def test_gradient_flow_can_be_differentiated_in_its_turn(x64: None, make: Any, b
 
     jacobian = jax.jit(jax.jacrev(quantities))(params)
     slopes = sum(
-        jnp.sum((a * b).reshape(len(a), -1), axis=1)
+        jnp.sum((a * b[None]).reshape(len(a), -1), axis=1)
         for a, b in zip(jax.tree.leaves(jacobian), jax.tree.leaves(direction), strict=True)
     )
     h = 1e-5

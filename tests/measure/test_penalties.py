@@ -308,7 +308,8 @@ def test_layers_without_a_memory_do_not_count(x64):
         return deviations / jnp.sqrt((deviations**2).mean(axis=-1, keepdims=True) + 1e-5)
 
     whole = value(cell, params, inputs)
-    alone = value(inner, params.cell, inputs, lambda y: loss(params.norm.scale * normalized(y) + params.norm.bias))
+    scale, bias = (leaf[None, None] for leaf in params.norm)
+    alone = value(inner, params.cell, inputs, lambda y: loss(scale * normalized(y) + bias))
     np.testing.assert_allclose(whole, alone, rtol=1e-10)
 
 

@@ -77,7 +77,7 @@ def test_loss_and_gradients_equal_those_of_karpathys_min_char_rnn():
         final, hiddens = rnnjax.unroll(
             cell, params, one_hot, cell.initial_state(params, ())._replace(hidden=hprev[:, 0])
         )
-        log_probabilities = jax.nn.log_softmax(hiddens @ Why.T + by[:, 0])
+        log_probabilities = jax.nn.log_softmax(hiddens @ Why.T + by.T)
         return -jnp.sum(log_probabilities[jnp.arange(length), targets]), final.hidden
 
     (value, last_hidden), gradients = jax.value_and_grad(loss, argnums=range(5), has_aux=True)(

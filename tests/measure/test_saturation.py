@@ -7,6 +7,7 @@ import pytest
 
 import rnnjax
 from rnnjax import Cell
+from rnnjax.units import beside
 from tests.cases import CELL_CASES, B, H, I, random_inputs, random_params
 from tests.test_errors import check
 
@@ -106,7 +107,7 @@ def test_operations_within_jit_and_functions_with_their_own_derivative_are_found
     @jax.jit
     def update(state, drive):
         scale = jnp.asarray([1.0, 2.0, 4.0])  # a constant of the inner program
-        return jax.jit(own_tanh)(scale * drive) + 0 * own_gate(drive) * state
+        return jax.jit(own_tanh)(beside(scale, drive) * drive) + 0 * own_gate(drive) * state
 
     cell = Cell(
         init=lambda key, input_size: (),
@@ -126,7 +127,7 @@ def test_gates_that_need_no_state_are_found_too():
     params, inputs = saturating(cell)
     params = params._replace(gate=jax.tree.map(lambda leaf: 4 * leaf, params.gate))
     closed = rnnjax.saturation(cell, params, inputs)[1].closed
-    gate = 1 / (1 + np.exp(-np.float64(inputs @ params.gate.kernel + params.gate.bias)))
+    gate = 1 / (1 + np.exp(-np.float64(inputs @ params.gate.kernel + params.gate.bias[None, None])))
     assert_some(closed, fractions([gate], lambda y: y < 0.01))
 
 
