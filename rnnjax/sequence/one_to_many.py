@@ -19,6 +19,7 @@ from rnnjax.engine.program import program_of, reached
 from rnnjax.origin import remembered, remembering
 from rnnjax.sequence.unroll import unroll
 from rnnjax.typing import Activation, Key, Params, State
+from rnnjax.units import beside
 
 
 class AffineParams(NamedTuple):
@@ -119,7 +120,8 @@ def _affine(key: Key, width: int, leaf: Array) -> AffineParams:
 def _moved(leaf: Array, affine: AffineParams | None, vector: Array, g: Activation) -> Array:
     if affine is None:
         return leaf
-    move = g(jnp.tensordot(vector, affine.kernel, axes=1) + affine.bias).astype(leaf.real.dtype)
+    product = jnp.tensordot(vector, affine.kernel, axes=1)
+    move = g(product + beside(affine.bias, product)).astype(leaf.real.dtype)
     return leaf + (jax.lax.complex(move[..., 0], move[..., 1]) if jnp.iscomplexobj(leaf) else move)
 
 

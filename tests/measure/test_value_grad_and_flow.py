@@ -42,7 +42,7 @@ def test_value_and_gradient_are_those_of_unroll_and_norms_those_of_gradient_flow
     params["head"] = random_inputs(width, 2, seed=4)
 
     def loss(unroll: Any, params: Any, inputs: Any) -> Any:
-        final, outputs = unroll(cell, params["cell"], inputs * params["embedding"], **where)
+        final, outputs = unroll(cell, params["cell"], inputs * params["embedding"][None, None], **where)
         floats = [leaf for leaf in jax.tree.leaves(final) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
         of_final = sum(jnp.sum(jnp.abs(leaf) ** 2) for leaf in floats)
         return jnp.sum(jnp.sin(outputs @ params["head"])) + 0.1 * of_final, final
@@ -58,13 +58,13 @@ def test_value_and_gradient_are_those_of_unroll_and_norms_those_of_gradient_flow
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), gradient, its_gradient)
 
     def without_final(unroll: Any, params: Any, inputs: Any) -> Any:
-        _, outputs = unroll(cell, params["cell"], inputs * params["embedding"], **where)
+        _, outputs = unroll(cell, params["cell"], inputs * params["embedding"][None, None], **where)
         return jnp.sum(jnp.sin(outputs @ params["head"]))
 
     _, _, (flow,) = jax.jit(rnnjax.value_grad_and_flow(without_final))(params, inputs)
     loss_of_outputs = lambda outputs: jnp.sum(jnp.sin(outputs @ params["head"]))  # noqa: E731
     measured = jax.jit(lambda p, xs: rnnjax.gradient_flow(cell, p, xs, loss_of_outputs, **where))
-    alone = measured(params["cell"], inputs * params["embedding"])
+    alone = measured(params["cell"], inputs * params["embedding"][None, None])
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-13), flow, alone)
     assert len(flows) == 1
 

@@ -131,7 +131,7 @@ def test_a_chain_runs_its_layers_in_turn_with_flax_modules_between():
     @jax.jit
     def one_after_the_other(params):
         first = rnnjax.bidirectional(rnnjax.gru(H), rnnjax.lstm(H)).apply(params[0], inputs, mask)
-        between = first @ params[1]["params"]["kernel"] + params[1]["params"]["bias"]
+        between = first @ params[1]["params"]["kernel"] + params[1]["params"]["bias"][None, None]
         return rnnjax.unroll(rnnjax.elman(H), params[2], between, mask=mask)[1]
 
     @jax.jit
