@@ -120,8 +120,9 @@ def finite_number(name: str, value: Any) -> float:
 
 def check_number(name: str, value: Any) -> float:
     """``value`` as a ``float``; raises ``TypeError`` if it is not a number."""
+    has_axes = bool(getattr(value, "shape", ()))
     try:
-        number = None if isinstance(value, str | bool) or getattr(value, "ndim", 0) else float(value)
+        number = None if isinstance(value, str | bool) or has_axes else float(value)
     except (TypeError, ValueError):
         number = None
     if number is None:

@@ -112,7 +112,7 @@ def complex_cell():
     def advance(params, state, inputs):
         z, turn = state["z"], jax.lax.complex(jnp.cos(params["angle"]), jnp.sin(params["angle"]))
         size = jnp.square(z.real) + jnp.square(z.imag)
-        new = turn * z / jax.lax.complex(1 + size, jnp.zeros_like(size))
+        new = jnp.broadcast_to(turn, z.shape) * z / jax.lax.complex(1 + size, jnp.zeros_like(size))
         return {"z": new + jax.lax.complex(inputs, jnp.zeros_like(inputs)), "seen": state["seen"] / 2 + inputs[..., :1]}
 
     def output(params, state):
