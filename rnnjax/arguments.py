@@ -103,9 +103,15 @@ def _check_count(name: str, value: Any) -> None:
         check_whole_number(name, value)
 
 
+def _check_float(name: str, value: Any) -> None:
+    # One that is being differentiated has no value to look at.
+    if not (isinstance(value, Array) and not value.shape and jnp.issubdtype(value.dtype, jnp.floating)):
+        check_number(name, value)
+
+
 _BY_KIND: dict[Any, Callable[[str, Any], Any]] = {
     int: _check_count,
-    float: check_number,
+    float: _check_float,
     bool: check_flag,
     str: _check_word,
     typing.Literal: _check_word,

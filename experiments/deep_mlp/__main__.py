@@ -1,5 +1,6 @@
 """``python -m experiments.deep_mlp``: config.py has its settings, ``--help`` prints them."""
 
+import experiments.common.at_start  # noqa: F401  before what takes seconds to import
 from experiments.common import sweep
 from experiments.deep_mlp.main import main
 

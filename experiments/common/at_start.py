@@ -1,4 +1,4 @@
-"""Experiments, each a folder: ``python -m experiments`` lists them."""
+"""Imported first by a command, before what takes seconds: a signal then ends it with a line, and output has a place."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ def _open_closed_streams() -> None:
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
 
 
-if sys.argv[:1] == ["-m"]:  # A command is starting, and this is the first of it: imports take seconds.
+if sys.argv[:1] == ["-m"]:  # A command is starting, and imports what it needs.
     _open_closed_streams()
     signal.signal(signal.SIGINT, _leave)
     signal.signal(signal.SIGTERM, _leave)
