@@ -23,7 +23,6 @@ def _open_closed_streams() -> None:
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
 
 
-if sys.argv[:1] == ["-m"]:  # A command is starting, and imports what it needs.
-    _open_closed_streams()
-    signal.signal(signal.SIGINT, _leave)
-    signal.signal(signal.SIGTERM, _leave)
+_open_closed_streams()
+signal.signal(signal.SIGINT, _leave)
+signal.signal(signal.SIGTERM, _leave)
