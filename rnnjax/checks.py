@@ -54,15 +54,10 @@ def check_key(key: Any) -> Any:
 def as_arrays(name: str, tree: Any) -> Any:
     """A pytree with its numbers and NumPy arrays as JAX's; raises ``TypeError`` for other leaves."""
     for leaf in jax.tree.leaves(tree):
-        if getattr(getattr(leaf, "dtype", None), "kind", "f") in "USOM" or not hasattr(leaf, "dtype") | _is_number(
-            leaf
-        ):
+        is_array = hasattr(leaf, "dtype") and getattr(leaf.dtype, "kind", "f") not in "USOM"
+        if not is_array and not isinstance(leaf, bool | int | float | complex):
             raise TypeError(f"{name} hold {told(leaf)}: expected arrays of numbers")
     return jax.tree.map(jnp.asarray, tree)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, bool | int | float | complex)
 
 
 def check_batch_shape(batch_shape: Any) -> None:

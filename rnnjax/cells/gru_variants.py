@@ -83,7 +83,7 @@ def ugrnn(
 
     Args:
         hidden_size: H.
-        update_bias: initial b_z (b_n starts at 0): the larger, the longer the memory at first.
+        update_bias: initial b_z (b_n starts at 0): the larger, the longer the memory before training.
         kernel_init: for W_z and W_n (I, H); columns z, n.
         recurrent_init: for U_z and U_n (H, H).
 
@@ -133,7 +133,7 @@ def recurrent_highway(
     Args:
         hidden_size: H.
         depth: micro layers in a time step.
-        transform_bias: initial b_r (b_n starts at 0); negative, so that at first most is carried.
+        transform_bias: initial b_r (b_n starts at 0); negative, so that most is carried on before training.
         kernel_init: for W_n and W_r (I, H); columns n, r.
         recurrent_init: for each layer's U_n and U_r (H, H).
 

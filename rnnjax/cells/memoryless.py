@@ -51,7 +51,7 @@ def dense_gate(bias: float) -> Cell:
 
 @remembered
 def normalization() -> Cell:
-    """y_t = ``normalized`` x_t."""
+    """y_t = normalized(x_t), see there."""
 
     def init(key: Key, input_size: int) -> NormParams:
         return NormParams(jnp.ones(input_size), jnp.zeros(input_size))
@@ -63,7 +63,7 @@ def normalization() -> Cell:
 
 
 def normalized(z: Array, scale: Array, bias: Array | None = None) -> Array:
-    """Scale * (z - mean z) / sqrt(var z + 1e-5) + bias, over the last axis."""
+    """z with mean 0 and variance 1 over the last axis: scale * (z - mean z) / sqrt(var z + 1e-5) + bias."""
     centred = z - jnp.mean(z, axis=-1, keepdims=True)
     standard = centred * jax.lax.rsqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + 1e-5)
     return beside(scale, z) * standard + (0 if bias is None else beside(bias, z))

@@ -1,1 +1,1 @@
-"""Cells made of cells: stacked, repeated, with noise, in few digits, with clipped gradients."""
+"""Cells made of cells: stacked, repeated, with noise, in lower precision, with clipped gradients."""

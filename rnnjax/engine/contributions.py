@@ -123,7 +123,7 @@ def _norms_of_products(x: Array, delta: Array) -> Array:
     x, delta = (widened(_on_every_device(array)).reshape(len(array), -1, array.shape[-1]) for array in (x, delta))
     x_gram, delta_gram = (jnp.einsum("tbi,tci->tbc", array, array.conj()) for array in (x, delta))
     squares = jnp.sum(x_gram * delta_gram.conj(), axis=(1, 2)).real
-    # Where the examples' contributions cancel, the sum has few digits left.
+    # Where the examples' contributions cancel, rounding leaves little of the sum.
     uncancelled = jnp.sum(jnp.einsum("tbb->tb", x_gram) * jnp.einsum("tbb->tb", delta_gram), axis=1).real
     trusted = _holds_digits(squares) & (squares > 1e-2 * uncancelled)
 
