@@ -63,7 +63,7 @@ def normalization() -> Cell:
 
 
 def normalized(z: Array, scale: Array, bias: Array | None = None) -> Array:
-    """z with mean 0 and variance 1 over the last axis: scale * (z - mean z) / sqrt(var z + 1e-5) + bias."""
+    """An array with mean 0 and variance 1 over the last axis: scale * (z - mean z) / sqrt(var z + 1e-5) + bias."""
     centred = z - jnp.mean(z, axis=-1, keepdims=True)
     standard = centred * jax.lax.rsqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + 1e-5)
     return beside(scale, z) * standard + (0 if bias is None else beside(bias, z))

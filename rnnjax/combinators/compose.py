@@ -138,8 +138,8 @@ def highway(cell: Cell, bias: float = -2.0) -> Cell:
         t_t = sigmoid(x_t W + b)                   transform gate
         y_t = t_t * cell(x_t) + (1 - t_t) * x_t
 
-    Invented so that very deep networks can be trained: before training most of the inputs pass, and so does the gradient.
-    The state is (the state of ``cell``, the gate, the inputs passed on).
+    Invented so that very deep networks can be trained: before training most of the inputs pass, and so does the
+    gradient. The state is (the state of ``cell``, the gate, the inputs passed on).
 
     Args:
         cell: any cell whose outputs are as wide as its inputs.

@@ -1,4 +1,4 @@
-"""Products of few digits, states of many: fast on accelerators, without what few digits do to a memory."""
+"""Products in lower precision, states in float32: fast on accelerators, and a memory keeps its digits."""
 
 from collections.abc import Callable
 from functools import partial

@@ -71,7 +71,7 @@ def mean_field(
 def gaussian_moments(activation: Activation, variance: float) -> tuple[float, float]:
     """E[phi(a)^2] and E[phi'(a)^2] over a ~ N(0, variance), in float64, to ten digits or refused.
 
-    By Gauss-Legendre quadrature on panels from -12 to 12 deviations. At first they are as narrow as the density asks
+    By Gauss-Legendre quadrature on panels from -12 to 12 deviations. They begin as narrow as the density asks
     for, and as an activation may: by powers of 2 towards 0, in units of a, with edges at whole numbers, where kinks
     are. Panels that differ from the sum of their halves are halved until none does.
 

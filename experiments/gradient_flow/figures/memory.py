@@ -52,7 +52,7 @@ def carousel(records: Sequence[Record]) -> Figure | None:
     told = ends["direct"] + " left by the gates, " + ends["total"] + " in all"
     ahead = left.index[left["total"] - left["direct"] >= 1]  # none where both have underflowed
     found = (
-        f"Over {both['sequence_length'].max() - 1} steps all ways together leave more than ten times as much of "
+        f"Over {both['sequence_length'].max() - 1} steps the gates and h together leave more than ten times as much of "
         f"∂c_T/∂c_t as the forget gates alone in {len(ahead)} of {len(left)} networks ({'; '.join(ahead) or 'none'})"
         f"{': there the rest comes through h' if len(ahead) else ''}"
     )
