@@ -75,14 +75,12 @@ def gradient_flow(
         TypeError: inputs or a loss that are not real numbers.
     """
     check_function("loss", loss, "lambda outputs: outputs[-1].sum()")
-    check_flag("reverse", reverse)
     params = as_arrays("params", params)
     inputs, state = prepare(cell, params, inputs, state, mask, reset)
-    fresh = state_beside(inputs, cell, params)
 
     def loss_of(slots: Slots) -> Array:
-        _, outputs = measured_unroll(cell, params, inputs, state, fresh, slots, mask, reset, reverse)
-        value = loss(outputs)
+        unroll = partial(_unroll, lambda *call: slots)
+        value = loss(unroll(cell, params, inputs, state, mask=mask, reset=reset, reverse=reverse)[1])
         check_loss(value)
         return value
 
