@@ -19,13 +19,11 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
-from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
-from orbax.checkpoint._src.multihost import multihost
 
 from experiments.common.command import ExperimentError
 
@@ -241,25 +239,6 @@ def _as(like: Any, plain: np.ndarray) -> jax.Array:
 
 @contextlib.contextmanager
 def _checkpointer() -> Iterator[ocp.Checkpointer]:
-    """Of this process alone, also where JAX has several.
-
-    In those orbax takes what they save for parts of one state: the second would write nothing, and both would wait for
-    signals of the same name. A sweep's processes share no state, so each is to orbax the only one there is.
-    """
-    alone = ocp.options.MultiprocessingOptions(primary_host=0, active_processes={0})
-    handlers = ocp.CompositeCheckpointHandler(
-        state=ocp.StandardCheckpointHandler(multiprocessing_options=alone),
-        about=ocp.JsonCheckpointHandler(multiprocessing_options=alone),
-        composite_options=ocp.CompositeOptions(multiprocessing_options=alone),
-    )
-    with (
-        _one_at_a_time,
-        mock.patch.multiple(
-            multihost,
-            process_index=lambda: 0,
-            process_count=lambda: 1,
-            is_jax_distributed_client_initialized=lambda: False,
-        ),
-        ocp.Checkpointer(handlers, multiprocessing_options=alone) as checkpointer,
-    ):
+    handlers = ocp.CompositeCheckpointHandler(state=ocp.StandardCheckpointHandler(), about=ocp.JsonCheckpointHandler())
+    with _one_at_a_time, ocp.Checkpointer(handlers) as checkpointer:
         yield checkpointer

@@ -1,8 +1,8 @@
 """A sweep: runs that share compiled programs, over threads, processes and machines; an interrupted one goes on.
 
 Each program is compiled once, in a thread of its own, and serves all of its runs. With ``--num_processes`` the programs
-are dealt out to processes that JAX's distributed runtime brings together, on one machine or several; each keeps its
-records in its own workdir until process 0 has them all. No disk need be shared.
+are dealt out to processes, on one machine or several; each keeps its records in its own workdir until process 0 has
+them all. No disk need be shared.
 
 What a run computes must depend on the config and on itself alone, not on which other runs are still to be done: then
 an interrupted sweep ends with the records of an uninterrupted one.
@@ -15,20 +15,17 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-import jax
-import numpy as np
 from absl import flags
 from filelock import FileLock, Timeout
-from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from experiments.common import command
+from experiments.common import command, processes
 from experiments.common.command import ExperimentError
 from experiments.common.run_log import Log
 from experiments.common.workdir import Record, Workdir, open_workdir, read_records
@@ -66,8 +63,6 @@ Logs = Callable[[R], AbstractContextManager[Log]]
 Work = Callable[[Sequence[R], Logs[R]], None]
 """Does some runs of one program, one after the other."""
 
-_AGAIN = "what was finished is kept: start all processes again to go on"
-
 
 def run(name: str, main: Callable[[ConfigDict, Callable[[], Workdir]], None]) -> None:
     """The command of an experiment: ``main(config, open_workdir)`` with what the flags say.
@@ -79,21 +74,21 @@ def run(name: str, main: Callable[[ConfigDict, Callable[[], Workdir]], None]) ->
     )
     overwrite = flags.DEFINE_bool("overwrite", False, "Discard what the workdir holds.")
     tensorboard = flags.DEFINE_bool("tensorboard", False, "Write events into the workdir, too, for TensorBoard.")
-    processes: list[flags.FlagHolder[Any]] = [
+    places: list[flags.FlagHolder[Any]] = [
         flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0, for a sweep in processes."),
         flags.DEFINE_integer("num_processes", None, "In how many processes the sweep runs, each started by you."),
         flags.DEFINE_integer("process_id", None, "Which of them this is, from 0; process 0 draws and prints."),
     ]
 
     def start(config: ConfigDict) -> None:
-        _join({flag.name: flag.value for flag in processes})
+        processes.join({flag.name: flag.value for flag in places})
         if not workdir.value.strip():
             raise ExperimentError(f"--workdir is empty: name a folder, as in --workdir=runs/{name}")
         options = {"overwrite": overwrite.value, "tensorboard": tensorboard.value}
         with contextlib.ExitStack() as until_the_end:
 
             def open_workdir() -> Workdir:
-                _together(lambda: until_the_end.enter_context(_alone_in(Path(workdir.value))))
+                processes.together(lambda: until_the_end.enter_context(_alone_in(Path(workdir.value))))
                 return open_sweep(workdir.value, config.to_dict(), **options)
 
             main(config, open_workdir)
@@ -112,7 +107,7 @@ def _alone_in(path: Path) -> Iterator[None]:
         yield  # refused where it is opened
         return
     path.mkdir(parents=True, exist_ok=True)
-    file = path / f".lock-{jax.process_index()}"
+    file = path / f".lock-{processes.place()}"
     lock = FileLock(file, blocking=False)
     try:
         lock.acquire()
@@ -133,13 +128,13 @@ def open_sweep(path: str | Path, config: Record, *, overwrite: bool, tensorboard
     Raises:
         ExperimentError: as ``open_workdir``; if configs differ between processes.
     """
-    configs = _gathered(json.dumps(config, sort_keys=True))
+    configs = processes.gathered(json.dumps(config, sort_keys=True))
     if len(set(configs)) > 1:
         raise ExperimentError("the processes were started with different configs: give all of them the same flags")
     path = Path(path)
-    if jax.process_index():
-        _together(lambda: None)
-        return _together(lambda: open_workdir(path / f"process-{jax.process_index()}", config, overwrite=False))
+    if processes.place():
+        processes.together(lambda: None)
+        return processes.together(lambda: open_workdir(path / f"process-{processes.place()}", config, overwrite=False))
 
     def open_first() -> Workdir:
         workdir = open_workdir(path, config, overwrite=overwrite, tensorboard=tensorboard)
@@ -147,8 +142,8 @@ def open_sweep(path: str | Path, config: Record, *, overwrite: bool, tensorboard
             _absorb(workdir, read_records(folder))
         return workdir
 
-    workdir = _together(open_first)
-    _together(lambda: None)
+    workdir = processes.together(open_first)
+    processes.together(lambda: None)
     return workdir
 
 
@@ -168,12 +163,12 @@ def execute(
         All records, on process 0; None on the others.
     """
     programs = list(programs)
-    done = {name for names in _gathered(json.dumps(sorted(_finished(workdir)))) for name in json.loads(names)}
+    done = {name for names in processes.gathered(json.dumps(sorted(_finished(workdir)))) for name in json.loads(names)}
     missing = [[run for run in program if run.name not in done] for program in programs]
-    mine = dealt([program for program in missing if program], jax.process_count())[jax.process_index()]
-    _together(lambda: _in_threads(mine, work, workdir, steps, threads))
-    gathered = _gathered(json.dumps(read_records(workdir.path)))
-    if jax.process_index():
+    mine = dealt([program for program in missing if program], processes.count())[processes.place()]
+    processes.together(lambda: _in_threads(mine, work, workdir, steps, threads))
+    gathered = processes.gathered(json.dumps(read_records(workdir.path)))
+    if processes.place():
         return None
     for records in gathered[1:]:
         _absorb(workdir, json.loads(records))
@@ -246,78 +241,3 @@ def _absorb(workdir: Workdir, records: list[Record]) -> None:
     """Adds the records of runs that it has not got."""
     known = _finished(workdir)
     workdir.append(record for record in records if record["run"] not in known)
-
-
-# Processes
-
-
-def _join(given: dict[str, Any]) -> None:
-    """Brings the processes together; ``given`` is what ``jax.distributed.initialize`` takes, all of it or nothing."""
-    if all(value is None for value in given.values()):
-        return
-    absent = [f"--{name}" for name, value in given.items() if value is None]
-    if absent:
-        raise ExperimentError(f"{' and '.join(absent)} missing: a sweep in processes takes --{', --'.join(given)}")
-    if not 0 <= given["process_id"] < given["num_processes"]:
-        raise ExperimentError(f"--process_id={given['process_id']}: expected 0 to --num_processes - 1")
-    jax.config.update("jax_enable_preemption_service", False)  # it would have SIGTERM do nothing
-    where = given["coordinator_address"]
-    # In a thread of its own, since JAX's waiting cannot be interrupted.
-    waiting: Future[None] = Future()
-
-    def initialize() -> None:
-        try:
-            waiting.set_result(jax.distributed.initialize(**given))
-        except Exception as error:
-            waiting.set_exception(error)
-
-    try:
-        print(f"process {given['process_id']} waits at {where} for all {given['num_processes']}", file=sys.stderr)
-        threading.Thread(target=initialize, daemon=True).start()
-        waiting.result()
-    except KeyboardInterrupt:
-        _leave(f"\ninterrupted while waiting; {_AGAIN}", 130)
-    except (RuntimeError, ValueError) as error:
-        raise ExperimentError(f"the processes did not come together at {where}: {error}") from error
-
-
-def _gathered(text: str) -> list[str]:
-    """The text of every process, on every process."""
-    if jax.process_count() == 1:
-        return [text]
-    own = np.frombuffer(text.encode(), np.uint8)
-    try:
-        sizes = multihost_utils.process_allgather(np.array([len(own)]))[:, 0]
-        padded = np.zeros(max(sizes), np.uint8)
-        padded[: len(own)] = own
-        texts = multihost_utils.process_allgather(padded)
-    except (RuntimeError, ValueError) as error:  # either, by the moment the other one went
-        _leave(f"error: another process is gone ({str(error).splitlines()[0]}); {_AGAIN}", 1)
-    return [bytes(row[:size]).decode() for row, size in zip(texts, sizes, strict=True)]
-
-
-def _leave(message: str, status: int) -> NoReturn:
-    """Ends this process at once: at a normal exit JAX would wait for the others."""
-    print(message, file=sys.stderr, flush=True)
-    os._exit(status)
-
-
-def _together(action: Callable[[], T]) -> T:
-    """Does something in each process, and goes on when it is done in all; if one fails, none goes on."""
-    failure: Exception | None = None
-    try:
-        result = action()
-    except KeyboardInterrupt:
-        if jax.process_count() > 1:
-            _leave(f"\ninterrupted; {_AGAIN}", 130)
-        raise
-    except Exception as error:
-        failure = error
-    if failure and jax.process_count() > 1:
-        print(f"process {jax.process_index()} failed, waits for the others: {failure}", file=sys.stderr)
-    failed = [place for place, text in enumerate(_gathered(str(failure or ""))) if text]
-    if failure:
-        raise failure
-    if failed:
-        raise ExperimentError(f"process {failed[0]} failed, see its own message; what was finished before is kept")
-    return result

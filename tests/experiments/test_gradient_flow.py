@@ -399,7 +399,7 @@ def test_a_sweep_cut_short_in_two_processes_goes_on_in_one(finished: tuple[Path,
     assert "interrupted; what was finished is kept: start all processes again" in printed
     _, printed = first.communicate(timeout=200)
     assert first.returncode == 1, printed
-    assert "error: another process is gone" in printed
+    assert "error: process 1 is gone" in printed
     assert run(workdir).returncode == 0
     assert metrics(workdir) == metrics(finished[0])
 

@@ -189,7 +189,7 @@ TRAINING = [
         "has but one of the words",
     ),
     (["--config.learning_rate=nan"], "--config.learning_rate is nan: expected a finite number"),
-    (["--config.learning_rate=inf"], "--config.learning_rate is inf: expected a positive number"),
+    (["--config.learning_rate=inf"], "--config.learning_rate is inf: expected a finite number"),
     (["--config.optimizers=adam:nan"], "--config.optimizers has 'adam:nan': expected a positive learning rate"),
     (["--config.weight_decay=nan"], "--config.weight_decay is nan: expected a finite number"),
     (["--config.hidden_size=wide"], "flag --config.hidden_size=wide: expected a whole number"),
