@@ -1,6 +1,5 @@
 """Gradients clipped inside time: at every step of backpropagation, not at its end as optimizers do."""
 
-import functools
 from collections.abc import Callable
 
 import jax
@@ -11,6 +10,7 @@ from rnnjax.cell import Cell, check_cell
 from rnnjax.checks import positive_number
 from rnnjax.combinators.compose import each_layer
 from rnnjax.engine.norms import is_inexact, norm
+from rnnjax.engine.own_transpose import linear_with_own_transpose
 from rnnjax.origin import remembered
 from rnnjax.typing import Drive, Params, State
 
@@ -24,8 +24,9 @@ def clip_gradient_norm(cell: Cell, largest: float) -> Cell:
 
         (ds_t/ds_{t-1})^T dL/ds_t   becomes   itself * min(1, largest / its norm)
 
-    Forward nothing changes. Gradients can then not explode through time, at the price of no longer being those of the
-    loss. Norms are over one layer's whole state. Outputs hand their gradient down unclipped.
+    Forward nothing changes, derivatives forward (``jax.jvp``) included. Gradients can then not explode through time, at
+    the price of no longer being those of the loss. Norms are over one layer's whole state. Outputs hand their gradient
+    down unclipped.
 
     Raises:
         TypeError: if ``cell`` is not one, or ``largest`` not a number.
@@ -79,16 +80,8 @@ def _with_clipped_gradient(clip: Clip, layer: Cell, params: Params, state: State
     of_one = jax.tree.leaves(jax.eval_shape(lambda p: layer.initial_state(p, ()), params))
     places = [place for place, leaf in enumerate(leaves) if is_inexact(leaf)]
     batch_axes = [leaves[place].ndim - of_one[place].ndim for place in places]
-    passed = _pass(lambda gradients: clip(gradients, batch_axes), [leaves[place] for place in places])
+    moving = [leaves[place] for place in places]
+    passed = linear_with_own_transpose(lambda _, same: same, lambda _, given: clip(given, batch_axes), [], moving)
     for place, leaf in zip(places, passed, strict=True):
         leaves[place] = leaf
     return jax.tree.unflatten(structure, leaves)
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _pass(clip: Callable[[list[Array]], list[Array]], leaves: list[Array]) -> list[Array]:
-    """The leaves unchanged; their gradients clipped."""
-    return leaves
-
-
-_pass.defvjp(lambda clip, leaves: (leaves, None), lambda clip, _, gradients: (clip(gradients),))

@@ -12,6 +12,7 @@ from jax.extend.core import JaxprEqn
 from rnnjax.cell import Cell, check_cell
 from rnnjax.checks import told
 from rnnjax.combinators.compose import each_layer
+from rnnjax.engine.own_transpose import linear_with_own_transpose
 from rnnjax.engine.program import execute, is_matrix_product, program_of
 from rnnjax.origin import remembered
 
@@ -42,7 +43,7 @@ def mixed_precision(cell: Cell, dtype: Any = jnp.bfloat16) -> Cell:
     It is for devices with units for such products; on CPUs without them it is slower: on two cores gradients of Elman
     and LSTM cells of 64 to 512 units took 1.0 to 2.1 times as long. Products inside a ``jax.jit`` or a loop of the
     cell's own, and layers without a memory, such as the gate of a ``highway``, stay as they are. The backward pass is
-    one of its own (``jax.custom_vjp``): there is no derivative forward, and no ``newton_unroll``.
+    one of its own, and so there is no ``newton_unroll``; derivatives forward (``jax.jvp``) are there.
 
     Args:
         cell: any cell, stacks included.
@@ -80,26 +81,24 @@ def _with_narrow_products(dtype: Any, function: Callable[..., Any]) -> Callable[
     return changed
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _product(dtype: Any, x: Array, kernel: Array) -> Array:
-    """X W of operands rounded to ``dtype``; in the backward pass, too."""
-    return _narrow_dot(dtype, x, kernel, ((x.ndim - 1,), (0,)))
-
-
-def _product_forward(dtype: Any, x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
-    return _product(dtype, x, kernel), (x, kernel)
-
-
-def _product_backward(dtype: Any, operands: tuple[Array, Array], gradient: Array) -> tuple[Array, Array]:
-    x, kernel = operands
+    """X W of operands rounded to ``dtype``; in its derivatives, forward and backward, too."""
     examples = tuple(range(x.ndim - 1))
-    return (
-        _narrow_dot(dtype, gradient, kernel, ((x.ndim - 1,), (1,))),
-        _narrow_dot(dtype, x, gradient, (examples, examples)),
-    )
+    narrow = partial(_narrow_dot, dtype)
 
+    def for_kernel(fixed: list[Array], gradients: list[Array]) -> list[Array]:
+        return [narrow(fixed[0], gradients[0], (examples, examples))]
 
-_product.defvjp(_product_forward, _product_backward)
+    def for_x(fixed: list[Array], gradients: list[Array]) -> list[Array]:
+        return [narrow(gradients[0], fixed[0], ((x.ndim - 1,), (1,)))]
+
+    def product(fixed: list[Array], moving: list[Array]) -> list[Array]:
+        return [narrow(fixed[0], moving[0], ((x.ndim - 1,), (0,)))]
+
+    def of_x(fixed: list[Array], moving: list[Array]) -> list[Array]:
+        return linear_with_own_transpose(product, for_kernel, moving, fixed)
+
+    return linear_with_own_transpose(of_x, for_x, [kernel], [x])[0]
 
 
 def _narrow_dot(dtype: Any, a: Array, b: Array, along: tuple[tuple[int, ...], tuple[int, ...]]) -> Array:

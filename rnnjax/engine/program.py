@@ -121,8 +121,9 @@ def operands_of(equation: JaxprEqn) -> set[Any]:
 
 
 def has_own_backward_pass(program: Program) -> bool:
-    """Whether it has a ``jax.custom_vjp`` in it, and so cannot be differentiated forward."""
-    return "custom_vjp" in str(program.jaxpr)
+    """Whether something in it has gradients other than those that follow from its derivative forward."""
+    text = str(program.jaxpr)
+    return "custom_vjp" in text or "linear_with_own_transpose" in text
 
 
 def users_of(jaxpr: Jaxpr) -> dict[Any, list[JaxprEqn | None]]:

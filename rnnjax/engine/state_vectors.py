@@ -90,8 +90,8 @@ def advance_vectors(cell: Cell, params: Params, state: State, drive: Drive, vect
     return advance
 
 
-def check_forward(receiver: str, cell: Cell, params: Params, state: State, inputs: Array) -> None:
-    """Raises ``TypeError`` unless one step, of inputs (..., I), can be differentiated forward."""
+def check_same_backward(receiver: str, cell: Cell, params: Params, state: State, inputs: Array) -> None:
+    """Raises ``TypeError`` if one step, of inputs (..., I), has other gradients than its derivative forward."""
 
     def advance(params: Params, state: State, inputs: Array) -> State:
         return cell.advance(params, state, cell.project(params, inputs))
@@ -99,5 +99,5 @@ def check_forward(receiver: str, cell: Cell, params: Params, state: State, input
     if has_own_backward_pass(program_of(advance, params, state, inputs)):
         raise TypeError(
             f"{receiver} received a cell with a backward pass of its own (jax.custom_vjp), such as clip_gradient_norm "
-            "or mixed_precision makes: expected one that can be differentiated forward; pass the cell without it"
+            "or mixed_precision makes: expected one with the gradients of its values; pass the cell without it"
         )

@@ -47,8 +47,7 @@ Leaves = list[Any]
 def scan_through_time(step: Rest, state: Any, xs: Any, *, reverse: bool = False) -> tuple[Any, Any]:
     """``lax.scan`` of ``step(state, x) -> (state, output)``, with the same values and, up to rounding, derivatives.
 
-    A step with a backward pass of its own (``jax.custom_vjp``) cannot be differentiated forward: for such a one it is
-    ``lax.scan``.
+    For a step with a backward pass of its own (``jax.custom_vjp``, ``clip_gradient_norm``) it is ``lax.scan``.
     """
     if has_own_backward_pass(step.program):
         return jax.lax.scan(step, state, xs, reverse=reverse)

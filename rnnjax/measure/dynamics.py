@@ -15,7 +15,7 @@ from jax import Array
 from rnnjax.arguments import of_their_kinds
 from rnnjax.cell import Cell
 from rnnjax.checks import positive_integer, told
-from rnnjax.engine.state_vectors import StateVectors, advance_vectors, check_forward, state_vectors
+from rnnjax.engine.state_vectors import StateVectors, advance_vectors, check_same_backward, state_vectors
 from rnnjax.sequence.unroll import prepare
 from rnnjax.typing import Params, State
 
@@ -45,7 +45,7 @@ def state_jacobians(cell: Cell, params: Params, inputs: Array, state: State | No
             ``jax.custom_vjp``.
     """
     inputs, state = prepare(cell, params, inputs, state)
-    check_forward("state_jacobians", cell, params, state, inputs[0])
+    check_same_backward("state_jacobians", cell, params, state, inputs[0])
 
     def step(state: State, x: Array) -> tuple[State, State]:
         return cell.step(params, state, x)[0], state
@@ -114,7 +114,7 @@ def lyapunov_spectrum(
         TypeError: as ``state_jacobians``.
     """
     inputs, state = prepare(cell, params, inputs, state)
-    check_forward("lyapunov_spectrum", cell, params, state, inputs[0])
+    check_same_backward("lyapunov_spectrum", cell, params, state, inputs[0])
     vectors = state_vectors(state, inputs.ndim - 2)
     columns = _count(count, vectors.size)
     skipped, length = _division(len(inputs), warm_up, blocks)

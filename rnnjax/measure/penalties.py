@@ -20,7 +20,7 @@ from rnnjax.checks import check_loss
 from rnnjax.engine.norms import is_inexact, norm
 from rnnjax.engine.products import at_all_steps
 from rnnjax.engine.program import Program, evaluate, execute, program_of, reached
-from rnnjax.engine.state_vectors import advance_vectors, check_forward, state_vectors
+from rnnjax.engine.state_vectors import advance_vectors, check_same_backward, state_vectors
 from rnnjax.engine.wiring import layers_of, run_layers
 from rnnjax.measure.decay import norm_floor
 from rnnjax.measure.dynamics import lyapunov_spectrum
@@ -103,7 +103,7 @@ def _there_and_back(
         zeros, fresh = extra
         if cell.wiring:
             return run_layers(cell.wiring, params, inputs, state, list(zip(zeros, fresh, strict=True)), run)
-        check_forward("gradient_preserving_penalty", cell, params, state, inputs[0])
+        check_same_backward("gradient_preserving_penalty", cell, params, state, inputs[0])
         drive = at_all_steps(cell.project, params, inputs)
 
         def step(params: Params, state: State, xs: Any) -> tuple[State, tuple[Array, State]]:

@@ -21,7 +21,7 @@ from rnnjax.arguments import of_their_kinds
 from rnnjax.cell import Cell
 from rnnjax.checks import check_advanced, positive_integer, positive_number
 from rnnjax.engine.norms import is_inexact
-from rnnjax.engine.program import fix_first, program_of
+from rnnjax.engine.program import fix_first, has_own_backward_pass, program_of
 from rnnjax.engine.state_vectors import state_vectors
 from rnnjax.engine.wiring import run_layers
 from rnnjax.names import lookup
@@ -157,11 +157,11 @@ def _check_numbers(state: State) -> None:
 
 
 def _check_slope(step: Callable[..., Array], params: Params, xs: Any, first: Array) -> None:
-    """Raises unless a step can be differentiated forward."""
-    if "custom_vjp" in str(program_of(step, params, _at(0, xs), first).jaxpr):
+    """Raises if the gradients of a step are others than its slope gives."""
+    if has_own_backward_pass(program_of(step, params, _at(0, xs), first)):
         raise TypeError(
             "newton_unroll received a cell with a backward pass of its own (jax.custom_vjp), such as "
-            "clip_gradient_norm makes: expected one that can be differentiated forward; use rnnjax.unroll"
+            "clip_gradient_norm makes: expected one with the gradients of its values; use rnnjax.unroll"
         )
 
 

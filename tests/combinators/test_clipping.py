@@ -93,6 +93,17 @@ def test_gradients_are_those_of_a_backward_pass_that_clips_at_every_step_for_eac
 
 
 @pytest.mark.parametrize("clip", CLIPS)
+def test_derivatives_forward_are_those_of_the_cell_without_it(x64, clip):
+    plain = rnnjax.stack(rnnjax.lstm(H), rnnjax.gru(H))
+    params, inputs = random_params(plain), random_inputs()
+
+    def derivative(cell):
+        return jax.jvp(lambda p, x: rnnjax.unroll(cell, p, x), (params, inputs), (params, jnp.cos(inputs)))
+
+    assert_trees_equal(derivative(clip(plain, 1e-3)), derivative(plain))
+
+
+@pytest.mark.parametrize("clip", CLIPS)
 def test_a_large_limit_changes_nothing(x64, clip):
     plain = rnnjax.gru(H)
     params, inputs = random_params(plain), random_inputs()

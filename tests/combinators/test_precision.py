@@ -46,6 +46,28 @@ def test_elman_computes_its_equation_with_rounded_operands_forward_and_backward(
     np.testing.assert_allclose(gradient.recurrent_kernel, d_recurrent, rtol=1e-12)
 
 
+def test_the_derivative_forward_rounds_the_operands_of_its_products_too(x64):
+    cell = rnnjax.mixed_precision(rnnjax.elman(H))
+    params, inputs = random_params(cell), random_inputs()
+    tangents = random_params(cell, seed=5), jnp.cos(inputs)
+    kernel, recurrent_kernel = map(rounded, (params.kernel, params.recurrent_kernel))
+    d_kernel, d_recurrent = (rounded(tangents[0].kernel), rounded(tangents[0].recurrent_kernel))
+    hidden, d_hidden, derivatives = np.zeros((B, H)), np.zeros((B, H)), []
+    for x, d_x in zip(inputs, tangents[1], strict=True):
+        d_hidden = (
+            rounded(d_x) @ kernel
+            + rounded(x) @ d_kernel
+            + rounded(d_hidden) @ recurrent_kernel
+            + rounded(hidden) @ d_recurrent
+            + np.asarray(tangents[0].bias)
+        )
+        hidden = np.tanh(rounded(x) @ kernel + rounded(hidden) @ recurrent_kernel + np.asarray(params.bias))
+        d_hidden = d_hidden * (1 - hidden**2)
+        derivatives.append(d_hidden)
+    _, derivative = jax.jvp(lambda p, x: rnnjax.unroll(cell, p, x)[1], (params, inputs), tangents)
+    np.testing.assert_allclose(derivative, np.stack(derivatives), rtol=1e-12)
+
+
 def test_values_and_gradients_are_near_those_of_full_precision(x64, typical_cell):
     params = jax.tree.map(lambda leaf: leaf / 2, random_params(typical_cell))
     inputs, mixed = random_inputs(), rnnjax.mixed_precision(typical_cell)

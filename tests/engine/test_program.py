@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import rnnjax
+from rnnjax.engine.own_transpose import linear_with_own_transpose
 from rnnjax.engine.program import execute, fix_first, program_of
 from tests.cases import H, I, T, random_inputs, random_like, random_params
 
@@ -70,6 +71,7 @@ OPERATIONS = {
     "sum": lambda m, v: jnp.tanh(m + v),
     "relu": lambda m, v: jax.nn.relu(v),  # a custom_jvp
     "doubled": lambda m, v: doubled(v),  # a custom_vjp
+    "own_transpose": lambda m, v: linear_with_own_transpose(lambda _, x: x, lambda _, g: [3 * g[0]], [], [v])[0],
     "in_a_jit": lambda m, v: jax.jit(lambda m, v: jnp.sin(m) @ v)(m, v),
     "in_a_scan": lambda m, v: jax.lax.scan(lambda c, row: (c + row * v, c), v, m)[1],
     "in_a_cond": lambda m, v: jax.lax.cond(v[0] > 0, lambda: v, lambda: m[0]),
