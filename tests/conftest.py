@@ -1,4 +1,4 @@
-"""Settings of all tests: strict dtype promotion, warnings as errors (pyproject.toml), 64 bits where a test asks."""
+"""Settings of all tests: no promotion of dtypes or ranks, warnings as errors (pyproject.toml), 64 bits on request."""
 
 import gc
 import os
@@ -14,6 +14,7 @@ from rnnjax import Cell
 from tests.cases import CELL_CASES, TYPICAL
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
 # Tests compile far more than they run: without XLA's newer code generator they take half of the time, and programs as
 # small as these are not worth dividing among LLVM's threads. XLA_FLAGS= in the environment brings both back; a jaxlib
 # that no longer knows these flags will say so.

@@ -25,7 +25,7 @@ from benchmarks.training.steps import LAYERS, Size
 QUICK = {"hidden": ["8"], "steps": 5, "batch": 4, "vocabulary": 7, "repeats": 2, "rounds": 2}
 ACCELERATOR = {"hidden": ["512", "2048"], "steps": 100, "batch": 512}
 
-flags.DEFINE_list("hidden", ["128", "512"], "H of both layers, several of them.")
+flags.DEFINE_list("hidden", ["64", "128", "256", "384", "512"], "H of both layers, several of them.")
 flags.DEFINE_integer("steps", 50, "T.", lower_bound=1)
 flags.DEFINE_integer("batch", 50, "B, even.", lower_bound=1)
 flags.DEFINE_integer("vocabulary", 96, "V.", lower_bound=2)

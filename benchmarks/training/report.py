@@ -9,6 +9,7 @@ from benchmarks.common.bars import speed_bar
 from benchmarks.common.measure import Ratio, skips
 from benchmarks.training.measure import CHECKED, Record
 from benchmarks.training.steps import LAYERS
+from experiments.common import host_devices
 
 TITLES = {
     "rnnjax": "rnnjax, 1 device",
@@ -22,6 +23,7 @@ STYLES = {
     "shard_map_2_devices": {"color": "0.8"},
     "torch": {"color": "1", "hatch": "///"},
 }
+DEVICES = {1: ["rnnjax"], 2: ["jit_2_devices", "shard_map_2_devices"]}
 TARGET = 1.0  # times PyTorch's characters per second
 
 
@@ -67,8 +69,24 @@ def find(records: list[Record]) -> str:
         bests.append(f"{max(speeds.values())} (H = {size.hidden})")
         cases = (f"{TITLES[way].removeprefix('rnnjax, ')} {speed} ({verdict(speed)})" for way, speed in speeds.items())
         lines.append(f"H = {size.hidden}: {', '.join(cases)}")
+    lines += rule(records)
     best = f"At best rnnjax trains on {' and '.join(bests)} times as many characters per second as PyTorch."
     return "\n".join([best, *lines, f"Target: at least {TARGET:g} times as many."])
+
+
+def rule(records: list[Record]) -> list[str]:
+    """How fast the number of devices is that experiments choose, beside the fastest."""
+    found = []
+    for size in dict.fromkeys(record["size"] for record in records):
+        kernel_bytes = 4 * size.hidden * 4 * size.hidden
+        chosen = host_devices.number(size.batch, kernel_bytes, cores=2)
+        speeds = {
+            count: max(r["characters_per_second"] for r in records if r["size"] == size and r["way"] in ways)
+            for count, ways in DEVICES.items()
+        }
+        fastest = max(speeds, key=speeds.__getitem__)
+        found.append(f"{chosen} at H = {size.hidden} ({speeds[chosen] / speeds[fastest]:.2f} of the fastest)")
+    return [f"Of 1 and 2 devices experiments choose {', '.join(found)}."]
 
 
 def verdict(speed: Ratio) -> str:

@@ -234,7 +234,9 @@ def _require_like(expected: np.ndarray, found: np.ndarray) -> None:
 def _as(like: Any, plain: np.ndarray) -> jax.Array:
     if isinstance(like, jax.Array) and jnp.issubdtype(like.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(jnp.asarray(plain), impl=jax.random.key_impl(like))
-    return jnp.array(plain)  # a copy: what was read may be of memory that is not ours
+    array = jnp.array(plain)  # a copy: what was read may be of memory that is not ours
+    several = isinstance(like, jax.Array) and len(like.sharding.device_set) > 1
+    return jax.device_put(array, like.sharding) if several else array
 
 
 @contextlib.contextmanager

@@ -66,6 +66,7 @@ def get_config(variant: str = "default") -> ConfigDict:
     config.recurrent_windows = ""  # the same with the recurrent network from a fresh state, nothing dropped or averaged
     config.ngrams = 0  # orders of n-grams of words beside, all up to this; 0: none
     config.seeds = 1  # independent initializations
+    config.devices = 0  # parts of the CPU among which streams are divided; 0: several where that was found to be faster
     config.threads = 0  # programs compiled and run at the same time; 0: one a core
     return varied(config, variant, VARIANTS)
 

@@ -16,10 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 import rnnjax
-from experiments.common import checkpoint, command, drawing, sweep, training
+from experiments.common import checkpoint, command, drawing, host_devices, sweep, training
 from experiments.common.command import explained
 from experiments.common.settings import names, numbers, require_least, require_multiples, require_positive
 from experiments.common.training import Evaluation, never, no_better_for
@@ -34,6 +35,8 @@ from experiments.language.network import (
     initial_state,
     make_cell,
     make_optimizer,
+    recurrent_kernel_bytes,
+    shardings,
     train_steps,
 )
 from rnnjax.checks import number_between, positive_number
@@ -79,9 +82,10 @@ def main(config: ConfigDict, open_workdir: Callable[[], Workdir]) -> None:
     with explained(ValueError, OSError):
         runs = plan(config)
         data = read(config)
+    mesh = host_devices.mesh(devices(runs, config, len(data.vocabulary)))  # before JAX looks for its devices
     workdir = open_workdir()
     programs = sweep.by_program(runs, lambda program: program[-1])  # the further back, the longer it takes
-    work = functools.partial(execute, config=config, data=data)
+    work = functools.partial(execute, config=config, data=data, mesh=mesh)
     calls = config.train_steps // config.steps_a_call + 1
     records = sweep.execute(programs, work, workdir, steps=calls, threads=config.threads)
     if records is None:
@@ -104,7 +108,7 @@ def plan(config: ConfigDict) -> list[Run | words.Run]:
     sizes = ("seeds", "layers", "hidden_size", "batch_size", "sequence_length", "train_steps", "steps_a_call")
     require_least(config, 1, *sizes, "evaluate_every", "evaluation_streams", "sample_length")
     counts = ("embedding_size", "warm_up", "averaged_over", "patience", "checkpoint_every", "max_characters")
-    require_least(config, 0, *counts, "vocabulary_size", "params", "threads")
+    require_least(config, 0, *counts, "vocabulary_size", "params", "threads", "devices")
     require_positive(config, "clip_norm")
     positive_number("--config.learning_rate", config.learning_rate)
     number_between("--config.weight_decay", config.weight_decay, 0.0, math.inf)
@@ -112,6 +116,8 @@ def plan(config: ConfigDict) -> list[Run | words.Run]:
         number_between(f"--config.{field}", config[field], 0.0, 0.99)
     lookup("dropout_each", config.dropout_each, {"sequence": None, "step": None})
     require_multiples(config, "steps_a_call", "train_steps", "evaluate_every", "checkpoint_every")
+    if config.devices and config.batch_size % config.devices:
+        raise ValueError(f"--config.devices={config.devices}: expected a divisor of batch_size={config.batch_size}")
     cells, optimizers = names(config, "cells"), [_with_rate(each, config) for each in names(config, "optimizers")]
     through = numbers(config, "through") if config.through else [config.sequence_length]
     for name, _ in optimizers:
@@ -128,6 +134,18 @@ def plan(config: ConfigDict) -> list[Run | words.Run]:
         told = [cell, *[f"through{steps}"] * (len(through) > 1), *[f"{optimizer}-{rate:g}"] * (len(optimizers) > 1)]
         runs.append(Run("-".join([*told, f"seed{seed}"]), Program(cell, optimizer, steps), rate, seed))
     return [*runs, *words.plan(config)]
+
+
+def devices(runs: Sequence[Run | words.Run], config: ConfigDict, vocabulary_size: int) -> int:
+    """Among how many the streams are divided: one where several programs share the cores anyway."""
+    if config.devices:
+        return int(config.devices)
+    programs = {run.program for run in runs if isinstance(run, Run)}
+    if len(programs) != 1 or len(runs) > config.seeds:
+        return 1
+    cell = make_cell(programs.pop().cell, config, vocabulary_size)
+    kernel = recurrent_kernel_bytes(cell, config, vocabulary_size)
+    return host_devices.number(config.batch_size, kernel, host_devices.cores())
 
 
 def _with_rate(chosen: str, config: ConfigDict) -> tuple[str, float]:
@@ -181,24 +199,28 @@ def _named(part: str) -> Iterator[None]:
 
 
 def execute(
-    runs: Sequence[Run | words.Run], log_of: sweep.Logs[Run | words.Run], *, config: ConfigDict, data: Data
+    runs: Sequence[Run | words.Run], log_of: sweep.Logs[Run | words.Run], *, config: ConfigDict, data: Data, mesh: Mesh
 ) -> None:
     """Runs of one program, which are of one kind."""
     if in_streams := [run for run in runs if isinstance(run, Run)]:
-        train_in_streams(in_streams, log_of, config=config, data=data)
+        train_in_streams(in_streams, log_of, config=config, data=data, mesh=mesh)
     if beside := [run for run in runs if isinstance(run, words.Run)]:
         parts = {"choose": data.choose, "report": data.report}
         words.execute(beside, log_of, config=config, train=data.train, held_out=parts, vocabulary=data.vocabulary)
 
 
-def train_in_streams(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict, data: Data) -> None:
+def train_in_streams(
+    runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict, data: Data, mesh: Mesh
+) -> None:
     """Runs of one program: trained, tested as they go, the gradient's flow measured and text drawn on the way."""
     program, size = runs[0].program, len(data.vocabulary)
     cell, optimizer = make_cell(program.cell, config, size), make_optimizer(config, program.optimizer)
     used = language_model.without_draws(cell, dropout_of(config))
-    streams = jnp.asarray(parallel_streams(data.train, config.batch_size))
+    streams = jax.device_put(parallel_streams(data.train, config.batch_size), host_devices.divided(mesh, 1))
+    start_of = functools.partial(initial_state, cell, optimizer, config=config, vocabulary_size=size)
+    places = shardings(jax.eval_shape(lambda: start_of(0.0, key=jax.random.key(0))), mesh)
     jit = functools.partial(jax.jit, compiler_options=command.compiler_options())
-    step = jit(functools.partial(train_steps, cell, optimizer, config, program.through))
+    step = jit(functools.partial(train_steps, cell, optimizer, config, program.through), out_shardings=(places, None))
     read = jit(functools.partial(held_out.loss_sum, used))
     norms = jit(functools.partial(language_model.gradient_norms, used))
     draw = jit(functools.partial(drawn, used, length=config.sample_length))
@@ -209,18 +231,18 @@ def train_in_streams(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: Co
     window = in_streams["choose"][: config.sequence_length + 1]
 
     def evaluate(state: TrainState, number: int) -> Evaluation:
-        params = state.average
+        params, key = jax.device_put((state.average, state.key), jax.devices()[0])
         start = used.initial_state(params.recurrent, (columns,))
         numbers: Record = {}
         for name in parts:
             numbers[f"loss_{name}"] = held_out.carried_loss(read, params, in_streams[name], start)
             numbers[f"fresh_{name}"] = held_out.fresh_loss(read, params, in_windows[name], start, columns)
-        said = draw(params, jnp.asarray(data.choose[:1]), jax.random.fold_in(state.key, number))
+        said = draw(params, jnp.asarray(data.choose[:1]), jax.random.fold_in(key, number))
         text = decode(data.vocabulary, [int(data.choose[0]), *said.tolist()])
         flow = {"kind": "state_gradient", "step": number, **norms(params, window, start)._asdict()}
         records = [flow, {"kind": "sample", "step": number, "text": text}]
         if number == 0:
-            records.append({"kind": "network", "params": count_params(cell, config, size)})
+            records.append({"kind": "network", "params": count_params(cell, config, size), "devices": mesh.size})
         return Evaluation(numbers, records)
 
     for run in runs:
@@ -231,7 +253,7 @@ def train_in_streams(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: Co
                 "vocabulary": dataclasses.asdict(data.vocabulary),
             }
             training.train(
-                initial_state(cell, optimizer, run.learning_rate, config, size, jax.random.key(run.seed)),
+                jax.device_put(start_of(run.learning_rate, key=jax.random.key(run.seed)), places),
                 lambda state, _: step(state, streams),
                 lambda _: None,
                 evaluate,

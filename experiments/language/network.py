@@ -8,9 +8,11 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 import rnnjax
+from experiments.common import host_devices
 from experiments.common.workdir import Record
 from experiments.language import model as language_model
 from experiments.language.model import Dropout, LanguageParams
@@ -57,10 +59,13 @@ def _stacked(name: str, config: ConfigDict, width: int) -> rnnjax.Cell:
 def count_params(cell: rnnjax.Cell, config: ConfigDict, vocabulary_size: int) -> int:
     """How many numbers of a network are learned: embedding, cell and readout."""
 
-    def init() -> LanguageParams:
-        return language_model.init(cell, vocabulary_size, config.embedding_size, jax.random.key(0))
+    return sum(leaf.size for leaf in jax.tree.leaves(_params_shapes(cell, config, vocabulary_size)))
 
-    return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(init)))
+
+def _params_shapes(cell: rnnjax.Cell, config: ConfigDict, vocabulary_size: int) -> LanguageParams:
+    return jax.eval_shape(
+        lambda: language_model.init(cell, vocabulary_size, config.embedding_size, jax.random.key(0))
+    )
 
 
 def dropout_of(config: ConfigDict) -> Dropout:
@@ -122,6 +127,19 @@ def initial_state(
     average = jax.tree.map(jnp.copy, params)
     rate = jnp.float32(learning_rate)
     return TrainState(params, average, optimizer.init(params), rate, carried, jnp.int32(0), step_key)
+
+
+def shardings(state: TrainState, mesh: Mesh) -> TrainState:
+    """Where each array of a state lies: the carried states with their streams, all else on every device."""
+    whole, divided = host_devices.whole(mesh), host_devices.divided(mesh, 0)
+    everywhere: TrainState = jax.tree.map(lambda _: whole, state)
+    return everywhere._replace(carried=jax.tree.map(lambda _: divided, state.carried))
+
+
+def recurrent_kernel_bytes(cell: rnnjax.Cell, config: ConfigDict, vocabulary_size: int) -> int:
+    """Of the largest matrix of the recurrent layers."""
+    params = _params_shapes(cell, config, vocabulary_size)
+    return host_devices.largest_recurrent_kernel(params.recurrent)
 
 
 def train_steps(

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import rnnjax
+from experiments.common import host_devices
 from experiments.language import config as settings
 from experiments.language import held_out, report, suggest
 from experiments.language import main as language
@@ -122,6 +123,27 @@ def test_steps_read_one_window_after_the_other_carry_the_state_and_move_the_weig
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-2, atol=2e-4), after.params, by_hand.params)
     jax.tree.map(np.testing.assert_array_equal, after.average, after.params)
     assert after.step == 3
+
+
+def test_steps_are_the_same_on_two_devices_and_what_is_dropped_too() -> None:
+    config, streams = small(), np.asarray(jax.random.randint(KEY, (33, 4), 0, V))
+    config.embedding_dropout, config.output_dropout, config.recurrent_dropout, config.zoneout = 0.3, 0.3, 0.2, 0.1
+    cell, optimizer = make_cell("gru", config, V), make_optimizer(config, "adam")
+    steps = functools.partial(train_steps, cell, optimizer, config, config.sequence_length)
+    trained = []
+    with jax.numpy_dtype_promotion("standard"):  # optax mixes its floats with its counts
+        for count in (1, 2):
+            mesh = host_devices.mesh(count)
+            state = initial_state(cell, optimizer, config.learning_rate, config, V, KEY)
+            places = network_of_language.shardings(state, mesh)
+            given = jax.device_put(state, places), jax.device_put(streams, host_devices.divided(mesh, 1))
+            trained.append(jax.jit(steps, out_shardings=(places, None))(*given))
+            assert {len(leaf.sharding.device_set) for leaf in jax.tree.leaves(trained[-1][0])} == {count}
+    (alone, loss_alone), (divided, loss_divided) = trained
+    np.testing.assert_allclose(loss_divided["loss"], loss_alone["loss"], rtol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), divided.params, alone.params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), divided.carried, alone.carried)
+    assert not divided.carried[0].hidden.sharding.is_fully_replicated
 
 
 def test_weights_are_averaged_over_all_steps_until_there_are_enough_of_them() -> None:

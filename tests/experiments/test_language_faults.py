@@ -14,7 +14,7 @@ from experiments.language import main as language
 from tests.experiments.answers import answered
 
 FLAGS = ["--variant=quick", "--config.hidden_size=8", "--config.checkpoint_every=10", "--config.averaged_over=10"]
-FLAGS += ["--config.recurrent_dropout=0.2"]
+FLAGS += ["--config.recurrent_dropout=0.2", "--config.devices=2"]
 Life = dict[str, Any]
 Answers = dict[tuple[str, ...], tuple[int, str]]
 
@@ -188,6 +188,7 @@ TRAINING = [
         ["--config.corpus=TEXTS/rare.txt", "--config.unit=words", "--config.vocabulary_size=2"],
         "has but one of the words",
     ),
+    (["--config.devices=3"], "--config.devices=3: expected a divisor of batch_size=4"),
     (["--config.learning_rate=nan"], "--config.learning_rate is nan: expected a finite number"),
     (["--config.learning_rate=inf"], "--config.learning_rate is inf: expected a finite number"),
     (["--config.optimizers=adam:nan"], "--config.optimizers has 'adam:nan': expected a positive learning rate"),

@@ -295,7 +295,7 @@ def test_memory_of_an_lstm_without_recurrent_weights_flows_by_the_product_of_its
         return rnnjax.unroll(cell, params, inputs, perturbation=perturbation)[0].cell
 
     jacobian = jax.jit(jax.jacrev(last_memory))(zeros).cell  # (H, T, H)
-    forget = jax.nn.sigmoid(inputs @ params.kernel + params.bias)[:, H : 2 * H]
+    forget = jax.nn.sigmoid(inputs @ params.kernel + params.bias[None])[:, H : 2 * H]
     for t in range(T):
         np.testing.assert_allclose(jacobian[:, t], np.diag(np.prod(forget[t + 1 :], axis=0)), rtol=1e-12, atol=0)
 
