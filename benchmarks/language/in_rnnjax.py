@@ -12,11 +12,20 @@ from ml_collections import ConfigDict
 import rnnjax
 from benchmarks.language import task
 from benchmarks.language.task import Snapshot, Task
-from experiments.common import command
+from experiments.common import compiling, host_devices
+from experiments.common.compiling import jit
 from experiments.language import held_out
 from experiments.language.config import get_config
 from experiments.language.model import LanguageParams
-from experiments.language.network import count_params, initial_state, make_cell, make_optimizer, train_steps
+from experiments.language.network import (
+    count_params,
+    initial_state,
+    make_cell,
+    make_optimizer,
+    recurrent_kernel_bytes,
+    shardings,
+    train_steps,
+)
 from rnnjax.data import parallel_streams
 
 
@@ -25,18 +34,25 @@ def train(given: Task) -> task.Record:
     config = get_config(given.variant)
     config.schedule = "constant"  # but for the share that is taken of it below
     cell, optimizer = make_cell(config.cells, config, given.different), make_optimizer(config, config.optimizers)
-    streams = jnp.asarray(parallel_streams(given.train, config.batch_size))
+    kernel_bytes = recurrent_kernel_bytes(cell, config, given.different)
+    mesh = host_devices.mesh(host_devices.number(config.batch_size, kernel_bytes, host_devices.cores()))
+    streams = jax.device_put(parallel_streams(given.train, config.batch_size), host_devices.divided(mesh, 1))
     key = jax.random.key(given.seed)
     state = initial_state(cell, optimizer, config.learning_rate, config, given.different, key)
+    places = shardings(state, mesh)
+    state = jax.device_put(state, places)
     steps = functools.partial(train_steps, cell, optimizer, config, config.sequence_length)
-    step = jax.jit(steps, compiler_options=command.compiler_options()).lower(state, streams).compile()
+    made = jax.jit(steps, out_shardings=(places, None), compiler_options=compiling.options())
+    step = made.lower(state, streams).compile()
     kept: list[tuple[float, int, LanguageParams]] = []
     begun = before = time.time()
     done, longest = 0, 0.0
     while not done or before + longest < given.until:
         share = min(1, (before - begun) / (given.until - begun)) if given.until > begun else 1.0
         rate = config.learning_rate * (1 + math.cos(math.pi * share)) / 2
-        state, _ = jax.block_until_ready(step(state._replace(learning_rate=jnp.float32(rate)), streams))
+        state, _ = jax.block_until_ready(
+            step(state._replace(learning_rate=jax.device_put(jnp.float32(rate), places.learning_rate)), streams)
+        )
         now = time.time()
         done, longest, before = done + config.steps_a_call, max(longest, now - before), now
         if now - given.started >= (len(kept) + 1) * (given.until - given.started) / given.evaluations:
@@ -55,10 +71,11 @@ def read_held_out(
 ) -> Callable[[LanguageParams], tuple[float, float]]:
     """A function of the params: nats a character with the state carried on, and in windows from a fresh state."""
     columns = config.evaluation_streams
-    loss_sum = jax.jit(functools.partial(held_out.loss_sum, cell), compiler_options=command.compiler_options())
+    loss_sum = jit(functools.partial(held_out.loss_sum, cell))
     streams, windows = parallel_streams(given.held_out, columns), given.windows[::2].T
 
     def read(params: LanguageParams) -> tuple[float, float]:
+        params = jax.device_put(params, jax.devices()[0])
         start = cell.initial_state(params.recurrent, (columns,))
         carried = held_out.carried_loss(loss_sum, params, streams, start)
         return carried, held_out.fresh_loss(loss_sum, params, windows, start, columns)

@@ -52,14 +52,14 @@ def _rnnjax(hidden: int) -> Any:
     import jax
     import jax.numpy as jnp
 
-    from experiments.common import command
+    from experiments.common.compiling import jit
     from experiments.min_char import main as min_char
 
     config, corpus = _config(hidden), _corpus()
     cell, tokens = min_char.make_cell(config), jnp.asarray(corpus.tokens)
     state = min_char.initial_state(cell, config, len(corpus.vocabulary), jax.random.key(0))
     hundred = partial(min_char.iterations, cell, config, count=100)
-    iterate = jax.jit(hundred, compiler_options=command.compiler_options())
+    iterate = jit(hundred)
 
     def train(iterations: int) -> None:
         nonlocal state

@@ -93,11 +93,6 @@ def run(main: Callable[[], None], arguments: Sequence[str] | None = None) -> Non
     app.run(guarded, list(sys.argv if arguments is None else arguments), flags_parser=_parse)
 
 
-def compiler_options() -> dict[str, str | bool]:
-    """For ``jax.jit``: on a CPU LLVM at -O1, which compiles in less time than at XLA's -O3; networks run as fast."""
-    return {"xla_backend_optimization_level": "1"} if jax.default_backend() == "cpu" else {}
-
-
 # Which config file, and help
 
 

@@ -16,8 +16,9 @@ from jax import Array
 from ml_collections import ConfigDict
 
 import rnnjax
-from experiments.common import command, drawing, sweep, training
+from experiments.common import drawing, sweep, training
 from experiments.common.command import explained
+from experiments.common.compiling import jit
 from experiments.common.run_log import Log
 from experiments.common.settings import names, require_least
 from experiments.common.training import Evaluation
@@ -117,7 +118,6 @@ def execute(
     optimizer = optax.chain(
         optax.clip_by_global_norm(config.clip_norm), OPTIMIZERS[config.optimizer](config.learning_rate)
     )
-    jit = functools.partial(jax.jit, compiler_options=command.compiler_options())
 
     @jit
     def initialize(key: Array, variances: Array) -> TrainState:

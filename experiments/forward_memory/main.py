@@ -16,8 +16,9 @@ from jax import Array
 from ml_collections import ConfigDict
 
 import rnnjax
-from experiments.common import command, drawing, sweep
+from experiments.common import drawing, sweep
 from experiments.common.command import explained
+from experiments.common.compiling import jit
 from experiments.common.settings import names, require_least, require_positive
 from experiments.common.workdir import Record, Workdir
 from experiments.forward_memory import report
@@ -113,7 +114,7 @@ def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict)
     program, lags = runs[0].program, config.lags
     cell = make_cell(program, config.hidden_size)
 
-    @functools.partial(jax.jit, compiler_options=command.compiler_options())
+    @jit
     def measure(params: Params, key: Key) -> Measured:
         signal_key, readout_key = jax.random.split(key)
         shape = (config.warm_up + config.steps, config.examples, 1)

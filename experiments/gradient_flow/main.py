@@ -17,9 +17,10 @@ from jax import Array
 from ml_collections import ConfigDict
 
 import rnnjax
-from experiments.common import checkpoint, command, drawing, sweep, training
+from experiments.common import checkpoint, drawing, sweep, training
 from experiments.common.clipping import watched
 from experiments.common.command import explained
+from experiments.common.compiling import jit
 from experiments.common.training import Evaluation
 from experiments.common.workdir import Record, Workdir
 from experiments.gradient_flow import report
@@ -63,7 +64,6 @@ def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict,
     program, characters = runs[0].program, len(corpus.vocabulary)
     activations = activations_of(config, program.cell)
     cell_with = functools.partial(make_cell, program, config.hidden_size)
-    jit = functools.partial(jax.jit, compiler_options=command.compiler_options())
     measure = measuring(program, activations, config, characters)
 
     @functools.partial(jit, static_argnums=0)

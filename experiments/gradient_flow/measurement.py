@@ -12,7 +12,7 @@ from jax import Array
 from ml_collections import ConfigDict
 
 import rnnjax
-from experiments.common import command
+from experiments.common.compiling import jit
 from experiments.common.workdir import Record
 from experiments.gradient_flow.plan import Program, Run, loss_steps, make_cell, switched
 from experiments.networks import character_model, initializations
@@ -36,7 +36,6 @@ def measuring(
     """A function of an activation, params and windows (T + 1, B), compiled once for all runs of a program."""
     weights = _loss_weights(loss_steps(config, program.sequence_length), program.sequence_length)
     cell_with = functools.partial(make_cell, program, config.hidden_size)
-    jit = functools.partial(jax.jit, compiler_options=command.compiler_options())
 
     @jit
     def flow(place: Array, params: CharacterParams, tokens: Array) -> rnnjax.GradientFlow:

@@ -20,8 +20,9 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 import rnnjax
-from experiments.common import checkpoint, command, drawing, host_devices, sweep, training
+from experiments.common import checkpoint, drawing, host_devices, sweep, training
 from experiments.common.command import explained
+from experiments.common.compiling import jit, require_room
 from experiments.common.settings import names, numbers, require_least, require_multiples, require_positive
 from experiments.common.training import Evaluation, never, no_better_for
 from experiments.common.workdir import Record, Workdir
@@ -218,8 +219,9 @@ def train_in_streams(
     used = language_model.without_draws(cell, dropout_of(config))
     streams = jax.device_put(parallel_streams(data.train, config.batch_size), host_devices.divided(mesh, 1))
     start_of = functools.partial(initial_state, cell, optimizer, config=config, vocabulary_size=size)
-    places = shardings(jax.eval_shape(lambda: start_of(0.0, key=jax.random.key(0))), mesh)
-    jit = functools.partial(jax.jit, compiler_options=command.compiler_options())
+    shapes = jax.eval_shape(lambda: start_of(0.0, key=jax.random.key(0)))
+    require_room(shapes)
+    places = shardings(shapes, mesh)
     step = jit(functools.partial(train_steps, cell, optimizer, config, program.through), out_shardings=(places, None))
     read = jit(functools.partial(held_out.loss_sum, used))
     norms = jit(functools.partial(language_model.gradient_norms, used))

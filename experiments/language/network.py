@@ -58,14 +58,11 @@ def _stacked(name: str, config: ConfigDict, width: int) -> rnnjax.Cell:
 
 def count_params(cell: rnnjax.Cell, config: ConfigDict, vocabulary_size: int) -> int:
     """How many numbers of a network are learned: embedding, cell and readout."""
-
     return sum(leaf.size for leaf in jax.tree.leaves(_params_shapes(cell, config, vocabulary_size)))
 
 
 def _params_shapes(cell: rnnjax.Cell, config: ConfigDict, vocabulary_size: int) -> LanguageParams:
-    return jax.eval_shape(
-        lambda: language_model.init(cell, vocabulary_size, config.embedding_size, jax.random.key(0))
-    )
+    return jax.eval_shape(lambda: language_model.init(cell, vocabulary_size, config.embedding_size, jax.random.key(0)))
 
 
 def dropout_of(config: ConfigDict) -> Dropout:

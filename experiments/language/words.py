@@ -13,7 +13,8 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from experiments.common import command, sweep, training
+from experiments.common import sweep, training
+from experiments.common.compiling import jit, require_room
 from experiments.common.settings import names, numbers, require_least
 from experiments.common.training import Evaluation, never, no_better_for
 from experiments.common.workdir import Record
@@ -92,13 +93,13 @@ def execute(
     examples = window.examples(train, runs[0].length, padding)
     parts = {name: window.examples(part, runs[0].length, padding).after_first() for name, part in held_out.items()}
     network, optimizer = _network(runs[0], config, size), make_optimizer(config, config.optimizers)
-    jit = functools.partial(jax.jit, compiler_options=command.compiler_options())
     step = jit(functools.partial(window.train_steps, network, optimizer, config))
     loss = jit(functools.partial(window.held_out_loss, network))
 
     def evaluate(state: window.TrainState, number: int) -> Evaluation:
         return Evaluation({f"loss_{name}": loss(state.params, part) for name, part in parts.items()})
 
+    require_room(jax.eval_shape(lambda: window.initial_state(network, optimizer, jax.random.key(0))))
     for run in runs:
         with log_of(run) as log:
             state = window.initial_state(network, optimizer, jax.random.key(run.seed))

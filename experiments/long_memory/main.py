@@ -16,8 +16,9 @@ from jax import Array
 from ml_collections import ConfigDict
 
 import rnnjax
-from experiments.common import command, drawing, sweep, training
+from experiments.common import drawing, sweep, training
 from experiments.common.command import explained
+from experiments.common.compiling import jit
 from experiments.common.settings import names, numbers, require_least, require_positive
 from experiments.common.solving import count_evaluations, ended, evaluated_at, result
 from experiments.common.training import Evaluation
@@ -93,7 +94,6 @@ def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict)
     task = task_named(program.task)(program.lag)
     cell = make_cell(program.cell, config)
     optimizer = make_optimizer(config)
-    jit = functools.partial(jax.jit, compiler_options=command.compiler_options())
 
     @jit
     def initialize(key: Key) -> TrainState:

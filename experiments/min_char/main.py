@@ -15,8 +15,9 @@ from jax import Array
 from ml_collections import ConfigDict
 
 import rnnjax
-from experiments.common import command, drawing, sweep, training
+from experiments.common import drawing, sweep, training
 from experiments.common.command import explained
+from experiments.common.compiling import jit, require_room
 from experiments.common.settings import require_least, require_multiples, require_positive
 from experiments.common.training import Evaluation
 from experiments.common.workdir import Record, Workdir
@@ -97,7 +98,6 @@ def check_length(corpus: Corpus, sequence_length: int) -> None:
 def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict, corpus: Corpus) -> None:
     """Trains, with samples on the way, and the gradient's flow measured before, on the way and after."""
     cell, tokens = make_cell(config), jnp.asarray(corpus.tokens)
-    jit = functools.partial(jax.jit, compiler_options=command.compiler_options())
     iterate = jit(functools.partial(iterations, cell, config, count=config.sample_every))
     draw = jit(functools.partial(sampled, cell, config))
     norms = jit(functools.partial(gradient_norms, cell, config))
@@ -109,6 +109,7 @@ def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict,
             records.append({"kind": "state_gradient", "step": step, "norms": norms(state, tokens)})
         return Evaluation({"smoothed_loss": state.smoothed_loss}, records)
 
+    require_room(jax.eval_shape(lambda: initial_state(cell, config, len(corpus.vocabulary), jax.random.key(0))))
     for run in runs:
         with log_of(run) as log:
             training.train(

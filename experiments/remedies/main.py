@@ -16,9 +16,10 @@ from jax import Array
 from ml_collections import ConfigDict
 
 import rnnjax
-from experiments.common import command, drawing, sweep, training
+from experiments.common import drawing, sweep, training
 from experiments.common.clipping import watched
 from experiments.common.command import explained
+from experiments.common.compiling import jit
 from experiments.common.settings import names, numbers, require_least, require_positive
 from experiments.common.solving import count_evaluations, ended, evaluated_at, result
 from experiments.common.training import Evaluation
@@ -119,7 +120,6 @@ def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict)
     clipping = optax.chain(optax.identity(), *(clippings[part] for part in parts if part in clippings))
     optimizer = optax.chain(watched(clipping), optax.sgd(config.learning_rate))
     weight = config.penalty_weight if "penalty" in parts else 0.0
-    jit = functools.partial(jax.jit, compiler_options=command.compiler_options())
 
     @jit
     def initialize(key: Key) -> Network:

@@ -188,6 +188,7 @@ TRAINING = [
         ["--config.corpus=TEXTS/rare.txt", "--config.unit=words", "--config.vocabulary_size=2"],
         "has but one of the words",
     ),
+    (["--config.hidden_size=1000000"], "memory does not suffice: about "),
     (["--config.devices=3"], "--config.devices=3: expected a divisor of batch_size=4"),
     (["--config.learning_rate=nan"], "--config.learning_rate is nan: expected a finite number"),
     (["--config.learning_rate=inf"], "--config.learning_rate is inf: expected a finite number"),
