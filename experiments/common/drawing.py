@@ -342,20 +342,23 @@ def courses(
 def maps(figure: Figure, axes: Sequence[Axes], values: Mapping[str, pd.DataFrame], label: str) -> None:
     """Maps of log norms, one in each of the axes: the index upwards, the columns to the right, one scale of colours.
 
-    Colours go by the root of the distance from the largest: fine where networks differ, none cut off.
+    Colours go by the root of the distance from the largest: fine where networks differ, none cut off. Where norms
+    overflow there is no colour.
     """
-    lowest, highest = (of([of(each.to_numpy()) for each in values.values()]) for of in (np.nanmin, np.nanmax))
+    logs = np.concatenate([each.to_numpy().ravel() for each in values.values()])
+    seen = logs[np.isfinite(logs)]
+    lowest, highest = (seen.min(), seen.max()) if len(seen) else (-1.0, 0.0)
 
-    def root(logs: np.ndarray) -> np.ndarray:
-        return -np.sqrt(np.maximum(highest - np.asarray(logs), 0))
+    def root(values: np.ndarray) -> np.ndarray:
+        return -np.sqrt(np.maximum(highest - np.asarray(values), 0))
 
     def square(roots: np.ndarray) -> np.ndarray:
         return highest - np.asarray(roots) ** 2
 
     norm = FuncNorm((root, square), lowest, highest)
-    for each, (name, logs) in zip(axes, values.items(), strict=True):
-        x, y = (_edges(places.to_numpy(float)) for places in (logs.columns, logs.index))
-        image = each.pcolormesh(x, y, logs.to_numpy(), norm=norm, rasterized=True)
+    for each, (name, frame) in zip(axes, values.items(), strict=True):
+        x, y = (_edges(places.to_numpy(float)) for places in (frame.columns, frame.index))
+        image = each.pcolormesh(x, y, frame.to_numpy(), norm=norm, rasterized=True)
         each.yaxis.set_major_locator(MaxNLocator(integer=True))
         head(each, name)
     figure.colorbar(image, ax=list(axes), label=label)

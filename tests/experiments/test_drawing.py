@@ -98,6 +98,13 @@ def test_a_map_has_each_value_at_its_index_and_column_and_none_cut_off() -> None
     np.testing.assert_allclose(meshes[0].norm([0.0, -1.25, -5.0]), [1, 0.5, 0])  # the root of the distance
 
 
+def test_a_map_of_norms_that_all_overflow_is_drawn_empty() -> None:
+    figure, panels = drawing.panels(1)
+    drawing.maps(figure, panels, {"all": pd.DataFrame([[np.nan, np.nan]], [1], [0, 10])}, "label")
+    figure.canvas.draw()
+    assert np.ma.count(panels[0].collections[0].get_array()) == 0
+
+
 def test_a_legend_has_its_lines_in_the_order_in_which_they_end() -> None:
     _, (axes,) = drawing.panels(1)
     for name, ys in (("low", [5.0, 0.0]), ("high", [0.0, 4.0]), ("short", [9.0, np.nan])):
