@@ -1,0 +1,333 @@
+"""Figures, tables and verdict of the classification experiment, drawn from its metrics.jsonl alone."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from experiments.common import drawing, frames, page
+from experiments.common.workdir import Record
+
+CASE = ["network", "pooling"]
+
+STEPS, LAST, MEAN = "steps", "last", "mean"
+"""A network whose steps are alone; two poolings."""
+
+PUBLISHED = {"JapaneseVowels of sktime": ("signature kernels, published", 0.986)}
+"""By source, what others reached on the same split, as a share right."""
+
+GRADIENTS = {
+    "inputs": "of the inputs, $\\partial d / \\partial x_t$",
+    "states": "of the states, $\\partial d / \\partial s_t$",
+}
+
+MOST, CHANCE, LEAST = "most input gradient", "at random", "least input gradient"
+
+
+def results(records: Sequence[Record]) -> pd.DataFrame:
+    """How each run ended; ``case`` is its network and pooling in words."""
+    found = frames.frame(records, "result", dtype=np.float64)
+    found = found.merge(frames.frame(records, "network")[["run", "params"]], on="run")
+    right = 1 - found["error"]
+    wrong = (found["error"] * found["labels"].map(len)).round().astype(int)
+    return found.assign(right=right, wrong=wrong, case=_cases(found))
+
+
+def _cases(rows: pd.DataFrame) -> pd.Series:
+    return rows["network"] + ", " + rows["pooling"]
+
+
+# Tables and verdict
+
+
+def table(records: Sequence[Record]) -> str:
+    """How each case ended, mean and range over seeds, as a Markdown table."""
+    rows = [
+        {
+            "network": network,
+            "pooling": pooling,
+            "params": f"{seeds['params'].iloc[0]:,}",
+            "right": _percent(seeds["right"]),
+            "sequences wrong": frames.span(seeds["wrong"], "d"),
+            "nats a sequence": frames.span(seeds["loss"], ".3f"),
+            "wrong in training": frames.span(100 * seeds["train_error"], ".1f") + " %",
+        }
+        for (network, pooling), seeds in results(records).groupby(CASE, sort=False)
+    ]
+    return frames.table(rows, {"network", "pooling"})
+
+
+def setting(records: Sequence[Record]) -> str:
+    """What was read, and how much of it."""
+    ends = results(records)
+    first = ends.iloc[0]
+    return (
+        f"{first['source']}: {first['trained_on']:,} sequences to train on, {len(first['labels']):,} to test on, "
+        f"{len(first['classes'].split(','))} classes, {ends['seed'].nunique()} seeds, {first['step']:,.0f} training steps."
+    )
+
+
+def verdict(records: Sequence[Record]) -> str:
+    """What a recurrent layer adds to steps alone, whether the last state serves, and what others reached."""
+    ends = results(records)
+    told = [_best(ends)]
+    for network in ends["network"].unique():
+        poolings = ends[ends["network"] == network].groupby("pooling", sort=False)["right"]
+        by_pooling = {str(pooling): rights for pooling, rights in poolings}
+        alone = ends[(ends["network"] == STEPS) & (ends["pooling"] == MEAN)]["right"]
+        if network != STEPS and MEAN in by_pooling and len(alone):
+            told.append(_compared(f"{network} over steps alone, both by the mean", by_pooling[MEAN], alone))
+        for pooling, rights in by_pooling.items():
+            if network != STEPS and pooling != LAST and LAST in by_pooling:
+                told.append(_compared(f"{network}, {pooling} over the last state", rights, by_pooling[LAST]))
+    source = ends["source"].iloc[0]
+    if source in PUBLISHED:
+        name, right = PUBLISHED[source]
+        told.append(f"{name}: {right:.1%}")
+    return ". ".join(told) + "."
+
+
+def _best(ends: pd.DataFrame) -> str:
+    of_cases = ends.groupby("case", sort=False)["right"]
+    best = of_cases.mean().idxmax()
+    return f"Most right: {best}, {_percent(of_cases.get_group(best))} of {len(ends['labels'].iloc[0])} test sequences"
+
+
+def _compared(words: str, one: pd.Series, other: pd.Series) -> str:
+    """By how many points, and whether all seeds of the one are above, or below, all of the other."""
+    points = 100 * (one.mean() - other.mean())
+    apart = (
+        "all seeds above" if one.min() > other.max() else "all below" if one.max() < other.min() else "seeds overlap"
+    )
+    return f"{words}: {points:+.1f} points, {apart} ({_percent(one)} against {_percent(other)})"
+
+
+def confusions(records: Sequence[Record]) -> str:
+    """Of the best case of each network, which class was taken for which most often."""
+    told = []
+    for case, (names, counts) in matrices(records).items():
+        wrong = counts - np.diag(np.diag(counts))
+        if not wrong.any():
+            told.append(f"{case}: none")
+            continue
+        true, said = np.unravel_index(wrong.argmax(), wrong.shape)
+        told.append(
+            f"{case}: {names[true]} for {names[said]}, {wrong.max()} of {counts[true].sum()}, "
+            f"of {wrong.sum()} mistakes over all seeds"
+        )
+    return "Most often, " + "; ".join(told) + "."
+
+
+def matrices(records: Sequence[Record]) -> dict[str, tuple[list[str], np.ndarray]]:
+    """Of the best case of each network, classes and counts (true, said) over all seeds."""
+    ends = results(records)
+    means = ends.groupby(["network", "case"], sort=False)["right"].mean()
+    best = means.groupby("network", sort=False).idxmax()
+    found = {}
+    for _, case in best:
+        seeds = ends[ends["case"] == case]
+        classes = seeds["classes"].iloc[0].split(",")
+        true, said = (np.concatenate(list(seeds[column])).astype(int) for column in ("labels", "said"))
+        counts = np.bincount(true * len(classes) + said, minlength=len(classes) ** 2)
+        found[str(case)] = classes, counts.reshape(len(classes), len(classes))
+    return found
+
+
+def hangs_on(records: Sequence[Record]) -> str:
+    """Which part of a sequence has most of the inputs' gradient, case by case."""
+    parts = frames.frame(records, "parts")
+    told = []
+    for case, seeds in parts.groupby(_cases(parts), sort=False):
+        mean = frames.stacked(seeds["inputs"]).mean(axis=0)
+        most = int(mean.argmax())
+        told.append(f"{case}: {mean[most]:.0%} on the {_ordinal(most + 1)} tenth, {mean.min():.0%} on the least")
+    return "Of the gradient of the decision with respect to the inputs, " + "; ".join(told) + "."
+
+
+def without_steps(records: Sequence[Record]) -> pd.DataFrame:
+    """A row for each run, ranking and share of steps taken out."""
+    found = frames.frame(records, "taken_out", dtype=np.float64)
+    return found.explode(["shares", "errors"]).astype({"shares": float, "errors": float}).assign(case=_cases)
+
+
+def taken_out(records: Sequence[Record]) -> str:
+    """Errors without so many steps, means over seeds, as a Markdown table."""
+    found = without_steps(records)
+    by = found.groupby([*CASE, "ranking", "shares"], sort=False)["errors"].mean().unstack("shares")
+    rows = by.map("{:.1%}".format).rename(columns="{:.0%} of steps".format).reset_index()
+    return frames.table(rows, {*CASE, "ranking"})
+
+
+def summary(records: Sequence[Record]) -> str:
+    """The page left in the workdir."""
+    return page.filled(
+        __file__,
+        verdict=verdict(records),
+        setting=setting(records),
+        table=table(records),
+        confusions=confusions(records),
+        hangs_on=hangs_on(records),
+        taken_out=taken_out(records),
+        padding=f"{results(records)['padding_change'].max():.1e}",
+    )
+
+
+# Figures
+
+
+def share_right(records: Sequence[Record]) -> Figure:
+    """Of each case the share right: small the seeds, large their mean; a line at what was published."""
+    ends = results(records)
+    cases = list(ends["case"].unique())
+    figure, (axes,) = drawing.grid(1, 1, size=(7, 0.45 * len(cases) + 1.6))
+    for place, case in enumerate(cases):
+        right = 100 * ends[ends["case"] == case]["right"]
+        look = {"color": "black", "linestyle": "none"}
+        axes.plot(right, [place] * len(right), marker="|", markersize=9, **look, label="a seed")
+        axes.plot(right.mean(), place, marker="D", markersize=5, **look, label="mean over seeds")
+    source = ends["source"].iloc[0]
+    if source in PUBLISHED:
+        name, right = PUBLISHED[source]
+        axes.axvline(100 * right, color=drawing.GREY, linestyle="--", label=name)
+    axes.set_yticks(range(len(cases)), cases)
+    axes.invert_yaxis()
+    drawing.legend(figure)
+    return drawing.caption(figure, _best(ends), f"test sequences right (%), {source}")
+
+
+def confusion(records: Sequence[Record]) -> Figure:
+    """Of the best case of each network, a matrix of counts: true classes downwards, what was said to the right."""
+    found = matrices(records)
+    side = 0.34 * len(next(iter(found.values()))[0]) + 1.4
+    figure, panels = drawing.grid(1, len(found), size=(side, side), share=(False, False))
+    for axes, (case, (names, counts)) in zip(panels, found.items(), strict=True):
+        shares = counts / counts.sum(axis=1, keepdims=True).clip(1)
+        axes.imshow(shares, cmap="Greys", vmin=0, vmax=1)
+        for true, said in zip(*np.nonzero(counts), strict=True):
+            light = "white" if shares[true, said] > 0.5 else "black"
+            axes.text(said, true, str(counts[true, said]), ha="center", va="center", fontsize=7, color=light)
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
+        axes.set_yticks(range(len(names)), names, fontsize=8)
+        drawing.head(axes, case)
+    title = f"{confusions(records)} Darkness: share of a true class"
+    return drawing.caption(figure, title, "class that was said", "true class")
+
+
+def error_by_step(records: Sequence[Record]) -> Figure:
+    """Test sequences wrong against training step: a panel for each network, a line for each pooling."""
+    found = frames.frame(records, "evaluation").assign(percent=lambda rows: 100 * rows["error"])
+    figure, panels = drawing.courses(
+        found, "step", "percent", panel="network", line="pooling", across=3, size=(3.4, 3.2), marker="."
+    )
+    for axes in panels.values():
+        drawing.plain_ticks(axes, (1, 2, 5))
+    drawing.legend(figure, "line: median\nshade: range over seeds")
+    ends = results(records)
+    late = frames.frame(records, "evaluation").groupby("run")["train_error"].last()
+    title = (
+        f"At the end of training {frames.span(100 * ends['error'], '.1f')} % of the test sequences are wrong, "
+        f"{frames.span(100 * late, '.1f')} % of those trained on"
+    )
+    return drawing.caption(figure, title, "training step", "test sequences wrong (%)")
+
+
+def gradient_by_part(records: Sequence[Record]) -> Figure:
+    """Shares of the decision's gradient by tenths of a sequence: of inputs and of states, a line for each case."""
+    found = frames.frame(records, "parts").assign(case=_cases)
+    rows = [found.assign(of=told, shares=found[name]) for name, told in GRADIENTS.items()]
+    each = pd.concat(rows, ignore_index=True)
+    figure, panels, lines = drawing.multiples(each, panel="of", line="case", across=2, size=(3.6, 3.4))
+    count = len(each["shares"].iloc[0])
+    middles = (np.arange(count) + 0.5) / count
+    for axes, case, look, seeds in lines:
+        drawing.band(axes, middles, 100 * frames.stacked(seeds["shares"]), look, case)
+    for axes in panels.values():
+        axes.axhline(100 / count, color=drawing.GREY, linewidth=0.8, zorder=0)
+        axes.set_xlim(0, 1)
+        axes.set_xticks([0, 0.5, 1])
+        axes.set_ylim(bottom=0)
+    drawing.legend(figure, "line: median\nshade: range over seeds\ngrey: the same on all")
+    return drawing.caption(
+        figure, hangs_on(records), "place in a sequence, from its first step to its last", "share of the gradient (%)"
+    )
+
+
+def errors_without_steps(records: Sequence[Record]) -> Figure:
+    """A panel for each case: test sequences wrong against the share of steps taken out, a line for each ranking."""
+    found = without_steps(records).assign(
+        percent=lambda rows: 100 * rows["errors"], out=lambda rows: 100 * rows["shares"]
+    )
+    figure, _ = drawing.courses(
+        found, "out", "percent", panel="case", line="ranking", across=3, size=(2.9, 2.6), marker="."
+    )
+    drawing.legend(figure, "taken out first\n(shade: range over seeds)")
+    return drawing.caption(figure, _borne_out(found), "steps of a sequence taken out (%)", "test sequences wrong (%)")
+
+
+def _borne_out(found: pd.DataFrame) -> str:
+    """In how many networks more goes wrong without what has most gradient than at random, and less without the least."""
+    half = found[found["shares"] == found["shares"].max()]
+    errors = half.pivot(index="run", columns="ranking", values="errors")
+    worse, better = (errors[MOST] > errors[CHANCE]).sum(), (errors[LEAST] < errors[CHANCE]).sum()
+    means = 100 * errors[[MOST, CHANCE, LEAST]].mean()
+    return (
+        f"Without the half of the steps that has most of the inputs' gradient more is wrong than without a random half in "
+        f"{worse} of {len(errors)} networks, without that which has least less is in {better}: {means[MOST]:.1f}, "
+        f"{means[CHANCE]:.1f} and {means[LEAST]:.1f} % on average"
+    )
+
+
+def examples(records: Sequence[Record]) -> Figure | None:
+    """Some test sequences step by step: dark where much of the decision's gradient is; letters where there are any."""
+    found = frames.frame(records, "example").assign(case=_cases)
+    cases = list(found["case"].unique())[:3]
+    count = (found["case"] == cases[0]).sum()
+    figure, panels = drawing.grid(1, len(cases), size=(3.2, 0.27 * count + 1), share=(True, False))
+    for axes, case in zip(panels, cases, strict=True):
+        rows = found[found["case"] == case]
+        longest = rows["shares"].map(len).max()
+        shades = np.full((len(rows), longest), np.nan)
+        for place, (shares, text) in enumerate(zip(rows["shares"], rows["text"], strict=True)):
+            shades[place, : len(shares)] = shares / shares.max()
+            for step, letter in enumerate(text):
+                colour = "white" if shades[place, step] > 0.55 else "black"
+                axes.text(step, place, letter, ha="center", va="center", fontsize=8, color=colour)
+        axes.imshow(shades, cmap="Greys", vmin=0, vmax=1, aspect="auto")
+        told = [
+            said if said == label else f"{said} ({label})"
+            for said, label in zip(rows["said"], rows["label"], strict=True)
+        ]
+        axes.set_yticks(range(len(rows)), told, fontsize=8)
+        drawing.head(axes, str(case))
+    wrong = (found["said"] != found["label"]).groupby(found["case"]).sum()[cases]
+    listed = ", ".join(f"{count} in {case}" for case, count in wrong.items())
+    title = f"Of {count} test sequences {listed} are taken for another class (the true one in brackets). Dark: steps on which the decision hangs"
+    return drawing.caption(figure, title, "step", "class that was said")
+
+
+# Words
+
+
+def _percent(rights: pd.Series) -> str:
+    """Mean and range over seeds."""
+    spread = frames.span(100 * rights, ".1f")
+    return f"{100 * rights.mean():.1f} % ({spread})" if " to " in spread else f"{spread} %"
+
+
+def _ordinal(number: int) -> str:
+    return ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "last")[number - 1]
+
+
+FIGURES: drawing.Figures = (
+    share_right,
+    confusion,
+    error_by_step,
+    gradient_by_part,
+    errors_without_steps,
+    examples,
+)
+
+
+if __name__ == "__main__":
+    drawing.draw_again(FIGURES, "runs/classification")
