@@ -1,8 +1,8 @@
 """Which steps a decision hangs on: its gradient by step, and what becomes of it without these steps.
 
 The decision for class k has the log odds  d = z_k - log sum over j != k of exp z_j,  z the logits; unlike a
-probability they do not stand still where the network is sure. Two gradients say how much hangs on step t:
-||dd/dx_t||, of the inputs, and ||dd/ds_t||, of all states of the layer, of which ``rnnjax.gradient_flow`` has the norms.
+probability they do not stand still where the network is sure. Two gradients say how much hangs on step t: ||dd/dx_t||,
+of the inputs, and ||dd/ds_t||, of all states of the layer, whose norms ``rnnjax.value_grad_and_flow`` has.
 """
 
 from collections.abc import Callable, Sequence

@@ -7,9 +7,10 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
@@ -170,14 +171,14 @@ def decisions(layer: rnnjax.Cell, pooling: Pooling, network: Network, batch: Bat
     """All of it."""
     given = layer, pooling, network, batch
     gradients = evidence.gradients(*given)
+    rankings = evidence.rankings(gradients, key)
+    without = functools.partial(evidence.errors_without, *given, shares=evidence.TAKEN_OUT)
     return Decisions(
         model.logits(*given).argmax(axis=-1),
         gradients.inputs / gradients.inputs.sum(axis=0, keepdims=True),
         evidence.Evidence(*(evidence.by_part(norms, batch.mask, PARTS) for norms in gradients)),
-        {
-            name: evidence.errors_without(*given, ranks, evidence.TAKEN_OUT)
-            for name, ranks in evidence.rankings(gradients, key).items()
-        },
+        # One program for all of them, not one for each.
+        dict(zip(rankings, jax.lax.map(without, jnp.stack(list(rankings.values()))), strict=True)),
         evidence.change_with_padding(*given),
     )
 

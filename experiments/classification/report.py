@@ -1,6 +1,7 @@
 """Figures, tables and verdict of the classification experiment, drawn from its metrics.jsonl alone."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -64,7 +65,8 @@ def setting(records: Sequence[Record]) -> str:
     first = ends.iloc[0]
     return (
         f"{first['source']}: {first['trained_on']:,} sequences to train on, {len(first['labels']):,} to test on, "
-        f"{len(first['classes'].split(','))} classes, {ends['seed'].nunique()} seeds, {first['step']:,.0f} training steps."
+        f"{len(first['classes'].split(','))} classes, {ends['seed'].nunique()} seeds, {first['step']:,.0f} "
+        "training steps."
     )
 
 
@@ -100,7 +102,8 @@ def _compared(words: str, one: pd.Series, other: pd.Series) -> str:
     apart = (
         "all seeds above" if one.min() > other.max() else "all below" if one.max() < other.min() else "seeds overlap"
     )
-    return f"{words}: {points:+.1f} points, {apart} ({_percent(one)} against {_percent(other)})"
+    ranges = (frames.span(100 * rights, ".1f") for rights in (one, other))
+    return f"{words}: {points:+.1f} points, {apart} ({' against '.join(ranges)} %)"
 
 
 def confusions(records: Sequence[Record]) -> str:
@@ -135,14 +138,20 @@ def matrices(records: Sequence[Record]) -> dict[str, tuple[list[str], np.ndarray
 
 
 def hangs_on(records: Sequence[Record]) -> str:
-    """Which part of a sequence has most of the inputs' gradient, case by case."""
-    parts = frames.frame(records, "parts")
+    """Which part of a sequence has most of the inputs' gradient in the networks that have a memory."""
+    parts = with_memory(frames.frame(records, "parts"))
     told = []
-    for case, seeds in parts.groupby(_cases(parts), sort=False):
+    for case, seeds in parts.groupby("case", sort=False):
         mean = frames.stacked(seeds["inputs"]).mean(axis=0)
         most = int(mean.argmax())
-        told.append(f"{case}: {mean[most]:.0%} on the {_ordinal(most + 1)} tenth, {mean.min():.0%} on the least")
-    return "Of the gradient of the decision with respect to the inputs, " + "; ".join(told) + "."
+        told.append(f"{mean[most]:.0%} on the {_ordinal(most + 1)} tenth of a sequence in {case}")
+    return f"Of the gradient of the decision with respect to the inputs most is: {', '.join(told)}"
+
+
+def with_memory(rows: pd.DataFrame) -> pd.DataFrame:
+    """All but the networks whose steps are alone, if there are any others."""
+    recurrent = rows["network"] != STEPS
+    return rows.assign(case=_cases)[recurrent if recurrent.any() else ~recurrent]
 
 
 def without_steps(records: Sequence[Record]) -> pd.DataFrame:
@@ -183,7 +192,7 @@ def share_right(records: Sequence[Record]) -> Figure:
     figure, (axes,) = drawing.grid(1, 1, size=(7, 0.45 * len(cases) + 1.6))
     for place, case in enumerate(cases):
         right = 100 * ends[ends["case"] == case]["right"]
-        look = {"color": "black", "linestyle": "none"}
+        look: dict[str, Any] = {"color": "black", "linestyle": "none"}
         axes.plot(right, [place] * len(right), marker="|", markersize=9, **look, label="a seed")
         axes.plot(right.mean(), place, marker="D", markersize=5, **look, label="mean over seeds")
     source = ends["source"].iloc[0]
@@ -234,7 +243,7 @@ def error_by_step(records: Sequence[Record]) -> Figure:
 
 def gradient_by_part(records: Sequence[Record]) -> Figure:
     """Shares of the decision's gradient by tenths of a sequence: of inputs and of states, a line for each case."""
-    found = frames.frame(records, "parts").assign(case=_cases)
+    found = with_memory(frames.frame(records, "parts"))
     rows = [found.assign(of=told, shares=found[name]) for name, told in GRADIENTS.items()]
     each = pd.concat(rows, ignore_index=True)
     figure, panels, lines = drawing.multiples(each, panel="of", line="case", across=2, size=(3.6, 3.4))
@@ -266,22 +275,20 @@ def errors_without_steps(records: Sequence[Record]) -> Figure:
 
 
 def _borne_out(found: pd.DataFrame) -> str:
-    """In how many networks more goes wrong without what has most gradient than at random, and less without the least."""
-    half = found[found["shares"] == found["shares"].max()]
-    errors = half.pivot(index="run", columns="ranking", values="errors")
-    worse, better = (errors[MOST] > errors[CHANCE]).sum(), (errors[LEAST] < errors[CHANCE]).sum()
-    means = 100 * errors[[MOST, CHANCE, LEAST]].mean()
+    """Of each case with a memory, what goes wrong without the half of its steps that has most gradient, or another."""
+    half = with_memory(found[found["shares"] == found["shares"].max()])
+    errors = half.pivot_table(index="case", columns="ranking", values="percent", sort=False)
+    told = [f"{row[MOST]:.1f}, {row[CHANCE]:.1f} and {row[LEAST]:.1f} % in {case}" for case, row in errors.iterrows()]
     return (
-        f"Without the half of the steps that has most of the inputs' gradient more is wrong than without a random half in "
-        f"{worse} of {len(errors)} networks, without that which has least less is in {better}: {means[MOST]:.1f}, "
-        f"{means[CHANCE]:.1f} and {means[LEAST]:.1f} % on average"
+        "Without the half of the steps that has most of the inputs' gradient, a random half, and that which has least, "
+        f"are wrong: {'; '.join(told)} (means over seeds)"
     )
 
 
 def examples(records: Sequence[Record]) -> Figure | None:
     """Some test sequences step by step: dark where much of the decision's gradient is; letters where there are any."""
     found = frames.frame(records, "example").assign(case=_cases)
-    cases = list(found["case"].unique())[:3]
+    cases = list(with_memory(found)["case"].unique())[:3]
     count = (found["case"] == cases[0]).sum()
     figure, panels = drawing.grid(1, len(cases), size=(3.2, 0.27 * count + 1), share=(True, False))
     for axes, case in zip(panels, cases, strict=True):
@@ -302,7 +309,10 @@ def examples(records: Sequence[Record]) -> Figure | None:
         drawing.head(axes, str(case))
     wrong = (found["said"] != found["label"]).groupby(found["case"]).sum()[cases]
     listed = ", ".join(f"{count} in {case}" for case, count in wrong.items())
-    title = f"Of {count} test sequences {listed} are taken for another class (the true one in brackets). Dark: steps on which the decision hangs"
+    title = (
+        f"Of {count} test sequences {listed} are taken for another class (the true one in brackets). Dark: where the "
+        "inputs' gradient of the decision is largest"
+    )
     return drawing.caption(figure, title, "step", "class that was said")
 
 

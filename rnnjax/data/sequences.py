@@ -77,7 +77,7 @@ def load_digits(by: Literal["rows", "pixels"] = "rows") -> Labelled:
     order = np.random.default_rng(1).permutation(len(digits))
     border = int(len(digits) * _TRAINED_ON)
     sequences = (images / _WHITE).reshape(-1, *shape)
-    train, test = (padded(sequences[part], digits[part]) for part in (order[:border], order[border:]))
+    train, test = (padded(list(sequences[part]), digits[part].tolist()) for part in (order[:border], order[border:]))
     channels = tuple(f"pixel {number + 1}" for number in range(shape[1]))
     return Labelled(train, test, tuple(map(str, range(10))), channels, "scikit-learn digits")
 

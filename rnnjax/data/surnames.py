@@ -60,8 +60,8 @@ def load_surnames() -> Labelled:
         border = int(len(chosen) * _TESTED_ON)
         test, train = test + chosen[:border], train + chosen[border:]
     letters = tuple(sorted({letter for name, _ in train for letter in name}))
-    parts = (_one_hot(part, letters) for part in (train, test))
-    return Labelled(*parts, tuple(LANGUAGES), letters, f"surnames of Faker {faker.VERSION}")
+    source = f"surnames of Faker {faker.VERSION}"
+    return Labelled(_one_hot(train, letters), _one_hot(test, letters), tuple(LANGUAGES), letters, source)
 
 
 def _names(language: str, locale: str) -> list[str]:
