@@ -78,13 +78,20 @@ def errors_without(
     return jax.lax.map(error, jnp.array(shares, ranks.dtype))
 
 
-def rankings(evidence: Evidence, key: Key) -> dict[str, Array]:
-    """In which order (T, B) steps are taken out, the highest first, by the words of it."""
+def rankings(evidence: Evidence, mask: Array, key: Key) -> dict[str, Array]:
+    """In which order (T, B) steps are taken out, the highest first, by the words of it.
+
+    Neighbours have gradients alike, so that a stretch goes at a time: hence also one around a random place.
+    """
+    random_key, place_key = jax.random.split(key)
+    steps = jnp.arange(len(mask), dtype=evidence.inputs.dtype)[:, None]
+    place = jax.random.uniform(place_key, mask.shape[1:]) * mask.sum(axis=0, dtype=steps.dtype) - 0.5
     return {
         "most input gradient": evidence.inputs,
         "most state gradient": evidence.states,
-        "at random": jax.random.uniform(key, evidence.inputs.shape),
         "least input gradient": -evidence.inputs,
+        "a random stretch": -jnp.abs(steps - place[None]),
+        "at random": jax.random.uniform(random_key, mask.shape),
     }
 
 

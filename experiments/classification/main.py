@@ -89,7 +89,7 @@ def plan(config: ConfigDict) -> list[Run]:
     require_multiples(config, "steps_a_call", "train_steps", "evaluate_every")
     for field in ("input_noise", "weight_decay"):
         number_between(f"--config.{field}", config[field], 0.0, math.inf)
-    for field in ("input_dropout", "recurrent_dropout", "output_dropout", "label_smoothing"):
+    for field in ("recurrent_dropout", "output_dropout", "label_smoothing"):
         number_between(f"--config.{field}", config[field], 0.0, 0.99)
     lookup("data", config.data, DATA)
     programs = []
@@ -144,7 +144,7 @@ def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict,
 def noise_of(program: Program, config: ConfigDict) -> Noise:
     """What a config disturbs training with; where no step knows of another there is nothing recurrent to drop."""
     recurrent = 0.0 if program.network == model.STEPS else config.recurrent_dropout
-    return Noise(config.input_noise, config.input_dropout, recurrent, config.output_dropout, config.label_smoothing)
+    return Noise(config.input_noise, recurrent, config.output_dropout, config.label_smoothing)
 
 
 def scores(layer: rnnjax.Cell, pooling: Pooling, network: Network, train: Batch, test: Batch) -> Record:
@@ -171,7 +171,7 @@ def decisions(layer: rnnjax.Cell, pooling: Pooling, network: Network, batch: Bat
     """All of it."""
     given = layer, pooling, network, batch
     gradients = evidence.gradients(*given)
-    rankings = evidence.rankings(gradients, key)
+    rankings = evidence.rankings(gradients, batch.mask, key)
     without = functools.partial(evidence.errors_without, *given, shares=evidence.TAKEN_OUT)
     return Decisions(
         model.logits(*given).argmax(axis=-1),

@@ -44,8 +44,7 @@ class Noise(NamedTuple):
     """What disturbs training, so that few examples are not learned by heart."""
 
     inputs: float = 0.0  # standard deviation of what is added to them
-    dropped_inputs: float = 0.0  # probability that the inputs of a step are 0
-    recurrent: float = 0.0  # that a number that enters the recurrent products is dropped (variational dropout)
+    recurrent: float = 0.0  # probability that a number that enters the recurrent products is dropped
     outputs: float = 0.0  # the same of an output, for the whole of a sequence
     smoothing: float = 0.0  # of the labels: so much of the probability is shared out among all classes
 
@@ -109,14 +108,12 @@ def training_loss(
     layer: rnnjax.Cell, pooling: Pooling, noise: Noise, network: Network, batch: Batch, key: Key
 ) -> Array:
     """Mean cross-entropy in nats of a batch, disturbed."""
-    outputs_key, recurrent_key, added_key, dropped_key = jax.random.split(key, 4)
+    outputs_key, recurrent_key, added_key = jax.random.split(key, 3)
     if noise.recurrent:
         layer = rnnjax.variational_dropout(layer, noise.recurrent, recurrent_key)
     if noise.outputs:
         layer = rnnjax.dropout(layer, noise.outputs, outputs_key, each="sequence")
     inputs = batch.inputs + noise.inputs * jax.random.normal(added_key, batch.inputs.shape)
-    kept = jax.random.bernoulli(dropped_key, 1.0 - noise.dropped_inputs, batch.mask.shape)
-    inputs = jnp.where(kept[..., None], inputs, jnp.zeros_like(inputs))
     answers = logits(layer, pooling, network, batch._replace(inputs=inputs))
     targets = optax.smooth_labels(jax.nn.one_hot(batch.labels, answers.shape[-1]), noise.smoothing)
     return optax.softmax_cross_entropy(answers, targets).mean()

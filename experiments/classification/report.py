@@ -23,7 +23,7 @@ GRADIENTS = {
     "states": "of the states, $\\partial d / \\partial s_t$",
 }
 
-MOST, CHANCE, LEAST = "most input gradient", "at random", "least input gradient"
+MOST, STRETCH, LEAST = "most input gradient", "a random stretch", "least input gradient"
 
 
 def results(records: Sequence[Record]) -> pd.DataFrame:
@@ -278,10 +278,10 @@ def _borne_out(found: pd.DataFrame) -> str:
     """Of each case with a memory, what goes wrong without the half of its steps that has most gradient, or another."""
     half = with_memory(found[found["shares"] == found["shares"].max()])
     errors = half.pivot_table(index="case", columns="ranking", values="percent", sort=False)
-    told = [f"{row[MOST]:.1f}, {row[CHANCE]:.1f} and {row[LEAST]:.1f} % in {case}" for case, row in errors.iterrows()]
+    told = [f"{row[MOST]:.1f}, {row[STRETCH]:.1f} and {row[LEAST]:.1f} % in {case}" for case, row in errors.iterrows()]
     return (
-        "Without the half of the steps that has most of the inputs' gradient, a random half, and that which has least, "
-        f"are wrong: {'; '.join(told)} (means over seeds)"
+        "Without the half of the steps that has most of the inputs' gradient, a random stretch of as many, and the "
+        f"half that has least, are wrong: {'; '.join(told)} (means over seeds)"
     )
 
 
