@@ -36,7 +36,7 @@ def results(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def _cases(rows: pd.DataFrame) -> pd.Series:
-    return rows["network"] + ", " + rows["pooling"]
+    return rows["network"] + " (" + rows["pooling"] + ")"
 
 
 # Tables and verdict
@@ -74,19 +74,16 @@ def verdict(records: Sequence[Record]) -> str:
     """What a recurrent layer adds to steps alone, whether the last state serves, and what others reached."""
     ends = results(records)
     told = [_best(ends)]
-    for network in ends["network"].unique():
-        poolings = ends[ends["network"] == network].groupby("pooling", sort=False)["right"]
-        by_pooling = {str(pooling): rights for pooling, rights in poolings}
-        alone = ends[(ends["network"] == STEPS) & (ends["pooling"] == MEAN)]["right"]
-        if network != STEPS and MEAN in by_pooling and len(alone):
+    alone = ends[(ends["network"] == STEPS) & (ends["pooling"] == MEAN)]["right"]
+    for network, of_network in ends[ends["network"] != STEPS].groupby("network", sort=False):
+        by_pooling = {str(pooling): rights for pooling, rights in of_network.groupby("pooling", sort=False)["right"]}
+        if MEAN in by_pooling and len(alone):
             told.append(_compared(f"{network} over steps alone, both by the mean", by_pooling[MEAN], alone))
-        for pooling, rights in by_pooling.items():
-            if network != STEPS and pooling != LAST and LAST in by_pooling:
-                told.append(_compared(f"{network}, {pooling} over the last state", rights, by_pooling[LAST]))
-    source = ends["source"].iloc[0]
-    if source in PUBLISHED:
-        name, right = PUBLISHED[source]
-        told.append(f"{name}: {right:.1%}")
+        for pooling in sorted(by_pooling.keys() - {LAST}) if LAST in by_pooling else ():
+            told.append(_compared(f"{network}, {pooling} over the last state", by_pooling[pooling], by_pooling[LAST]))
+    if ends["source"].iloc[0] in PUBLISHED:
+        name, right = PUBLISHED[ends["source"].iloc[0]]
+        told.append(f"Others reached {100 * right:.1f} % ({name})")
     return ". ".join(told) + "."
 
 
@@ -144,8 +141,8 @@ def hangs_on(records: Sequence[Record]) -> str:
     for case, seeds in parts.groupby("case", sort=False):
         mean = frames.stacked(seeds["inputs"]).mean(axis=0)
         most = int(mean.argmax())
-        told.append(f"{mean[most]:.0%} on the {_ordinal(most + 1)} tenth of a sequence in {case}")
-    return f"Of the gradient of the decision with respect to the inputs most is: {', '.join(told)}"
+        told.append(f"{100 * mean[most]:.0f} % on the {_ordinal(most + 1)} tenth in {case}")
+    return f"Of the decision's gradient with respect to the inputs, by tenths of a sequence, most is {', '.join(told)}"
 
 
 def with_memory(rows: pd.DataFrame) -> pd.DataFrame:
@@ -162,9 +159,9 @@ def without_steps(records: Sequence[Record]) -> pd.DataFrame:
 
 def taken_out(records: Sequence[Record]) -> str:
     """Errors without so many steps, means over seeds, as a Markdown table."""
-    found = without_steps(records)
+    found = with_memory(without_steps(records))
     by = found.groupby([*CASE, "ranking", "shares"], sort=False)["errors"].mean().unstack("shares")
-    rows = by.map("{:.1%}".format).rename(columns="{:.0%} of steps".format).reset_index()
+    rows = by.map("{:.1%}".format).rename(columns="{:.0%} out".format).reset_index()
     return frames.table(rows, {*CASE, "ranking"})
 
 
@@ -308,12 +305,12 @@ def examples(records: Sequence[Record]) -> Figure | None:
         axes.set_yticks(range(len(rows)), told, fontsize=8)
         drawing.head(axes, str(case))
     wrong = (found["said"] != found["label"]).groupby(found["case"]).sum()[cases]
-    listed = ", ".join(f"{count} in {case}" for case, count in wrong.items())
+    listed = ", ".join(f"{number} by {case}" for case, number in wrong.items())
     title = (
-        f"Of {count} test sequences {listed} are taken for another class (the true one in brackets). Dark: where the "
+        f"Of {count} test sequences are taken for another class (the true one in brackets): {listed}. Dark: where the "
         "inputs' gradient of the decision is largest"
     )
-    return drawing.caption(figure, title, "step", "class that was said")
+    return drawing.caption(figure, title, "step, from 0", "class that was said")
 
 
 # Words

@@ -326,30 +326,30 @@ def test_table_verdict_and_confusions_of_known_runs() -> None:
     assert rows[2][:5] == ["gru", "last", "7", "62.5 % (50.0 to 75.0)", "1 to 2"]
     assert rows[3][:5] == ["gru", "mean", "7", "100.0 %", "0"]
     assert report.verdict(records) == (
-        "Most right: gru, mean, 100.0 % of 4 test sequences. gru over steps alone, both by the mean: +25.0 points, all "
-        "seeds above (100.0 against 75.0 %). gru, mean over the last state: +37.5 points, all seeds above (100.0 "
+        "Most right: gru (mean), 100.0 % of 4 test sequences. gru over steps alone, both by the mean: +25.0 points, "
+        "all seeds above (100.0 against 75.0 %). gru, mean over the last state: +37.5 points, all seeds above (100.0 "
         "against 50.0 to 75.0 %)."
     )
-    names, counts = report.matrices(records)["steps, mean"]
+    names, counts = report.matrices(records)["steps (mean)"]
     assert (names, counts.tolist()) == (["a", "b", "c"], [[3, 1, 0], [1, 1, 0], [0, 0, 2]])
     assert report.confusions(records) == (
-        "Most often, gru, mean: none; steps, mean: a for b, 1 of 4, of 2 mistakes over all seeds."
+        "Most often, gru (mean): none; steps (mean): a for b, 1 of 4, of 2 mistakes over all seeds."
     )
 
 
 def test_figures_say_and_show_what_the_records_have() -> None:
     records = known(KNOWN)
     figure = report.share_right(records)
-    assert figure.get_suptitle() == "Most right: gru, mean, 100.0 % of 4 test sequences"
+    assert figure.get_suptitle() == "Most right: gru (mean), 100.0 % of 4 test sequences"
     drawn = {(float(x), float(y)) for line in figure.axes[0].lines for x, y in zip(*line.get_data(), strict=True)}
     assert {(75, 0), (50, 0), (62.5, 0), (100, 1), (75, 2)} <= drawn
     figure = report.gradient_by_part(records)
     title = figure.get_suptitle().replace("\n", " ")
-    assert "90% on the second tenth of a sequence in gru, last" in title
+    assert "90 % on the second tenth in gru (last)" in title
     assert "steps" not in title
     np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), [10, 90])
     title = report.errors_without_steps(records).get_suptitle().replace("\n", " ")
-    assert "40.0, 20.0 and 10.0 % in gru, last" in title
+    assert "40.0, 20.0 and 10.0 % in gru (last)" in title
     figure = report.examples(records)
     assert figure is not None
     assert [text.get_text() for text in figure.axes[0].texts] == ["n", "o", "n", "o"]
@@ -359,7 +359,7 @@ def test_figures_say_and_show_what_the_records_have() -> None:
 def test_a_single_network_without_a_memory_can_be_drawn(tmp_path: Path) -> None:
     records = known({"steps, mean": KNOWN["steps, mean"]})
     assert all(path.exists() for path in drawing.draw(report.FIGURES, records, tmp_path))
-    assert "steps, mean" in report.summary(records)
+    assert "steps (mean)" in report.summary(records)
 
 
 @pytest.mark.parametrize("variant", ["default", *(variant.__name__ for variant in settings.VARIANTS)])
