@@ -23,7 +23,8 @@ GRADIENTS = {
     "states": "of the states, $\\partial d / \\partial s_t$",
 }
 
-MOST, STRETCH, LEAST = "most input gradient", "a random stretch", "least input gradient"
+RANKINGS = ("most state gradient", "most input gradient", "a random stretch", "least input gradient")
+"""By which steps are taken out, in the order in which they are told."""
 
 
 def results(records: Sequence[Record]) -> pd.DataFrame:
@@ -275,10 +276,10 @@ def _borne_out(found: pd.DataFrame) -> str:
     """Of each case with a memory, what goes wrong without the half of its steps that has most gradient, or another."""
     half = with_memory(found[found["shares"] == found["shares"].max()])
     errors = half.pivot_table(index="case", columns="ranking", values="percent", sort=False)
-    told = [f"{row[MOST]:.1f}, {row[STRETCH]:.1f} and {row[LEAST]:.1f} % in {case}" for case, row in errors.iterrows()]
+    told = [f"{', '.join(map('{:.1f}'.format, row[list(RANKINGS)]))} % in {case}" for case, row in errors.iterrows()]
     return (
-        "Without the half of the steps that has most of the inputs' gradient, a random stretch of as many, and the "
-        f"half that has least, are wrong: {'; '.join(told)} (means over seeds)"
+        "Wrong without the half of the steps that has most of the states' gradient, most of the inputs', a random "
+        f"stretch of as many, and least of the inputs': {'; '.join(told)} (means over seeds)"
     )
 
 

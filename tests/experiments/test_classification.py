@@ -1,5 +1,6 @@
 """The classification experiment: its networks by hand, lengths, gradients by step, what a run leaves."""
 
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,12 +17,12 @@ import rnnjax
 from experiments.classification import config as settings
 from experiments.classification import data as classification_data
 from experiments.classification import evidence, model, report
-from experiments.classification import main as classification
-from experiments.classification.main import Program, Run, plan
+from experiments.classification.main import plan
 from experiments.classification.model import Batch, Network, Noise
+from experiments.classification.network import TrainState, initial_state, make_optimizer, train_steps
 from experiments.common import drawing
 from rnnjax.data import Labelled, Sequences
-from tests.experiments.logs import logs_in, records_in
+from tests.experiments.logs import records_in
 from tests.test_errors import check_refused
 
 ROOT = Path(__file__).parents[2]
@@ -99,9 +100,8 @@ def test_logits_of_a_padded_batch_are_those_of_each_sequence_alone_written_out(n
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
-@pytest.mark.parametrize("name", LAYERS)
-def test_more_padding_changes_nothing(name: str, pooling: Any) -> None:
-    layer = model.make_layer(name, 4)
+def test_more_padding_changes_nothing(pooling: Any) -> None:
+    layer = model.make_layer("bidirectional:elman", 4)
     network = network_of(layer, pooling)
     found = [np.asarray(model.logits(layer, pooling, network, batch_of(steps))) for steps in (7, 12)]
     np.testing.assert_allclose(found[0], found[1], rtol=1e-6, atol=1e-7)
@@ -163,7 +163,7 @@ def test_shares_by_part_are_those_of_steps_cut_at_the_borders() -> None:
 
 
 def test_errors_without_steps_are_those_of_sequences_that_never_had_them() -> None:
-    layer = model.make_layer("gru", 4)
+    layer = model.make_layer("elman", 4)
     network, batch = network_of(layer, "mean"), batch_of()
     ranks = jax.random.uniform(jax.random.key(2), batch.mask.shape)
     wrong = []
@@ -193,7 +193,7 @@ def test_steps_go_by_gradient_or_around_a_place_in_the_sequence() -> None:
 
 
 def test_training_without_noise_is_cross_entropy_and_noise_disturbs_it() -> None:
-    layer, batch = model.make_layer("bidirectional:gru", 4), batch_of()
+    layer, batch = model.make_layer("elman", 4), batch_of()
     network, key = network_of(layer, "last"), jax.random.key(3)
 
     def loss(noise: Noise) -> float:
@@ -208,6 +208,30 @@ def test_training_without_noise_is_cross_entropy_and_noise_disturbs_it() -> None
     for each in ("inputs", "recurrent", "outputs"):
         assert abs(loss(Noise(**{each: 0.4})) - plain) > 1e-4
     assert np.isfinite(loss(Noise(0.4, 0.4, 0.4, 0.1)))
+
+
+def test_the_weights_that_are_tested_are_means_over_the_last_steps() -> None:
+    config = settings.get_config("quick")
+    config.averaged_over, batch = 3, batch_of()
+    layer, optimizer = model.make_layer("steps", 4), make_optimizer(config)
+    batch = batch._replace(inputs=jnp.nan_to_num(batch.inputs))
+    loss = functools.partial(model.training_loss, layer, "mean", Noise())
+    start = initial_state(network_of(layer, "mean"), optimizer, jax.random.key(6))
+
+    def trained(calls: int, steps: int) -> list[TrainState]:
+        config.steps_a_call = steps
+        step, states = jax.jit(functools.partial(train_steps, loss, optimizer, config)), [start]
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes its floats with its counts
+            for _ in range(calls):
+                states.append(step(states[-1], batch)[0])
+        return states[1:]
+
+    one_by_one, together = trained(4, 1), trained(1, 4)[-1]
+    for one, other in zip(*(jax.tree.leaves(state.params) for state in (together, one_by_one[-1])), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    weights = [np.asarray(state.params.recurrent.kernel) for state in one_by_one]
+    expected = np.mean(weights[:3], axis=0) * 2 / 3 + weights[3] / 3  # exponential, once there are three
+    np.testing.assert_allclose(one_by_one[-1].average.recurrent.kernel, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_inputs_are_standardized_by_what_is_trained_on_and_letters_are_left_alone() -> None:
@@ -261,17 +285,6 @@ def test_without_no_step_taken_out_the_error_is_that_of_the_run(finished: tuple[
     assert len(rows) == 5 * len(ends)
     for row in rows:
         np.testing.assert_allclose(row["errors"][0], ends[row["run"]], rtol=1e-5)
-
-
-def test_a_run_alone_gives_the_records_that_it_gives_in_the_sweep(finished: tuple[Path, str], tmp_path: Path) -> None:
-    run = Run(Program("steps", "mean"), 1)
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # as optax has them
-        config = settings.get_config("quick")
-        classification.execute([run], logs_in(tmp_path), config=config, data=classification_data.DATA["speakers"]())
-    swept = [r for r in records_in(finished[0]) if r["run"] == run.name and r["kind"] == "evaluation"]
-    alone = [r for r in records_in(tmp_path) if r["kind"] == "evaluation"]
-    assert [each["step"] for each in alone] == [0, 20, 40, 60]
-    np.testing.assert_allclose([each["loss"] for each in alone], [each["loss"] for each in swept], rtol=1e-3)
 
 
 def known(rights: dict[str, list[list[int]]]) -> list[dict[str, Any]]:
@@ -349,7 +362,7 @@ def test_figures_say_and_show_what_the_records_have() -> None:
     assert "steps" not in title
     np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), [10, 90])
     title = report.errors_without_steps(records).get_suptitle().replace("\n", " ")
-    assert "40.0, 20.0 and 10.0 % in gru (last)" in title
+    assert "30.0, 40.0, 20.0, 10.0 % in gru (last)" in title
     figure = report.examples(records)
     assert figure is not None
     assert [text.get_text() for text in figure.axes[0].texts] == ["n", "o", "n", "o"]
