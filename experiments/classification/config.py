@@ -3,9 +3,33 @@ r"""Into which class does a whole sequence belong: by its last state, by the mea
     python -m experiments.classification                                       who of nine men says /ae/
     python -m experiments.classification --variant=VARIANT --workdir=runs/VARIANT
 
-Run time: 5 min on two CPU cores; the quick variant 20 s.
+The lectures: recurrent networks are "excellent models for time-series classification", many to one, with the class
+read at the end. Here every sequence has its own length, and padding changes nothing. Beside the recurrent layer stands
+one in which each step is seen alone, pooled in the same ways: what that cannot do is what a memory adds. The data come
+with packages, by ``pip install -e ".[classification]"``.
 
-Expect.
+Run time: 4 min on two CPU cores; rows 2 min, surnames 4 min, plain 1 min, pixels 10 min, the quick variant 20 to 40 s.
+
+Expect, where the last state, mean and attention are compared, of a bidirectional GRU of 64 units in each direction:
+
+* default, JapaneseVowels, the authors' split, five seeds: 98.9 % of the 370 test utterances right by the mean (98.4 to
+  99.2, 3 to 6 wrong), 98.9 % by attention (98.6 to 98.9), 98.8 % by the last state (98.4 to 98.9); steps alone 96.5 %
+  (96.2 to 96.8) by the mean, 97.6 % (96.8 to 98.1) by attention. Recurrence is confirmed as of use; which of the three
+  is read makes no difference that five seeds show. Noise and dropout were chosen in the utterances to train on, by five
+  folds that keep neighbours in time together: 11 of 270 wrong with them, 16 without (one seed; noise of 0.3 to 0.8,
+  with smoothing or without, is not told apart by that). Others reached 98.6 % with signature kernels.
+* plain, the same as the lectures draw it, one direction and the last state, nothing disturbed: GRU 97.9 % (97.3 to
+  98.6), Elman net 96.8 % (95.9 to 97.8), LSTM 96.6 % (95.7 to 97.8).
+* surnames, twelve languages, three seeds (8.5 % by the most frequent class): last state 67.9 % (67.7 to 68.3), mean
+  63.9 %, attention 63.0 %, steps alone by the mean 53.4 % (53.3 to 53.5).
+* rows of digits, three seeds: last state 98.6 % (98.3 to 99.2), mean 97.3 %, attention 96.5 %, steps alone by the mean
+  63.9 % (63.3 to 64.2).
+
+Which steps a decision hangs on is told by its gradient as far as the network is not saturated. Of the surnames read by
+the last state 77 % are wrong without the half of their letters that has most of the inputs' gradient, 43 % without the
+half that has least, 56 % without a random stretch of as many: endings decide. Where steps are alone and their mean is
+taken, it is the other way round (55, 84 and 61 %): the letters that decide have driven their units to where tanh is
+flat. Of the vowels no half is needed: 5, 3 and 6 % by the last state.
 """
 
 from ml_collections import ConfigDict

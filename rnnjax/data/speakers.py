@@ -14,14 +14,14 @@ SPEAKERS = tuple("123456789")
 UTTERANCES = {"TRAIN": 270, "TEST": 370}
 
 _LARGEST = 10.0
-"""Of a cepstrum coefficient: all there are lie within 3."""
+"""Of a coefficient: all that there are lie within 3."""
 
 
 @of_their_kinds
 def load_speakers(path: str = "") -> Labelled:
     """Who of nine men says /ae/: 12 coefficients of linear prediction a step, 7 to 29 steps (Kudo et al., 1999).
 
-    The split is the authors': 30 utterances of each speaker to train on, 24 to 88 to test on, of another time.
+    The split is the authors': 30 utterances of each speaker to train on, 24 to 88 to test on.
 
     Args:
         path: a folder that has JapaneseVowels_TRAIN.ts and JapaneseVowels_TEST.ts; empty for that of sktime, of which

@@ -1,6 +1,7 @@
 """The classification experiment: its networks by hand, lengths, gradients by step, what a run leaves."""
 
 import functools
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,10 +18,12 @@ import rnnjax
 from experiments.classification import config as settings
 from experiments.classification import data as classification_data
 from experiments.classification import evidence, model, report
+from experiments.classification import main as classification
 from experiments.classification.main import plan
 from experiments.classification.model import Batch, Network, Noise
 from experiments.classification.network import TrainState, initial_state, make_optimizer, train_steps
 from experiments.common import drawing
+from experiments.common.command import ExperimentError
 from rnnjax.data import Labelled, Sequences
 from tests.experiments.logs import records_in
 from tests.test_errors import check_refused
@@ -373,6 +376,12 @@ def test_a_single_network_without_a_memory_can_be_drawn(tmp_path: Path) -> None:
     records = known({"steps, mean": KNOWN["steps, mean"]})
     assert all(path.exists() for path in drawing.draw(report.FIGURES, records, tmp_path))
     assert "steps (mean)" in report.summary(records)
+
+
+def test_without_the_data_the_command_names_the_extra_and_opens_no_workdir(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ExperimentError, match=r"pip install 'rnnjax\[classification\]'"):
+        classification.main(settings.get_config("quick"), lambda: pytest.fail("a workdir was opened"))
 
 
 @pytest.mark.parametrize("variant", ["default", *(variant.__name__ for variant in settings.VARIANTS)])
