@@ -94,9 +94,21 @@ def plan(config: ConfigDict) -> list[Run]:
     lookup("data", config.data, DATA)
     programs = []
     for network, pooling in itertools.product(names(config, "networks"), names(config, "poolings")):
-        model.make_layer(network, config.hidden_size)
         programs.append(Program(network, lookup("pooling", pooling, POOLINGS)))
+        _require_trainable(programs[-1], config)
     return [Run(program, seed) for program in programs for seed in range(config.seeds)]
+
+
+def _require_trainable(program: Program, config: ConfigDict) -> None:
+    """Raises ``ValueError`` for an unknown network, or one that has not what the config drops."""
+    layer, pooling = model.make_layer(program.network, config.hidden_size), POOLINGS[program.pooling]
+
+    def loss(key: Key) -> Array:
+        batch = Batch(jnp.zeros((2, 1, 1)), jnp.ones((2, 1), bool), jnp.zeros(1, jnp.int32))
+        network = model.init(layer, pooling, 1, 2, key)
+        return model.training_loss(layer, pooling, noise_of(program, config), network, batch, key)
+
+    jax.eval_shape(loss, jax.random.key(0))
 
 
 def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict, data: Labelled) -> None:
@@ -149,12 +161,12 @@ def noise_of(program: Program, config: ConfigDict) -> Noise:
 
 def scores(layer: rnnjax.Cell, pooling: Pooling, network: Network, train: Batch, test: Batch) -> Record:
     """Nothing disturbed: share of sequences taken for another class, and, of those to test on, nats a sequence."""
-    answers = {name: model.logits(layer, pooling, network, part) for name, part in (("train", train), ("test", test))}
-    wrong = {
-        name: (answers[name].argmax(axis=-1) != part.labels).mean() for name, part in (("train", train), ("test", test))
-    }
-    loss = optax.softmax_cross_entropy_with_integer_labels(answers["test"], test.labels).mean()
-    return {"loss": loss, "error": wrong["test"], "train_error": wrong["train"]}
+    answers = [model.logits(layer, pooling, network, part) for part in (train, test)]
+    of_train, of_test = (
+        (answer.argmax(axis=-1) != part.labels).mean() for answer, part in zip(answers, (train, test), strict=True)
+    )
+    loss = optax.softmax_cross_entropy_with_integer_labels(answers[1], test.labels).mean()
+    return {"loss": loss, "error": of_test, "train_error": of_train}
 
 
 class Decisions(NamedTuple):

@@ -72,36 +72,42 @@ def setting(records: Sequence[Record]) -> str:
 
 
 def verdict(records: Sequence[Record]) -> str:
-    """What a recurrent layer adds to steps alone, whether the last state serves, and what others reached."""
+    """Whether a memory helps, whether the last state is enough, as the lectures have it, and what others reached."""
     ends = results(records)
     told = [_best(ends)]
     alone = ends[(ends["network"] == STEPS) & (ends["pooling"] == MEAN)]["right"]
     for network, of_network in ends[ends["network"] != STEPS].groupby("network", sort=False):
-        by_pooling = {str(pooling): rights for pooling, rights in of_network.groupby("pooling", sort=False)["right"]}
-        if MEAN in by_pooling and len(alone):
-            told.append(_compared(f"{network} over steps alone, both by the mean", by_pooling[MEAN], alone))
-        for pooling in sorted(by_pooling.keys() - {LAST}) if LAST in by_pooling else ():
-            told.append(_compared(f"{network}, {pooling} over the last state", by_pooling[pooling], by_pooling[LAST]))
+        rights = {str(pooling): of_pooling for pooling, of_pooling in of_network.groupby("pooling")["right"]}
+        if MEAN in rights and len(alone):
+            shown = {"above": "confirmed", "below": "refuted", "among": "undecided"}[_standing(rights[MEAN], alone)]
+            over = f"{network} {_compared(rights[MEAN], alone)} steps alone, both by the mean"
+            told.append(f"That a memory helps is {shown}: {over}")
+        last = rights.pop(LAST, None)
+        for pooling, right in rights.items() if last is not None else ():
+            shown = {"above": "refuted", "below": "confirmed", "among": "not refuted"}[_standing(right, last)]
+            over = f"{network}, {pooling} {_compared(right, last)} the last state"
+            told.append(f"That the last state is enough is {shown}: {over}")
     if ends["source"].iloc[0] in PUBLISHED:
-        name, right = PUBLISHED[ends["source"].iloc[0]]
-        told.append(f"Others reached {100 * right:.1f} % ({name})")
+        name, reached = PUBLISHED[ends["source"].iloc[0]]
+        told.append(f"Others reached {100 * reached:.1f} % ({name})")
     return ". ".join(told) + "."
+
+
+def _standing(one: pd.Series, other: pd.Series) -> str:
+    """Of all seeds of the one with respect to all seeds of the other."""
+    return "above" if one.min() > other.max() else "below" if one.max() < other.min() else "among"
+
+
+def _compared(one: pd.Series, other: pd.Series) -> str:
+    """By how many points, and from where to where."""
+    ranges = (frames.span(100 * rights, ".1f") for rights in (one, other))
+    return f"{100 * (one.mean() - other.mean()):+.1f} points ({' against '.join(ranges)} %) over"
 
 
 def _best(ends: pd.DataFrame) -> str:
     of_cases = ends.groupby("case", sort=False)["right"]
     best = of_cases.mean().idxmax()
     return f"Most right: {best}, {_percent(of_cases.get_group(best))} of {len(ends['labels'].iloc[0])} test sequences"
-
-
-def _compared(words: str, one: pd.Series, other: pd.Series) -> str:
-    """By how many points, and whether all seeds of the one are above, or below, all of the other."""
-    points = 100 * (one.mean() - other.mean())
-    apart = (
-        "all seeds above" if one.min() > other.max() else "all below" if one.max() < other.min() else "seeds overlap"
-    )
-    ranges = (frames.span(100 * rights, ".1f") for rights in (one, other))
-    return f"{words}: {points:+.1f} points, {apart} ({' against '.join(ranges)} %)"
 
 
 def confusions(records: Sequence[Record]) -> str:
@@ -195,8 +201,8 @@ def share_right(records: Sequence[Record]) -> Figure:
         axes.plot(right.mean(), place, marker="D", markersize=5, **look, label="mean over seeds")
     source = ends["source"].iloc[0]
     if source in PUBLISHED:
-        name, right = PUBLISHED[source]
-        axes.axvline(100 * right, color=drawing.GREY, linestyle="--", label=name)
+        name, reached = PUBLISHED[source]
+        axes.axvline(100 * reached, color=drawing.GREY, linestyle="--", label=name)
     axes.set_yticks(range(len(cases)), cases)
     axes.invert_yaxis()
     drawing.legend(figure)
@@ -283,7 +289,7 @@ def _borne_out(found: pd.DataFrame) -> str:
     )
 
 
-def examples(records: Sequence[Record]) -> Figure | None:
+def examples(records: Sequence[Record]) -> Figure:
     """Some test sequences step by step: dark where much of the decision's gradient is; letters where there are any."""
     found = frames.frame(records, "example").assign(case=_cases)
     cases = list(with_memory(found)["case"].unique())[:3]
