@@ -8,7 +8,7 @@ read at the end. Here every sequence has its own length, and padding changes not
 one in which each step is seen alone, pooled in the same ways: what that cannot do is what a memory adds. The data come
 with packages, by ``pip install -e ".[classification]"``.
 
-Run time: 4 min on two CPU cores; rows 2 min, surnames 4 min, plain 1 min, pixels 7 min, the quick variant 20 to 40 s.
+Run time: 3 min on two CPU cores that others use, too; rows 2 min, surnames 4 min, plain 1 min, pixels 7 min, the quick variant 20 to 40 s.
 
 Expect, where the last state, mean and attention are compared, of a bidirectional GRU of 64 units in each direction:
 

@@ -108,7 +108,11 @@ def _require_trainable(program: Program, config: ConfigDict) -> None:
         network = model.init(layer, pooling, 1, 2, key)
         return model.training_loss(layer, pooling, noise_of(program, config), network, batch, key)
 
-    jax.eval_shape(loss, jax.random.key(0))
+    try:
+        jax.eval_shape(loss, jax.random.key(0))
+    except ValueError as error:
+        told = f"--config.networks has {program.network}, --config.recurrent_dropout is {config.recurrent_dropout:g}"
+        raise ValueError(f"{told}: {error}") from error
 
 
 def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict, data: Labelled) -> None:

@@ -398,7 +398,11 @@ def test_the_plan_of_every_variant_has_each_combination_once(variant: str) -> No
         ("networks", "gru,backwards:gru", "unknown layer 'backwards'"),
         ("networks", "bidirectional:gruu", "unknown cell 'gruu': did you mean 'gru'"),
         ("poolings", "max", "unknown pooling 'max'"),
-        ("networks", "lru", "found no product of the state with a matrix"),
+        (
+            "networks",
+            "lru",
+            "networks has lru, --config.recurrent_dropout is 0.2: variational_dropout found no product",
+        ),
         ("output_dropout", 1.0, "--config.output_dropout is 1"),
         ("input_noise", -0.1, "--config.input_noise is -0.1"),
         ("evaluate_every", 75, "--config.evaluate_every is 75: expected a multiple of --config.steps_a_call"),
