@@ -212,6 +212,8 @@ def right_calls() -> dict[str, Call]:
         ),
         "data.load_text": Call(data.load_text, {"path": __file__, "max_characters": 10}),
         "data.load_corpus": Call(data.load_corpus, {"path": __file__, "max_characters": 10, "max_vocabulary": 9}),
+        "data.load_digits": Call(data.load_digits, {"by": "rows"}),
+        "data.load_speakers": Call(data.load_speakers, {"path": ""}),
         "tasks.task_named": Call(tasks.task_named, {"name": "adding"}),
         "tasks.adding": Call(tasks.adding, {"length": 10}),
         "tasks.copy_memory": Call(tasks.copy_memory, {"lag": 3}),

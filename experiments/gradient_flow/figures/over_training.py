@@ -11,6 +11,8 @@ from experiments.common.frames import frame, span
 from experiments.common.workdir import Record
 from experiments.gradient_flow import curves as c
 
+RADIUS = "spectral radius, recurrent kernel"
+
 
 def training_loss(records: Sequence[Record]) -> Figure | None:
     """A panel for each depth, a line for each network: the loss of training, of means over so many steps."""
@@ -78,7 +80,7 @@ def weights_and_units(records: Sequence[Record]) -> Figure | None:
     saturated = [np.concatenate([row.tanh, row.closed + row.open]) for row in shares.itertuples()]
     quantities = {
         f"lag at which 1/10 is left ({longest}: never)": found[["run", "step"]].assign(lag=found["reach"]),
-        "spectral radius, recurrent kernel": kernels[["run", "step", "spectral_radius"]],
+        RADIUS: kernels[["run", "step", "spectral_radius"]],
         "its largest singular value": kernels[["run", "step", "largest_singular_value"]],
         "share of units and gates saturated": shares[["run", "step"]].assign(share=saturated),
     }
@@ -86,6 +88,8 @@ def weights_and_units(records: Sequence[Record]) -> Figure | None:
     each = pd.concat(values, ignore_index=True).explode("value").dropna()  # of several gates the largest
     largest = each.astype({"value": float}).groupby(["quantity", "run", "step"], as_index=False, sort=False).max()
     largest = largest.merge(found[["run", "step", "name", "seed"]])
+    if RADIUS not in set(largest["quantity"]):
+        return None  # of networks whose weights are no numbers any more
     figure, by_panel = drawing.courses(
         largest, "step", "value", panel="quantity", line="name", across=2, size=(4.0, 2.7), share=(True, False)
     )
@@ -94,7 +98,7 @@ def weights_and_units(records: Sequence[Record]) -> Figure | None:
     last.set_ylim(bottom=0)
     drawing.legend(figure)
     typical = largest.pivot_table(index=["quantity", "name"], columns="step", values="value", aggfunc="median")
-    radii = typical.loc["spectral radius, recurrent kernel"]
+    radii = typical.loc[RADIUS]
     radius = radii.iloc[:, -1] - radii.iloc[:, 0]
     reach = frames.condensed(found, ["name", "step"])["reach"].unstack(sort=False)
     lag = reach.iloc[:, -1] - reach.iloc[:, 0]

