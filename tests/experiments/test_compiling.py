@@ -15,7 +15,9 @@ LARGE = 2 * 10**6  # rows and columns: 16 TB of float32
 
 
 def needed(message: str) -> float:
-    found = re.search(r"memory does not suffice: about ([\d,.]+) GB are needed, there are [\d,.]+; take smaller", message)
+    found = re.search(
+        r"memory does not suffice: about ([\d,.]+) GB are needed, there are [\d,.]+; take smaller", message
+    )
     assert found, message
     return float(found[1].replace(",", ""))
 
