@@ -16,7 +16,7 @@ from experiments.common.settings import varied
 def get_config(variant: str = "default") -> ConfigDict:
     """The default study, or ``quick``: the same steps with few numbers and seeds, in seconds."""
     config = ConfigDict()
-    # Networks that learn a problem, CELL-UNITS with commas between, or mlp-UNITS for a hidden layer that sees all digits
+    # Networks that learn a problem, CELL-UNITS with commas between, or mlp-UNITS for a hidden layer that sees all bits
     # at once; empty for none. Here they add two numbers, two bits a step.
     config.addition = "elman-8,gru-8,mlp-128"
     config.parity = "elman-8,gru-16,mlp-128"  # the same of parity, by lengths that grow with what has been learned
@@ -24,6 +24,7 @@ def get_config(variant: str = "default") -> ConfigDict:
     config.operands_first = "gru-64,lstm-64"  # the same of addition, one operand after the other, and then the sum
     config.hand_set = "straight_adder,saturated_adder,straight_counter,saturated_counter"  # weights set by hand
     config.seeds = 10  # independent initializations and data
+    config.operands_seeds = 3  # the same of operands_first, which takes longest
     config.addition_bits = 8  # of the longest numbers that are added in training
     config.parity_bits = 40  # of the longest numbers whose ones are counted in training
     config.train_steps = 3000  # of all networks
@@ -35,6 +36,9 @@ def get_config(variant: str = "default") -> ConfigDict:
     config.window = 100  # bits that the MLP has inputs for; what sees all digits at once is tested up to that length
     config.numbers = 1000  # random numbers of each length to test on
     config.online_bits = 1_000_000  # of one number, read digit by digit
+    config.flow_steps = 40  # over which the gradient's flow is measured
+    config.noise = 0.1  # standard deviation of what is added to the state at each step, to see whether it is put right
+    config.noise_steps = 1000  # for so many of them
     config.all_bits = 10  # networks set by hand are given all numbers of so many bits
     config.needs_addition = "2,3,4,5,6"  # bits of numbers for which is found out what an MLP needs; empty for none
     config.needs_parity = "2,4,6,8,10"  # the same of parity
@@ -49,9 +53,10 @@ def quick(config: ConfigDict) -> None:
     """20 s. Few numbers, seeds and steps."""
     config.addition, config.parity, config.parity_at_once = "elman-8,mlp-16", "gru-16", "elman-8"
     config.operands_first, config.seeds, config.parity_bits = "gru-8", 2, 12
+    config.operands_seeds = 2
     config.train_steps, config.evaluate_every, config.learning_rate = 600, 200, 2e-2
     config.lengths, config.window, config.numbers = "8,12,20,300", 20, 100
-    config.online_bits, config.all_bits = 2000, 4
+    config.online_bits, config.flow_steps, config.noise_steps, config.all_bits = 2000, 12, 100, 4
     config.needs_addition, config.needs_parity, config.needs_units, config.needs_seeds = "2,3", "2,3", 16, 2
 
 

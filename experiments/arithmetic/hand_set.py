@@ -10,7 +10,7 @@ another one not to: a readout of a single monotone unit cannot rise, fall and ri
 With a_t != b_t the carry is handed on: dc_t / dc_{t-1} is 1 in the straight one, and 2 (1 - c²) = 0.17 in the saturated
 one, whose carry rests at c = tanh 2c = 0.96. With a_t = b_t nothing is handed on, in both.
 
-    straight counter   h_t = |h_{t-1} - (1 + x_t) / 2|, h_0 = 1/4: from 1/4 to 3/4 and back at each one     logit 8 h_t - 4
+    straight counter   h_t = |h_{t-1} - (1 + x_t) / 2|, h_0 = 1/4: to 3/4 or back at each one     logit 8 h_t - 4
     saturated counter  a GRU of one unit, z_t = sigmoid(-20 x_t), n_t = tanh(-2 h_{t-1}): turns h = 0.96 around
 
 dh_t / dh_{t-1} is 1 or -1 in the straight counter; in the saturated one it is 1 at a zero, and -0.17 at a one.
@@ -56,9 +56,7 @@ def straight_counter() -> HandSet:
     """One unit whose activation is the absolute value: no slope but 1 and -1."""
     cell = rnnjax.learned_initial_state(rnnjax.elman(1, jnp.abs))
     drawn = cell.init(jax.random.key(0), 1)
-    elman = drawn.cell._replace(
-        kernel=jnp.array([[-0.5]]), recurrent_kernel=jnp.array([[1.0]]), bias=jnp.array([-0.5])
-    )
+    elman = drawn.cell._replace(kernel=jnp.array([[-0.5]]), recurrent_kernel=jnp.array([[1.0]]), bias=jnp.array([-0.5]))
     recurrent = drawn._replace(cell=elman, state=drawn.state._replace(hidden=jnp.array([0.25])))
     return HandSet("parity", cell, Network(recurrent, _readout([8.0], -4.0)))
 

@@ -80,7 +80,7 @@ def train_step(
 def compiled(
     model: Model, problem: Problem, bits: int, config: ConfigDict
 ) -> Callable[[Keys, Log], tuple[Params, Params]]:
-    """``(keys, log) -> (params before, params after)``: trains, and records how it stands with numbers of full length."""
+    """``(keys, log) -> (params before, params after)``: trains, and records how it does with numbers of full length."""
 
     @jit
     def train_steps(state: TrainState, key: Key) -> tuple[TrainState, Record]:

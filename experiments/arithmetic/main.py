@@ -24,17 +24,18 @@ from experiments.common.workdir import Record, Workdir
 from experiments.networks.task_network import Network
 from rnnjax.typing import Key, Params
 
+
 class Program(NamedTuple):
     """What has to be compiled on its own: one program serves all seeds."""
 
-    kind: str  # of WORK
+    work: str  # of WORK
     problem: str
     network: str  # CELL-UNITS, mlp-UNITS, or the name of one set by hand
-    bits: int  # of the longest numbers that it is given
+    longest: int  # bits of the numbers that it learns from, or that it is asked for all of
 
 
 class Run(NamedTuple):
-    """One network; of kind "needs" several, which are given more and more until that suffices."""
+    """One network; of needs several, which are given more and more until that suffices."""
 
     program: Program
     seed: int
@@ -52,7 +53,7 @@ def main(config: ConfigDict, open_workdir: Callable[[], Workdir]) -> None:
     with explained(ValueError):
         runs = plan(config)
     workdir = open_workdir()
-    programs = sweep.by_program(runs, lambda program: list(WORK)[::-1].index(program.kind))
+    programs = sweep.by_program(runs, lambda program: list(WORK)[::-1].index(program.work))
     work = functools.partial(execute, config=config)
     steps = config.train_steps // config.evaluate_every + 1
     records = sweep.execute(programs, work, workdir, steps=steps, threads=config.threads)
@@ -71,16 +72,32 @@ def plan(config: ConfigDict) -> list[Run]:
     Raises:
         ValueError: for a field that cannot be.
     """
-    require_least(config, 1, "seeds", "needs_seeds", "addition_bits", "batch_size", "train_steps", "evaluate_every")
-    require_least(config, 1, "window", "numbers", "online_bits", "all_bits", "needs_units")
+    require_least(
+        config,
+        1,
+        "seeds",
+        "operands_seeds",
+        "needs_seeds",
+        "addition_bits",
+        "batch_size",
+        "train_steps",
+        "evaluate_every",
+    )
+    require_least(config, 1, "window", "numbers", "flow_steps", "noise_steps", "online_bits", "all_bits", "needs_units")
     require_least(config, 2, "parity_bits")
     require_least(config, 0, "threads")
-    require_positive(config, "learning_rate", "clip_norm")
+    require_positive(config, "learning_rate", "clip_norm", "noise")
     require_multiples(config, "evaluate_every", "train_steps")
     numbers(config, "lengths")
     programs = [*_learning(config), *_by_hand(config), *_needing(config)]
-    seeds = {"hand_set": 1, "needs": config.needs_seeds}
-    return [Run(program, seed) for program in programs for seed in range(seeds.get(program.kind, config.seeds))]
+    return [Run(program, seed) for program in programs for seed in range(seeds_of(program, config))]
+
+
+def seeds_of(program: Program, config: ConfigDict) -> int:
+    """How many networks there are of it."""
+    of_work = {"hand_set": 1, "needs": config.needs_seeds}
+    of_problem = {"operands_first": config.operands_seeds}
+    return int(of_work.get(program.work) or of_problem.get(program.problem) or config.seeds)
 
 
 def _learning(config: ConfigDict) -> list[Program]:
@@ -88,12 +105,14 @@ def _learning(config: ConfigDict) -> list[Program]:
     for name, problem in PROBLEMS.items():
         bits = config.parity_bits if problem.automaton is PARITY else config.addition_bits
         for network in _chosen(config, name):
-            kind = "mlp" if parts(network, name)[0] == "mlp" else "recurrent"
-            if kind == "mlp" and problem.automaton is None:
-                raise ValueError(f"--config.{name} has {network}: expected a cell, an mlp cannot be asked again and again")
-            if kind == "mlp" and bits > config.window:
+            work = "mlp" if parts(network, name)[0] == "mlp" else "recurrent"
+            if work == "mlp" and problem.automaton is None:
+                raise ValueError(
+                    f"--config.{name} has {network}: expected a cell, an mlp cannot be asked again and again"
+                )
+            if work == "mlp" and bits > config.window:
                 raise ValueError(f"--config.window is {config.window}: expected at least the {bits} bits of training")
-            found.append(Program(kind, name, network, bits))
+            found.append(Program(work, name, network, bits))
     return found
 
 
@@ -142,7 +161,7 @@ def make_cell(network: str) -> rnnjax.Cell:
 
 def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict) -> None:
     """Runs of one program."""
-    WORK[runs[0].program.kind](runs, log_of, config)
+    WORK[runs[0].program.work](runs, log_of, config)
 
 
 # Each kind of program
@@ -153,9 +172,9 @@ def learn_by_cells(runs: Sequence[Run], log_of: sweep.Logs[Run], config: ConfigD
     program = runs[0].program
     problem, cell = PROBLEMS[program.problem], make_cell(program.network)
     automaton, model = problem.automaton, networks.recurrent(cell, problem.input_size)
-    train = learning.compiled(model, problem, program.bits, config)
-    test = reading_tests(automaton, cell, config) if automaton else tests(model, problem, config)
-    flow = flow_of(automaton, cell, program.bits) if automaton else None
+    train = learning.compiled(model, problem, program.longest, config)
+    test = reading_tests(automaton, cell, config) if automaton else tests(model, problem, program.longest, config)
+    flow = flow_of(automaton, cell, config.flow_steps) if automaton else None
     for run in runs:
         with log_of(run) as log:
             keys = learning.keys(run.seed)
@@ -171,7 +190,8 @@ def learn_by_mlp(runs: Sequence[Run], log_of: sweep.Logs[Run], config: ConfigDic
     problem, (_, units) = PROBLEMS[program.problem], parts(program.network)
     outputs = config.window + 1 if problem.automaton is ADDITION else 1
     model = networks.fully_connected(units, config.window, problem.input_size, outputs)
-    train, test = learning.compiled(model, problem, program.bits, config), tests(model, problem, config)
+    train = learning.compiled(model, problem, program.longest, config)
+    test = tests(model, problem, program.longest, config)
     for run in runs:
         with log_of(run) as log:
             keys = learning.keys(run.seed)
@@ -183,12 +203,12 @@ def set_by_hand(runs: Sequence[Run], log_of: sweep.Logs[Run], config: ConfigDict
     """Nothing is learned: all numbers of a few bits, numbers of any length, and the gradient's flow."""
     program = runs[0].program
     automaton, (_, cell, network) = AUTOMATA[program.problem], hand_set.hand_set(program.network)
-    all_wrong = jit(functools.partial(reading.wrong_of_all, automaton, cell, bits=program.bits))
-    test, flow = reading_tests(automaton, cell, config), flow_of(automaton, cell, config.parity_bits)
+    all_wrong = jit(functools.partial(reading.wrong_of_all, automaton, cell, bits=program.longest))
+    test, flow = reading_tests(automaton, cell, config), flow_of(automaton, cell, config.flow_steps)
     for run in runs:
         with log_of(run) as log:
             key = learning.keys(run.seed).test
-            count = 2 ** (program.bits * automaton.digits)
+            count = 2 ** (program.longest * automaton.digits)
             log.write([{"kind": "all", "numbers": count, "wrong": all_wrong(network)}])
             log.write([flow(network, key, "hand_set"), *test(network, key)])
 
@@ -196,7 +216,7 @@ def set_by_hand(runs: Sequence[Run], log_of: sweep.Logs[Run], config: ConfigDict
 def find_needs(runs: Sequence[Run], log_of: sweep.Logs[Run], config: ConfigDict) -> None:
     """How many examples of numbers of N bits a network needs, and how many units, if it is an MLP."""
     program = runs[0].program
-    automaton, bits, (name, units) = AUTOMATA[program.problem], program.bits, parts(program.network)
+    automaton, bits, (name, units) = AUTOMATA[program.problem], program.longest, parts(program.network)
     if name == "mlp":
         model_of = functools.partial(needs.mlp, automaton, bits, units)
     else:
@@ -204,9 +224,9 @@ def find_needs(runs: Sequence[Run], log_of: sweep.Logs[Run], config: ConfigDict)
     wrong, everything = needs.compiled(automaton, bits, model_of, config), 2 ** (bits * automaton.digits)
     for run in runs:
         with log_of(run) as log:
-            log.write(needs.until_enough("examples", everything, lambda count: wrong(run.seed, count, units)))
+            log.write(needs.until_enough("examples", everything, functools.partial(wrong, run.seed, units=units)))
             if name == "mlp":
-                found = needs.until_enough("units", units, lambda count: wrong(run.seed, everything, count))
+                found = needs.until_enough("units", units, functools.partial(wrong, run.seed, everything))
                 log.write([{**each, "weights": needs.count_weights(automaton, bits, each["count"])} for each in found])
 
 
@@ -231,45 +251,56 @@ def flow_of(automaton: Automaton, cell: rnnjax.Cell, steps: int) -> Callable[[Ne
     return flow
 
 
-def reading_tests(automaton: Automaton, cell: rnnjax.Cell, config: ConfigDict) -> Callable[[Network, Key], list[Record]]:
-    """``(network, key) -> records``: random numbers of each length, and a long one, read digit by digit."""
+def reading_tests(
+    automaton: Automaton, cell: rnnjax.Cell, config: ConfigDict
+) -> Callable[[Network, Key], list[Record]]:
+    """``(network, key) -> records``: random numbers of each length, a long one, and what noise does to the state."""
     read = jit(functools.partial(reading.read_online, automaton, cell, batch_size=config.numbers))
     read_one = jit(functools.partial(reading.read_online, automaton, cell, batch_size=1))
+    noise = {"noise": config.noise, "steps": config.noise_steps}
+    read_noisy = jit(functools.partial(reading.right_with_noise, automaton, cell, batch_size=config.numbers, **noise))
 
     def test(network: Network, key: Key) -> list[Record]:
         records = []
         for bits in numbers(config, "lengths"):
             wrong = read(network, jax.random.fold_in(key, bits), jnp.int32(bits)).wrong
-            records.append(tested(network, bits, wrong, automaton.steps(bits)))
+            records.append(tested(network, bits, wrong, bits + automaton.extra))
         bits = config.online_bits
         one = read_one(network, jax.random.fold_in(key, bits), jnp.int32(bits))
-        return [*records, {"kind": "online", "bits": bits, "wrong": one.wrong[0], "first_wrong": one.first[0]}]
+        records.append({"kind": "online", "bits": bits, "wrong": one.wrong[0], "first_wrong": one.first[0]})
+        return [*records, {"kind": "noise", **noise, "right": read_noisy(network, key)}]
 
     return test
 
 
-def tests(model: Model, problem: Problem, config: ConfigDict) -> Callable[[Params, Key], list[Record]]:
-    """``(params, key) -> records``: random numbers of each length that the window has room for."""
+def tests(model: Model, problem: Problem, longest: int, config: ConfigDict) -> Callable[[Params, Key], list[Record]]:
+    """``(params, key) -> records``: random numbers of each length that the window has room for.
 
-    def count_wrong(bits: int, params: Params, key: Key) -> tuple[Array, Array]:
+    What is ``beyond`` are answers at steps that numbers of the longest that were learned from have not got.
+    """
+
+    def find_wrong(bits: int, params: Params, key: Key) -> tuple[Array, Array]:
         questions = problem.questions(key, jnp.full((config.numbers,), bits), bits)
-        wrong = networks.wrong(model.logits(params, questions.inputs), questions)
-        return wrong.sum(axis=0), questions.asked[:, 0].sum()
+        return networks.wrong(model.logits(params, questions.inputs), questions), questions.asked
 
     lengths = [bits for bits in numbers(config, "lengths") if bits <= config.window]
-    compiled = {bits: jit(functools.partial(count_wrong, bits)) for bits in lengths}
+    compiled = {bits: jit(functools.partial(find_wrong, bits)) for bits in lengths}
+    of_longest = functools.partial(problem.questions, bits=jnp.full((1,), longest), longest=longest)
+    seen = jax.eval_shape(of_longest, jax.random.key(0)).asked.shape[0]
 
     def test(params: Params, key: Key) -> list[Record]:
         records = []
-        for bits, count in compiled.items():
-            wrong, asked = count(params, jax.random.fold_in(key, bits))
-            records.append(tested(params, bits, wrong, int(asked)))
+        for bits, find in compiled.items():
+            wrong, asked = find(params, jax.random.fold_in(key, bits))
+            beyond = 1 - float(wrong[seen:].sum() / asked[seen:].sum()) if asked[seen:].any() else None
+            found = tested(params, bits, wrong.sum(axis=0), int(asked[:, 0].sum()))
+            records.append({**found, "beyond": beyond})
         return records
 
     return test
 
 
 def tested(params: Params, bits: int, wrong: Array, asked: int) -> Record:
-    """Of how many numbers no answer is wrong, and how many answers are not, of B numbers with so many wrong (B,)."""
-    shares = {"exact": float((wrong == 0).mean()), "right": 1 - float(wrong.mean()) / asked}
-    return {"kind": "test", "bits": bits, "numbers": len(wrong), "weights": networks.count_weights(params), **shares}
+    """How many of B numbers have a wrong answer, and which share of the answers is right; of each so many are wrong."""
+    found = {"numbers": len(wrong), "wrong": int((wrong > 0).sum()), "right": 1 - float(wrong.mean()) / asked}
+    return {"kind": "test", "bits": bits, "weights": networks.count_weights(params), **found}

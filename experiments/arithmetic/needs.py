@@ -33,7 +33,7 @@ def all_questions(automaton: Automaton, bits: int) -> Questions:
 
 def compiled(
     automaton: Automaton, bits: int, model_of: Callable[[Array], Model], config: ConfigDict
-) -> Callable[[int, int, int], float]:
+) -> Callable[..., float]:
     """``(seed, examples, units) -> share of all numbers that are wrong`` after training on so many of them.
 
     ``model_of`` is given the number of units; the examples are drawn once, by the seed.
@@ -56,9 +56,10 @@ def compiled(
         state, _ = jax.lax.scan(step, state, length=config.train_steps)
         return networks.wrong(model.logits(state.params, questions.inputs), questions).any(axis=0).mean()
 
-    return lambda seed, examples, units: float(
-        share_wrong(jax.random.key(seed), jnp.int32(examples), jnp.int32(units))
-    )
+    def wrong(seed: int, examples: int, units: int) -> float:
+        return float(share_wrong(jax.random.key(seed), jnp.int32(examples), jnp.int32(units)))
+
+    return wrong
 
 
 def until_enough(of: str, most: int, wrong: Callable[[int], float]) -> list[Record]:

@@ -34,13 +34,13 @@ class Automaton(NamedTuple):
     Attributes:
         digits: I, how many are read at a step.
         step: ``(memory (B,), digits (B, I)) -> (memory, answer (B,))``.
-        steps: ``bits -> T``, the steps that it takes to read numbers of so many bits and to answer.
+        extra: steps beyond the last digit, at which there is something to answer.
         chains: ``(key, steps, batch_size) -> digits (T, B, I)`` in which the first digit matters to the last answer.
     """
 
     digits: int
     step: Callable[[Array, Array], tuple[Array, Array]]
-    steps: Callable[[int], int]
+    extra: int
     chains: Callable[[Key, int, int], Array]
 
 
@@ -87,13 +87,13 @@ def read(automaton: Automaton, digits: Array, memory: Array | None = None) -> tu
 
 
 def _add(carry: Array, digits: Array) -> tuple[Array, Array]:
-    """a_t + b_t + c_{t-1} = 2 c_t + s_t"""
+    """Digits and carry: a_t + b_t + c_{t-1} = 2 c_t + s_t."""
     total = carry + digits.sum(axis=-1)
     return total // 2, total % 2
 
 
 def _count(odd: Array, digits: Array) -> tuple[Array, Array]:
-    """p_t = p_{t-1} xor x_t"""
+    """The parity of all digits so far: p_t = p_{t-1} xor x_t."""
     odd = (odd + digits[:, 0]) % 2
     return odd, odd
 
@@ -109,8 +109,8 @@ def _any_digits(key: Key, steps: int, batch_size: int) -> Array:
     return jax.random.randint(key, (steps, batch_size, 1), 0, 2)
 
 
-ADDITION = Automaton(2, _add, lambda bits: bits + 1, _carries)
-PARITY = Automaton(1, _count, lambda bits: bits, _any_digits)
+ADDITION = Automaton(2, _add, 1, _carries)
+PARITY = Automaton(1, _count, 0, _any_digits)
 AUTOMATA = {"addition": ADDITION, "parity": PARITY}
 """By name."""
 
@@ -144,7 +144,7 @@ def _sums_after(key: Key, bits: Array, longest: int) -> Questions:
     places, end = jnp.arange(3 * longest + 3)[:, None], bits[None]
 
     def shown(values: Array, first: Array) -> Array:
-        """values (N + 1, B) from a step on, clipped elsewhere."""
+        """Of values (N + 1, B) the one of each step, counted from a first one; anything elsewhere."""
         return jnp.take_along_axis(values, jnp.clip(places - first, 0, longest), axis=0)
 
     of_first, of_second = places < end, (places > end) & (places < 2 * end + 1)

@@ -1,4 +1,4 @@
-"""How a recurrent network reads: numbers of any length in pieces, all numbers of a few bits, and its gradient's flow."""
+"""How a recurrent network reads: numbers of any length in pieces, all those of a few bits, and the gradient's flow."""
 
 from typing import Any, NamedTuple
 
@@ -36,7 +36,7 @@ def read_online(
     State and place are carried from piece to piece, and so is what the answers are compared with: exact, in whole
     numbers. Every step's answer counts, in parity too, where it is that of all digits so far.
     """
-    steps = automaton.steps(bits)
+    steps = bits + automaton.extra
 
     def piece(number: Array, carried: tuple[Any, Array, Reading]) -> tuple[Any, Array, Reading]:
         state, memory, reading = carried
@@ -61,7 +61,7 @@ def all_numbers(automaton: Automaton, bits: int) -> Array:
     count = 2 ** (bits * automaton.digits)
     places = jnp.arange(bits * automaton.digits).reshape(automaton.digits, bits).T
     digits = (jnp.arange(count)[None, :, None] >> places[:, None]) & 1
-    return jnp.pad(digits, ((0, automaton.steps(bits) - bits), (0, 0), (0, 0)))
+    return jnp.pad(digits, ((0, automaton.extra), (0, 0), (0, 0)))
 
 
 def wrong_of_all(automaton: Automaton, cell: rnnjax.Cell, network: Network, bits: int) -> Array:
@@ -91,3 +91,23 @@ def gradient_norms(
     flow = rnnjax.gradient_flow(cell, network.recurrent, questions.inputs, loss)
     squares = [jnp.square(norms) for norms in jax.tree.leaves(flow.state)]
     return jnp.sqrt(jnp.sum(jnp.stack(squares), axis=0))
+
+
+def right_with_noise(
+    automaton: Automaton, cell: rnnjax.Cell, network: Network, key: Key, noise: float, steps: int, batch_size: int
+) -> Array:
+    """The share of last answers that are right though a draw from N(0, noise²) is added to the state at each step.
+
+    The first digit matters to the last answer.
+    """
+    digits_key, noise_key = jax.random.split(key)
+    digits = automaton.chains(digits_key, steps, batch_size)
+    state, treedef = jax.tree.flatten(cell.initial_state(network.recurrent, (batch_size,)))
+    draws = [
+        noise * jax.random.normal(each_key, (steps, *leaf.shape), leaf.dtype)
+        for each_key, leaf in zip(jax.random.split(noise_key, len(state)), state, strict=True)
+    ]
+    perturbation = jax.tree.unflatten(treedef, draws)
+    _, outputs = rnnjax.unroll(cell, network.recurrent, problems.signs(digits), perturbation=perturbation)
+    answers = problems.read(automaton, digits)[1]
+    return jnp.mean((networks.readout(network, outputs)[-1] > 0) == (answers[-1] > 0))
