@@ -14,30 +14,34 @@ from experiments.common import drawing, frames, page, solving
 from experiments.common.workdir import Record
 
 CASE = ["problem", "network"]
-PHASES = frames.PHASES | {"hand_set": "set by hand"}
+RUN = [*CASE, "seed"]
 WORDS = {"parity_at_once": "parity, full length from the start", "operands_first": "operands first, then the sum"}
 
 
 def ordered(rows: pd.DataFrame) -> pd.DataFrame:
-    """By problem, as ``PROBLEMS`` has them, and network; those set by hand as ``BUILT`` has them."""
-    order = [*sorted(set(rows["network"]) - set(BUILT)), *BUILT]
+    """By problem, as ``PROBLEMS`` has them, network and seed; networks set by hand come last."""
+    networks = [*sorted(set(rows["network"]) - set(BUILT)), *BUILT]
     rows = rows.assign(
         problem=pd.Categorical(rows["problem"], list(PROBLEMS), ordered=True),
-        network=pd.Categorical(rows["network"], order, ordered=True),
+        network=pd.Categorical(rows["network"], networks, ordered=True),
     )
-    return rows.sort_values([*CASE, "seed"], kind="stable", ignore_index=True)
+    return rows.sort_values(RUN, kind="stable", ignore_index=True)
 
 
 def tests(records: Sequence[Record]) -> pd.DataFrame:
-    """A row for each network and length of numbers: shares of numbers that are exact, and of answers that are right."""
+    """A row for each network and length of numbers: the shares of numbers without an error, and of right answers."""
     found = ordered(frames.frame(records, "test"))
     return found.assign(exact=1 - found["wrong"] / found["numbers"])
 
 
-def read_to_the_end(records: Sequence[Record]) -> pd.DataFrame:
-    """A row for each network that has read one long number; ``exact`` where no answer was wrong."""
-    found = ordered(frames.frame(records, "online"))
-    return found.assign(exact=found["wrong"] == 0)
+def longest(rows: pd.DataFrame) -> pd.DataFrame:
+    """Those of each network's longest numbers."""
+    return rows[rows["bits"] == rows.groupby(RUN, observed=True)["bits"].transform("max")]
+
+
+def learned(rows: pd.DataFrame) -> pd.DataFrame:
+    """Those of networks that were not set by hand."""
+    return rows[~rows["network"].isin(list(BUILT))]
 
 
 def enough(records: Sequence[Record]) -> pd.DataFrame:
@@ -47,40 +51,42 @@ def enough(records: Sequence[Record]) -> pd.DataFrame:
         return tried
     suffices = tried["wrong"] <= TOLERANCE
     found = tried.assign(least=tried["count"].where(suffices, np.inf), weights=tried["weights"].where(suffices, np.inf))
-    rows = found.sort_values("count").groupby([*CASE, "longest", "seed", "of"], as_index=False).last()
-    return ordered(rows.drop(columns="count"))
+    last = found.sort_values("count").groupby([*RUN, "longest", "of"], as_index=False).last()
+    return ordered(last)
 
 
 def flows(records: Sequence[Record]) -> pd.DataFrame:
-    """The gradient's norms of each network that reads digit by digit, and whether it was exact to the last length."""
-    found = ordered(frames.flows(records))
-    ends = solved(records).rename("solved").reset_index()
-    return found.merge(ends, on=[*CASE, "seed"], how="left")
+    """The gradient's norms of each network that answers step by step, what is ``kept`` of them, and ``who`` it is.
+
+    Exact is one without an error in the longest numbers that it was tested on. ``right`` are its answers with noise.
+    """
+    found = frames.flows(records)
+    if found.empty:
+        return found
+    noisy = frames.frame(records, "noise")[[*RUN, "right"]]
+    exact = longest(frames.frame(records, "test"))[[*RUN, "wrong"]]
+    found = ordered(found.merge(noisy, on=RUN).merge(exact, on=RUN))
+    how = np.where(found["wrong"] == 0, "learned and exact", "learned, not exact")
+    who = np.where(found["phase"] == "hand_set", found["network"].map(_words), how)
+    return found.assign(kept=frames.changes(found["norms"]), who=who)
 
 
-def solved(records: Sequence[Record]) -> pd.Series:
-    """By network: whether no answer was wrong in any number of the greatest length that it was tested on."""
-    last = tests(records).sort_values("bits").groupby([*CASE, "seed"], observed=True).last()
-    return last["exact"] == 1
-
-
-# Tables and verdict
+# Tables
 
 
 def table(records: Sequence[Record]) -> str:
     """A row for each case: at each length how many seeds have no number wrong, as a Markdown table."""
-    found, online = tests(records), read_to_the_end(records)
+    found, online = tests(records), frames.frame(records, "online")
     cases = found.groupby(CASE, observed=True)
-    lengths = found.assign(exact=found["exact"] == 1).groupby([*CASE, "bits"], observed=True)["exact"]
-    columns = lengths.agg(solving.count).unstack("bits").rename(columns="{:,} bits".format)
-    rows = pd.DataFrame({"weights": cases["weights"].first().map("{:,}".format)}).join(columns)
-    if len(online):
-        (bits,) = online["bits"].unique()
-        rows[f"one of {bits:,}"] = online.groupby(CASE, observed=True)["exact"].agg(solving.count)
-    last = found[found["bits"] == found.groupby(CASE, observed=True)["bits"].transform("max")]
-    rows["answers right at the longest"] = last.groupby(CASE, observed=True)["right"].agg(_share)
-    rows = rows.fillna("-").reset_index().astype({"problem": str, "network": str})
-    return frames.table(rows.assign(problem=rows["problem"].map(_words)), {"problem", "network"})
+    counts = found.assign(exact=found["wrong"] == 0).groupby([*CASE, "bits"], observed=True)["exact"].agg(solving.count)
+    lengths = counts.unstack("bits").rename(columns="{:,} bits".format)
+    rows = pd.DataFrame({"weights": cases["weights"].first().map("{:,}".format)}).join(lengths)
+    for bits, of_length in online.groupby("bits"):
+        one = ordered(of_length).assign(exact=lambda each: each["wrong"] == 0)
+        rows[f"one number of {bits:,}"] = one.groupby(CASE, observed=True)["exact"].agg(solving.count)
+    rows["answers right at the longest"] = longest(found).groupby(CASE, observed=True)["right"].agg(_share)
+    rows = rows.reset_index().astype({"problem": str, "network": str}).fillna("-")
+    return frames.table(rows.assign(**{name: rows[name].map(_words) for name in CASE}), set(CASE))
 
 
 def needs_table(records: Sequence[Record]) -> str:
@@ -88,59 +94,19 @@ def needs_table(records: Sequence[Record]) -> str:
     found = enough(records)
     if found.empty:
         return ""
-    found = found.assign(column=found["network"].astype(str) + ": " + found["of"])
+    found["column"] = found["network"].astype(str) + ": " + found["of"]
     cells = found.groupby(["problem", "longest", "column"], observed=True)["least"].agg(_least)
-    rows = cells.unstack("column").fillna("-").reset_index()
+    rows = cells.unstack("column").fillna("-").reset_index().astype({"problem": str})
     rows.insert(2, "all numbers", [f"{_all(*row):,}" for row in rows[["problem", "longest"]].to_numpy()])
     return frames.table(rows.rename(columns={"longest": "N"}), {"problem"})
 
 
+# Verdict
+
+
 def verdict(records: Sequence[Record]) -> str:
-    """What each kind of network makes of numbers longer than those it learned from, a line a problem."""
-    return "\n".join([*_of_problems(records), *_of_needs(records), *_by_hand(records)])
-
-
-def _of_problems(records: Sequence[Record]) -> Iterator[str]:
-    found = tests(records)
-    learned = found[~found["network"].isin(list(BUILT))]
-    online = read_to_the_end(records)
-    for problem, of_problem in learned.groupby("problem", observed=True):
-        parts = []
-        for network, rows in of_problem.groupby("network", observed=True):
-            last = rows[rows["bits"] == rows["bits"].max()]
-            told = f"{network} {solving.count(last['exact'] == 1)} without an error"
-            one = online[(online["problem"] == problem) & (online["network"] == network)]
-            if len(one):
-                told += f" (one number of {one['bits'].iloc[0]:,} bits: {solving.count(one['exact'])})"
-            parts.append(f"{told}, {_share(last['right'])} of answers right at {last['bits'].iloc[0]:,} bits")
-        longest, count = of_problem["longest"].iloc[0], of_problem["numbers"].iloc[0]
-        name = _words(str(problem)).capitalize()
-        yield f"{name}, learned from at most {longest} bits, {count:,} numbers a seed: {'; '.join(parts)}."
-
-
-def _of_needs(records: Sequence[Record]) -> Iterator[str]:
-    found = enough(records)
-    if found.empty:
-        return
-    for (problem, network, of), rows in found.groupby([*CASE, "of"], observed=True):
-        ends = [rows[rows["longest"] == end] for end in (rows["longest"].min(), rows["longest"].max())]
-        told = " and ".join(f"{_least(end['least'])} {of} for {end['longest'].iloc[0]} bits" for end in ends)
-        yield f"For {_words(str(problem))} {network} needs {told}."
-
-
-def _by_hand(records: Sequence[Record]) -> Iterator[str]:
-    found, flow = frames.frame(records, "all"), flows(records)
-    if found.empty:
-        return
-    right = found[found["wrong"] == 0]
-    bits = found["longest"].iloc[0]
-    kept = flow[flow["phase"] == "hand_set"].assign(kept=lambda rows: frames.changes(rows["norms"]))
-    told = ", ".join(f"{_words(str(row.network))} {_power(row.kept)}" for row in kept.itertuples())
-    steps = len(flow["norms"].iloc[0])
-    yield (
-        f"Set by hand, {len(right)} of {len(found)} networks are exact on all numbers of at most {bits} bits; over {steps} "
-        f"steps the gradient is multiplied by: {told}."
-    )
+    """What was found, a sentence a line."""
+    return "\n".join(sentence for tell in (_of_problems, _of_needs, _by_hand, _of_flows) for sentence in tell(records))
 
 
 def summary(records: Sequence[Record]) -> str:
@@ -149,19 +115,85 @@ def summary(records: Sequence[Record]) -> str:
     return page.filled(__file__, verdict=lines, table=table(records), needs=needs_table(records))
 
 
+def _of_problems(records: Sequence[Record]) -> Iterator[str]:
+    """For each problem, all of its networks at the longest numbers that they were tested on."""
+    found, online = learned(tests(records)), frames.frame(records, "online")
+    for problem, of_problem in found.groupby("problem", observed=True):
+        parts = []
+        for network, rows in of_problem.groupby("network", observed=True):
+            end = longest(rows)
+            told = f"{network} {solving.count(end['wrong'] == 0)} at {end['bits'].iloc[0]:,} bits"
+            for bits, one in online.groupby("bits"):
+                one = one[(one["problem"] == problem) & (one["network"] == network)]
+                told += f", {solving.count(one['wrong'] == 0)} in one number of {bits:,}" if len(one) else ""
+            parts.append(told + _beyond(rows))
+        head = f"{_words(str(problem))}, seeds without an error, having learned from at most "
+        yield f"{_capital(head)}{of_problem['longest'].iloc[0]} bits: {'; '.join(parts)}."
+
+
+def _beyond(rows: pd.DataFrame) -> str:
+    """Of networks that are tested up to a window: how they do at the length that they know, and at steps beyond it."""
+    if "beyond" not in rows or rows["beyond"].isna().all():
+        return ""
+    known, last = rows[rows["bits"] <= rows["longest"]], longest(rows)
+    told = f"{_share(last['beyond'])} of its answers at later steps than it has seen are right"
+    if known.empty:
+        return f" ({told})"
+    known = longest(known)
+    exact, right = (_share(known[share]) for share in ("exact", "right"))
+    return f" (of {known['bits'].iloc[0]} bits {exact} of the numbers and {right} of the answers are right; {told})"
+
+
+def _of_needs(records: Sequence[Record]) -> Iterator[str]:
+    """For each problem and network, what the shortest and the longest numbers need."""
+    found = enough(records)
+    if found.empty:
+        return
+    for (problem, network), rows in found.groupby(CASE, observed=True):
+        parts = []
+        for of, each in rows.groupby("of"):
+            ends = (each[each["longest"] == end] for end in (each["longest"].min(), each["longest"].max()))
+            parts.append(
+                f"{of} " + " and ".join(f"{_least(end['least'])} at N = {end['longest'].iloc[0]}" for end in ends)
+            )
+        yield f"{_capital(_words(str(problem)))} of N bits, needed by {network}: {'; '.join(parts)}."
+
+
+def _by_hand(records: Sequence[Record]) -> Iterator[str]:
+    """How many are exact on all numbers of a few bits."""
+    found = frames.frame(records, "all")
+    if len(found):
+        right, bits = solving.count(found["wrong"] == 0), found["longest"].iloc[0]
+        yield f"Networks set by hand that are exact on all numbers of at most {bits} bits: {right}."
+
+
+def _of_flows(records: Sequence[Record]) -> Iterator[str]:
+    """For each kind of network that answers step by step, what it keeps of a gradient, and of an error in its state."""
+    found = flows(records)
+    if found.empty:
+        return
+    steps, noise = len(found["norms"].iloc[0]), frames.frame(records, "noise").iloc[0]
+    for who, rows in found[found["phase"] != "initialization"].groupby("who", sort=False):
+        kept = frames.median(rows["kept"], lambda power: f"10^{power:+.1f}" if np.isfinite(power) else "0")
+        left = f"the gradient at the first of {steps} steps is {kept} of that at the last"
+        added = f"N(0, {noise['noise']:g}²) added to the state at each of {noise['steps']:,} steps"
+        right = _share(rows["right"])
+        yield f"{_capital(str(who))} ({len(rows)}): {left}; with {added} {right} of the last answers are right."
+
+
 # Figures
 
 
 def right_by_length(records: Sequence[Record]) -> Figure:
     """A column of panels for each problem: numbers without an error, and answers that are right, against length."""
-    found = tests(records)
-    found = found[~found["network"].isin(list(BUILT))]
+    found = learned(tests(records))
     problems = list(found["problem"].unique())
     looks, markers = drawing.looks_of(found["network"]), drawing.markers_of(found["network"])
     figure, axes = drawing.grid(2, len(problems), size=(2.5, 2.2), share=("col", True))
     for place, problem in enumerate(problems):
         of_problem = found[found["problem"] == problem]
-        for panel, share in ((axes[place], "exact"), (axes[place + len(problems)], "right")):
+        above, below = axes[place], axes[place + len(problems)]
+        for panel, share in ((above, "exact"), (below, "right")):
             for network, rows in of_problem.groupby("network", observed=True):
                 curves = 100 * rows.pivot_table(index="seed", columns="bits", values=share)
                 look = looks[network] | {"marker": markers[network], "markersize": 4}
@@ -170,14 +202,22 @@ def right_by_length(records: Sequence[Record]) -> Figure:
             panel.set(xscale="log", ylim=(-5, 105))
             panel.xaxis.set_major_formatter("{x:,.0f}")
             panel.xaxis.set_minor_formatter(NullFormatter())
-        axes[place + len(problems)].axhline(50, color=drawing.GREY, linewidth=3, alpha=0.4, zorder=0, label="chance")
-        drawing.head(axes[place], _words(str(problem)))
-    axes[0].set_ylabel("exact numbers (%)")
+        below.axhline(50, color=drawing.GREY, linewidth=3, alpha=0.4, zorder=0, label="chance")
+        drawing.head(above, _words(str(problem)))
+    axes[0].set_ylabel("numbers without\nan error (%)")
     axes[len(problems)].set_ylabel("right answers (%)")
     drawing.legend(figure, "median and range\nover seeds")
-    lines = [_exact_at_the_end(str(problem), found[found["problem"] == problem]) for problem in problems]
+    lines = [f"{_words(str(problem))}: {_at_the_end(found[found['problem'] == problem])}" for problem in problems]
     x = "length of the numbers (bits; grey upright line: the longest that were learned from)"
     return drawing.caption(figure, "\n".join(["Seeds without an error at the longest numbers tested", *lines]), x)
+
+
+def _at_the_end(rows: pd.DataFrame) -> str:
+    """How many seeds of each network have no number wrong there."""
+    ends = longest(rows).groupby("network", observed=True)
+    return ", ".join(
+        f"{network} {solving.count(end['wrong'] == 0)} at {end['bits'].iloc[0]:,} bits" for network, end in ends
+    )
 
 
 def needs_by_bits(records: Sequence[Record]) -> Figure | None:
@@ -187,7 +227,7 @@ def needs_by_bits(records: Sequence[Record]) -> Figure | None:
         return None
     found["line"] = found["problem"].astype(str) + ", " + found["network"].astype(str)
     looks, markers = drawing.looks_of(found["line"]), drawing.markers_of(found["line"])
-    figure, (examples, weights) = drawing.panels(2, size=(3.4, 3.6), share=(True, False))
+    figure, (examples, weights) = drawing.panels(2, size=(3.6, 3.8), share=(True, False))
     for panel, of, value in ((examples, "examples", "least"), (weights, "units", "weights")):
         for line, rows in found[found["of"] == of].groupby("line", sort=False):
             curves = rows.pivot_table(index="seed", columns="longest", values=value, dropna=False)
@@ -198,7 +238,7 @@ def needs_by_bits(records: Sequence[Record]) -> Figure | None:
     for problem, rows in found.groupby("problem", observed=True):
         bits = np.unique(rows["longest"])
         everything = [_all(str(problem), each) for each in bits]
-        examples.plot(bits, everything, color=drawing.GREY, linewidth=4, alpha=0.4, zorder=0, label="all numbers")
+        examples.plot(bits, everything, color=drawing.GREY, linewidth=5, alpha=0.4, zorder=0, label="all numbers")
     examples.set_ylabel("examples that suffice")
     weights.set_ylabel("weights of an MLP that suffices")
     drawing.legend(figure, "median and range\nover seeds")
@@ -207,22 +247,25 @@ def needs_by_bits(records: Sequence[Record]) -> Figure | None:
 
 
 def gradient_by_lag(records: Sequence[Record]) -> Figure | None:
-    """Panels for each problem: the gradient back from the last answer, of networks set by hand, and of those that learn."""
+    """Panels for each problem, of networks set by hand and of those that learned: the gradient back from the end."""
     found = flows(records)
     if found.empty:
         return None
     by_hand = found["phase"] == "hand_set"
-    place = np.where(by_hand, "set by hand", "that learn")
-    found["panel"] = found["problem"].astype(str).map(_words) + ", " + place
+    found["panel"] = found["problem"].astype(str).map(_words) + np.where(by_hand, ", set by hand", ", learned")
     found["line"] = found["network"].astype(str).map(_words)
+    found = found.assign(learned=~by_hand).sort_values(["problem", "learned"], kind="stable")
     figure, _, lines = drawing.multiples(found, panel="panel", line="line", across=3, size=(3, 2.9))
     for axes, line, look, rows in lines:
         for phase, of_phase in rows.groupby("phase"):
             width = {"linewidth": 0.9 if phase == "initialization" else 2.2}
-            label = line if phase == "hand_set" else f"{line}, {PHASES[phase]}"
+            label = line if phase == "hand_set" else f"{line}, {frames.PHASES[phase]}"
             drawing.by_lag(axes, of_phase["norms"], look | width, label, relative=True)
     drawing.legend(figure, "shade: range over seeds")
-    return drawing.caption(figure, _kept(found), "lag: steps back from the last answer", drawing.RELATIVE)
+    ends = found[found["phase"] != "initialization"].sort_values("learned", kind="stable")
+    told = frames.medians(ends["kept"], ends["who"] + "\n", drawing.power_of_ten).replace("\n, ", ",\n").strip()
+    told = f"Of the last step's gradient the first has\n{told} (medians and ranges over networks)"
+    return drawing.caption(figure, told, "lag: steps back from the last answer", drawing.RELATIVE)
 
 
 # Words
@@ -232,44 +275,23 @@ def _words(name: str) -> str:
     return WORDS.get(name, name.replace("_", " "))
 
 
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
+
+
 def _share(values: pd.Series) -> str:
-    """Per cent, from the least to the greatest over seeds; all are right only where it says 100 %."""
-    floored = np.floor(1000 * values.to_numpy()) / 10
-    return f"{frames.span(floored, '.1f')} %".replace("100.0 %", "100 %")
+    """Per cent, from the least to the greatest over seeds, rounded down: 100 is all."""
+    return f"{frames.span(np.floor(1000 * values.to_numpy(float)) / 10, '.4g')} %"
 
 
 def _least(values: pd.Series) -> str:
-    """Median and range over seeds; "none" where no number that was tried sufficed."""
+    """Median and range over seeds; "none" where nothing that was tried sufficed."""
     return frames.median(values, "{:,.0f}".format).replace("inf", "none")
 
 
 def _all(problem: str, bits: int) -> int:
     """How many numbers of that many bits there are, or pairs of them."""
     return int(2 ** (AUTOMATA[problem].digits * bits))
-
-
-def _power(exponent: float) -> str:
-    return "0" if np.isinf(exponent) else f"10^{exponent:+.1f}"
-
-
-def _exact_at_the_end(problem: str, rows: pd.DataFrame) -> str:
-    parts = []
-    for network, of_network in rows.groupby("network", observed=True):
-        last = of_network[of_network["bits"] == of_network["bits"].max()]
-        parts.append(f"{network} {solving.count(last['exact'] == 1)} at {last['bits'].iloc[0]:,} bits")
-    return f"{_words(problem)}: {', '.join(parts)}"
-
-
-def _kept(found: pd.DataFrame) -> str:
-    """Of the last answer's gradient how much the first step has, by kind of network."""
-    rows = found.assign(kept=frames.changes(found["norms"]))
-    rows = rows[rows["phase"] != "initialization"]
-    name = rows["network"].astype(str).map(_words)
-    ends = np.where(
-        rows["phase"] == "hand_set", name, np.where(rows["solved"], "learned and exact", "learned, not exact")
-    )
-    told = frames.medians(rows["kept"], pd.Series(ends, rows.index), drawing.power_of_ten)
-    return f"Of the last step's gradient the first has {told} (medians and ranges over networks)"
 
 
 FIGURES: drawing.Figures = (right_by_length, needs_by_bits, gradient_by_lag)
