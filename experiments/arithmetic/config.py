@@ -37,8 +37,8 @@ def get_config(variant: str = "default") -> ConfigDict:
     config.numbers = 1000  # random numbers of each length to test on
     config.online_bits = 1_000_000  # of one number, read digit by digit
     config.flow_steps = 40  # over which the gradient's flow is measured
-    config.noise = 0.1  # standard deviation of what is added to the state at each step, to see whether it is put right
-    config.noise_steps = 1000  # for so many of them
+    config.chain_steps = 1000  # over which a carry, or all ones counted, is kept, without noise and with it
+    config.noise = 0.03  # standard deviation of what is added to the state at each of these steps
     config.all_bits = 10  # networks set by hand are given all numbers of so many bits
     config.needs_addition = "2,3,4,5,6"  # bits of numbers for which is found out what an MLP needs; empty for none
     config.needs_parity = "2,4,6,8,10"  # the same of parity
@@ -56,7 +56,7 @@ def quick(config: ConfigDict) -> None:
     config.operands_seeds = 2
     config.train_steps, config.evaluate_every, config.learning_rate = 600, 200, 2e-2
     config.lengths, config.window, config.numbers = "8,12,20,300", 20, 100
-    config.online_bits, config.flow_steps, config.noise_steps, config.all_bits = 2000, 12, 100, 4
+    config.online_bits, config.flow_steps, config.chain_steps, config.all_bits = 2000, 12, 100, 4
     config.needs_addition, config.needs_parity, config.needs_units, config.needs_seeds = "2,3", "2,3", 16, 2
 
 

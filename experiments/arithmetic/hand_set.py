@@ -5,7 +5,7 @@ With u = a_t + b_t + c_{t-1} in {-3, -1, 1, 3} the digit of the sum is u - 2 c_t
 another one not to: a readout of a single monotone unit cannot rise, fall and rise with u.
 
     straight adder     c_t = hard_tanh(u)     d_t = hard_tanh(u / 4)     logit 4 (4 d_t - 2 c_t)
-    saturated adder    c_t = tanh(2 u)        d_t = tanh(u / 10)         logit 4 (10 d_t - 2 c_t)
+    saturated adder    c_t = tanh(2 u)        d_t = tanh(u / 4)          logit 4 (4 d_t - 2 c_t)
 
 With a_t != b_t the carry is handed on: dc_t / dc_{t-1} is 1 in the straight one, and 2 (1 - c²) = 0.17 in the saturated
 one, whose carry rests at c = tanh 2c = 0.96. With a_t = b_t nothing is handed on, in both.
@@ -44,12 +44,12 @@ def hand_set(name: str) -> HandSet:
 
 def straight_adder() -> HandSet:
     """Two hard_tanh units: where the carry is handed on, its gradient is, whole."""
-    return _adder("hard_tanh", carry=1.0, digit=1 / 4, start=1.0)
+    return _adder("hard_tanh", carry=1.0, start=1.0)
 
 
 def saturated_adder() -> HandSet:
     """Two tanh units: the carry rests where tanh is flat."""
-    return _adder("tanh", carry=2.0, digit=1 / 10, start=REST)
+    return _adder("tanh", carry=2.0, start=REST)
 
 
 def straight_counter() -> HandSet:
@@ -74,16 +74,16 @@ def saturated_counter() -> HandSet:
     return HandSet("parity", cell, Network(recurrent, _readout([4.0], 0.0)))
 
 
-def _adder(activation: str, carry: float, digit: float, start: float) -> HandSet:
-    """The units are the carry, g(carry u), and g(digit u); only the carry feeds back, and it starts as a zero."""
+def _adder(activation: str, carry: float, start: float) -> HandSet:
+    """The units are the carry, g(carry u), and g(u / 4); only the carry feeds back, and it starts as a zero."""
     cell = rnnjax.learned_initial_state(rnnjax.elman(2, activation))
     drawn = cell.init(jax.random.key(0), 2)
-    rows = jnp.array([carry, digit])
+    rows = jnp.array([carry, 0.25])
     elman = drawn.cell._replace(
         kernel=jnp.stack([rows, rows]), recurrent_kernel=jnp.stack([rows, 0 * rows]), bias=jnp.zeros(2)
     )
     recurrent = drawn._replace(cell=elman, state=drawn.state._replace(hidden=jnp.array([-start, 0.0])))
-    return HandSet("addition", cell, Network(recurrent, _readout([-8.0, 4 / digit], 0.0)))
+    return HandSet("addition", cell, Network(recurrent, _readout([-8.0, 16.0], 0.0)))
 
 
 def _readout(weights: list[float], bias: float) -> dict[str, dict[str, jax.Array]]:

@@ -83,7 +83,7 @@ def plan(config: ConfigDict) -> list[Run]:
         "train_steps",
         "evaluate_every",
     )
-    require_least(config, 1, "window", "numbers", "flow_steps", "noise_steps", "online_bits", "all_bits", "needs_units")
+    require_least(config, 1, "window", "numbers", "flow_steps", "chain_steps", "online_bits", "all_bits", "needs_units")
     require_least(config, 2, "parity_bits")
     require_least(config, 0, "threads")
     require_positive(config, "learning_rate", "clip_norm", "noise")
@@ -254,11 +254,11 @@ def flow_of(automaton: Automaton, cell: rnnjax.Cell, steps: int) -> Callable[[Ne
 def reading_tests(
     automaton: Automaton, cell: rnnjax.Cell, config: ConfigDict
 ) -> Callable[[Network, Key], list[Record]]:
-    """``(network, key) -> records``: random numbers of each length, a long one, and what noise does to the state."""
+    """``(network, key) -> records``: random numbers of each length, a long one, and chains, with noise and without."""
     read = jit(functools.partial(reading.read_online, automaton, cell, batch_size=config.numbers))
     read_one = jit(functools.partial(reading.read_online, automaton, cell, batch_size=1))
-    noise = {"noise": config.noise, "steps": config.noise_steps}
-    read_noisy = jit(functools.partial(reading.right_with_noise, automaton, cell, batch_size=config.numbers, **noise))
+    sizes = {"steps": config.chain_steps, "batch_size": config.numbers}
+    read_chains = jit(functools.partial(reading.right_at_the_end, automaton, cell, **sizes))
 
     def test(network: Network, key: Key) -> list[Record]:
         records = []
@@ -268,7 +268,10 @@ def reading_tests(
         bits = config.online_bits
         one = read_one(network, jax.random.fold_in(key, bits), jnp.int32(bits))
         records.append({"kind": "online", "bits": bits, "wrong": one.wrong[0], "first_wrong": one.first[0]})
-        return [*records, {"kind": "noise", **noise, "right": read_noisy(network, key)}]
+        for noise in (0.0, config.noise):
+            right = read_chains(network, key, jnp.float32(noise))
+            records.append({"kind": "chain", "steps": config.chain_steps, "noise": noise, "right": right})
+        return records
 
     return test
 

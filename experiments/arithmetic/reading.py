@@ -93,21 +93,19 @@ def gradient_norms(
     return jnp.sqrt(jnp.sum(jnp.stack(squares), axis=0))
 
 
-def right_with_noise(
-    automaton: Automaton, cell: rnnjax.Cell, network: Network, key: Key, noise: float, steps: int, batch_size: int
+def right_at_the_end(
+    automaton: Automaton, cell: rnnjax.Cell, network: Network, key: Key, noise: Array, steps: int, batch_size: int
 ) -> Array:
-    """The share of last answers that are right though a draw from N(0, noise²) is added to the state at each step.
+    """The share of last answers that are right, where the first digit matters to them.
 
-    The first digit matters to the last answer.
+    A draw from N(0, noise²) is added to each field of the state at each step.
     """
     digits_key, noise_key = jax.random.split(key)
     digits = automaton.chains(digits_key, steps, batch_size)
-    state, treedef = jax.tree.flatten(cell.initial_state(network.recurrent, (batch_size,)))
-    draws = [
-        noise * jax.random.normal(each_key, (steps, *leaf.shape), leaf.dtype)
-        for each_key, leaf in zip(jax.random.split(noise_key, len(state)), state, strict=True)
-    ]
-    perturbation = jax.tree.unflatten(treedef, draws)
-    _, outputs = rnnjax.unroll(cell, network.recurrent, problems.signs(digits), perturbation=perturbation)
+    leaves, treedef = jax.tree.flatten(cell.initial_state(network.recurrent, (batch_size,)))
+    keys = jax.random.split(noise_key, len(leaves))
+    draws = [noise * jax.random.normal(key, (steps, *leaf.shape)) for key, leaf in zip(keys, leaves, strict=True)]
+    added = jax.tree.unflatten(treedef, draws)
+    _, outputs = rnnjax.unroll(cell, network.recurrent, problems.signs(digits), perturbation=added)
     answers = problems.read(automaton, digits)[1]
     return jnp.mean((networks.readout(network, outputs)[-1] > 0) == (answers[-1] > 0))

@@ -34,6 +34,16 @@ def tests(records: Sequence[Record]) -> pd.DataFrame:
     return found.assign(exact=1 - found["wrong"] / found["numbers"])
 
 
+def read_online(records: Sequence[Record]) -> pd.DataFrame:
+    """A row for each network that answers step by step: whether one long number is ``exact``, and all is ``carried``.
+
+    That is so where no last answer is wrong, of numbers to which a first digit matters over some steps.
+    """
+    chains = frames.frame(records, "chain", noise=0.0).reindex(columns=[*RUN, "steps", "right"])
+    found = frames.frame(records, "online").reindex(columns=[*RUN, "bits", "wrong"]).merge(chains, on=RUN)
+    return ordered(found.assign(exact=found["wrong"] == 0, carried=found["right"] == 1))
+
+
 def longest(rows: pd.DataFrame) -> pd.DataFrame:
     """Those of each network's longest numbers."""
     return rows[rows["bits"] == rows.groupby(RUN, observed=True)["bits"].transform("max")]
@@ -63,7 +73,8 @@ def flows(records: Sequence[Record]) -> pd.DataFrame:
     found = frames.flows(records)
     if found.empty:
         return found
-    noisy = frames.frame(records, "noise")[[*RUN, "right"]]
+    chains = frames.frame(records, "chain")
+    noisy = chains[chains["noise"] > 0][[*RUN, "right"]]
     exact = longest(frames.frame(records, "test"))[[*RUN, "wrong"]]
     found = ordered(found.merge(noisy, on=RUN).merge(exact, on=RUN))
     how = np.where(found["wrong"] == 0, "learned and exact", "learned, not exact")
@@ -76,14 +87,15 @@ def flows(records: Sequence[Record]) -> pd.DataFrame:
 
 def table(records: Sequence[Record]) -> str:
     """A row for each case: at each length how many seeds have no number wrong, as a Markdown table."""
-    found, online = tests(records), frames.frame(records, "online")
+    found, online = tests(records), read_online(records)
     cases = found.groupby(CASE, observed=True)
     counts = found.assign(exact=found["wrong"] == 0).groupby([*CASE, "bits"], observed=True)["exact"].agg(solving.count)
     lengths = counts.unstack("bits").rename(columns="{:,} bits".format)
     rows = pd.DataFrame({"weights": cases["weights"].first().map("{:,}".format)}).join(lengths)
     for bits, of_length in online.groupby("bits"):
-        one = ordered(of_length).assign(exact=lambda each: each["wrong"] == 0)
-        rows[f"one number of {bits:,}"] = one.groupby(CASE, observed=True)["exact"].agg(solving.count)
+        one = of_length.groupby(CASE, observed=True)
+        rows[f"one number of {bits:,}"] = one["exact"].agg(solving.count)
+        rows[f"carried over {one['steps'].first().iloc[0]:,} steps"] = one["carried"].agg(solving.count)
     rows["answers right at the longest"] = longest(found).groupby(CASE, observed=True)["right"].agg(_share)
     rows = rows.reset_index().astype({"problem": str, "network": str}).fillna("-")
     return frames.table(rows.assign(**{name: rows[name].map(_words) for name in CASE}), set(CASE))
@@ -117,7 +129,7 @@ def summary(records: Sequence[Record]) -> str:
 
 def _of_problems(records: Sequence[Record]) -> Iterator[str]:
     """For each problem, all of its networks at the longest numbers that they were tested on."""
-    found, online = learned(tests(records)), frames.frame(records, "online")
+    found, online = learned(tests(records)), read_online(records)
     for problem, of_problem in found.groupby("problem", observed=True):
         parts = []
         for network, rows in of_problem.groupby("network", observed=True):
@@ -125,7 +137,11 @@ def _of_problems(records: Sequence[Record]) -> Iterator[str]:
             told = f"{network} {solving.count(end['wrong'] == 0)} at {end['bits'].iloc[0]:,} bits"
             for bits, one in online.groupby("bits"):
                 one = one[(one["problem"] == problem) & (one["network"] == network)]
-                told += f", {solving.count(one['wrong'] == 0)} in one number of {bits:,}" if len(one) else ""
+                if len(one):
+                    told += f", {solving.count(one['exact'])} in one number of {bits:,}"
+                    told += (
+                        f", {solving.count(one['carried'])} where all is carried over {one['steps'].iloc[0]:,} steps"
+                    )
             parts.append(told + _beyond(rows))
         head = f"{_words(str(problem))}, seeds without an error, having learned from at most "
         yield f"{_capital(head)}{of_problem['longest'].iloc[0]} bits: {'; '.join(parts)}."
@@ -172,7 +188,7 @@ def _of_flows(records: Sequence[Record]) -> Iterator[str]:
     found = flows(records)
     if found.empty:
         return
-    steps, noise = len(found["norms"].iloc[0]), frames.frame(records, "noise").iloc[0]
+    steps, noise = len(found["norms"].iloc[0]), frames.frame(records, "chain").iloc[-1]
     for who, rows in found[found["phase"] != "initialization"].groupby("who", sort=False):
         kept = frames.median(rows["kept"], lambda power: f"10^{power:+.1f}" if np.isfinite(power) else "0")
         left = f"the gradient at the first of {steps} steps is {kept} of that at the last"

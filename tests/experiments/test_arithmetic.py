@@ -158,10 +158,11 @@ def test_noise_on_the_state_is_put_right_by_a_saturated_network_and_not_by_a_str
     for name in hand_set.BUILT:
         problem, cell, network = hand_set.hand_set(name)
         arguments = (AUTOMATA[problem], cell, network, KEY)
-        assert reading.right_with_noise(*arguments, noise=1e-6, steps=50, batch_size=50) == 1
-        shares[name] = float(reading.right_with_noise(*arguments, noise=0.1, steps=300, batch_size=200))
+        quiet, loud = (reading.right_at_the_end(*arguments, jnp.float32(noise), 1000, 200) for noise in (0.0, 0.03))
+        assert quiet == 1
+        shares[name] = float(loud)
     assert min(share for name, share in shares.items() if name.startswith("saturated")) > 0.99
-    assert max(share for name, share in shares.items() if name.startswith("straight")) < 0.8
+    assert max(share for name, share in shares.items() if name.startswith("straight")) < 0.85
 
 
 # Reading
@@ -333,10 +334,10 @@ def known() -> list[dict[str, Any]]:
     records = []
     for seed, wrong in enumerate((0, 5)):
         online = {"kind": "online", "bits": 1000, "wrong": wrong, "first_wrong": 1001 - wrong}
-        noise = {"kind": "noise", "noise": 0.1, "steps": 300, "right": 1 - 0.1 * seed}
+        chains = [{"kind": "chain", "steps": 300, "noise": 0.1 * n, "right": 1 - 0.1 * n * seed} for n in (0, 1)]
         both = (flow("initialization", 0.9), flow("trained", 0.1 if seed == 0 else 1.0))
         tests = (tested(8, 0, 1.0), tested(100, wrong, 1 - wrong / 1000))
-        records += run("recurrent", "elman-8", 8, seed, *both, *tests, online, noise)
+        records += run("recurrent", "elman-8", 8, seed, *both, *tests, online, *chains)
         seen = (tested(8, 2, 0.9, beyond=None), tested(16, 10, 0.7, beyond=0.5 + 0.01 * seed))
         records += run("mlp", "mlp-128", 8, seed, *seen)
         for bits, enough in ((2, 16), (3, 64)):
@@ -345,16 +346,16 @@ def known() -> list[dict[str, Any]]:
             tries += [{"of": "units", "count": 4, "wrong": 0.0 if bits == 2 else 0.2, "weights": 35}]
             records += run("needs", "mlp-4", bits, seed, *({"kind": "need", **each} for each in tries))
     whole = {"kind": "all", "numbers": 4**10, "wrong": 0}
-    noise = {"kind": "noise", "noise": 0.1, "steps": 300, "right": 0.5}
-    end = (tested(100, 0, 1.0), {"kind": "online", "bits": 1000, "wrong": 0, "first_wrong": 1001}, noise)
-    return records + run("hand_set", "straight_adder", 10, 0, whole, flow("hand_set", 1.0), *end)
+    chains = [{"kind": "chain", "steps": 300, "noise": 0.1 * n, "right": 1 - 0.5 * n} for n in (0, 1)]
+    end = (tested(100, 0, 1.0), {"kind": "online", "bits": 1000, "wrong": 0, "first_wrong": 1001})
+    return records + run("hand_set", "straight_adder", 10, 0, whole, flow("hand_set", 1.0), *end, *chains)
 
 
 def test_verdict_of_known_records() -> None:
     after = "with N(0, 0.1²) added to the state at each of 300 steps"
     assert report.verdict(known()).splitlines() == [
         "Addition, seeds without an error, having learned from at most 8 bits: elman-8 1/2 at 100 bits, 1/2 in one "
-        "number of 1,000; mlp-128 0/2 at 16 bits (of 8 bits 80 % of the numbers and 90 % of the answers are right; 50 to "
+        "number of 1,000, 2/2 where all is carried over 300 steps; mlp-128 0/2 at 16 bits (of 8 bits 80 % of the numbers and 90 % of the answers are right; 50 to "
         "51 % of its answers at later steps than it has seen are right).",
         "Addition of N bits, needed by mlp-4: examples 16 at N = 2 and 64 at N = 3; units 4 at N = 2 and none at N = 3.",
         "Networks set by hand that are exact on all numbers of at most 10 bits: 1/1.",
@@ -370,11 +371,19 @@ def test_verdict_of_known_records() -> None:
 def test_tables_of_known_records() -> None:
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in report.table(known()).splitlines()]
     lengths = ["8 bits", "16 bits", "100 bits"]
-    assert rows[0] == ["problem", "network", "weights", *lengths, "one number of 1,000", "answers right at the longest"]
+    assert rows[0] == [
+        "problem",
+        "network",
+        "weights",
+        *lengths,
+        "one number of 1,000",
+        "carried over 300 steps",
+        "answers right at the longest",
+    ]
     assert rows[2:] == [
-        ["addition", "elman-8", "97", "2/2", "-", "1/2", "1/2", "99.5 to 100 %"],
-        ["addition", "mlp-128", "97", "0/2", "0/2", "-", "-", "70 %"],
-        ["addition", "straight adder", "97", "-", "-", "1/1", "1/1", "100 %"],
+        ["addition", "elman-8", "97", "2/2", "-", "1/2", "1/2", "2/2", "99.5 to 100 %"],
+        ["addition", "mlp-128", "97", "0/2", "0/2", "-", "-", "-", "70 %"],
+        ["addition", "straight adder", "97", "-", "-", "1/1", "1/1", "1/1", "100 %"],
     ]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in report.needs_table(known()).splitlines()]
     assert rows[0] == ["problem", "N", "all numbers", "mlp-4: examples", "mlp-4: units"]
