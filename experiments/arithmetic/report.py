@@ -95,7 +95,7 @@ def table(records: Sequence[Record]) -> str:
     for bits, of_length in online.groupby("bits"):
         one = of_length.groupby(CASE, observed=True)
         rows[f"one number of {bits:,}"] = one["exact"].agg(solving.count)
-        rows[f"carried over {one['steps'].first().iloc[0]:,} steps"] = one["carried"].agg(solving.count)
+        rows[f"chains of {of_length['steps'].iloc[0]:,.0f}"] = one["carried"].agg(solving.count)
     rows["answers right at the longest"] = longest(found).groupby(CASE, observed=True)["right"].agg(_share)
     rows = rows.reset_index().astype({"problem": str, "network": str}).fillna("-")
     return frames.table(rows.assign(**{name: rows[name].map(_words) for name in CASE}), set(CASE))
@@ -139,9 +139,7 @@ def _of_problems(records: Sequence[Record]) -> Iterator[str]:
                 one = one[(one["problem"] == problem) & (one["network"] == network)]
                 if len(one):
                     told += f", {solving.count(one['exact'])} in one number of {bits:,}"
-                    told += (
-                        f", {solving.count(one['carried'])} where all is carried over {one['steps'].iloc[0]:,} steps"
-                    )
+                    told += f", {solving.count(one['carried'])} in chains of {one['steps'].iloc[0]:,} steps"
             parts.append(told + _beyond(rows))
         head = f"{_words(str(problem))}, seeds without an error, having learned from at most "
         yield f"{_capital(head)}{of_problem['longest'].iloc[0]} bits: {'; '.join(parts)}."

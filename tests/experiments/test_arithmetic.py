@@ -1,4 +1,4 @@
-"""The arithmetic experiment: its numbers against Python's, networks set by hand on all inputs, its report, end to end."""
+"""The arithmetic experiment: its numbers against Python's, networks set by hand on all inputs, its report, a run."""
 
 import json
 import re
@@ -355,9 +355,10 @@ def test_verdict_of_known_records() -> None:
     after = "with N(0, 0.1²) added to the state at each of 300 steps"
     assert report.verdict(known()).splitlines() == [
         "Addition, seeds without an error, having learned from at most 8 bits: elman-8 1/2 at 100 bits, 1/2 in one "
-        "number of 1,000, 2/2 where all is carried over 300 steps; mlp-128 0/2 at 16 bits (of 8 bits 80 % of the numbers and 90 % of the answers are right; 50 to "
-        "51 % of its answers at later steps than it has seen are right).",
-        "Addition of N bits, needed by mlp-4: examples 16 at N = 2 and 64 at N = 3; units 4 at N = 2 and none at N = 3.",
+        "number of 1,000, 2/2 in chains of 300 steps; mlp-128 0/2 at 16 bits (of 8 bits 80 % of the numbers and 90 % of "
+        "the answers are right; 50 to 51 % of its answers at later steps than it has seen are right).",
+        "Addition of N bits, needed by mlp-4: examples 16 at N = 2 and 64 at N = 3; units 4 at N = 2 and none at "
+        "N = 3.",
         "Networks set by hand that are exact on all numbers of at most 10 bits: 1/1.",
         "Learned and exact (1): the gradient at the first of 6 steps is 10^-5.0 of that at the last; "
         f"{after} 100 % of the last answers are right.",
@@ -377,7 +378,7 @@ def test_tables_of_known_records() -> None:
         "weights",
         *lengths,
         "one number of 1,000",
-        "carried over 300 steps",
+        "chains of 300",
         "answers right at the longest",
     ]
     assert rows[2:] == [
