@@ -77,8 +77,9 @@ def flows(records: Sequence[Record]) -> pd.DataFrame:
     noisy = chains[chains["noise"] > 0][[*RUN, "right"]]
     exact = longest(frames.frame(records, "test"))[[*RUN, "wrong"]]
     found = ordered(found.merge(noisy, on=RUN).merge(exact, on=RUN))
-    how = np.where(found["wrong"] == 0, "learned and exact", "learned, not exact")
-    who = np.where(found["phase"] == "hand_set", found["network"].map(_words), how)
+    how = np.where(found["wrong"] == 0, ", learned and exact", ", learned, not exact")
+    learned = found["problem"].astype(str).map(_words) + how
+    who = learned.where(found["phase"] != "hand_set", found["network"].astype(str).map(_words))
     return found.assign(kept=frames.changes(found["norms"]), who=who)
 
 
@@ -191,7 +192,7 @@ def _of_flows(records: Sequence[Record]) -> Iterator[str]:
         kept = frames.median(rows["kept"], lambda power: f"10^{power:+.1f}" if np.isfinite(power) else "0")
         left = f"the gradient at the first of {steps} steps is {kept} of that at the last"
         added = f"N(0, {noise['noise']:g}²) added to the state at each of {noise['steps']:,} steps"
-        right = _share(rows["right"])
+        right = f"{frames.median(100 * rows['right'], _floored)} %"
         yield f"{_capital(str(who))} ({len(rows)}): {left}; with {added} {right} of the last answers are right."
 
 
@@ -203,7 +204,7 @@ def right_by_length(records: Sequence[Record]) -> Figure:
     found = learned(tests(records))
     problems = list(found["problem"].unique())
     looks, markers = drawing.looks_of(found["network"]), drawing.markers_of(found["network"])
-    figure, axes = drawing.grid(2, len(problems), size=(2.5, 2.2), share=("col", True))
+    figure, axes = drawing.grid(2, len(problems), size=(2.7, 2.2), share=("col", True))
     for place, problem in enumerate(problems):
         of_problem = found[found["problem"] == problem]
         above, below = axes[place], axes[place + len(problems)]
@@ -269,16 +270,16 @@ def gradient_by_lag(records: Sequence[Record]) -> Figure | None:
     found["panel"] = found["problem"].astype(str).map(_words) + np.where(by_hand, ", set by hand", ", learned")
     found["line"] = found["network"].astype(str).map(_words)
     found = found.assign(learned=~by_hand).sort_values(["problem", "learned"], kind="stable")
-    figure, _, lines = drawing.multiples(found, panel="panel", line="line", across=3, size=(3, 2.9))
+    figure, _, lines = drawing.multiples(found, panel="panel", line="line", across=3, size=(3, 3.2))
     for axes, line, look, rows in lines:
         for phase, of_phase in rows.groupby("phase"):
             width = {"linewidth": 0.9 if phase == "initialization" else 2.2}
             label = line if phase == "hand_set" else f"{line}, {frames.PHASES[phase]}"
             drawing.by_lag(axes, of_phase["norms"], look | width, label, relative=True)
     drawing.legend(figure, "shade: range over seeds")
-    ends = found[found["phase"] != "initialization"].sort_values("learned", kind="stable")
-    told = frames.medians(ends["kept"], ends["who"] + "\n", drawing.power_of_ten).replace("\n, ", ",\n").strip()
-    told = f"Of the last step's gradient the first has\n{told} (medians and ranges over networks)"
+    ends = found[(found["phase"] == "hand_set") | ((found["phase"] == "trained") & (found["wrong"] == 0))]
+    told = frames.medians(ends["kept"], ends["who"], drawing.power_of_ten)
+    told = f"Of the last step's gradient the first has {told} (medians and ranges over networks)"
     return drawing.caption(figure, told, "lag: steps back from the last answer", drawing.RELATIVE)
 
 
@@ -295,7 +296,12 @@ def _capital(sentence: str) -> str:
 
 def _share(values: pd.Series) -> str:
     """Per cent, from the least to the greatest over seeds, rounded down: 100 is all."""
-    return f"{frames.span(np.floor(1000 * values.to_numpy(float)) / 10, '.4g')} %"
+    least, most = _floored(100 * values.min()), _floored(100 * values.max())
+    return f"{least} %" if least == most else f"{least} to {most} %"
+
+
+def _floored(value: float) -> str:
+    return f"{np.floor(10 * value + 1e-9) / 10:.4g}"
 
 
 def _least(values: pd.Series) -> str:

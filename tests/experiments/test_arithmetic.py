@@ -360,9 +360,9 @@ def test_verdict_of_known_records() -> None:
         "Addition of N bits, needed by mlp-4: examples 16 at N = 2 and 64 at N = 3; units 4 at N = 2 and none at "
         "N = 3.",
         "Networks set by hand that are exact on all numbers of at most 10 bits: 1/1.",
-        "Learned and exact (1): the gradient at the first of 6 steps is 10^-5.0 of that at the last; "
+        "Addition, learned and exact (1): the gradient at the first of 6 steps is 10^-5.0 of that at the last; "
         f"{after} 100 % of the last answers are right.",
-        "Learned, not exact (1): the gradient at the first of 6 steps is 10^+0.0 of that at the last; "
+        "Addition, learned, not exact (1): the gradient at the first of 6 steps is 10^+0.0 of that at the last; "
         f"{after} 90 % of the last answers are right.",
         "Straight adder (1): the gradient at the first of 6 steps is 10^+0.0 of that at the last; "
         f"{after} 50 % of the last answers are right.",
@@ -414,7 +414,7 @@ def test_figures_show_shares_needs_and_gradients() -> None:
     np.testing.assert_allclose(learned.lines[-1].get_ydata(), -0.5 * np.arange(6), atol=1e-6)
     told = figure.get_suptitle().replace("\n", " ")
     assert "$10^{+0.0}$ straight adder" in told
-    assert "$10^{-5.0}$ learned and exact" in told
+    assert "$10^{-5.0}$ addition, learned and exact" in told
 
 
 def test_where_only_an_mlp_is_asked_for_there_is_a_report_all_the_same(tmp_path: Path) -> None:
