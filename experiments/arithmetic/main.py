@@ -185,7 +185,7 @@ def learn_by_cells(runs: Sequence[Run], log_of: sweep.Logs[Run], config: ConfigD
 
 
 def learn_by_mlp(runs: Sequence[Run], log_of: sweep.Logs[Run], config: ConfigDict) -> None:
-    """MLPs have inputs for a window of digits, and learn from the same numbers, which have leading zeros there."""
+    """MLPs have inputs for a window of digits, and learn from the same numbers; the inputs of no digit are 0."""
     program = runs[0].program
     problem, (_, units) = PROBLEMS[program.problem], parts(program.network)
     outputs = config.window + 1 if problem.automaton is ADDITION else 1

@@ -53,7 +53,7 @@ def readout(network: Network, outputs: Array) -> Array:
 def fully_connected(
     hidden_size: int, window: int, input_size: int, outputs: int, used: Array | int | None = None
 ) -> Model:
-    """A hidden layer of tanh units over a window of so many steps, in which the numbers have leading zeros.
+    """A hidden layer of tanh units over a window of so many steps; inputs that a sequence has no digits for are 0.
 
     With one output it is the answer of every step. Only the first ``used`` units are there; their number may be traced,
     so that networks of several sizes are one program.
@@ -73,7 +73,7 @@ def fully_connected(
 
     def logits(params: list[Params], inputs: Array) -> Array:
         steps, batch_size, _ = inputs.shape
-        padded = jnp.pad(inputs[:window], ((0, max(window - steps, 0)), (0, 0), (0, 0)), constant_values=-1)
+        padded = jnp.pad(inputs[:window], ((0, max(window - steps, 0)), (0, 0), (0, 0)))
         hidden = jnp.tanh(into.apply(params[0], jnp.moveaxis(padded, 0, 1).reshape(batch_size, -1)))
         found = out_of.apply(params[1], jnp.where(there[None], hidden, 0)).T
         return jnp.broadcast_to(found, (steps, batch_size)) if outputs == 1 else found[:steps]

@@ -1,7 +1,7 @@
 """Sums of two binary numbers and parities of one: what is read at each step, and what is to be answered there.
 
-Numbers are read lowest bit first. A digit enters a network as a sign, 1 for a one and -1 for a zero; what is beyond the
-end of a number is a zero, as a leading zero is.
+Numbers are read lowest bit first. A digit enters a network as a sign, 1 for a one and -1 for a zero; at steps after the
+last answer, where shorter numbers are padded to the longest, there is no digit, and the input is 0.
 """
 
 from collections.abc import Callable
@@ -122,14 +122,15 @@ def _sums(key: Key, bits: Array, longest: int) -> Questions:
     """Two digits a step; each step answers with a digit of the sum, the step after the last ones with its highest."""
     digits = draw(key, (longest + 1, len(bits), 2), bits)
     asked = jnp.arange(longest + 1)[:, None] <= bits[None]
-    return Questions(signs(digits), read(ADDITION, digits)[1], asked)
+    return Questions(jnp.where(asked[..., None], signs(digits), 0), read(ADDITION, digits)[1], asked)
 
 
 def _parities(key: Key, bits: Array, longest: int) -> Questions:
     """A digit a step; asked at the last one alone, which is hard: see ``rnnjax.tasks.parity``."""
     digits = draw(key, (longest, len(bits), 1), bits)
-    asked = jnp.arange(longest)[:, None] == bits[None] - 1
-    return Questions(signs(digits), read(PARITY, digits)[1], asked)
+    places = jnp.arange(longest)[:, None, None]
+    inputs = jnp.where(places < bits[None, :, None], signs(digits), 0)
+    return Questions(inputs, read(PARITY, digits)[1], places[..., 0] == bits[None] - 1)
 
 
 def _sums_after(key: Key, bits: Array, longest: int) -> Questions:

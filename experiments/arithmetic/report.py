@@ -1,6 +1,7 @@
 """Figures, tables and verdict of the arithmetic experiment, drawn from its metrics.jsonl alone."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -119,13 +120,36 @@ def needs_table(records: Sequence[Record]) -> str:
 
 def verdict(records: Sequence[Record]) -> str:
     """What was found, a sentence a line."""
-    return "\n".join(sentence for tell in (_of_problems, _of_needs, _by_hand, _of_flows) for sentence in tell(records))
+    return "\n".join(
+        sentence for tell in (_claim, _of_problems, _of_needs, _by_hand, _of_flows) for sentence in tell(records)
+    )
 
 
 def summary(records: Sequence[Record]) -> str:
     """The page left in the workdir."""
     lines = "\n".join(f"- {line}" for line in verdict(records).splitlines())
     return page.filled(__file__, verdict=lines, table=table(records), needs=needs_table(records))
+
+
+def _claim(records: Sequence[Record]) -> Iterator[str]:
+    """Whether a network that learned from short numbers works at any length if it is recurrent, and only then."""
+    found = longest(tests(records))
+    found = found[found["problem"].isin(list(AUTOMATA))]
+    kinds = [found[found["work"] == work] for work in ("recurrent", "mlp")]
+    if any(kind.empty for kind in kinds):
+        return
+    shares = [(kind["wrong"] == 0).mean() for kind in kinds]
+    if shares[1]:
+        held = "does not hold"
+    else:
+        held = "holds" if shares[0] == 1 else f"holds for {100 * shares[0]:.0f} % of the recurrent ones"
+    names = ("recurrent networks", "MLPs")
+    told = [
+        f"{solving.count(kind['wrong'] == 0)} {name} have no error at {kind['bits'].max():,} bits"
+        for kind, name in zip(kinds, names, strict=True)
+    ]
+    claim = "That a recurrent network that learned from short numbers works at any length, and an MLP does not,"
+    yield f"{claim} {held}: {', '.join(told)}."
 
 
 def _of_problems(records: Sequence[Record]) -> Iterator[str]:
@@ -169,9 +193,9 @@ def _of_needs(records: Sequence[Record]) -> Iterator[str]:
         for of, each in rows.groupby("of"):
             ends = (each[each["longest"] == end] for end in (each["longest"].min(), each["longest"].max()))
             parts.append(
-                f"{of} " + " and ".join(f"{_least(end['least'])} at N = {end['longest'].iloc[0]}" for end in ends)
+                f"{of} " + " and ".join(f"{_least(end['least'])} at {end['longest'].iloc[0]} bits" for end in ends)
             )
-        yield f"{_capital(_words(str(problem)))} of N bits, needed by {network}: {'; '.join(parts)}."
+        yield f"{_capital(_words(str(problem)))}, needed by {network}: {'; '.join(parts)}."
 
 
 def _by_hand(records: Sequence[Record]) -> Iterator[str]:
@@ -235,6 +259,9 @@ def _at_the_end(rows: pd.DataFrame) -> str:
     )
 
 
+_OF_A_SEED: dict[str, Any] = {"linestyle": "none", "markersize": 3.5, "markerfacecolor": "white", "zorder": 1}
+
+
 def needs_by_bits(records: Sequence[Record]) -> Figure | None:
     """Two panels: the examples, and the weights of an MLP, that suffice for numbers of N bits, against N."""
     found = enough(records)
@@ -245,9 +272,9 @@ def needs_by_bits(records: Sequence[Record]) -> Figure | None:
     figure, (examples, weights) = drawing.panels(2, size=(3.6, 3.8), share=(True, False))
     for panel, of, value in ((examples, "examples", "least"), (weights, "units", "weights")):
         for line, rows in found[found["of"] == of].groupby("line", sort=False):
-            curves = rows.pivot_table(index="seed", columns="longest", values=value, dropna=False)
-            look = looks[line] | {"marker": markers[line], "markersize": 4}
-            drawing.band(panel, curves.columns.to_numpy(), curves.to_numpy(), look, line)
+            look, median = looks[line] | {"marker": markers[line]}, rows.groupby("longest")[value].median()
+            panel.plot(median.index, median.replace(np.inf, np.nan), **look, label=line)
+            panel.plot(rows["longest"], rows[value], **{**look, **_OF_A_SEED})
         panel.set_yscale("log", base=2)
         panel.yaxis.set_major_formatter("{x:,.0f}")
     for problem, rows in found.groupby("problem", observed=True):
@@ -256,7 +283,7 @@ def needs_by_bits(records: Sequence[Record]) -> Figure | None:
         examples.plot(bits, everything, color=drawing.GREY, linewidth=5, alpha=0.4, zorder=0, label="all numbers")
     examples.set_ylabel("examples that suffice")
     weights.set_ylabel("weights of an MLP that suffices")
-    drawing.legend(figure, "median and range\nover seeds")
+    drawing.legend(figure, "median; small: a seed")
     told = "\n".join(line.removesuffix(".") for line in _of_needs(records))
     return drawing.caption(figure, told, "N, length of the numbers (bits)")
 
@@ -278,8 +305,9 @@ def gradient_by_lag(records: Sequence[Record]) -> Figure | None:
             drawing.by_lag(axes, of_phase["norms"], look | width, label, relative=True)
     drawing.legend(figure, "shade: range over seeds")
     ends = found[(found["phase"] == "hand_set") | ((found["phase"] == "trained") & (found["wrong"] == 0))]
-    told = frames.medians(ends["kept"], ends["who"], drawing.power_of_ten)
-    told = f"Of the last step's gradient the first has {told} (medians and ranges over networks)"
+    kept = ends.groupby("who", sort=False)["kept"].agg(frames.median, drawing.power_of_ten)
+    told = "; ".join(f"{who}: {left}" for who, left in kept.items())
+    told = f"What the first step has of the last one's gradient. {_capital(told)} (medians and ranges over networks)"
     return drawing.caption(figure, told, "lag: steps back from the last answer", drawing.RELATIVE)
 
 

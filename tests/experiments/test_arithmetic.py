@@ -55,7 +55,7 @@ def integers(digits: np.ndarray) -> list[int]:
 @given(bits=st.lists(st.integers(1, 90), min_size=3, max_size=3), seed=st.integers(0, 99))
 def test_sums_are_those_of_pythons_whole_numbers_at_any_length(bits: list[int], seed: int) -> None:
     questions = PROBLEMS["addition"].questions(jax.random.key(seed), jnp.array(bits), 90)
-    digits = (np.asarray(questions.inputs) + 1) / 2
+    digits = np.asarray(questions.inputs) > 0
     first, second, sums = (integers(each) for each in (digits[..., 0], digits[..., 1], questions.answers))
     assert [a + b for a, b in zip(first, second, strict=True)] == sums
     assert all(max(a, b) < 2**n for a, b, n in zip(first, second, bits, strict=True))
@@ -69,6 +69,7 @@ def test_parity_is_asked_of_all_digits_at_the_last_of_them_alone(name: str) -> N
     ones = (np.asarray(questions.inputs[..., 0]) == 1).cumsum(axis=0)
     np.testing.assert_array_equal(questions.answers, ones % 2)
     assert np.argwhere(np.asarray(questions.asked).T).tolist() == [[0, 0], [1, 6], [2, 32], [3, 39]]
+    assert np.abs(np.asarray(questions.inputs[..., 0])).sum(axis=0).tolist() == bits.tolist()  # and nothing after it
 
 
 def test_operands_come_one_after_the_other_and_are_followed_by_their_sum() -> None:
@@ -226,12 +227,12 @@ def test_gradient_norms_are_of_the_last_answer_with_respect_to_each_state(name: 
 # The MLP, loss and training
 
 
-def test_an_mlp_sees_leading_zeros_where_a_number_has_ended() -> None:
+def test_an_mlp_sees_nothing_where_a_number_has_ended() -> None:
     model = networks.fully_connected(5, window=6, input_size=2, outputs=7)
     params = model.init(KEY)
     hidden, readout = (jax.tree.map(np.asarray, layer["params"]) for layer in params)
     inputs = problems.signs(problems.draw(KEY, (3, 4, 2), jnp.full((4,), 3)))
-    window = np.full((4, 6, 2), -1.0)
+    window = np.zeros((4, 6, 2))
     window[:, :3] = np.moveaxis(np.asarray(inputs), 0, 1)
     units = np.tanh(window.reshape(4, 12) @ hidden["kernel"] + hidden["bias"])
     expected = units @ readout["kernel"] + readout["bias"]
@@ -354,11 +355,12 @@ def known() -> list[dict[str, Any]]:
 def test_verdict_of_known_records() -> None:
     after = "with N(0, 0.1²) added to the state at each of 300 steps"
     assert report.verdict(known()).splitlines() == [
+        "That a recurrent network that learned from short numbers works at any length, and an MLP does not, holds for "
+        "50 % of the recurrent ones: 1/2 recurrent networks have no error at 100 bits, 0/2 MLPs have no error at 16 bits.",
         "Addition, seeds without an error, having learned from at most 8 bits: elman-8 1/2 at 100 bits, 1/2 in one "
-        "number of 1,000, 2/2 in chains of 300 steps; mlp-128 0/2 at 16 bits (of 8 bits 80 % of the numbers and 90 % of "
-        "the answers are right; 50 to 51 % of its answers at later steps than it has seen are right).",
-        "Addition of N bits, needed by mlp-4: examples 16 at N = 2 and 64 at N = 3; units 4 at N = 2 and none at "
-        "N = 3.",
+        "number of 1,000, 2/2 in chains of 300 steps; mlp-128 0/2 at 16 bits (of 8 bits 80 % of the numbers and 90 % "
+        "of the answers are right; 50 to 51 % of its answers at later steps than it has seen are right).",
+        "Addition, needed by mlp-4: examples 16 at 2 bits and 64 at 3 bits; units 4 at 2 bits and none at 3 bits.",
         "Networks set by hand that are exact on all numbers of at most 10 bits: 1/1.",
         "Addition, learned and exact (1): the gradient at the first of 6 steps is 10^-5.0 of that at the last; "
         f"{after} 100 % of the last answers are right.",
@@ -403,7 +405,8 @@ def test_figures_show_shares_needs_and_gradients() -> None:
     assert figure is not None
     examples, weights = figure.axes
     np.testing.assert_allclose(examples.lines[0].get_xydata(), [[2, 16], [3, 64]])
-    np.testing.assert_allclose(examples.lines[1].get_xydata(), [[2, 16], [3, 64]])
+    np.testing.assert_allclose(examples.lines[1].get_xydata(), [[2, 16], [3, 64]] * 2)  # of both seeds
+    np.testing.assert_allclose(examples.lines[2].get_xydata(), [[2, 16], [3, 64]])  # all numbers there are
     np.testing.assert_allclose(weights.lines[0].get_xydata(), [[2, 35], [3, np.nan]])
 
     figure = report.gradient_by_lag(known())
@@ -413,8 +416,7 @@ def test_figures_show_shares_needs_and_gradients() -> None:
     np.testing.assert_allclose(by_hand.lines[0].get_ydata(), np.zeros(6), atol=1e-6)
     np.testing.assert_allclose(learned.lines[-1].get_ydata(), -0.5 * np.arange(6), atol=1e-6)
     told = figure.get_suptitle().replace("\n", " ")
-    assert "$10^{+0.0}$ straight adder" in told
-    assert "$10^{-5.0}$ addition, learned and exact" in told
+    assert "Straight adder: $10^{+0.0}$; addition, learned and exact: $10^{-5.0}$" in told
 
 
 def test_where_only_an_mlp_is_asked_for_there_is_a_report_all_the_same(tmp_path: Path) -> None:
