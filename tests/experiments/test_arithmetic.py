@@ -356,7 +356,8 @@ def test_verdict_of_known_records() -> None:
     after = "with N(0, 0.1²) added to the state at each of 300 steps"
     assert report.verdict(known()).splitlines() == [
         "That a recurrent network that learned from short numbers works at any length, and an MLP does not, holds for "
-        "50 % of the recurrent ones: 1/2 recurrent networks have no error at 100 bits, 0/2 MLPs have no error at 16 bits.",
+        "50 % of the recurrent ones: 1/2 recurrent networks have no error at 100 bits, 0/2 MLPs have no error at 16 "
+        "bits.",
         "Addition, seeds without an error, having learned from at most 8 bits: elman-8 1/2 at 100 bits, 1/2 in one "
         "number of 1,000, 2/2 in chains of 300 steps; mlp-128 0/2 at 16 bits (of 8 bits 80 % of the numbers and 90 % "
         "of the answers are right; 50 to 51 % of its answers at later steps than it has seen are right).",
