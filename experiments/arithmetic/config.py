@@ -4,8 +4,8 @@ r"""Who learns to add numbers and to count their ones, and does so at any length
     python -m experiments.arithmetic --variant=VARIANT --workdir=runs/VARIANT
 
 Lectures say that an RNN, trained on short numbers, adds and counts numbers of any length, a carry or a parity being all
-that it has to remember, and that an MLP does not: one for N bits does not work for N + 1, and needs the more weights and
-examples the larger N is.
+that it has to remember, and that an MLP does not: one for N bits does not work for N + 1, and needs the more weights
+and examples the larger N is.
 
 Run time: 3 to 4 min on two CPU cores (5 min of processor time, seen on a busy machine); the quick variant 20 to 30 s.
 
@@ -18,16 +18,16 @@ Expect, of ten seeds each, 3,000 training steps of 64 numbers (192,000):
   Elman net of 8 units 9 of 10; GRU of 16 units 5 of 10, the others in 1 to 16 numbers of the 1,000. In one number of a
   million bits 9 and 8 of 10. From numbers of full length from the start 0 of 20.
 * An MLP with inputs for 100 bits adds 99.7 to 100 % of the numbers of 8 bits, 10 to 15 % of those of 9, and of the bits
-  beyond what it has seen 49.6 to 50.3 % are right at 100 bits. It has the parity of 93 to 99 % of the numbers of 8 bits,
-  of 85 to 91 % at 16, and of 46 to 54 % from 32 on, though it was trained on up to 40.
-* What suffices for at most 1 % wrong of all numbers of N bits (five seeds, medians): for addition the Elman net needs 16
-  to 32 examples at any N from 2 to 6, an MLP 16, 64, 256, 512 and 2,048, and 4, 8, 16, 16 and 32 units. For parity an
-  MLP needs all 2^N numbers, and 2, 8, 16, 32, 64 units at N = 2, 4, 6, 8, 10; at 10 that fails in two of five seeds.
+  beyond what it has seen 49.6 to 50.3 % are right at 100 bits. It has the parity of 93 to 99 % of the numbers of 8
+  bits, of 85 to 91 % at 16, and of 46 to 54 % from 32 on, though it was trained on up to 40.
+* What suffices for at most 1 % wrong of all numbers of N bits (five seeds, medians): for addition the Elman net needs
+  16 to 32 examples at any N from 2 to 6, an MLP 16, 64, 256, 512 and 2,048, and 4, 8, 16, 16 and 32 units. For parity
+  an MLP needs all 2^N numbers, and 2, 8, 16, 32, 64 units at N = 2, 4, 6, 8, 10; at 10 that fails in two of five seeds.
 * The networks set by hand are exact on all numbers of up to 10 bits. The straight ones keep the gradient over 40 steps
-  but for what the readout takes, the saturated ones lose it (a factor of 0.17 a carry or one). Noise of 0.03 on the state
-  is put right by the saturated ones (100 % right after 1,000 steps), not by the straight ones (69 and 49 %). What
-  learning finds is mostly saturated: over 40 steps 10^-22.9 of the gradient are left in addition (from less than float32
-  holds to 10^+1.6), 10^-11.8 in parity (10^-25.8 to 10^-4.5), medians and ranges of the exact ones.
+  but for what the readout takes, the saturated ones lose it (a factor of 0.17 a carry or one). Noise of 0.03 on the
+  state is put right by the saturated ones (100 % right after 1,000 steps), not by the straight ones (69 and 49 %). What
+  learning finds is mostly saturated: over 40 steps 10^-22.9 of the gradient are left in addition (from less than
+  float32 holds to 10^+1.6), 10^-11.8 in parity (10^-25.8 to 10^-4.5), medians and ranges of the exact ones.
 * Operands first and the sum after (three seeds): 26 to 36 % of the sums of 8 bits are right with a GRU or an LSTM of 64
   units, and of the digits 87 to 91 %; of 16 bits 57 to 62 %, of 32 bits 50 to 55 %, of 100 bits 50 to 51 %. Published
   LSTMs, larger and trained for longer, stop at about 55 % on longer sums (Deletang et al., 2023).

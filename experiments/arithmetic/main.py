@@ -53,7 +53,7 @@ def main(config: ConfigDict, open_workdir: Callable[[], Workdir]) -> None:
     with explained(ValueError):
         runs = plan(config)
     workdir = open_workdir()
-    programs = sweep.by_program(runs, lambda program: list(WORK)[::-1].index(program.work))
+    programs = sweep.by_program(runs, lambda program: -list(WORK).index(program.work))
     work = functools.partial(execute, config=config)
     steps = config.train_steps // config.evaluate_every + 1
     records = sweep.execute(programs, work, workdir, steps=steps, threads=config.threads)
@@ -72,24 +72,17 @@ def plan(config: ConfigDict) -> list[Run]:
     Raises:
         ValueError: for a field that cannot be.
     """
-    require_least(
-        config,
-        1,
-        "seeds",
-        "operands_seeds",
-        "needs_seeds",
-        "addition_bits",
-        "batch_size",
-        "train_steps",
-        "evaluate_every",
-    )
-    require_least(config, 1, "window", "numbers", "flow_steps", "chain_steps", "online_bits", "all_bits", "needs_units")
+    require_least(config, 1, "seeds", "operands_seeds", "needs_seeds", "train_steps", "evaluate_every", "batch_size")
+    require_least(config, 1, "addition_bits", "window", "numbers", "online_bits", "all_bits", "needs_units")
+    require_least(config, 1, "flow_steps", "chain_steps")
     require_least(config, 2, "parity_bits")
     require_least(config, 0, "threads")
     require_positive(config, "learning_rate", "clip_norm", "noise")
     require_multiples(config, "evaluate_every", "train_steps")
     numbers(config, "lengths")
     programs = [*_learning(config), *_by_hand(config), *_needing(config)]
+    if not programs:
+        raise ValueError("there is nothing to do: no network is named in any of the fields that name some")
     return [Run(program, seed) for program in programs for seed in range(seeds_of(program, config))]
 
 
@@ -117,8 +110,12 @@ def _learning(config: ConfigDict) -> list[Program]:
 
 
 def _by_hand(config: ConfigDict) -> list[Program]:
-    chosen = _chosen(config, "hand_set")
-    return [Program("hand_set", hand_set.hand_set(name).problem, name, config.all_bits) for name in chosen]
+    found = []
+    for name in _chosen(config, "hand_set"):
+        problem = hand_set.hand_set(name).problem
+        _require_few(problem, config.all_bits, "all_bits")
+        found.append(Program("hand_set", problem, name, config.all_bits))
+    return found
 
 
 def _needing(config: ConfigDict) -> list[Program]:
@@ -126,12 +123,22 @@ def _needing(config: ConfigDict) -> list[Program]:
     mlp, cells = f"mlp-{config.needs_units}", _chosen(config, "needs_recurrent")
     for cell in cells:
         parts(cell, "needs_recurrent")
-    return [
-        Program("needs", problem, network, bits)
-        for problem, networks in (("addition", (mlp, *cells)), ("parity", (mlp,)))
-        for bits in (numbers(config, f"needs_{problem}") if config[f"needs_{problem}"] else ())
-        for network in networks
-    ]
+    found = []
+    for problem, needing in (("addition", (mlp, *cells)), ("parity", (mlp,))):
+        field = f"needs_{problem}"
+        for bits in numbers(config, field) if config[field] else ():
+            _require_few(problem, bits, field)
+            found += [Program("needs", problem, network, bits) for network in needing]
+    return found
+
+
+def _require_few(problem: str, bits: int, field: str) -> None:
+    """Raises ``ValueError`` where there are more numbers of so many bits than can be held at a time."""
+    if bits * AUTOMATA[problem].digits > 24:
+        most = 24 // AUTOMATA[problem].digits
+        raise ValueError(
+            f"--config.{field} has {bits}: expected at most {most} bits in {problem}, all numbers are tried"
+        )
 
 
 def _chosen(config: ConfigDict, field: str) -> list[str]:
@@ -231,6 +238,7 @@ def find_needs(runs: Sequence[Run], log_of: sweep.Logs[Run], config: ConfigDict)
 
 
 def _always(model: Model, units: Array) -> Model:
+    """However many units an MLP would have."""
     return model
 
 

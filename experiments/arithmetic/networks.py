@@ -66,9 +66,8 @@ def fully_connected(
         keys = jax.random.split(key)
         hidden = into.init(keys[0], jnp.zeros(window * input_size))
         readout = out_of.init(keys[1], jnp.zeros(hidden_size))
-        wider = jnp.sqrt(
-            hidden_size / jnp.asarray(used, float)
-        )  # as drawn for a layer of just the units that are there
+        # As drawn for a layer of just the units that are there.
+        wider = jnp.sqrt(hidden_size / jnp.asarray(used, float))
         return [hidden, {"params": {**readout["params"], "kernel": wider * readout["params"]["kernel"]}}]
 
     def logits(params: list[Params], inputs: Array) -> Array:

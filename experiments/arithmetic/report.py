@@ -31,7 +31,8 @@ def ordered(rows: pd.DataFrame) -> pd.DataFrame:
 
 def tests(records: Sequence[Record]) -> pd.DataFrame:
     """A row for each network and length of numbers: the shares of numbers without an error, and of right answers."""
-    found = ordered(frames.frame(records, "test"))
+    columns = [*RUN, "work", "longest", "bits", "numbers", "wrong", "right", "beyond", "weights"]
+    found = ordered(frames.frame(records, "test").reindex(columns=columns))
     return found.assign(exact=1 - found["wrong"] / found["numbers"])
 
 
@@ -90,6 +91,8 @@ def flows(records: Sequence[Record]) -> pd.DataFrame:
 def table(records: Sequence[Record]) -> str:
     """A row for each case: at each length how many seeds have no number wrong, as a Markdown table."""
     found, online = tests(records), read_online(records)
+    if found.empty:
+        return ""
     cases = found.groupby(CASE, observed=True)
     counts = found.assign(exact=found["wrong"] == 0).groupby([*CASE, "bits"], observed=True)["exact"].agg(solving.count)
     lengths = counts.unstack("bits").rename(columns="{:,} bits".format)
@@ -128,7 +131,8 @@ def verdict(records: Sequence[Record]) -> str:
 def summary(records: Sequence[Record]) -> str:
     """The page left in the workdir."""
     lines = "\n".join(f"- {line}" for line in verdict(records).splitlines())
-    return page.filled(__file__, verdict=lines, table=table(records), needs=needs_table(records))
+    found = {"table": table(records), "needs": needs_table(records), "flows": len(flows(records)) > 0}
+    return page.filled(__file__, verdict=lines, **found)
 
 
 def _claim(records: Sequence[Record]) -> Iterator[str]:
@@ -172,7 +176,7 @@ def _of_problems(records: Sequence[Record]) -> Iterator[str]:
 
 def _beyond(rows: pd.DataFrame) -> str:
     """Of networks that are tested up to a window: how they do at the length that they know, and at steps beyond it."""
-    if "beyond" not in rows or rows["beyond"].isna().all():
+    if rows["beyond"].isna().all():
         return ""
     known, last = rows[rows["bits"] <= rows["longest"]], longest(rows)
     told = f"{_share(last['beyond'])} of its answers at later steps than it has seen are right"
@@ -223,9 +227,11 @@ def _of_flows(records: Sequence[Record]) -> Iterator[str]:
 # Figures
 
 
-def right_by_length(records: Sequence[Record]) -> Figure:
+def right_by_length(records: Sequence[Record]) -> Figure | None:
     """A column of panels for each problem: numbers without an error, and answers that are right, against length."""
     found = learned(tests(records))
+    if found.empty:
+        return None
     problems = list(found["problem"].unique())
     looks, markers = drawing.looks_of(found["network"]), drawing.markers_of(found["network"])
     figure, axes = drawing.grid(2, len(problems), size=(2.7, 2.2), share=("col", True))

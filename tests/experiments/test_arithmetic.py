@@ -299,6 +299,8 @@ def test_what_is_needed_is_tested_on_every_number_once(automaton: problems.Autom
         ({"needs_recurrent": "elman"}, "--config.needs_recurrent has 'elman'"),
         ({"needs_parity": "0"}, "--config.needs_parity is '0': expected positive whole numbers"),
         ({"evaluate_every": 7}, "expected a multiple of --config.evaluate_every=7"),
+        ({"needs_addition": "2,13"}, "--config.needs_addition has 13: expected at most 12 bits in addition"),
+        ({"all_bits": 20}, "--config.all_bits has 20: expected at most 12 bits in addition"),
         ({"noise": 0.0}, "--config.noise is 0.0: expected a positive number"),
     ],
 )
@@ -314,6 +316,9 @@ def test_fields_that_may_be_empty_leave_out_what_they_name() -> None:
     config.update({"parity": "", "parity_at_once": "", "operands_first": "", "hand_set": "", "needs_parity": ""})
     config.update({"needs_addition": ""})
     assert {run.program.network for run in plan(config)} == {"elman-8", "mlp-16"}
+    config.addition = ""
+    with pytest.raises(ValueError, match="there is nothing to do"):
+        plan(config)
 
 
 # Reports of known records
@@ -396,6 +401,7 @@ def test_tables_of_known_records() -> None:
 
 def test_figures_show_shares_needs_and_gradients() -> None:
     figure = report.right_by_length(known())
+    assert figure is not None
     above, below = figure.axes
     assert "addition: elman-8 1/2 at 100 bits, mlp-128 0/2 at 16 bits" in figure.get_suptitle()
     np.testing.assert_allclose(above.lines[0].get_xydata(), [[8, 100], [100, 75]])
@@ -420,10 +426,21 @@ def test_figures_show_shares_needs_and_gradients() -> None:
     assert "Straight adder: $10^{+0.0}$; addition, learned and exact: $10^{-5.0}$" in told
 
 
-def test_where_only_an_mlp_is_asked_for_there_is_a_report_all_the_same(tmp_path: Path) -> None:
-    records = [record for record in known() if record["work"] == "mlp"]
-    assert [path.stem for path in drawing.draw(report.FIGURES, records, tmp_path)] == ["right_by_length"]
-    assert "mlp-128" in report.summary(records)
+@pytest.mark.parametrize(
+    ("work", "figures", "words"),
+    [
+        ("recurrent", ["right_by_length", "gradient_by_lag"], "elman-8 1/2 at 100 bits"),
+        ("mlp", ["right_by_length"], "mlp-128 0/2 at 16 bits"),
+        ("needs", ["needs_by_bits"], "needed by mlp-4"),
+        ("hand_set", ["gradient_by_lag"], "exact on all numbers of at most 10 bits: 1/1"),
+    ],
+)
+def test_where_one_kind_of_network_alone_is_asked_for_there_is_a_report_all_the_same(
+    work: str, figures: list[str], words: str, tmp_path: Path
+) -> None:
+    records = [record for record in known() if record["work"] == work]
+    assert [path.stem for path in drawing.draw(report.FIGURES, records, tmp_path)] == figures
+    assert words in report.summary(records)
 
 
 # End to end
