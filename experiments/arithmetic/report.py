@@ -111,6 +111,8 @@ def needs_table(records: Sequence[Record]) -> str:
     found = enough(records)
     if found.empty:
         return ""
+    of_units = found[found["of"] == "units"]
+    found = pd.concat([found, of_units.assign(of="weights", least=of_units["weights"])])
     found["column"] = found["network"].astype(str) + ": " + found["of"]
     cells = found.groupby(["problem", "longest", "column"], observed=True)["least"].agg(_least)
     rows = cells.unstack("column").fillna("-").reset_index().astype({"problem": str})

@@ -395,8 +395,8 @@ def test_tables_of_known_records() -> None:
         ["addition", "straight adder", "97", "-", "-", "1/1", "1/1", "1/1", "100 %"],
     ]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in report.needs_table(known()).splitlines()]
-    assert rows[0] == ["problem", "N", "all numbers", "mlp-4: examples", "mlp-4: units"]
-    assert rows[2:] == [["addition", "2", "16", "16", "4"], ["addition", "3", "64", "64", "none"]]
+    assert rows[0] == ["problem", "N", "all numbers", "mlp-4: examples", "mlp-4: units", "mlp-4: weights"]
+    assert rows[2:] == [["addition", "2", "16", "16", "4", "35"], ["addition", "3", "64", "64", "none", "none"]]
 
 
 def test_figures_show_shares_needs_and_gradients() -> None:
