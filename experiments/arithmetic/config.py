@@ -7,7 +7,7 @@ Lectures say that an RNN, trained on short numbers, adds and counts numbers of a
 that it has to remember, and that an MLP does not: one for N bits does not work for N + 1, and needs the more weights
 and examples the larger N is.
 
-Run time: 3 to 4 min on two CPU cores (5 min of processor time, seen on a busy machine); the quick variant 20 to 30 s.
+Run time: 5 min on two CPU cores that had other work as well (4 min of processor time); the quick variant 30 to 45 s.
 
 Expect, of ten seeds each, 3,000 training steps of 64 numbers (192,000):
 
@@ -76,7 +76,7 @@ def get_config(variant: str = "default") -> ConfigDict:
 
 
 def quick(config: ConfigDict) -> None:
-    """20 to 30 s. Few numbers, seeds and steps."""
+    """30 to 45 s. Few numbers, seeds and steps."""
     config.addition, config.parity, config.parity_at_once = "elman-8,mlp-16", "gru-16", "elman-8"
     config.operands_first, config.seeds, config.parity_bits = "gru-8", 2, 12
     config.operands_seeds = 2
