@@ -84,6 +84,8 @@ def main(config: ConfigDict, open_workdir: Callable[[], Workdir]) -> None:
         runs = plan(config)
         data = read(config)
     mesh = host_devices.mesh(devices(runs, config, len(data.vocabulary)))  # before JAX looks for its devices
+    for program in {run.program for run in runs if isinstance(run, Run)}:
+        require_room(shapes_of(program, config, len(data.vocabulary)))
     workdir = open_workdir()
     programs = sweep.by_program(runs, lambda program: program[-1])  # the further back, the longer it takes
     work = functools.partial(execute, config=config, data=data, mesh=mesh)
@@ -219,9 +221,7 @@ def train_in_streams(
     used = language_model.without_draws(cell, dropout_of(config))
     streams = jax.device_put(parallel_streams(data.train, config.batch_size), host_devices.divided(mesh, 1))
     start_of = functools.partial(initial_state, cell, optimizer, config=config, vocabulary_size=size)
-    shapes = jax.eval_shape(lambda: start_of(0.0, key=jax.random.key(0)))
-    require_room(shapes)
-    places = shardings(shapes, mesh)
+    places = shardings(shapes_of(program, config, size), mesh)
     step = jit(functools.partial(train_steps, cell, optimizer, config, program.through), out_shardings=(places, None))
     read = jit(functools.partial(held_out.loss_sum, used))
     norms = jit(functools.partial(language_model.gradient_norms, used))
@@ -268,6 +268,13 @@ def train_in_streams(
                 best_by="loss_choose",
                 stop=no_better_for(config.patience, "loss_choose") if config.patience else never,
             )
+
+
+def shapes_of(program: Program, config: ConfigDict, vocabulary_size: int) -> TrainState:
+    """What ``jax.eval_shape`` makes of a program's training state."""
+    cell, optimizer = make_cell(program.cell, config, vocabulary_size), make_optimizer(config, program.optimizer)
+    start = functools.partial(initial_state, cell, optimizer, 0.0, config, vocabulary_size)
+    return jax.eval_shape(lambda: start(jax.random.key(0)))
 
 
 def drawn(cell: rnnjax.Cell, params: LanguageParams, prompt: Array, key: Array, *, length: int) -> Array:
