@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import rnnjax
+from experiments.common import host_devices
 from experiments.common.run_log import Log
 from experiments.common.workdir import read_records
 from experiments.language import comparison, ngrams, window, words
@@ -305,7 +306,7 @@ def test_interrupted_training_on_windows_goes_on_to_the_same_records(text: Path,
 
     def execute(log_of: Any) -> None:
         with jax.numpy_dtype_promotion("standard"):  # optax mixes its floats with its counts
-            language.execute([run], log_of, config=config, data=data)
+            language.execute([run], log_of, config=config, data=data, mesh=host_devices.mesh(1))
 
     execute(logs_in(tmp_path / "whole"))
     calls = itertools.count()
