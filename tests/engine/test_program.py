@@ -68,7 +68,7 @@ OPERATIONS = {
     "triangle_of_qr": lambda m, v: jnp.linalg.qr(m + 3 * jnp.eye(N))[1],  # the other result is left lying
     "half_of_split": lambda m, v: jnp.concatenate([jnp.split(m, [1])[1], v[None]]),
     "repeated": lambda m, v: jnp.broadcast_to(v, (N, N)),
-    "sum": lambda m, v: jnp.tanh(m + v),
+    "sum": lambda m, v: jnp.tanh(m + v[None]),
     "relu": lambda m, v: jax.nn.relu(v),  # a custom_jvp
     "doubled": lambda m, v: doubled(v),  # a custom_vjp
     "own_transpose": lambda m, v: linear_with_own_transpose(lambda _, x: x, lambda _, g: [3 * g[0]], [], [v])[0],
@@ -76,7 +76,7 @@ OPERATIONS = {
     "in_a_scan": lambda m, v: jax.lax.scan(lambda c, row: (c + row * v, c), v, m)[1],
     "in_a_cond": lambda m, v: jax.lax.cond(v[0] > 0, lambda: v, lambda: m[0]),
     "constant": lambda m, v: jnp.arange(N, dtype=v.dtype),
-    "chosen": lambda m, v: jnp.where(v > 0, m, -m),
+    "chosen": lambda m, v: jnp.where(v[None] > 0, m, -m),
 }
 
 

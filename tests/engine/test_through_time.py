@@ -63,10 +63,10 @@ def random_kernel():
 
 def chained(fixed, state, x):
     """Two products, the second of what comes of the first, and fixed numbers before, between and after them."""
-    kernels, scale = fixed
+    kernels, scale = fixed[0], jnp.broadcast_to(fixed[1], state.shape)
     inner = jnp.tanh(x["added"] + (scale * state) @ kernels[0])
     new = state * x["factor"] + (inner * scale) @ kernels[1]
-    return new, new[..., :2] * scale[:2]
+    return new, new[..., :2] * scale[..., :2]
 
 
 def gates(fixed, state, x):
@@ -104,7 +104,7 @@ def test_counters_and_keys_in_a_state_and_masks_among_the_inputs_have_no_derivat
         new = jnp.tanh(inputs + hidden @ kernel + noise / (1 + count))
         return (jnp.where(real[:, None], new, hidden), count + 1, jax.random.fold_in(key, 7)), (new, count)
 
-    inputs, real = random_inputs(T, B, H), jnp.arange(T)[:, None] < jnp.array([T, 2])
+    inputs, real = random_inputs(T, B, H), jnp.arange(T)[:, None] < jnp.array([[T, 2]])
 
     def loss(which):
         def of(kernel, hidden, inputs):

@@ -14,10 +14,11 @@ ROOT = Path(__file__).parents[2]
 
 # Each line that it reads is said to all; "fail" and "sleep" are done instead.
 MEMBER = """
-import json, sys, time
+import json, signal, sys, time
 from experiments.common import processes
 from experiments.common.command import ExperimentError
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
 try:
     processes.join(dict(zip(("coordinator_address", "num_processes", "process_id"), json.loads(sys.argv[1]))))
     for line in sys.stdin:
