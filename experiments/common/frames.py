@@ -107,6 +107,17 @@ def changes(norms: pd.Series) -> pd.Series:
 # In words
 
 
+def unstacked(values: pd.Series, *levels: str) -> pd.DataFrame:
+    """``unstack`` with rows and columns in the order in which they appear; by default the last level goes to columns.
+
+    ``unstack(sort=False)`` misplaces values where rows were left out before, in pandas older than 3.1.
+    """
+    columns = levels or values.index.names[-1:]
+    rows = [name for name in values.index.names if name not in columns]
+    appear = (values.index.droplevel(left_out).unique() for left_out in (list(columns), rows))
+    return values.unstack(list(columns)).reindex(**dict(zip(("index", "columns"), appear, strict=True)))
+
+
 def span(values: Iterable[float], form: str) -> str:
     """From the smallest to the largest, or the one that all are when printed."""
     values = np.asarray(list(values))

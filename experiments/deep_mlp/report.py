@@ -31,7 +31,7 @@ _read = functools.partial(frames.frame, dtype=np.float64)  # quantiles are logar
 def quantiles(records: Sequence[Record]) -> pd.DataFrame:
     """By network, in columns by phase and "example" or "batch": quantiles (L, 7) of log10 norms, medians over draws."""
     norms = _read(records, "neuron_gradient").groupby([*_NETWORK, "phase", "of"], sort=False)["quantiles"]
-    found = norms.agg(lambda draws: np.median(stacked(draws), axis=0)).unstack(["phase", "of"], sort=False)
+    found = frames.unstacked(norms.agg(lambda draws: np.median(stacked(draws), axis=0)), "phase", "of")
     return found.reindex(columns=pd.MultiIndex.from_product([frames.PHASES, _OF]))
 
 
@@ -70,7 +70,7 @@ def reach_table(records: Sequence[Record]) -> str:
     """How many layers back a gradient falls to a hundredth, and to a thousandth, as a Markdown table."""
     reached = medians(records).map(_reached, na_action="ignore").rename(columns=frames.PHASES | _OF)
     told = reached.rename_axis(columns=["weights", "gradient of"]).stack([0, 1], future_stack=True).dropna()
-    rows = told.unstack("activation", sort=False).fillna("").reset_index()
+    rows = frames.unstacked(told, "activation").fillna("").reset_index()
     return frames.table(rows, {"initialization", "weights", "gradient of"})
 
 
@@ -101,8 +101,8 @@ def verdict(records: Sequence[Record]) -> str:
     """The lecture's claims judged for each initialization, from single examples before training."""
     initial = medians(records)["initialization"]["example"]
     initial = initial[initial.index.isin(LECTURE, level="activation")]
-    layers = initial.map(reach).unstack(sort=False)
-    reached = initial.map(_reached).unstack(sort=False).where(layers < np.inf)
+    layers = frames.unstacked(initial.map(reach))
+    reached = frames.unstacked(initial.map(_reached)).where(layers < np.inf)
     counted = [f"{name}: {', '.join(of.dropna().index + ' ' + of.dropna()) or 'none'}" for name, of in reached.items()]
     holds = layers.columns[~(layers > _ABOUT).any()]
     longest = layers.columns[~(layers == layers.max()).drop("elu", errors="ignore").any()]

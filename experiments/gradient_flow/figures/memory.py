@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from experiments.common import drawing
-from experiments.common.frames import changes, log10, span, stacked
+from experiments.common.frames import changes, log10, span, stacked, unstacked
 from experiments.common.workdir import Record
 from experiments.gradient_flow import curves as c
 
@@ -47,7 +47,7 @@ def carousel(records: Sequence[Record]) -> Figure | None:
     several = both["initialization"].nunique() > 1
     both["panel"] = both["network"] + ", " + both["initialization" if several else "weights"]
     both["left"] = changes(both["norms"])
-    left = both.groupby(["panel", "way"], sort=False)["left"].median().unstack(sort=False)
+    left = unstacked(both.groupby(["panel", "way"], sort=False)["left"].median())
     ends = left.map(drawing.power_of_ten)
     told = ends["direct"] + " left by the gates, " + ends["total"] + " in all"
     ahead = left.index[left["total"] - left["direct"] >= 1]  # none where both have underflowed

@@ -38,8 +38,8 @@ def before_and_after_training(records: Sequence[Record]) -> Figure | None:
     if found["step"].nunique() < 2:
         return None
     by = ["name", "weights"]
-    lags = frames.condensed(found, by)["tenth_lag"].unstack(sort=False)
-    ends = found.groupby(by, sort=False)["tenth_lag"].agg(frames.lags).unstack(sort=False)
+    lags = frames.unstacked(frames.condensed(found, by)["tenth_lag"])
+    ends = frames.unstacked(found.groupby(by, sort=False)["tenth_lag"].agg(frames.lags))
     told = "1/10 at lag " + ends["initialization"] + ", then " + ends["trained"]
     farther, nearer = lags["trained"] > lags["initialization"], lags["trained"] < lags["initialization"]
     moved = (
@@ -60,7 +60,7 @@ def lag_and_training(records: Sequence[Record]) -> Figure | None:
     }
     figure, panels = drawing.panels(len(maps))
     drawing.maps(figure, panels, maps, f"{drawing.NORM}, layer 1")
-    lags = frames.condensed(found, ["name", "step"])["reach"].unstack(sort=False)
+    lags = frames.unstacked(frames.condensed(found, ["name", "step"])["reach"])
     back = (lags.iloc[:, -1] > 1.1 * lags.min(axis=1)).sum()
     told = (
         f"The lag at which a tenth of the gradient is left is smallest after {span(lags.idxmin(axis=1), 'd')} training "
@@ -100,7 +100,7 @@ def weights_and_units(records: Sequence[Record]) -> Figure | None:
     typical = largest.pivot_table(index=["quantity", "name"], columns="step", values="value", aggfunc="median")
     radii = typical.loc[RADIUS]
     radius = radii.iloc[:, -1] - radii.iloc[:, 0]
-    reach = frames.condensed(found, ["name", "step"])["reach"].unstack(sort=False)
+    reach = frames.unstacked(frames.condensed(found, ["name", "step"])["reach"])
     lag = reach.iloc[:, -1] - reach.iloc[:, 0]
     grown = radius[radius > 0].index
     told = (
