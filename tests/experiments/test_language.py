@@ -55,7 +55,7 @@ def test_the_loss_of_a_window_is_the_mean_of_its_cross_entropies_step_by_step(em
     readout, losses = params.readout["params"], []
     for now, following in itertools.pairwise(tokens):
         state, outputs = cell.step(params.recurrent, state, table[now])
-        found = jax.nn.log_softmax(outputs @ readout["kernel"] + readout["bias"])
+        found = jax.nn.log_softmax(outputs @ readout["kernel"] + readout["bias"][None])
         losses.append(-np.take_along_axis(np.asarray(found), np.asarray(following)[:, None], 1)[:, 0])
     np.testing.assert_allclose(loss, np.mean(losses), rtol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), after, state)

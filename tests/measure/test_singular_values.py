@@ -74,7 +74,7 @@ def test_singular_values_of_an_lstm_without_recurrent_weights_follow_from_its_ga
     params = params._replace(recurrent_kernel=jnp.zeros_like(params.recurrent_kernel))
     result = of_network(cell, params, inputs)
     final, _ = rnnjax.unroll(cell, params, inputs)
-    forget = jax.nn.sigmoid(inputs @ params.kernel + params.bias)[:, H : 2 * H]
+    forget = jax.nn.sigmoid(inputs @ params.kernel + params.bias[None])[:, H : 2 * H]
     # h_T = o_T tanh(c_T), so o_T = h_T / tanh(c_T).
     to_hidden = final.hidden / jnp.tanh(final.cell) * (1 - jnp.tanh(final.cell) ** 2)
     for t in range(T):
