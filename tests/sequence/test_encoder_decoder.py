@@ -73,7 +73,7 @@ def started(cell, params, vector):
     """tanh(v W + b) for each leaf of a stack of an lru and an elman."""
 
     def moved(affine):
-        return jnp.tanh(jnp.einsum("bn,n...->b...", vector, affine.kernel) + affine.bias)
+        return jnp.tanh(jnp.einsum("bn,n...->b...", vector, affine.kernel) + affine.bias[None])
 
     (memory, skip), (hidden,) = params.state
     memory = moved(memory)
@@ -259,7 +259,7 @@ def test_any_cell_starts_where_its_own_state_is_moved_to(cell):
         if affine is None:
             np.testing.assert_array_equal(received, leaf)
             continue
-        move = np.tanh(np.einsum("bn,n...->b...", vector, affine.kernel) + affine.bias)
+        move = np.tanh(np.einsum("bn,n...->b...", vector, affine.kernel) + affine.bias[None])
         move = move[..., 0] + 1j * move[..., 1] if np.iscomplexobj(leaf) else move
         np.testing.assert_allclose(received, leaf + move, rtol=1e-12)
     outputs = jax.eval_shape(model.apply, params, vector, random_inputs())
@@ -308,7 +308,7 @@ def test_the_linear_map_and_its_padding():
     cell = rnnjax.gru(H)
     model, params = one_to_many_and_params(cell, activation="identity")
     vector, inputs, mask = random_inputs(B, N), random_inputs(), rnnjax.length_mask(jnp.array([2, 0]), T)
-    hidden = vector @ params.state.hidden.kernel + params.state.hidden.bias
+    hidden = vector @ params.state.hidden.kernel + params.state.hidden.bias[None]
     np.testing.assert_allclose(model.initial_state(params, vector).hidden, hidden, rtol=1e-12)
 
     def loss(inputs):
