@@ -20,7 +20,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from shutil import which
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
@@ -28,7 +28,9 @@ import numpy as np
 import rnnjax
 from experiments.common import checkpoint
 from experiments.common.command import AlreadyFinishedError, ExperimentError
-from experiments.common.tensorboard import Events
+
+if TYPE_CHECKING:
+    from experiments.common.tensorboard import Events
 
 Record = dict[str, Any]
 
@@ -48,7 +50,7 @@ class Workdir(NamedTuple):
     lock: threading.Lock
     begun: dict[str, int]
     """How many records each run has that an interruption cut short."""
-    events: Events | None
+    events: "Events | None"
 
     @property
     def metrics(self) -> Path:
@@ -113,6 +115,9 @@ def open_workdir(path: str | Path, config: Record, *, overwrite: bool, tensorboa
     _write_whole(path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in kept))
     events = None
     if tensorboard:
+        # Here alone: tensorboardX imports PyTorch wherever that is installed, which takes seconds.
+        from experiments.common.tensorboard import Events
+
         events = Events(path / "events")
         events.write(kept)
     return Workdir(path, threading.Lock(), begun, events)

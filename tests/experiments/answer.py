@@ -1,8 +1,9 @@
-"""What commands of experiments answer, each in a process of its own: python -m tests.experiments.answer < CALLS.
+"""What commands of experiments answer, each in a process of its own: python -m tests.experiments.answer.
 
-A call is a dict in JSON: ``module`` behind ``experiments.``, ``flags``, and, where something goes wrong meanwhile, what
-it is and when: ``fault``, and ``at``, a function and which call of it. A process is forked once everything is imported:
-what a refusal takes is mostly that.
+A line of standard input is a list of calls, and one of standard output the list of their answers. A call is a dict in
+JSON: ``module`` behind ``experiments.``, ``flags``, and, where something goes wrong meanwhile, what it is and when:
+``fault``, and ``at``, a function and which call of it. A process is forked once everything is imported: what a refusal
+takes is mostly that.
 """
 
 import importlib
@@ -12,11 +13,15 @@ import resource
 import runpy
 import signal
 import sys
+import time
 from typing import Any
 
 import experiments.gradient_flow.main
 import experiments.language.main
 import experiments.language.report  # noqa: F401
+
+LIMIT = 600
+"""Seconds in which a line of calls must be answered."""
 
 
 def answer(call: dict[str, Any]) -> tuple[int, str]:
@@ -24,6 +29,7 @@ def answer(call: dict[str, Any]) -> tuple[int, str]:
     output, input_ = os.pipe()
     process = os.fork()
     if process == 0:
+        os.dup2(os.open(os.devnull, os.O_RDONLY), sys.stdin.fileno())
         os.dup2(input_, sys.stderr.fileno())
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         os.close(output)
@@ -57,7 +63,8 @@ def arrange(fault: Any, module: str, function: str, number: int) -> None:
 
 FAULTS = {
     "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
-    "interrupted": lambda: os.kill(os.getpid(), signal.SIGINT),
+    # Time for the main thread to hear of it: else what is left of a short run may be done before.
+    "interrupted": lambda: (os.kill(os.getpid(), signal.SIGINT), time.sleep(0.5)),
     # A limit on the size of files stands in for a full disk.
     "disk full": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1024, resource.RLIM_INFINITY)),
 }
@@ -65,4 +72,7 @@ FAULTS = {
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
-    print(json.dumps([answer(call) for call in json.load(sys.stdin)]))
+    while line := sys.stdin.readline():
+        signal.alarm(LIMIT)  # which nobody catches
+        print(json.dumps([answer(call) for call in json.loads(line)]), flush=True)
+        signal.alarm(0)

@@ -1,5 +1,7 @@
 """What commands of experiments answer, without waiting for their imports each time: see answer.py."""
 
+import atexit
+import functools
 import json
 import subprocess
 import sys
@@ -9,9 +11,21 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 
 
+@functools.cache
+def _process() -> "subprocess.Popen[str]":
+    """Answers one line of calls after the other, until this process ends."""
+    module = [sys.executable, "-m", "tests.experiments.answer"]
+    process = subprocess.Popen(module, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True)
+    atexit.register(process.communicate)  # which closes its standard input
+    return process
+
+
 def answered(calls: list[dict[str, Any]]) -> list[tuple[int, str]]:
     """The exit status of each call, one after the other, and what it left on standard error."""
-    module = [sys.executable, "-m", "tests.experiments.answer"]
-    done = subprocess.run(module, input=json.dumps(calls), cwd=ROOT, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
-    return [(status, printed) for status, printed in json.loads(done.stdout.splitlines()[-1])]
+    process = _process()
+    assert process.stdin
+    assert process.stdout
+    print(json.dumps(calls), file=process.stdin, flush=True)
+    answers = process.stdout.readline()
+    assert answers, f"nothing was answered; status {process.poll()}"
+    return [(status, printed) for status, printed in json.loads(answers)]
