@@ -68,8 +68,8 @@ def join(given: Mapping[str, Any]) -> None:
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
         raise ExperimentError(f"--coordinator_address={address}: expected HOST:PORT of process 0, as in localhost:8476")
-    print(f"process {place} waits at {address} for all {count}", file=sys.stderr)
     try:
+        print(f"process {place} waits at {address} for all {count}", file=sys.stderr)
         links = _reach(host, int(port), count, place) if place else _receive(int(port), count)
     except KeyboardInterrupt:
         print(f"\ninterrupted while waiting; {_AGAIN}", file=sys.stderr)
