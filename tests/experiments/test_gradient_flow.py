@@ -110,7 +110,8 @@ def recorded_norms(workdir: Path, run: str, phase: str) -> dict[tuple[int, str],
 
 
 def negative_log_likelihood(readout: Any, outputs: jax.Array, targets: jax.Array) -> jax.Array:
-    logits = outputs @ readout["params"]["kernel"] + readout["params"]["bias"][None, None]
+    products = outputs @ readout["params"]["kernel"]
+    logits = products + jnp.broadcast_to(readout["params"]["bias"], products.shape)
     return -jnp.mean(jnp.sum(jax.nn.log_softmax(logits) * jax.nn.one_hot(targets, logits.shape[-1]), -1))
 
 
