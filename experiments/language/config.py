@@ -11,8 +11,8 @@ through one window. The last tenth is held out: its first half is for choosing, 
 carried on through all of it, and in windows of 256 tokens from a fresh state. The gradient's flow is measured on the
 way.
 
-Run time: 2 min on two CPU cores; characters 1 min, two_layers 3 min, best about 20 min; the variants that compare 10 to
-20 min; the quick variant 15 s.
+Run time: 50 s on two CPU cores; characters 1 min, two_layers 3 min, best about 20 min; the variants that compare 10 to
+20 min; the quick variant 10 s.
 
 Expect, of one seed on the standard library's sources: 1.34 nats a character on the half of the held-out text that was
 not chosen by, with the state carried on, 1.38 in windows of 256 from a fresh state.
