@@ -51,7 +51,7 @@ class Problem(NamedTuple):
         input_size: I.
         questions: ``(key, bits (B,), longest) -> Questions``, random numbers of so many bits, padded to the longest.
         lengths: ``(key, batch_size, longest) -> bits (B,)`` of the numbers in a batch.
-        first: how long the longest number is at first, if it grows with what has been learned; None if it does not.
+        first: bits of the longest number when training begins, if it grows with what is learned; None if it does not.
         automaton: None where the operands come one after the other: then a memory of a few bits is not enough.
     """
 
