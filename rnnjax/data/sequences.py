@@ -68,18 +68,24 @@ def load_digits(by: Literal["rows", "pixels"] = "rows") -> Labelled:
         ValueError: for another ``by``; for images that are not whole.
     """
     shape = lookup("by", by, {"rows": (SIDE, SIDE), "pixels": (SIDE * SIDE, 1)})
-    try:
-        from sklearn import datasets
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("digits need scikit-learn: pip install 'rnnjax[classification]'") from error
-    images, digits = (np.asarray(each) for each in datasets.load_digits(return_X_y=True))
-    _require_whole(images, digits)
+    images, digits = digit_images()
     order = np.random.default_rng(1).permutation(len(digits))
     border = int(len(digits) * _TRAINED_ON)
-    sequences = (images / _WHITE).reshape(-1, *shape)
+    sequences = images.reshape(-1, *shape)
     train, test = (padded(list(sequences[part]), digits[part].tolist()) for part in (order[:border], order[border:]))
     channels = tuple(f"pixel {number + 1}" for number in range(shape[1]))
     return Labelled(train, test, tuple(map(str, range(10))), channels, "scikit-learn digits")
+
+
+def digit_images() -> tuple[np.ndarray, np.ndarray]:
+    """All of these digits as they are: (1797, 64) from 0 to 1, and (1797,). Raises as ``load_digits``."""
+    try:
+        from sklearn.datasets import load_digits as load
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError("digits need scikit-learn: pip install 'rnnjax[data]'") from error
+    images, digits = (np.asarray(each) for each in load(return_X_y=True))
+    _require_whole(images, digits)
+    return images / _WHITE, digits
 
 
 def _require_whole(images: np.ndarray, digits: np.ndarray) -> None:

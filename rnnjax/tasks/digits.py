@@ -8,6 +8,7 @@ import numpy as np
 
 from rnnjax.arguments import of_their_kinds
 from rnnjax.checks import positive_integer
+from rnnjax.data.sequences import digit_images
 from rnnjax.tasks.task import Batch, Task, any_wrong, checked, cross_entropy
 from rnnjax.typing import Key
 
@@ -38,7 +39,7 @@ def sequential_digits(length: int = PIXELS, *, permuted: bool = False) -> Task:
     steps = positive_integer("length", length)
     if steps < PIXELS:
         raise ValueError(f"length is {steps}: expected at least {PIXELS}, the number of pixels")
-    images, digits = _images_and_digits()
+    images, digits = digit_images()
     if permuted:
         images = images[:, np.random.default_rng(0).permutation(PIXELS)]
     images = np.pad(images, ((0, 0), (0, steps - PIXELS)))
@@ -68,13 +69,3 @@ def _entropy(digits: np.ndarray, given: np.ndarray) -> float:
     values, counts = np.unique(np.stack([digits, given]), axis=1, return_counts=True)
     _, of_given = np.unique(values[1], return_inverse=True)
     return float(-(counts * np.log(counts / np.bincount(of_given, counts)[of_given])).sum() / len(digits))
-
-
-def _images_and_digits() -> tuple[np.ndarray, np.ndarray]:
-    """(1797, 64) from 0 to 1, and (1797,)."""
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise ImportError("sequential_digits needs scikit-learn: pip install 'rnnjax[data]'") from error
-    images, digits = load_digits(return_X_y=True)
-    return images / 16, digits

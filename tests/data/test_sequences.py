@@ -36,7 +36,7 @@ def test_rows_and_pixels_are_the_same_images_which_scikit_learn_has():
 
 
 def test_the_images_to_train_on_are_those_of_the_task_of_digits():
-    images, _ = task_of_digits._images_and_digits()
+    images = datasets.load_digits(return_X_y=True)[0] / 16
     order = np.random.default_rng(1).permutation(len(images))[: task_of_digits.TRAINING]
     train = load_digits("rows").train.inputs
     np.testing.assert_allclose(train.swapaxes(0, 1).reshape(-1, 64), images[order], rtol=1e-6)
@@ -69,6 +69,6 @@ def test_damaged_digits_are_refused(monkeypatch, damage, message):
 def test_other_ways_through_an_image_are_refused_and_without_scikit_learn_the_extra_is_named(monkeypatch):
     with pytest.raises(ValueError, match="unknown by 'columns'"):
         load_digits("columns")
-    monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'rnnjax\[classification\]'"):
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'rnnjax\[data\]'"):
         load_digits()
