@@ -70,6 +70,8 @@ def run(main: Callable[[], None], arguments: Sequence[str] | None = None) -> Non
             signal.signal(stop, signal.default_int_handler)
         try:
             main()
+            for stop in (signal.SIGINT, signal.SIGTERM):  # all is done: it has no other exit status while Python ends
+                signal.signal(stop, signal.SIG_IGN)
         except AlreadyFinishedError as finished:
             print(finished)
         except ExperimentError as error:

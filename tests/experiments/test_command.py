@@ -87,6 +87,23 @@ def test_a_signal_among_the_imports_ends_it_with_a_line(tmp_path: Path, how: sig
     assert not (tmp_path / "none").exists()
 
 
+AT_THE_END = """
+import os, signal
+from experiments.common import command
+
+class Last:  # of what Python tidies up
+    def __del__(self, kill=os.kill, process=os.getpid(), how=signal.SIGTERM):
+        kill(process, how)
+
+last = Last()
+command.run(lambda: None)
+"""
+
+
+def test_a_signal_after_everything_is_done_changes_no_exit_status() -> None:
+    assert subprocess.run([sys.executable, "-c", AT_THE_END], cwd=ROOT, timeout=60).returncode == 0
+
+
 @pytest.mark.slow
 def test_waiting_for_a_process_that_never_comes_says_so_and_can_be_interrupted(tmp_path: Path) -> None:
     with socket.socket() as free:
