@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import rnnjax
-from rnnjax import initializers
+from rnnjax import initializers, tasks
+from rnnjax.adapters import torch as adapter
 from tests.cases import CELL_CASES, B, H, I, T, own_cell, random_inputs, random_params
 
 CELL = rnnjax.lstm(H)
@@ -270,3 +271,80 @@ def test_square_initializers_of_another_shape(shape):
     for name, init in [("identity", initializers.identity()), ("spectral_normal", initializers.spectral_normal(1.0))]:
         parts = [name, str(shape), "square", "recurrent_init"]
         check(ValueError, parts, lambda init=init: init(jax.random.key(0), shape))
+
+
+# What people tried who came from other libraries
+
+
+def one_layer_of_torch():
+    shapes = {"weight_ih_l0": (4 * H, I), "weight_hh_l0": (4 * H, H), "bias_ih_l0": (4 * H,), "bias_hh_l0": (4 * H,)}
+    return adapter.from_torch({name: np.zeros(shape, np.float32) for name, shape in shapes.items()}, "lstm")
+
+
+def truncated(targets):
+    cell = rnnjax.elman(H)
+    inputs, loss = jnp.ones((6, B, I)), lambda outputs, targets: ((outputs - targets) ** 2).sum()
+    return rnnjax.truncated_gradient(cell, cell.init(jax.random.key(0), I), inputs, targets, loss, every=3, through=6)
+
+
+def flow(loss):
+    return rnnjax.gradient_flow(CELL, PARAMS, INPUTS, loss)
+
+
+REFUSED = {
+    "inputs for a size": (lambda: CELL.init(jax.random.key(0), INPUTS), "input_size is an array of shape (5, 2, 3)"),
+    "a number for a key": (lambda: CELL.init(0, 3), "key is 0 (int): expected a random key"),
+    "a name for an initializer": (
+        lambda: rnnjax.lstm(H, kernel_init="glorot"),
+        "kernel_init is 'glorot' (str): expected a function, such as jax.nn.initializers.normal(0.1)",
+    ),
+    "one layer of PyTorch": (
+        lambda: rnnjax.unroll(CELL, one_layer_of_torch(), INPUTS),
+        "pass params[0], or put the cell into a stack",
+    ),
+    "targets of another length": (
+        lambda: truncated(jnp.zeros((12, B, H))),
+        f"targets have shape (12, {B}, {H}): expected 6 steps on axis 0, as many as the inputs have",
+    ),
+    "one target for all steps": (lambda: truncated(jnp.zeros((1, B, H))), "targets have shape (1,"),
+    "a word for a flag": (
+        lambda: rnnjax.unroll(CELL, PARAMS, INPUTS, reverse="no"),
+        "reverse is 'no' (str): expected True or False",
+    ),
+    "a word for a loss": (lambda: flow("mse"), "loss is 'mse' (str): expected a function, such as lambda outputs"),
+    "a loss that returns nothing": (
+        lambda: flow(lambda outputs: None),
+        "loss returned NoneType: expected a real scalar",
+    ),
+    "a loss of every step": (lambda: flow(lambda outputs: outputs.sum((1, 2))), "loss returned shape (5,): expected a"),
+    "a whole flow": (
+        lambda: rnnjax.decay(flow(lambda outputs: outputs[-1].sum())),
+        "norms are a GradientFlow: expected one leaf of GradientFlow.state, an array (T,)",
+    ),
+    "norms that are being traced": (
+        lambda: jax.jit(rnnjax.decay)(jnp.ones(5)),
+        "norms are being traced: expected their values; call decay outside of jax.jit and jax.vmap",
+    ),
+    "a readout of another length": (
+        lambda: tasks.copy_memory(5).loss(jnp.zeros((10, 2, 9)), tasks.copy_memory(5).sample(jax.random.key(0), 2)),
+        "readout has shape (10, 2, 9): expected (25, 2, 9), (T, B, output_size)",
+    ),
+    "a readout that is too narrow": (
+        lambda: tasks.copy_memory(5).error(jnp.zeros((25, 2, 3)), tasks.copy_memory(5).sample(jax.random.key(0), 2)),
+        "readout has shape (25, 2, 3): expected (25, 2, 9)",
+    ),
+    "a readout that would be broadcast": (
+        lambda: tasks.adding(10).loss(jnp.zeros((10, 1)), tasks.adding(10).sample(jax.random.key(0), 3)),
+        "readout has shape (10, 1): expected (10, 3, 1)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_people_tried_who_came_from_elsewhere_is_refused_in_few_words(name):
+    call, message = REFUSED[name]
+    with pytest.raises((TypeError, ValueError)) as raised:
+        call()
+    told = str(raised.value).partition("\n---")[0]
+    assert message in told
+    assert len(told) <= 300
