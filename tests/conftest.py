@@ -45,10 +45,20 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever needs a whole run of an experiment is slow."""
+    """Slow is what needs a whole run of an experiment, and a claim about many cells but for one of each kind."""
+    cells: dict[str, set[str]] = {}
     for item in items:
-        if {"finished", "swept"} & set(getattr(item, "fixturenames", ())):
+        cells.setdefault(item.nodeid.split("[")[0], set()).update(_cells(item))
+    for item in items:
+        of_many = len(cells[item.nodeid.split("[")[0]]) > 2 * len(TYPICAL)
+        if {"finished", "swept"} & set(getattr(item, "fixturenames", ())) or (of_many and _cells(item) - set(TYPICAL)):
             item.add_marker(pytest.mark.slow)
+
+
+def _cells(item: pytest.Item) -> set[str]:
+    """The names of cells among a test's parameters."""
+    values = item.callspec.params.values() if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ()
+    return {value for value in values if isinstance(value, str) and value in CELL_CASES}
 
 
 @pytest.fixture
