@@ -52,6 +52,7 @@ from rnnjax.cells.lstm_variants import janet
 from rnnjax.cells.lstm_variants import layer_norm_lstm
 from rnnjax.cells.lstm_variants import lstm_1997
 from rnnjax.cells.lstm_variants import slstm
+from rnnjax.cells.memoryless import dense
 from rnnjax.cells.orthogonal import orthogonal_rnn
 from rnnjax.cells.timescales import clockwork
 from rnnjax.cells.timescales import mist
@@ -64,6 +65,8 @@ from rnnjax.combinators.compose import learned_initial_state
 from rnnjax.combinators.compose import repeat
 from rnnjax.combinators.compose import residual
 from rnnjax.combinators.compose import stack
+from rnnjax.combinators.feedback import FeedbackState
+from rnnjax.combinators.feedback import feedback
 from rnnjax.measure.decay import Decay
 from rnnjax.measure.decay import ExampleNorms
 from rnnjax.measure.decay import decay
@@ -118,6 +121,7 @@ __all__ = [
     "Decay",
     "EncoderDecoder",
     "ExampleNorms",
+    "FeedbackState",
     "Generated",
     "GradientFlow",
     "KernelSpectrum",
@@ -143,12 +147,14 @@ __all__ = [
     "cornn",
     "decay",
     "delayed",
+    "dense",
     "drop_connect",
     "dropout",
     "elman",
     "encoder_decoder",
     "error_feedback",
     "example_norms",
+    "feedback",
     "first_lag_below",
     "forward_memory",
     "gated_antisymmetric",

@@ -107,6 +107,7 @@ def right_calls() -> dict[str, Call]:
         "orthogonal_rnn": Call(rnnjax.orthogonal_rnn, {"hidden_size": H, "parametrization": "cayley"}, used),
         "recurrent_highway": Call(rnnjax.recurrent_highway, {"hidden_size": H, "depth": 2}, used),
         "lru": Call(rnnjax.lru, {"hidden_size": H, "r_min": 0.1, "r_max": 0.9}, used),
+        "dense": Call(rnnjax.dense, {"output_size": H, "activation": "tanh", "kernel_init": orthogonal()}, used),
         "cell_named": Call(rnnjax.cell_named, {"name": "lstm"}),
         "stack": Call(
             lambda first, second, **skips: rnnjax.stack(first, second, **skips),
@@ -121,6 +122,7 @@ def right_calls() -> dict[str, Call]:
         "bidirectional": Call(rnnjax.bidirectional, {"forward": cell, "backward": cell}, used),
         "chain": Call(lambda first, second: rnnjax.chain(first, second), {"first": cell, "second": cell}),
         "delayed": Call(rnnjax.delayed, {"cell": cell, "steps": 1}),
+        "feedback": Call(rnnjax.feedback, {"cell": rnnjax.gru(I - 1), "choice": "sampled", "key": key}, used),
         "dropout": Call(rnnjax.dropout, {"cell": cell, "rate": 0.1, "key": key, "each": "step"}, used),
         "variational_dropout": Call(rnnjax.variational_dropout, {"cell": cell, "rate": 0.1, "key": key}, used),
         "zoneout": Call(rnnjax.zoneout, {"cell": cell, "rate": 0.1, "key": key}, used),

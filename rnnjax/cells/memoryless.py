@@ -1,4 +1,4 @@
-"""Layers without a memory, which combinators put beside a cell or after it.
+"""Layers without a memory: a dense one, and those that combinators put beside a cell or after it.
 
 What such a layer gives is its whole state, so that ``gradient_flow`` shows dL/d(outputs) of it like any other.
 """
@@ -10,17 +10,19 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from rnnjax import units
 from rnnjax.cell import Cell, output_like, zero_state
+from rnnjax.cells.activations import activation_named
+from rnnjax.checks import positive_integer
 from rnnjax.origin import remembered
-from rnnjax.typing import Key, Params
-from rnnjax.units import beside, dense
+from rnnjax.typing import Activation, Initializer, Key, Params
 
 
 class LayerState(NamedTuple):
     hidden: Array  # (..., O), what the layer gives at this step
 
 
-class GateParams(NamedTuple):
+class DenseParams(NamedTuple):
     kernel: Array  # (I, O)
     bias: Array  # (O,)
 
@@ -28,6 +30,40 @@ class GateParams(NamedTuple):
 class NormParams(NamedTuple):
     scale: Array  # (O,)
     bias: Array  # (O,)
+
+
+@remembered
+def dense(
+    output_size: int,
+    activation: str | Activation = "identity",
+    *,
+    kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
+) -> Cell:
+    """A layer that sees one step alone: a readout on top of a ``stack``, an embedding below, or between two cells.
+
+        y_t = g(x_t W + b)
+
+    It is a cell, so that a stack may have it for a layer, and it runs over all time steps at once.
+
+    Args:
+        output_size: O.
+        activation: g, a name or any elementwise function, as for ``elman``.
+        kernel_init: for W (I, O).
+
+    Raises:
+        ValueError: for an unknown activation, or output_size < 1.
+        TypeError: if output_size is not a whole number.
+    """
+    size, g = positive_integer("output_size", output_size), activation_named(activation)
+
+    def init(key: Key, input_size: int) -> DenseParams:
+        kernel = kernel_init(key, (positive_integer("input_size", input_size), size))
+        return DenseParams(kernel, jnp.zeros(size, kernel.dtype))
+
+    def respond(params: DenseParams, inputs: Array) -> Array:
+        return g(units.dense(inputs, params.kernel, params.bias))
+
+    return _memoryless(init, respond, lambda params: params.bias)
 
 
 def pass_on(cell: Cell, params: Params) -> Cell:
@@ -39,12 +75,12 @@ def pass_on(cell: Cell, params: Params) -> Cell:
 def dense_gate(bias: float) -> Cell:
     """y_t = sigmoid(x_t W + b), as wide as the inputs."""
 
-    def init(key: Key, input_size: int) -> GateParams:
+    def init(key: Key, input_size: int) -> DenseParams:
         kernel = jax.nn.initializers.lecun_normal()(key, (input_size, input_size))
-        return GateParams(kernel, jnp.full(input_size, bias, kernel.dtype))
+        return DenseParams(kernel, jnp.full(input_size, bias, kernel.dtype))
 
-    def respond(params: GateParams, inputs: Array) -> Array:
-        return jax.nn.sigmoid(dense(inputs, params.kernel, params.bias))
+    def respond(params: DenseParams, inputs: Array) -> Array:
+        return jax.nn.sigmoid(units.dense(inputs, params.kernel, params.bias))
 
     return _memoryless(init, respond, lambda params: params.bias)
 
@@ -66,7 +102,7 @@ def normalized(z: Array, scale: Array, bias: Array | None = None) -> Array:
     """An array with mean 0 and variance 1 over the last axis: scale * (z - mean z) / sqrt(var z + 1e-5) + bias."""
     centred = z - jnp.mean(z, axis=-1, keepdims=True)
     standard = centred * jax.lax.rsqrt(jnp.mean(centred**2, axis=-1, keepdims=True) + 1e-5)
-    return beside(scale, z) * standard + (0 if bias is None else beside(bias, z))
+    return units.beside(scale, z) * standard + (0 if bias is None else units.beside(bias, z))
 
 
 def _memoryless(

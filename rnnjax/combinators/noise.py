@@ -14,7 +14,6 @@ state that is carried on goes on drawing. Where ``reset`` starts a step afresh, 
 """
 
 import functools
-import zlib
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -26,6 +25,7 @@ from jax.extend.core import JaxprEqn
 from rnnjax.cell import Cell, check_cell
 from rnnjax.checks import number_between, told
 from rnnjax.combinators.compose import each_layer
+from rnnjax.combinators.keys import each_key, next_keys, numbered, own_key
 from rnnjax.engine.norms import is_inexact
 from rnnjax.engine.program import Program, execute, operands_of, program_of, reached, recurrent_products
 from rnnjax.names import lookup
@@ -68,7 +68,7 @@ def dropout(cell: Cell, rate: float, key: Key | None = None, each: Literal["step
         ValueError: for a rate outside [0, 1), or another ``each``.
     """
     kept = 1 - _rate("dropout", cell, rate)
-    move_on = lookup("each", each, {"step": _next, "sequence": lambda keys: keys})
+    move_on = lookup("each", each, {"step": next_keys, "sequence": lambda keys: keys})
     if key is None:
         return cell
 
@@ -77,7 +77,7 @@ def dropout(cell: Cell, rate: float, key: Key | None = None, each: Literal["step
             return NoisyState(layer.advance(params, state.cell, drive), move_on(state.key))
 
         def output(params: Params, state: NoisyState) -> Array:
-            return _dropped(_numbered(state.key, 0), kept, layer.output(params, state.cell))
+            return _dropped(numbered(state.key, 0), kept, layer.output(params, state.cell))
 
         return _noisy(layer, key, advance, output)
 
@@ -117,7 +117,7 @@ def variational_dropout(cell: Cell, rate: float, key: Key | None = None) -> Cell
                 if id(equation) not in products:
                     return None
                 hidden, kernel = operands
-                dropped = _dropped(_numbered(state.key, products[id(equation)]), kept, hidden)
+                dropped = _dropped(numbered(state.key, products[id(equation)]), kept, hidden)
                 return [equation.primitive.bind(dropped, kernel, **equation.params)]
 
             leaves = jax.tree.leaves((params, state.cell, drive))
@@ -165,12 +165,12 @@ def zoneout(cell: Cell, rate: Any, key: Key | None = None) -> Cell:
 
     def change(layer: Cell, key: Callable[[], Key]) -> Cell:
         def advance(params: Params, state: NoisyState, drive: Drive) -> NoisyState:
-            keys = _next(state.key)
+            keys = next_keys(state.key)
             olds, structure = jax.tree.flatten(state.cell)
             news = jax.tree.leaves(layer.advance(params, state.cell, drive))
             rates = jax.tree.leaves(_rates(rate, state.cell))
             mixed = [
-                jnp.where(_draw(_numbered(keys, n), rate, old), old, new) if is_inexact(old) else new
+                jnp.where(_draw(numbered(keys, n), rate, old), old, new) if is_inexact(old) else new
                 for n, (rate, old, new) in enumerate(zip(rates, olds, news, strict=True))
             ]
             return NoisyState(jax.tree.unflatten(structure, mixed), keys)
@@ -256,12 +256,7 @@ def _changed(receiver: str, cell: Cell, change: Callable[[Cell, Callable[[], Key
 
     A layer's key is made where it is used: layers may be changed inside a loop, which their gradient is outside of.
     """
-    dtype = getattr(key, "dtype", None)
-    if dtype == jnp.uint32:
-        key = jax.random.wrap_key_data(key)
-    elif dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
-        raise TypeError(f"key is {told(key)}: expected a random key, such as jax.random.key(0), or None to evaluate")
-    start = jax.random.fold_in(key, zlib.crc32(receiver.encode()))
+    start = own_key(receiver, key)
     return each_layer(
         cell, lambda layer, path: change(layer, functools.partial(functools.reduce, jax.random.fold_in, path, start))
     )
@@ -309,22 +304,7 @@ def _dropped(keys: Array, kept: float, x: Array) -> Array:
 def _draw(keys: Array, probability: float, like: Array) -> Array:
     """Booleans, True with this probability: an array like ``like``, whose leading axes are those of the keys."""
     shape = like.shape[keys.ndim :]
-    return _each_key(lambda key: jax.random.bernoulli(key, probability, shape), keys)
-
-
-def _next(keys: Array) -> Array:
-    return _numbered(keys, 2**32 - 1)
-
-
-def _numbered(keys: Array, number: int) -> Array:
-    """Keys that follow from these, other ones for each number."""
-    return _each_key(lambda key: jax.random.fold_in(key, number), keys)
-
-
-def _each_key(function: Callable[[Key], Array], keys: Array) -> Array:
-    for _ in range(keys.ndim):
-        function = jax.vmap(function)
-    return function(keys)
+    return each_key(lambda key: jax.random.bernoulli(key, probability, shape), keys)
 
 
 def _rates(rate: Any, state: State) -> Any:
