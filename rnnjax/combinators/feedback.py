@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from rnnjax.cell import Cell, check_cell, output_like
-from rnnjax.checks import check_function, positive_integer
+from rnnjax.checks import check_function, positive_integer, told
 from rnnjax.combinators.keys import each_key, next_keys, numbered, own_key
 from rnnjax.names import lookup
 from rnnjax.origin import remembered
@@ -72,14 +72,14 @@ def feedback(cell: Cell, choice: str | Callable[..., Array], key: Key | None = N
             inputs too narrow for the true value and the flag.
     """
     check_cell("feedback", cell, 'feedback(stack(lstm(64), dense(10)), "argmax")')
-    draws = choice == "sampled" if isinstance(choice, str) else False
+    choose = _chosen(choice)
+    draws = isinstance(choice, str) and choice == "sampled"
     if draws == (key is None):
         raise ValueError(
             "feedback draws what is fed back: expected a key, such as jax.random.key(0)"
             if draws
-            else f"feedback received a key, and draws nothing with choice {choice!r}: leave the key away"
+            else f"feedback received a key, and draws nothing with choice {told(choice)}: leave the key away"
         )
-    choose = _chosen(choice)
     start = own_key("feedback", key) if draws else None
 
     def like(params: Params) -> jax.ShapeDtypeStruct:
