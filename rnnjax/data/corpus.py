@@ -1,9 +1,10 @@
 """Text as a sequence of characters: any file, or the sources of Python's own standard library, or its docstrings."""
 
 import ast
+import os
 import sysconfig
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,7 +57,7 @@ def load_text(path: str = "", *, max_characters: int | None = None) -> Text:
     if path == DOCSTRINGS:
         text, source = _read_docstrings(max_characters)
     else:
-        text, source = (_read_file(Path(path)), path) if path else _read_standard_library()
+        text, source = (_read_file(Path(path)), path) if path else _read_standard_library(max_characters)
     if not text:
         raise ValueError(f"corpus {source} is empty: expected text; give another file")
     return Text(text[:max_characters], source)
@@ -120,21 +121,26 @@ def _read_file(path: Path) -> str:
         ) from error
 
 
-def _read_standard_library() -> tuple[str, str]:
-    texts = [file.read_text(encoding="utf-8", errors="replace") for file in _standard_library_files()]
-    return "".join(texts), f"Python {sysconfig.get_python_version()} standard library"
+def _read_standard_library(max_characters: int | None) -> tuple[str, str]:
+    files = (file.read_text(encoding="utf-8", errors="replace") for file in _standard_library_files())
+    return _joined(files, max_characters), f"Python {sysconfig.get_python_version()} standard library"
 
 
 def _read_docstrings(max_characters: int | None) -> tuple[str, str]:
-    """Those of modules, classes and functions, an empty line after each; parses no more files than it takes."""
-    texts, length = [], 0
-    for file in _standard_library_files():
-        for docstring in _docstrings(file):
-            texts.append(f"{docstring}\n\n")
-            length += len(texts[-1])
+    """Those of modules, classes and functions, an empty line after each."""
+    prose = (f"{docstring}\n\n" for file in _standard_library_files() for docstring in _docstrings(file))
+    return _joined(prose, max_characters), f"docstrings of the Python {sysconfig.get_python_version()} standard library"
+
+
+def _joined(texts: Iterable[str], max_characters: int | None) -> str:
+    """No more of them than it takes."""
+    taken, length = [], 0
+    for text in texts:
+        taken.append(text)
+        length += len(text)
         if max_characters is not None and length >= max_characters:
             break
-    return "".join(texts), f"docstrings of the Python {sysconfig.get_python_version()} standard library"
+    return "".join(taken)
 
 
 def _docstrings(file: Path) -> Iterator[str]:
@@ -151,8 +157,12 @@ def _docstrings(file: Path) -> Iterator[str]:
 def _standard_library_files() -> list[Path]:
     root = Path(sysconfig.get_paths()["stdlib"])
     left_out = {"test", "tests", "idle_test", "site-packages", "dist-packages", "encodings", "pydoc_data"}  # and tables
-    files = sorted(f for f in root.rglob("*.py") if not left_out.intersection(f.relative_to(root).parts))
-    if not files:
+    found: list[Path] = []
+    for folder, folders, files in os.walk(root):
+        folders[:] = set(folders) - left_out  # not walked through
+        found.extend(Path(folder, file) for file in files if file.endswith(".py"))
+    if not found:
         raise ValueError(f"no Python sources under {root}: this Python comes without them; give a text file instead")
-    np.random.default_rng(0).shuffle(files)
-    return files
+    found.sort()
+    np.random.default_rng(0).shuffle(found)
+    return found
