@@ -34,18 +34,8 @@ class Program(NamedTuple):
     longest: int  # bits of the numbers that it learns from, or that it is asked for all of
 
 
-class Run(NamedTuple):
-    """One network; of needs several, which are given more and more until that suffices."""
-
-    program: Program
-    seed: int
-
-    @property
-    def name(self) -> str:
-        return "-".join(map(str, (*self.program, f"seed{self.seed}")))
-
-    def identity(self) -> Record:
-        return {**self.program._asdict(), "seed": self.seed}
+Run = sweep.SeededRun[Program]
+"""One network; of needs several, which are given more and more until that suffices."""
 
 
 def main(config: ConfigDict, open_workdir: Callable[[], Workdir]) -> None:

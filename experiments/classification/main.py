@@ -46,18 +46,8 @@ class Program(NamedTuple):
     pooling: str
 
 
-class Run(NamedTuple):
-    """One network, trained once."""
-
-    program: Program
-    seed: int
-
-    @property
-    def name(self) -> str:
-        return f"{self.program.network.replace(':', '-')}-{self.program.pooling}-seed{self.seed}"
-
-    def identity(self) -> Record:
-        return {**self.program._asdict(), "seed": self.seed}
+Run = sweep.SeededRun[Program]
+"""One network, trained once."""
 
 
 def main(config: ConfigDict, open_workdir: Callable[[], Workdir]) -> None:

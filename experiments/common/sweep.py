@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from absl import flags
 from filelock import FileLock, Timeout
@@ -51,6 +51,24 @@ class RunOfProgram(Run, Protocol):
     def program(self) -> Any:
         """What can be compared and ordered, equal for runs that share what is compiled."""
         ...
+
+
+Fields = TypeVar("Fields", bound=tuple[Any, ...])
+
+
+class SeededRun(NamedTuple, Generic[Fields]):
+    """One network: what has to be compiled for it, which serves all seeds, and its seed."""
+
+    program: Fields  # a NamedTuple
+    seed: int
+
+    @property
+    def name(self) -> str:
+        words = [str(field).replace(":", "-") for field in self.program]  # checkpoints have it for a folder
+        return "-".join([*words, f"seed{self.seed}"])
+
+    def identity(self) -> Record:
+        return {**self.program._asdict(), "seed": self.seed}  # type: ignore[attr-defined]
 
 
 R = TypeVar("R", bound=Run)

@@ -37,18 +37,8 @@ class Program(NamedTuple):
     initialization: str
 
 
-class Run(NamedTuple):
-    """One network at initialization, measured."""
-
-    program: Program
-    seed: int
-
-    @property
-    def name(self) -> str:
-        return f"{'-'.join(self.program)}-seed{self.seed}"
-
-    def identity(self) -> Record:
-        return {**self.program._asdict(), "seed": self.seed}
+Run = sweep.SeededRun[Program]
+"""One network at initialization, measured."""
 
 
 class Measured(NamedTuple):

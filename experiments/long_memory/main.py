@@ -37,18 +37,8 @@ class Program(NamedTuple):
     cell: str
 
 
-class Run(NamedTuple):
-    """One network, trained until it solves its task or its steps are used up."""
-
-    program: Program
-    seed: int
-
-    @property
-    def name(self) -> str:
-        return f"{self.program.task}-{self.program.lag}-{self.program.cell}-seed{self.seed}"
-
-    def identity(self) -> Record:
-        return {**self.program._asdict(), "seed": self.seed}
+Run = sweep.SeededRun[Program]
+"""One network, trained until it solves its task or its steps are used up."""
 
 
 def main(config: ConfigDict, open_workdir: Callable[[], Workdir]) -> None:

@@ -77,10 +77,10 @@ def test_recorded_derivatives_and_sizes_are_those_of_a_loop(finished: tuple[Path
             forward[11 - lag, example] = np.linalg.norm((W * slopes) @ product)
             backward[11 - lag, example] = np.linalg.norm(product @ readout)
             product = (U * slopes) @ product
-    derivative = records_of(finished[0], "elman-tanh-orthogonal:1.5-seed1", "derivative")
+    derivative = records_of(finished[0], "elman-tanh-orthogonal-1.5-seed1", "derivative")
     for of, norms in (("forward", forward), ("backward", backward)):
         np.testing.assert_allclose(derivative[of]["norms"], np.exp(np.log(norms).mean(axis=1)), rtol=1e-3)
-    (size,) = records_of(finished[0], "elman-tanh-orthogonal:1.5-seed1", "size").values()
+    (size,) = records_of(finished[0], "elman-tanh-orthogonal-1.5-seed1", "size").values()
     assert size["steps"][0] == 1
     assert size["steps"][-1] == 1050
     expected = np.sqrt((kept[:, 0] ** 2).mean(axis=1))
@@ -99,14 +99,14 @@ def test_the_gradient_of_an_lstm_is_that_of_hidden_and_memory_together(finished:
         for step in reversed(range(12)):
             norms[step, example] = np.linalg.norm(adjoint)
             adjoint = adjoint @ jacobians[step, example]
-    recorded = records_of(finished[0], "lstm---forget_bias:1-seed0", "derivative")["backward"]["norms"]
+    recorded = records_of(finished[0], "lstm---forget_bias-1-seed0", "derivative")["backward"]["norms"]
     np.testing.assert_allclose(recorded, np.exp(np.log(norms).mean(axis=1)), rtol=1e-3)
 
 
 def test_of_a_linear_network_recall_and_derivative_are_what_theory_says(finished: tuple[Path, str]) -> None:
     for seed in range(2):
         derivative, recall = (
-            records_of(finished[0], f"elman-identity-orthogonal:0.8-seed{seed}", kind)
+            records_of(finished[0], f"elman-identity-orthogonal-0.8-seed{seed}", kind)
             for kind in ("derivative", "recall")
         )
         np.testing.assert_allclose(derivative["forward"]["norms"], derivative["exact"]["norms"], rtol=1e-4)
@@ -115,7 +115,7 @@ def test_of_a_linear_network_recall_and_derivative_are_what_theory_says(finished
 
 
 def test_what_overflows_has_no_recall(finished: tuple[Path, str]) -> None:
-    name = "elman-identity-orthogonal:1.5-seed0"
+    name = "elman-identity-orthogonal-1.5-seed0"
     assert not records_of(finished[0], name, "recall")
     assert records_of(finished[0], name, "size")[None]["sizes"][-1] is None
     norms = records_of(finished[0], name, "derivative")["forward"]["norms"]
