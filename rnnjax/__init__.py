@@ -57,6 +57,10 @@ from rnnjax.cells.orthogonal import orthogonal_rnn
 from rnnjax.cells.timescales import clockwork
 from rnnjax.cells.timescales import mist
 from rnnjax.cells.timescales import scrn
+from rnnjax.combinators.attention import additive_attention
+from rnnjax.combinators.attention import additive_weights
+from rnnjax.combinators.attention import multiplicative_attention
+from rnnjax.combinators.attention import multiplicative_weights
 from rnnjax.combinators.clipping import clip_gradient_norm
 from rnnjax.combinators.clipping import clip_gradient_values
 from rnnjax.combinators.compose import highway
@@ -134,6 +138,8 @@ __all__ = [
     "Saturation",
     "SequenceLayer",
     "Wiring",
+    "additive_attention",
+    "additive_weights",
     "antisymmetric",
     "beam_search",
     "bidirectional",
@@ -188,6 +194,8 @@ __all__ = [
     "minimal_gated_unit",
     "mist",
     "mixed_precision",
+    "multiplicative_attention",
+    "multiplicative_weights",
     "narx",
     "newton_unroll",
     "nucleus",

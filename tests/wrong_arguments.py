@@ -74,6 +74,9 @@ def right_calls() -> dict[str, Call]:
     tokens = {"state": with_state["state"], "logits": logits, "embed": lambda t: jax.nn.one_hot(t, I), "length": 3}
     speech = run | tokens | {"readout": lambda y: jnp.pad(y, [(0, 0)] * (y.ndim - 1) + [(0, V - H)])}
     del speech["inputs"]
+    looking = {"queries": jnp.ones((T, B, H)), "memory": xs}
+    additive = rnnjax.additive_attention(cell, xs).init(key, I)
+    multiplicative = rnnjax.multiplicative_attention(cell, xs[:, 0]).init(key, I)
     line, flow = np.ones(6), rnnjax.gradient_flow(cell, params, xs, of_outputs["loss"])
     vocabulary = data.vocabulary_of("abc")
     text = np.arange(20) % 3
@@ -122,6 +125,12 @@ def right_calls() -> dict[str, Call]:
         "bidirectional": Call(rnnjax.bidirectional, {"forward": cell, "backward": cell}, used),
         "chain": Call(lambda first, second: rnnjax.chain(first, second), {"first": cell, "second": cell}),
         "delayed": Call(rnnjax.delayed, {"cell": cell, "steps": 1}),
+        "additive_attention": Call(
+            rnnjax.additive_attention, {"cell": cell, "memory": xs, "mask": None, "attention_size": 2}
+        ),
+        "multiplicative_attention": Call(rnnjax.multiplicative_attention, {"cell": cell, "memory": xs, "mask": None}),
+        "additive_weights": Call(rnnjax.additive_weights, looking | {"params": additive}),
+        "multiplicative_weights": Call(rnnjax.multiplicative_weights, looking | {"params": multiplicative}),
         "feedback": Call(rnnjax.feedback, {"cell": rnnjax.gru(I - 1), "choice": "sampled", "key": key}, used),
         "dropout": Call(rnnjax.dropout, {"cell": cell, "rate": 0.1, "key": key, "each": "step"}, used),
         "variational_dropout": Call(rnnjax.variational_dropout, {"cell": cell, "rate": 0.1, "key": key}, used),
