@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 from absl import flags
 
-from experiments.common import command
+from experiments.common import command, page
 from experiments.common.frames import log10, relative_to_first, stacked
-from experiments.common.workdir import Record, Workdir, read_records
+from experiments.common.workdir import FIGURES, Record, Workdir, read_records, write_whole
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -72,8 +72,9 @@ def draw(figures: Figures, records: Sequence[Record], folder: Path) -> list[Path
 def finish(workdir: Workdir, figures: Figures, records: Sequence[Record], summary: str, found: str) -> None:
     """Leaves figures and summary in the workdir, and prints what was found and where all of it is."""
     paths = draw(figures, records, workdir.path / "figures")
-    workdir.finish(summary, paths)
-    print(f"\n{found}\n\nsummary: {workdir.path / 'summary.md'}\nfigures: {', '.join(map(str, paths))}")
+    workdir.finish(summary, paths, page.html(workdir.path, summary, paths, records))
+    places = [f"{name}: {workdir.path / file}" for name, file in (("page", "report.html"), ("summary", "summary.md"))]
+    print("\n".join(["", found, "", *places, f"figures: {', '.join(map(str, paths))}"]))
 
 
 def draw_again(figures: Figures, workdir: str) -> None:
@@ -84,7 +85,13 @@ def draw_again(figures: Figures, workdir: str) -> None:
     chosen = flags.DEFINE_string("workdir", workdir, "Folder of a run.")
 
     def main() -> None:
-        for path in draw(figures, read_records(chosen.value), Path(chosen.value) / "figures"):
+        workdir, records = Path(chosen.value), read_records(chosen.value)
+        paths = draw(figures, records, workdir / "figures")
+        summary = workdir / "summary.md"
+        if summary.exists():
+            words, _, _ = summary.read_text(encoding="utf-8").partition(FIGURES)
+            paths.append(write_whole(workdir / "report.html", page.html(workdir, words, paths, records)))
+        for path in paths:
             print(path)
 
     command.run(main)

@@ -7,12 +7,15 @@ checkpoints    a folder a run; of a run that has not finished, records after its
                goes on, so that it ends with the file of one that was never interrupted
 events         the scalars of metrics.jsonl for TensorBoard, with --tensorboard
 process-1, ... the workdirs of further processes, see sweep.py
+report.html    all of it on one page
 summary.md     written last: a folder that has it is finished, and is never overwritten silently
 """
 
 import json
 import os
 import platform
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -34,11 +37,17 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 
-_OWN = ("summary.md", "figures", "checkpoints", "events", "process-*", "metrics.jsonl", "config.json")
+_OWN = ("summary.md", "report.html", "figures", "checkpoints", "events", "process-*", "metrics.jsonl", "config.json")
 """As they are discarded: while there is a config.json, the folder is a run's."""
 
 NO_MATTER = ("threads", "checkpoint_every")
 """Fields that do not change what a run computes: they may differ when it goes on."""
+
+CIRCUMSTANCES = ("rnnjax", "git_revision", "jax", "python", "machine", "cores", "devices")
+"""What config.json says beside the config and the command."""
+
+FIGURES = "\n\n## Figures\n\n"
+"""What stands between words and figures in summary.md."""
 
 _EARLY = ("*.partial", ".lock-*", "process-*")  # what may be there before config.json is
 
@@ -73,18 +82,19 @@ class Workdir(NamedTuple):
             if self.events:
                 self.events.write(plain)
 
-    def finish(self, summary: str, figures: Sequence[Path]) -> None:
-        """Marks the run as finished: its summary, the figures shown in it."""
+    def finish(self, summary: str, figures: Sequence[Path], report: str) -> None:
+        """Marks the run as finished: its page, its summary, the figures shown in it."""
         if self.events:
             self.events.close()
         shown = "\n\n".join(f"![{path.stem}]({path.relative_to(self.path)})" for path in figures)
-        _write_whole(self.path / "summary.md", f"{summary.rstrip()}\n\n## Figures\n\n{shown}\n" if shown else summary)
+        write_whole(self.path / "report.html", report)
+        write_whole(self.path / "summary.md", f"{summary.rstrip()}{FIGURES}{shown}\n" if shown else summary)
 
     def put_in_order(self, runs: Iterable[str]) -> None:
         """Orders records by their runs: which of several threads was sooner leaves no trace."""
         place = {run: number for number, run in enumerate(runs)}
         records = sorted(read_records(self.path), key=lambda record: place.get(record["run"], len(place)))
-        _write_whole(self.metrics, "".join(json.dumps(record) + "\n" for record in records))
+        write_whole(self.metrics, "".join(json.dumps(record) + "\n" for record in records))
 
 
 def open_workdir(path: str | Path, config: Record, *, overwrite: bool, tensorboard: bool = False) -> Workdir:
@@ -110,9 +120,9 @@ def open_workdir(path: str | Path, config: Record, *, overwrite: bool, tensorboa
     if finished:
         raise AlreadyFinishedError(f"--workdir={path} holds this run, finished: see {path / 'summary.md'}")
     if not config_file.exists():
-        _write_whole(config_file, json.dumps({"config": config, **_circumstances()}, indent=2) + "\n")
+        write_whole(config_file, json.dumps({"config": config, **_circumstances()}, indent=2) + "\n")
     kept, begun = _kept(path)
-    _write_whole(path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in kept))
+    write_whole(path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in kept))
     events = None
     if tensorboard:
         # Here alone: tensorboardX imports PyTorch wherever that is installed, which takes seconds.
@@ -252,6 +262,7 @@ def _circumstances() -> Record:
     git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
     revision = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() if which("git") else ""
     return {
+        "command": _command(),
         "rnnjax": rnnjax.__version__,
         "jax": jax.__version__,
         "python": platform.python_version(),
@@ -260,6 +271,17 @@ def _circumstances() -> Record:
         "devices": [str(device) for device in jax.devices()],
         "git_revision": revision or None,
     }
+
+
+def _command() -> str:
+    """What to type for the same run, wherever it is to write; empty where no experiment's command is at work."""
+    module = getattr(sys.modules["__main__"].__spec__, "parent", "")
+    if not module.startswith("experiments."):
+        return ""
+    words = [
+        word for word in sys.argv[1:] if not re.match("--(workdir=|overwrite|num_processes|process_id|coord)", word)
+    ]
+    return shlex.join(["python", "-m", module, *words])
 
 
 def _plain(value: Any) -> Any:
@@ -275,8 +297,8 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> Path:
     """Never leaves half a file: writes beside it, then renames."""
     beside = path.with_name(path.name + ".partial")
-    beside.write_text(text)
-    beside.replace(path)
+    beside.write_text(text, encoding="utf-8")
+    return beside.replace(path)

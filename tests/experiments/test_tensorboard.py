@@ -33,7 +33,7 @@ def test_numbers_with_a_step_are_points_of_curves_a_folder_a_run(tmp_path: Path)
     workdir.append([trained("a", 1, 3.5), trained("b", 1, 2.5), {"run": "a", "kind": "finished"}])
     workdir.append([trained("a", 2, 1.5), trained("a", 3, None)])  # a loss that overflowed has no point
     assert curves_in(tmp_path / "events" / "a")["train/loss"][-1] == (2, 1.5)  # before anything is closed
-    workdir.finish("# Done", [])
+    workdir.finish("# Done", [], "")
     assert curves_in(tmp_path / "events" / "a") == {"train/loss": [(1, 3.5), (2, 1.5)]}
     assert curves_in(tmp_path / "events" / "b") == {"train/loss": [(1, 2.5)]}
 
@@ -57,7 +57,7 @@ def test_going_on_leaves_the_points_of_the_records_that_were_kept_each_once(tmp_
     workdir.events.close()  # type: ignore[union-attr]
     again = open_workdir(tmp_path, {}, overwrite=False, tensorboard=True)
     again.append([trained("cut", 1, 9.0), trained("cut", 2, 8.0)])
-    again.finish("# Done", [])
+    again.finish("# Done", [], "")
     assert curves_in(tmp_path / "events" / "whole") == {"train/loss": [(1, 3.0)]}
     assert curves_in(tmp_path / "events" / "cut") == {"train/loss": [(1, 9.0), (2, 8.0)]}
 
