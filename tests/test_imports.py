@@ -10,7 +10,7 @@ import rnnjax
 ROOT = Path(rnnjax.__file__).parents[1]
 ORDER = ("ground", "engine", "cells", "combinators", "sequence", "measure")
 """Each imports from itself and from those before it."""
-BESIDE = {"data": {"ground"}, "tasks": {"ground", "data"}, "adapters": {"ground", *ORDER}}
+BESIDE = {"data": {"ground"}, "tasks": {"ground", "data"}, "adapters": {"ground", *ORDER}, "plot": {"ground", *ORDER}}
 """What stands beside, and what it may import from besides itself."""
 
 

@@ -18,6 +18,9 @@ from absl import flags
 from experiments.common import command, page
 from experiments.common.frames import log10, relative_to_first, stacked
 from experiments.common.workdir import FIGURES, Record, Workdir, read_records, write_whole
+from rnnjax.plot.looks import COLOURS as COLOURS
+from rnnjax.plot.looks import DASHES as DASHES
+from rnnjax.plot.looks import styles as styles
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -29,8 +32,6 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 Figures = Sequence[Callable[[Sequence[Record]], Figure | None]]
 """Functions of a run's records, each named as its file will be; None where the records have nothing to show."""
 
-COLOURS = ("#000000", "#0072b2", "#d55e00", "#56b4e9", "#8a8a8a", "#e69f00", "#009e73", "#cc79a7")
-DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))  # one fewer: all pairs come in turn
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 GREY = "#8a8a8a"
 
@@ -209,11 +210,6 @@ def _seen(formula: str) -> int:
 
 
 # Lines
-
-
-def styles() -> Iterator[dict[str, Any]]:
-    """One line's looks after the other."""
-    return ({"color": c, "linestyle": d} for c, d in zip(itertools.cycle(COLOURS), itertools.cycle(DASHES)))
 
 
 def looks_of(names: Iterable[Hashable]) -> dict[Any, dict[str, Any]]:

@@ -18,11 +18,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from rnnjax.adapters.extras import needed
 from rnnjax.adapters.padding import mask_of, sizes
 from rnnjax.cell import Cell, check_cell
 from rnnjax.checks import check_sequence
 from rnnjax.engine.norms import is_inexact
+from rnnjax.extras import needed
 from rnnjax.sequence.unroll import unroll
 from rnnjax.typing import State
 

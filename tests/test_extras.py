@@ -1,4 +1,4 @@
-"""Without the package that an adapter is for, an error says in a line what is missing and what installs it."""
+"""Without the package that a part of the library needs, an error says in a line what is missing and what installs it."""
 
 import subprocess
 import sys
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rnnjax.adapters.extras import needed
+from rnnjax.extras import needed
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 def run_without(package: str, program: str) -> subprocess.CompletedProcess[str]:
@@ -25,6 +25,12 @@ def test_without_flax_the_error_says_so_and_names_the_extra(adapter: str) -> Non
     assert refused.returncode == 1
     assert refused.stderr.splitlines()[-1] == f"ModuleNotFoundError: {message}"
     assert "The above exception was the direct cause" in refused.stderr
+
+
+def test_without_matplotlib_the_error_of_plot_says_so_and_names_the_extra() -> None:
+    refused = run_without("matplotlib", "import rnnjax; import rnnjax.plot")
+    message = 'rnnjax.plot needs matplotlib, which is not installed: pip install "rnnjax[plot]"'
+    assert refused.stderr.splitlines()[-1] == f"ModuleNotFoundError: {message}"
 
 
 def test_without_pytorch_its_weights_are_converted_all_the_same() -> None:
@@ -45,10 +51,10 @@ def test_an_installed_package_that_lacks_another_says_so_itself() -> None:
     assert str(raised.value) == "No module named 'msgpack'"
 
 
-def test_each_extra_that_an_adapter_may_name_installs_that_package() -> None:
+def test_each_extra_that_an_error_may_name_installs_that_package() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    for package in ("flax", "torch"):
-        (requirement,) = extras[package]
+    for extra, package in {"flax": "flax", "torch": "torch", "plot": "matplotlib"}.items():
+        (requirement,) = extras[extra]
         assert requirement.startswith(f"{package}>=")
-    assert "rnnjax[flax]" in extras["experiments"]
+    assert "rnnjax[flax,plot]" in extras["experiments"]
