@@ -1,4 +1,4 @@
-"""Without the package that a part of the library needs, an error says in a line what is missing and what installs it."""
+"""Where a package is missing that a part of the library needs, an error says in a line which, and what installs it."""
 
 import subprocess
 import sys

@@ -17,7 +17,7 @@ from absl import flags
 
 from experiments.common import command, page
 from experiments.common.frames import log10, relative_to_first, stacked
-from experiments.common.workdir import FIGURES, Record, Workdir, read_records, write_whole
+from experiments.common.workdir import FIGURES, Record, Workdir, read_records, read_run, write_whole
 from rnnjax.plot.looks import COLOURS as COLOURS
 from rnnjax.plot.looks import DASHES as DASHES
 from rnnjax.plot.looks import styles as styles
@@ -73,7 +73,7 @@ def draw(figures: Figures, records: Sequence[Record], folder: Path) -> list[Path
 def finish(workdir: Workdir, figures: Figures, records: Sequence[Record], summary: str, found: str) -> None:
     """Leaves figures and summary in the workdir, and prints what was found and where all of it is."""
     paths = draw(figures, records, workdir.path / "figures")
-    workdir.finish(summary, paths, page.html(workdir.path, summary, paths, records))
+    workdir.finish(summary, paths, page.html(summary, paths, read_run(workdir.path), records))
     places = [f"{name}: {workdir.path / file}" for name, file in (("page", "report.html"), ("summary", "summary.md"))]
     print("\n".join(["", found, "", *places, f"figures: {', '.join(map(str, paths))}"]))
 
@@ -91,7 +91,7 @@ def draw_again(figures: Figures, workdir: str) -> None:
         summary = workdir / "summary.md"
         if summary.exists():
             words, _, _ = summary.read_text(encoding="utf-8").partition(FIGURES)
-            paths.append(write_whole(workdir / "report.html", page.html(workdir, words, paths, records)))
+            paths.append(write_whole(workdir / "report.html", page.html(words, paths, read_run(workdir), records)))
         for path in paths:
             print(path)
 

@@ -4,7 +4,6 @@ The words stand in files of their own, in which what was found is filled in.
 """
 
 import base64
-import json
 import struct
 import textwrap
 from collections import Counter
@@ -30,26 +29,25 @@ def code(text: str) -> str:
     return textwrap.indent("\n".join(text.splitlines()) or " ", "    ", lambda line: True)
 
 
-def html(workdir: Path, summary: str, figures: Sequence[Path], records: Sequence[Record]) -> str:
-    """The page of a run: its summary, its figures, its settings, in one file.
+def html(words: str, figures: Sequence[Path], run: Record | None = None, records: Sequence[Record] = ()) -> str:
+    """A page in one file: words, figures, and of a run its settings.
 
     Args:
-        workdir: which has config.json.
-        summary: in Markdown, without figures.
+        words: in Markdown, the title first.
         figures: PNG files.
-        records: of which it tells how many there are of each kind.
+        run: what config.json has.
+        records: those of the run, of which it tells how many there are of each kind.
     """
-    run = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
-    title, _, _ = summary.lstrip("# ").partition("\n")
-    markdown = MarkdownIt("commonmark", {"html": False}).enable("table").render(summary)
+    title, _, _ = words.lstrip("# ").partition("\n")
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table").render(words)
     counts = Counter(str(record["kind"]) for record in records)
     return _template(Path(__file__).with_name("report.html"), escape=True).render(
         title=title,
         body=Markup(_scrollable(markdown)),
         figures=[_shown(figure) for figure in figures],
-        command=run.get("command", ""),
-        settings=_settings(run),
-        circumstances=", ".join(f"{name} {run[name]}" for name in CIRCUMSTANCES if run.get(name)),
+        run=run,
+        settings=_settings(run) if run else [],
+        circumstances=", ".join(f"{name} {run[name]}" for name in CIRCUMSTANCES if run.get(name)) if run else "",
         kinds=", ".join(f"{count} of kind {kind}" for kind, count in counts.items()),
     )
 

@@ -133,6 +133,19 @@ def open_workdir(path: str | Path, config: Record, *, overwrite: bool, tensorboa
     return Workdir(path, threading.Lock(), begun, events)
 
 
+def read_run(path: str | Path) -> Record:
+    """What config.json of a workdir has: the config, the command, versions, devices.
+
+    Raises:
+        ExperimentError: if it is not one.
+    """
+    config_file = Path(path) / "config.json"
+    if not config_file.exists():
+        raise ExperimentError(f"{config_file} does not exist: {path} holds no run; give the folder of one")
+    _config(config_file)
+    return {"command": "", **json.loads(config_file.read_text(encoding="utf-8"))}
+
+
 def read_records(path: str | Path) -> list[Record]:
     """All records of the finished runs in a workdir.
 

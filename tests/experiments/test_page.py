@@ -1,7 +1,6 @@
 """The page of a run: everything in one file, and nothing that a text in it could do to it."""
 
 import base64
-import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -46,14 +45,13 @@ def written(tmp_path: Path) -> tuple[str, Path]:
         "config": {"tasks": "<script>alert(1)</script>", "seeds": 2, "unheard": 1},
         "jax": "0.10",
     }
-    (tmp_path / "config.json").write_text(json.dumps(run))
     figure, axes = plt.subplots(figsize=(3, 2))
     axes.plot([0, 1])
     path = tmp_path / "loss_by_step.png"
     figure.savefig(path, dpi=100)
     plt.close(figure)
     records = [{"kind": "train", "run": "a"}] * 3 + [{"kind": "finished", "run": "a"}]
-    return page.html(tmp_path, SUMMARY, [path], records), path
+    return page.html(SUMMARY, [path], run, records), path
 
 
 def test_it_shows_summary_figures_settings_command_and_kinds_of_records(written: tuple[str, Path]) -> None:

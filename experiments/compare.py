@@ -1,0 +1,124 @@
+"""Runs side by side, on one page: in which settings they differ, and their curves over each other.
+
+    python -m experiments.compare RUN RUN ... [--output=FOLDER]
+
+A run is the workdir of one. Everything that was recorded at training steps is compared, whatever the experiment: a
+panel for each network that a run has trained, a line for each run, the median over its seeds and the range.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+import experiments.common.at_start  # noqa: F401  before what takes seconds to import
+from experiments.common import command, drawing, frames, page
+from experiments.common.command import ExperimentError
+from experiments.common.workdir import Record, read_records, read_run, write_whole
+
+MOST = 12
+"""Panels in a figure: networks beyond so many are counted, not drawn."""
+
+
+def main(workdirs: Sequence[Path], output: Path) -> None:
+    """Writes the page and its figures.
+
+    Raises:
+        ExperimentError: for a folder that holds no run, or runs with nothing to compare.
+    """
+    runs = {name: read_run(path) for name, path in _named(workdirs).items()}
+    configs = {name: {"command": run["command"], **run["config"]} for name, run in runs.items()}
+    rows = pd.concat([_values(read_records(path), name) for name, path in _named(workdirs).items()])
+    if rows.empty:
+        raise ExperimentError("the runs recorded nothing at training steps: expected runs that trained")
+    figures: list[Path] = []
+    for (kind, field), of_field in rows.groupby(["kind", "field"], sort=False):
+        if of_field.groupby(["run", "network", "seed"])["step"].nunique().max() < 2:
+            continue  # no curve
+
+        def curves(_: Sequence[Record], of_field: pd.DataFrame = of_field, name: str = f"{kind}: {field}") -> Figure:
+            return _curves(of_field, name)
+
+        curves.__name__ = f"{kind}_{field}"
+        figures += drawing.draw([curves], [], output / "figures")
+    words = [f"# {len(configs)} runs side by side", _differences(configs), "## At the last step", _ends(rows)]
+    print(write_whole(output / "report.html", page.html("\n\n".join(words), figures)))
+
+
+def _named(workdirs: Sequence[Path]) -> dict[str, Path]:
+    """By the shortest ends of their paths that tell them apart."""
+    parts = [path.resolve().parts for path in workdirs]
+    if len(set(parts)) < len(parts):
+        raise ExperimentError("a run is given twice: expected different ones")
+    length = next(n for n in range(1, 99) if len({part[-n:] for part in parts}) == len(parts))
+    return {"/".join(part[-length:]): path for part, path in zip(parts, workdirs, strict=True)}
+
+
+def _values(records: Sequence[Record], run: str) -> pd.DataFrame:
+    """A row for each number that was recorded at a step: run, network, kind, field, seed, step, value."""
+    identities = {record["run"]: set(record) for record in records if record["kind"] == "finished"}
+    rows = []
+    for record in records:
+        identity = identities[record["run"]]
+        if "step" not in record or record["kind"] == "finished":
+            continue
+        network = " ".join(str(record[field]) for field in record if field in identity - {"run", "seed", "kind"})
+        told = {"run": run, "network": network or "all", "seed": record.get("seed", 0), "step": record["step"]}
+        for field in set(record) - identity - {"step"}:
+            value = record[field]
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                rows.append({**told, "kind": record["kind"], "field": field, "value": float(value)})
+    return pd.DataFrame(rows)
+
+
+def _differences(configs: dict[str, Record]) -> str:
+    """A table of the settings that are not the same in all runs."""
+    fields = dict.fromkeys(field for config in configs.values() for field in config)
+    rows = [
+        {"setting": field, **{run: config.get(field, "-") for run, config in configs.items()}}
+        for field in fields
+        if len({json.dumps(config.get(field, "-")) for config in configs.values()}) > 1
+    ]
+    return frames.table(rows, {"setting", *configs}) if rows else "All settings are the same."
+
+
+def _ends(rows: pd.DataFrame) -> str:
+    """A table of the last value of what differs between runs, medians over seeds and ranges, a column a run."""
+    keys = ["network", "kind", "field"]
+    last = rows.sort_values("step", kind="stable").groupby([*keys, "run", "seed"], sort=False).tail(1)
+    told = last.groupby([*keys, "run"], sort=False)["value"].agg(lambda v: frames.median(v, lambda x: f"{x:.4g}"))
+    table = frames.unstacked(told, "run").fillna("-")
+    table = table[table.nunique(axis=1) > 1]
+    if table.empty:
+        return "Everything is the same."
+    return frames.table(table.reset_index(), {*keys})
+
+
+def _curves(rows: pd.DataFrame, name: str) -> Figure:
+    """A panel for each network, a line for each run."""
+    networks = rows["network"].unique()
+    shown = rows[rows["network"].isin(networks[:MOST])]
+    figure, _, groups = drawing.multiples(shown, panel="network", line="run", across=4, size=(3.0, 2.5))
+    for axes, run, look, of_run in groups:
+        table = of_run.pivot_table(index="step", columns="seed", values="value", aggfunc="last")
+        drawing.band(axes, table.index.to_numpy(float), table.to_numpy(float).T, look, str(run))
+    left_out = f" ({len(networks) - MOST} more networks are not drawn)" if len(networks) > MOST else ""
+    drawing.legend(figure, "run (line: median of seeds,\nshade: range)")
+    return drawing.caption(figure, f"{name} of {len(rows['run'].unique())} runs{left_out}", "training step", name)
+
+
+def _arguments() -> Any:
+    parser = argparse.ArgumentParser(prog="python -m experiments.compare", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="The workdir of a run.")
+    parser.add_argument("--output", type=Path, default=Path("runs/compare"), help="Folder of the page and its figures.")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    given = _arguments()
+    command.run(lambda: main(given.runs, given.output), sys.argv[:1])
