@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKDIR ?= runs/gradient_flow
 
-.PHONY: help run quick test test-fast lint types peers bench cells clean
+.PHONY: help run quick test test-fast lint types peers bench cells docs clean
 
 help:
 	@echo "make run     where do gradients die? figures and a table in $(WORKDIR) (one to two minutes on two cores)"
@@ -13,6 +13,7 @@ help:
 	@echo "make test    the tests"
 	@echo "make lint    ruff; make types: mypy; make peers: install PyTorch, haiku, equinox, Keras to compare with"
 	@echo "make bench   the benchmarks: peers, memory, compiling, parallel time, training, online steps, writing, a study (half an hour)"
+	@echo "make docs    the site, in docs/_build/html, its tutorials executed (a minute or two)"
 	@echo "make cells   docs/cells.md anew: every cell's equation, size, and how fast its gradient decays"
 
 run: $(VENV)/.installed
@@ -53,6 +54,9 @@ bench: $(VENV)/.installed-peers
 cells: $(VENV)/.installed
 	$(BIN)/python -m docs.cell_table
 
+docs: $(VENV)/.installed-docs
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else f"rnnjax needs Python 3.11 or later, this is {v[0]}.{v[1]}: call make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
@@ -67,6 +71,10 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 
 $(VENV)/.installed-peers: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable ".[bench]"
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable ".[docs]"
 	@touch $@
 
 clean:

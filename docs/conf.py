@@ -1,0 +1,47 @@
+"""How the site is built: ``make docs``."""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import rnnjax
+from docs import api_pages
+
+project = "rnnjax"
+author = copyright = "the rnnjax authors"
+version = release = rnnjax.__version__
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "myst_nb"]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = "rnnjax"
+html_static_path = ["figures"]
+
+autodoc_typehints = "none"  # the signature has them, as short as they are written
+autodoc_preserve_defaults = True
+python_maximum_signature_line_length = 88
+napoleon_google_docstring, napoleon_numpy_docstring = True, False
+napoleon_use_ivar = True
+
+myst_heading_anchors = 3
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+
+
+def setup(app: Any) -> None:
+    """Pages of the API are written before they are read; equations in docstrings are shown as they stand."""
+    app.connect("builder-inited", lambda app: api_pages.write(Path(app.srcdir) / "api"))
+    app.connect("source-read", lambda app, page, source: source.__setitem__(0, _within_the_site(source[0])))
+    app.connect("include-read", lambda app, path, page, source: source.__setitem__(0, _within_the_site(source[0])))
+    app.connect("autodoc-process-docstring", api_pages.show_equations, priority=400)  # before napoleon's 500
+
+
+def _within_the_site(text: str) -> str:
+    """Pages link to files of the repository: here to the page of a file, or, where there is none, not at all."""
+    for file, page in {"../README.md": "index.md", "../benchmarks/README.md": "benchmarks.md"}.items():
+        text = re.sub(rf"\]\({re.escape(file)}(#[\w-]*)?\)", f"]({page})", text)
+    text = re.sub(r"\]\((?:\.\./)*docs/([\w/]+\.md)", r"](\1", text)
+    return re.sub(r"\[([^\]]+)\]\((?:common|networks)/[^)]*\)", r"`\1`", text)
