@@ -3,16 +3,18 @@
 All are (T, S, H), in the unit of the values, at each origin t for t + h of each horizon.
 
 persistence          y_t
-seasonal             y of the same hour of the last day that is known
-smart                base_{t+h} + scale_{t+h} z_t: the share of a clear sky, or the distance from the mean day, persists
+seasonal persistence y of the same hour of the last day that is known
+smart persistence    base_{t+h} + scale_{t+h} z_t: the share of a clear sky persists, or the distance from the mean day
 mean                 base_{t+h} + scale_{t+h} m, m the mean of z where it is trained on
 random walk          0, of returns
-ar, arx              z_{t+h} = c + sum over l < 24 of a_l z_{t-l}, and for arx  + b_l . x_{t-l}, l < 3, by weighted least
-                     squares; a regression for each horizon, which is to an iterated one as a direct network to a NARX
+ar                   z_{t+h} = c + sum over l < 24 of a_l z_{t-l}, by weighted least squares, a regression for each
+                     horizon, as direct networks have it
+arx                  the same with inputs of the last 3 steps, and the calendar
 
 The weights are squares of scale_{t+h}, so that what is least is the error in the unit.
 """
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -63,8 +65,8 @@ def autoregression(task: Task) -> np.ndarray:
 
 def autoregression_with_inputs(task: Task) -> np.ndarray:
     """From the past of the values, and from inputs."""
-    parts = _lagged(task.standardized[..., None], LAGS), _lagged(task.inputs, INPUT_LAGS)
-    return _regression(task, np.concatenate(parts, axis=-1))
+    past, inputs = _lagged(task.standardized[..., None], LAGS), _lagged(task.inputs[..., : task.held], INPUT_LAGS)
+    return _regression(task, np.concatenate([past, inputs, task.inputs[..., task.held :]], axis=-1))
 
 
 def in_unit(task: Task, standardized: np.ndarray) -> np.ndarray:
@@ -90,15 +92,17 @@ def _regression(task: Task, known: np.ndarray) -> np.ndarray:
     found = []
     for horizon in task.horizons:
         targets, weights = ahead(task.standardized, horizon)[fit_on], np.square(ahead(task.scale, horizon)[fit_on])
-        fitted = sm.WLS(targets.astype(float), known[fit_on], weights=weights).fit()
+        with warnings.catch_warnings():  # of several solutions, as for an index held all night, the least is as good
+            warnings.filterwarnings("ignore", "The design matrix is rank-deficient")
+            fitted = sm.WLS(targets.astype(float), known[fit_on], weights=weights).fit()
         found.append(known @ fitted.params)
     return in_unit(task, np.stack(found, axis=-1))
 
 
 BASELINES: dict[str, Callable[[Task], np.ndarray]] = {
     "persistence": persistence,
-    "seasonal": seasonal,
-    "smart": smart,
+    "seasonal persistence": seasonal,
+    "smart persistence": smart,
     "mean": mean,
     "random walk": random_walk,
     "ar": autoregression,

@@ -1,4 +1,4 @@
-"""How a network is trained: on windows within the training parts of segments, with the best by the validation parts kept.
+"""How a network is trained: on windows within the training parts of segments; the best by the validation parts is kept.
 
 The loss is the mean square of the error of z, weighted by the square of the scale at the target: the error in the unit,
 as far as a factor. The first steps of a window warm the state up, and are no part of it.

@@ -65,6 +65,13 @@ class Run(NamedTuple):
         return {**self.program._asdict(), "target": self.target, "fold": self.fold, "seed": self.seed}
 
 
+class Norms(NamedTuple):
+    """By step, (RECALLED,): how much a forecast hangs on what was so long ago."""
+
+    states: Array  # ||df/ds_t||, over all fields
+    inputs: Array  # ||df/dx_t||
+
+
 Tasks = dict[tuple[str, int], Task]
 """By target and fold."""
 
@@ -139,13 +146,13 @@ def weather_tasks(config: ConfigDict, horizons: tuple[int, ...]) -> Tasks:
     """One fold: a part of every segment is to test on."""
     if config.folds != 1:
         raise ValueError(f"--config.folds is {config.folds}: expected 1, since each month is split in itself")
-    loaded = {target: load_weather(target, config.path) for target in _targets(config)}
+    loaded = {target: load_weather(target, config.site) for target in _targets(config)}
     return {(name, 0): task(series, split(series.segments), horizons) for name, series in loaded.items()}
 
 
 def stock_tasks(config: ConfigDict, horizons: tuple[int, ...]) -> Tasks:
     """A task for each fold."""
-    series = load_stocks(config.path)
+    series = load_stocks()
     every = folds(len(series.values), config.folds)
     return {(STOCKS, fold): task(series, parts, horizons) for fold, parts in enumerate(every)}
 
@@ -236,8 +243,8 @@ def train(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict, t
                 log.write([_flow("trained", measure(state.best, *windows))])
 
 
-def _flow(phase: str, norms: Array) -> Record:
-    return {"kind": "state_gradient", "phase": phase, "norms": norms}
+def _flow(phase: str, norms: Norms) -> Record:
+    return {"kind": "state_gradient", "phase": phase, "norms": norms.states, "inputs": norms.inputs}
 
 
 def _about(each: Task, config: ConfigDict) -> Record:
@@ -245,7 +252,13 @@ def _about(each: Task, config: ConfigDict) -> Record:
     lengths = {f"{name}_hours": int((each.parts == part).sum()) for part, name in enumerate(("train", "validation"))}
     tested = origins(each, TEST)
     days = np.unique(each.times[tested].astype("datetime64[D]"))
-    about = {"step": each.step, "tested": int(tested.sum()), "days": len(days), "segments": each.parts.shape[1], "name": each.name}
+    about = {
+        "step": each.step,
+        "tested": int(tested.sum()),
+        "days": len(days),
+        "segments": each.parts.shape[1],
+        "name": each.name,
+    }
     span = {"from": str(days.min()), "to": str(days.max())}
     return {"kind": "task", **lengths, **about, **span, "reference": config.reference, "block_days": config.block_days}
 
@@ -260,14 +273,15 @@ def measured(each: Task, length: int) -> tuple[Array, Array]:
     return jnp.asarray(each.inputs[rows, places[:, 1]]), jnp.asarray(each.standardized[rows, places[:, 1]])
 
 
-def gradients(network: Network, warm_up: int, params: Params, inputs: Array, known: Array) -> Array:
-    """(RECALLED,) norms of the gradient of forecasts one step ahead with respect to the states before, all fields."""
+def gradients(network: Network, warm_up: int, params: Params, inputs: Array, known: Array) -> Norms:
+    """Of the forecasts one step ahead that are made at the last step, added up."""
     recalled = network.recalled
     if recalled is None:
         raise ValueError("the network recalls nothing: expected one whose gradient goes back in time")
 
-    def forecast(unroll: Callable[..., tuple[object, Array]], params: Params) -> Array:
+    def forecast(unroll: Callable[..., tuple[object, Array]], inputs: Array) -> Array:
         return recalled(unroll, params, inputs, known, warm_up).sum()
 
-    _, _, (flow,) = rnnjax.value_grad_and_flow(forecast)(params)
-    return jnp.sqrt(jnp.stack([jnp.square(norms) for norms in jax.tree.leaves(flow.state)]).sum(axis=0))
+    _, of_inputs, (flow,) = rnnjax.value_grad_and_flow(forecast)(inputs)
+    squares = jnp.stack([jnp.square(norms) for norms in jax.tree.leaves(flow.state)])
+    return Norms(jnp.sqrt(squares.sum(axis=0)), jnp.linalg.norm(of_inputs[warm_up:], axis=(1, 2)))

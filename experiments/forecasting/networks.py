@@ -4,8 +4,8 @@ Direct ones say it for all horizons at once, by a dense readout of a layer's out
 
 tdnn             a window of the last steps, of which nothing older is known
 elman, lstm, ... a recurrent layer of that cell
-bidirectional    a GRU forward, and beside it one that comes back from the future of the inputs: as if the temperature to
-                 come were known. It sees no z of the future. No forecaster can do that: it bounds what inputs can tell.
+bidirectional    a GRU forward, and beside it one that comes back from the future of the inputs: as if the temperature
+                 to come were known. It sees no z of the future. No forecaster can do that: it bounds what inputs tell.
 
 A NARX network says z_{t+1}, from the last L inputs and K values, and goes on from there with its own predictions, to
 t + h. What is not known ahead of its inputs is held. What it is fed with up to t names it:
@@ -41,8 +41,8 @@ class Network(NamedTuple):
         fitted: ``(params, inputs (T, B, I), known (T, B)) -> (T, B, len(fits))``, forecasts made at each step.
         forecasts: the same for all horizons, (T, B, H).
         recalled: ``(unroll, params, inputs, known, warm_up) -> (B,)``, the forecast one step ahead that is made at the
-            last step, where what comes after the first steps was run by ``unroll``, so that its gradient can be seen; of
-            a NARX network in closed loop. None of networks that have no memory, or see the future.
+            last step, where what comes after the first steps was run by ``unroll``, so that its gradient can be seen;
+            of a NARX network in closed loop. None of networks that have no memory, or see the future.
     """
 
     init: Callable[[Key, int], Params]
@@ -107,7 +107,7 @@ def direct(cell: rnnjax.Cell, horizons: tuple[int, ...]) -> Network:
 
 
 def both_directions(cell: rnnjax.Cell, horizons: tuple[int, ...]) -> Network:
-    """A cell forward, over inputs and values, and one backward, over inputs alone, from the step after the origin on."""
+    """A cell forward, over inputs and values; one backward, over inputs alone, down to the step after the origin."""
     dense = nn.Dense(len(horizons))
 
     def init(key: Key, input_size: int) -> Both:

@@ -3,8 +3,8 @@
 --target=COLUMN [--inputs=a,b] [--time=COLUMN] --horizons=1,24 --workdir=runs/predict
 
 A few networks, regressions and what persists are fitted to the first 60 % of the rows. The one with the least error in
-the next 15 % is chosen, its bands are the residuals there; skill over persistence is told for the last 25 %, which had no
-part in any of that. The chosen one then goes on from the last row: forecast.csv, forecast.png.
+the next 15 % is chosen, its bands are the residuals there; skill over persistence is told for the last 25 %, which had
+no part in any of that. The chosen one then goes on from the last row: forecast.csv, forecast.png.
 """
 
 import functools
@@ -40,7 +40,7 @@ INPUTS = flags.DEFINE_string("inputs", "", "Columns known up to the present, wit
 TIME = flags.DEFINE_string("time", "", "The column of times; without one, rows are steps.")
 HORIZONS = flags.DEFINE_string("horizons", "1", "How many steps ahead, with commas between.")
 WORKDIR = flags.DEFINE_string("workdir", "runs/predict", "Folder for forecast.csv and the figure.")
-MODELS = flags.DEFINE_string("models", "persistence,seasonal,ar,arx,tdnn,narx,gru", "What is tried.")
+MODELS = flags.DEFINE_string("models", "persistence,seasonal persistence,ar,arx,tdnn,narx,gru", "What is tried.")
 STEPS = flags.DEFINE_integer("train_steps", 400, "Training steps of a network.")
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the forecast that the workdir holds.")
 
@@ -70,7 +70,9 @@ def main() -> None:
         figure = drawn(each, best, found)
         figure.savefig(folder / path, dpi=150, bbox_inches="tight")
         plt.close(figure)
-    print(f"\nchosen in the validation part: {best.name}\nforecast: {folder / 'forecast.csv'}, {folder / 'forecast.png'}")
+    print(
+        f"\nchosen in the validation part: {best.name}\nforecast: {folder / 'forecast.csv'}, {folder / 'forecast.png'}"
+    )
 
 
 def _asked() -> tuple[Task, ConfigDict, list[str]]:
@@ -97,7 +99,7 @@ def _asked() -> tuple[Task, ConfigDict, list[str]]:
     each = task(series, parts, horizons)
     data_of(each, config.warm_up + config.window)
     if each.period == 1:
-        models = [name for name in models if name != "seasonal"]
+        models = [name for name in models if name != "seasonal persistence"]
     for name in models:
         if name == BIDIRECTIONAL:
             raise ExperimentError(f"--models has {name}, which sees the future: expected forecasters")

@@ -9,10 +9,14 @@ from matplotlib.figure import Figure
 
 from experiments.common import drawing, frames, page
 from experiments.common.workdir import Record
-from experiments.forecasting.networks import BIDIRECTIONAL, NARX
+from experiments.forecasting.baselines import BASELINES
+from experiments.forecasting.networks import BIDIRECTIONAL, NARX, TDNN
 from experiments.forecasting.skill import skills
 
 GROUP = ["target", "horizon"]
+
+ORDER = (*BASELINES, TDNN, NARX, f"{NARX}:own", f"{NARX}:errors", "elman", "lstm", "gru")
+"""In which models are told, others after them, and what sees the future last."""
 
 RECURRENT = ("elman", "lstm", "gru")
 """Beside which the lecture sets NARX networks."""
@@ -29,7 +33,10 @@ def scores(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def cased(rows: pd.DataFrame) -> pd.DataFrame:
-    """With the column ``case``."""
+    """With the column ``case``, in their order."""
+    place = {name: number for number, name in enumerate(ORDER)} | {BIDIRECTIONAL: len(ORDER) + 1}
+    rows = rows.assign(place=rows["model"].map(lambda name: place.get(name, len(ORDER))))
+    rows = rows.sort_values(["place", "model", "output_taps", "input_taps"], kind="stable").drop(columns="place")
     pairs = rows[rows["output_taps"] > 0][["output_taps", "input_taps"]].drop_duplicates()
     taps = " (" + rows["output_taps"].astype(str) + ", " + rows["input_taps"].astype(str) + ")"
     several = (rows["output_taps"] > 0) & (len(pairs) > 1)
@@ -88,6 +95,7 @@ def skill_over_reference(records: Sequence[Record]) -> pd.DataFrame:
 def table(records: Sequence[Record]) -> str:
     """Errors and skill by target, horizon and model, as a Markdown table."""
     found = skill_over_reference(records)
+    reference = tasks(records)["reference"].iloc[0]
     units = frames.frame(records, "scores").drop_duplicates("target").set_index("target")["unit"]
     rows = [
         {
@@ -96,8 +104,8 @@ def table(records: Sequence[Record]) -> str:
             "model": row.case,
             "MAE": f"{row.mae:.3g} {units[row.target]}",
             "RMSE": f"{row.rmse:.3g} {units[row.target]}",
-            "skill": f"{100 * row.skill:+.1f} %",
-            "95 % interval": _interval(row),
+            "skill": f"{100 * row.skill:+.1f} %" if row.case != reference else "",
+            "95 % interval": _interval(row) if row.case != reference else "",
             "seeds": frames.span(100 * row.seeds, "+.1f") if len(row.seeds) > 1 else "",
         }
         for row in found.itertuples()
@@ -124,8 +132,8 @@ def setting(records: Sequence[Record]) -> str:
     seeds = frames.frame(records, "network")["seed"].nunique() if _has_networks(records) else 0
     return (
         f"{', '.join(about['name'].unique())}: {folds}{tested:,} origins on {days} days to test on, "
-        f"{first['segments']} segments, {seeds} seeds of each network; skill is over {first['reference']}, intervals by "
-        f"blocks of {first['block_days']} days on average."
+        f"{first['segments']} segments, {seeds} seeds of each network; skill is over {first['reference']}, intervals "
+        f"by blocks of {first['block_days']} days on average."
     )
 
 
@@ -168,21 +176,19 @@ def structure_of_choice(records: Sequence[Record]) -> str:
         for row in over[over["case"] == NARX].itertuples():
             counts["better" if row.low > 0 else "worse" if row.high < 0 else "undecided"] += 1
     total = sum(counts.values())
-    shown = "confirmed" if counts["better"] == total else "refuted" if counts["worse"] else "not confirmed"
+    refuted = counts["worse"] and not counts["better"]
+    shown = "confirmed" if counts["better"] == total else "refuted" if refuted else "not confirmed"
     return (
-        f"That NARX networks are the structure of choice is {shown}: beside {', '.join(others)} at each horizon narx is "
-        f"better in {counts['better']} of {total} comparisons, worse in {counts['worse']}, and in {counts['undecided']} "
-        "the interval has 0 in it"
+        f"That NARX networks are the structure of choice is {shown}: beside {', '.join(others)} at each horizon narx "
+        f"is better in {counts['better']} of {total} comparisons, worse in {counts['worse']}, and in "
+        f"{counts['undecided']} the interval has 0 in it"
     )
 
 
-def flows(records: Sequence[Record]) -> pd.DataFrame:
-    """Norms by step of the states' gradients, with their decay; ``panel`` is target and phase."""
-    found = frames.flows(records)
-    if found.empty:
-        return found
-    words = found["phase"].map(frames.PHASES)
-    return cased(found).assign(words=words, panel=found["target"] + ", " + words)
+def flows(records: Sequence[Record], norms: str = "norms") -> pd.DataFrame:
+    """Norms by step of gradients with respect to states, or to ``inputs``, with their decay."""
+    found = frames.flows(records, norms=norms)
+    return found if found.empty else cased(found).assign(words=lambda rows: rows["phase"].map(frames.PHASES))
 
 
 def gradients(records: Sequence[Record]) -> str:
@@ -191,22 +197,29 @@ def gradients(records: Sequence[Record]) -> str:
     if found.empty or NARX not in set(found["model"]) or not set(RECURRENT) & set(found["model"]):
         return ""
     trained = found[found["phase"] == "trained"]
-    of_narx = trained[trained["model"] == NARX]["reach"]
+    reaches = {name: trained[trained["model"] == name]["reach"] for name in RECURRENT if name in set(trained["model"])}
+    of_narx = trained[trained["case"] == trained[trained["model"] == NARX]["case"].iloc[-1]]["reach"]
+    longer = [name for name, reach in reaches.items() if of_narx.min() > reach.max()]
+    shorter = [name for name, reach in reaches.items() if of_narx.max() < reach.min()]
+    shown = (
+        "confirmed"
+        if len(longer) == len(reaches)
+        else "refuted"
+        if len(shorter) == len(reaches)
+        else f"confirmed beside {', '.join(longer)} alone"
+        if longer
+        else "not confirmed"
+    )
     told = [
-        f"{case} {frames.lags(rows['tenth_lag'])} (median {rows['reach'].median():.0f})"
+        f"{case} {frames.lags(rows['tenth_lag'])}"
         for case, rows in trained.groupby("case", sort=False)
+        if case.partition(" ")[0] in {NARX, *RECURRENT}
     ]
-    verdicts = []
-    for name in RECURRENT:
-        reach = trained[trained["model"] == name]["reach"]
-        if len(reach):
-            longer = of_narx.min() > reach.max()
-            shorter = of_narx.max() < reach.min()
-            verdicts.append(f"{'longer' if longer else 'shorter' if shorter else 'among those'} of {name}")
+    steps = len(trained["norms"].iloc[0])
     return (
-        "That NARX networks are less susceptible to vanishing gradients: after training a tenth of the gradient of a "
-        f"forecast one step ahead is left at lag {', '.join(told)}; that of narx in closed loop is "
-        f"{', '.join(verdicts)}, over all seeds"
+        f"That NARX networks are less susceptible to vanishing gradients is {shown}: after training a tenth of the "
+        f"states' gradient of a forecast one step ahead is left, within {steps} steps, at lag {', '.join(told)} (all "
+        "seeds and targets; NARX in closed loop)"
     )
 
 
@@ -227,7 +240,9 @@ def all_hours(records: Sequence[Record]) -> str:
     told = []
     for (target, horizon), group in rows.groupby(GROUP, sort=False):
         means = group.groupby("case", sort=False)["rmse_of_all"].mean()
-        told.append(f"{target}, {ahead(records, horizon)}: {means.min():.3g} {group['unit'].iloc[0]} ({means.idxmin()})")
+        told.append(
+            f"{target}, {ahead(records, horizon)}: {means.min():.3g} {group['unit'].iloc[0]} ({means.idxmin()})"
+        )
     return "; ".join(told)
 
 
@@ -255,7 +270,9 @@ def skill(records: Sequence[Record]) -> Figure | None:
     cases = list(found["case"].unique())
     groups = list(found.groupby(GROUP, sort=False))
     columns = found["horizon"].nunique()
-    figure, panels = drawing.grid(len(groups) // columns, columns, size=(2.9, 0.24 * len(cases) + 0.9), share=("all", "all"))
+    figure, panels = drawing.grid(
+        len(groups) // columns, columns, size=(2.9, 0.24 * len(cases) + 0.9), share=("all", "all")
+    )
     for axes, ((target, horizon), group) in zip(panels, groups, strict=True):
         _intervals(axes, group, cases)
         drawing.head(axes, f"{target}, {ahead(records, horizon)} ahead")
@@ -292,9 +309,7 @@ def _limit(panels: Sequence[Any], found: pd.DataFrame) -> None:
         for line in axes.lines:
             x, y = (np.asarray(values, float) for values in line.get_data())
             if line.get_marker() == "o" and x[0] < axes.get_xlim()[0]:
-                axes.annotate(
-                    f"◂ {x[0]:.0f}", (0, y[0]), xycoords=("axes fraction", "data"), fontsize=7, va="center"
-                )
+                axes.annotate(f"◂ {x[0]:.0f}", (0, y[0]), xycoords=("axes fraction", "data"), fontsize=7, va="center")
 
 
 def _best(records: Sequence[Record]) -> str:
@@ -333,12 +348,14 @@ def skill_by_fold(records: Sequence[Record]) -> Figure | None:
     beat, behind = pooled[pooled["low"] > 0]["case"], pooled[pooled["high"] < 0]["case"]
     best = pooled.loc[pooled["skill"].idxmax()]
     title = (
-        f"Over all folds {', '.join(beat) if len(beat) else 'no model'} beats the {reference} with all of its interval; "
-        f"the best, {best['case']}, is at {100 * best['skill']:+.2f} % ({100 * best['low']:+.2f} to "
+        f"Over all folds {', '.join(beat) if len(beat) else 'no model'} beats the {reference} with all of its "
+        f"interval; the best, {best['case']}, is at {100 * best['skill']:+.2f} % ({100 * best['low']:+.2f} to "
         f"{100 * best['high']:+.2f}); {len(behind)} of {len(pooled)} are worse than it"
     )
     drawing.legend(figure)
-    return drawing.caption(figure, title, f"skill over the {reference} (%), 95 % interval; persistence is far below", "")
+    return drawing.caption(
+        figure, title, f"skill over the {reference} (%), 95 % interval; persistence is far below", ""
+    )
 
 
 def _years(about: pd.DataFrame, fold: int) -> str:
@@ -365,13 +382,17 @@ def week(records: Sequence[Record]) -> Figure | None:
         rows = drawn[(drawn["target"] == target) & (drawn["horizon"] == horizon)].set_index("model")
         own, beside = rows.loc[best], rows.loc[reference]
         x = np.arange(len(own["truth"]))
-        axes.fill_between(x, own["low"], own["high"], color=drawing.COLOURS[3], alpha=0.35, linewidth=0, label="band, 80 %")
+        axes.fill_between(
+            x, own["low"], own["high"], color=drawing.COLOURS[3], alpha=0.35, linewidth=0, label="band, 80 %"
+        )
         axes.plot(x, own["truth"], color="black", linewidth=1.4, label="truth")
         axes.plot(x, own["forecast"], color=drawing.COLOURS[1], linewidth=1.2, linestyle="--", label="network")
         axes.plot(x, beside["forecast"], color=drawing.COLOURS[2], linewidth=1.0, linestyle=":", label=reference)
         held = np.mean((own["truth"] >= own["low"]) & (own["truth"] <= own["high"]))
         drawing.head(
-            axes, f"{target} ({_unit(records, target)}), {best}, {ahead(records, horizon)} ahead; band holds {100 * held:.0f} %"
+            axes,
+            f"{target} ({_unit(records, target)}), {ahead(records, horizon)} ahead: {best}; "
+            f"its band holds {100 * held:.0f} % here",
         )
         axes.set_xlim(0, len(x) - 1)
     step = tasks(records)["step"].iloc[0]
@@ -390,7 +411,7 @@ def residuals(records: Sequence[Record]) -> Figure | None:
     if found.empty or _swept(records) or tasks(records)["step"].iloc[0] != "h":
         return None
     found = cased(found)
-    shown = [case for case in ("smart", "arx", "tdnn", "narx", "gru") if case in set(found["case"])]
+    shown = [case for case in ("smart persistence", "arx", "tdnn", "narx", "gru") if case in set(found["case"])]
     found = found[found["case"].isin(shown)]
     targets, looks = list(found["target"].unique()), drawing.looks_of(shown)
     figure, panels = drawing.grid(2, len(targets), size=(3.8, 2.6), share=("row", False))
@@ -413,12 +434,41 @@ def residuals(records: Sequence[Record]) -> Figure | None:
 
 
 def gradient_by_lag(records: Sequence[Record]) -> Figure | None:
-    """What is left of a forecast's gradient, the further back: a panel for each target and phase, a line a network."""
-    found = flows(records)
-    if found.empty or _swept(records):
+    """What is left of a forecast's gradient, the further back: panels by target, phase, states or inputs; networks."""
+    states, inputs = flows(records), flows(records, "inputs")
+    if states.empty or _swept(records):
         return None
-    title = gradients(records) or f"After training, {frames.leaders(found[found['phase'] == 'trained'], 'case')}"
-    figure, _ = drawing.panels_by_lag(found, title, panel="panel", line="case", across=2, size=(3.8, 2.9))
+    states = states.assign(panel=lambda rows: rows["target"] + ": states, " + rows["words"])
+    inputs = inputs[inputs["phase"] == "trained"].assign(panel=lambda rows: rows["target"] + ": inputs, after training")
+    found = pd.concat([states, inputs], ignore_index=True)
+    found = found[~found["model"].str.contains(":own")].sort_values("panel", kind="stable", ascending=False)
+    title = gradients(records) or f"After training, {frames.leaders(states[states['phase'] == 'trained'], 'case')}"
+    figure, _ = drawing.panels_by_lag(found, title, panel="panel", line="case", across=3, size=(2.8, 2.8))
+    return figure
+
+
+def gradient_by_taps(records: Sequence[Record]) -> Figure | None:
+    """The same of NARX networks after training, a line for each K, at the fewest inputs L."""
+    found = flows(records)
+    if found.empty or not _swept(records):
+        return None
+    fewest = found["input_taps"].min()
+    found = found[(found["phase"] == "trained") & (found["input_taps"] == fewest)]
+    lags = [
+        f"{frames.lags(rows['tenth_lag'])} with K = {taps}" for taps, rows in found.groupby("output_taps", sort=True)
+    ]
+    title = (
+        f"L = {fewest}, closed loop, after training: a tenth of the states' gradient is left at lag {', '.join(lags)}"
+    )
+    figure, _ = drawing.panels_by_lag(
+        found.sort_values("output_taps", kind="stable"),
+        title,
+        panel="target",
+        line="output_taps",
+        name=lambda taps: f"K = {taps}",
+        across=2,
+        size=(3.6, 3.0),
+    )
     return figure
 
 
@@ -456,7 +506,7 @@ def _swept(records: Sequence[Record]) -> bool:
     return len({(each["output_taps"], each["input_taps"]) for each in records if each["output_taps"]}) > 1
 
 
-FIGURES: drawing.Figures = (skill, skill_by_fold, week, residuals, gradient_by_lag, taps)
+FIGURES: drawing.Figures = (skill, skill_by_fold, week, residuals, gradient_by_lag, taps, gradient_by_taps)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,19 @@
 """A time series, and what a forecaster is given of it: parts in their order of time, seams, standardized values.
 
-A forecast is made at a step t, its origin, for step t + h. A segment is a stretch without a gap; nothing is carried from
-one to another, since they lie side by side, one a column. In each the first part is to train on, the next to validate,
-the last to test. An origin belongs to a part if the farthest of its targets does, too: so no training target, and no
-number that standardizes, is from after the end of the training part. What is known up to an origin, of whichever part,
-may be used there: that is what a forecaster has.
+A forecast is made at a step t, its origin, for step t + h. A segment is a stretch without a gap; nothing is carried
+from one to another, since they lie side by side, one a column. In each the first part is to train on, the next to
+validate, the last to test. An origin belongs to a part if the farthest of its targets does, too: so no training target,
+and no number that standardizes, is from after the end of the training part. What is known up to an origin, of whichever
+part, may be used there: that is what a forecaster has.
+
+A single cut through a typical year would test on two seasons and train on the others. Here every season is in every
+part, and within each month, which is of one year, what is tested comes last. So what is told is how well the rest of a
+month is forecast after its first weeks, at a place that is known; not how well another year is.
 
 Networks see  z = (y - base) / scale.  Of solar irradiance the base is 0 and the scale that of a clear sky, which is
 known for all time: z is the clear-sky index, held through the night, when nothing tells it. Of other series the base is
-the mean by hour of the day, and the scale the deviation from that, both of the training part. So z_t for z_{t+h} is smart
-persistence.
+the mean by hour of the day, and the scale the deviation from that, both of the training part. So z_t for z_{t+h} is
+smart persistence.
 """
 
 from typing import NamedTuple
@@ -148,7 +152,7 @@ def task(series: Series, parts: np.ndarray, horizons: tuple[int, ...]) -> Task:
 
 
 def clear_sky_index(values: np.ndarray, clear_sky: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """(T, S) share of a clear sky; where that is too dark to tell, the last one, before the first the mean trained on."""
+    """(T, S) share of a clear sky; where it is dark, the last one, before the first the mean of the training part."""
     bright = clear_sky >= LEAST_CLEAR_SKY
     index = np.full(values.shape, np.nan)
     index[bright] = np.clip(values[bright] / clear_sky[bright], 0, LARGEST_INDEX)

@@ -36,7 +36,7 @@ def skills(squares: np.ndarray, reference: np.ndarray, block_days: int) -> Skill
 
 
 def require_packages() -> None:
-    """Raises ``ModuleNotFoundError`` where what bootstraps and regresses is not installed, before anything is trained."""
+    """Raises ``ModuleNotFoundError`` where what bootstraps or regresses is not installed."""
     missing = [name for name in ("arch", "statsmodels") if importlib.util.find_spec(name) is None]
     if missing:
         raise ModuleNotFoundError(f"forecasting needs {' and '.join(missing)}: pip install 'rnnjax[forecasting]'")

@@ -1,6 +1,7 @@
 """Daily returns of the S&P 500, 1999 to 2018, as the package arch brings them; and folds, one after the other."""
 
 import importlib.util
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,7 @@ def folds(days: int, count: int) -> list[np.ndarray]:
     """
     borders = np.linspace(FIRST_TEST, days, count + 1).round().astype(int)
     found = []
-    for first, last in zip(borders[:-1], borders[1:], strict=True):
+    for first, last in itertools.pairwise(borders):
         parts = np.full(days, PADDING)
         parts[:last], parts[:first] = TEST, VALIDATION
         parts[: int(0.9 * first)] = TRAIN

@@ -18,6 +18,9 @@ HOURS = 8760
 SMOOTHED = 6
 """Hours on either side of a seam."""
 
+SITES = {"greensboro": "723170TYA.CSV", "sand_point": "703165TY.csv"}
+"""Files of pvlib: Greensboro in North Carolina, and an island off Alaska."""
+
 COLUMNS = {"solar": "GHI (W/m^2)", "wind": "Wspd (m/s)", "temperature": "Dry-bulb (C)"}
 UNITS = {"solar": "W/m²", "wind": "m/s"}
 RANGES = {"solar": (0.0, 1400.0), "wind": (0.0, 70.0), "temperature": (-70.0, 60.0)}
@@ -26,19 +29,19 @@ RANGES = {"solar": (0.0, 1400.0), "wind": (0.0, 70.0), "temperature": (-70.0, 60
 _DATE, _TIME = "Date (MM/DD/YYYY)", "Time (HH:MM)"
 
 
-def load_weather(target: str, path: str = "") -> Series:
+def load_weather(target: str, site: str = "greensboro") -> Series:
     """One of ``UNITS``, with temperature as its input; hour, season and clear sky are known for all time.
 
     Args:
         target: what is to be forecast, solar or wind.
-        path: a file in the format TMY3; empty for that of Greensboro, which pvlib has.
+        site: one of ``SITES``, or the path of a file in the format TMY3.
 
     Raises:
         ModuleNotFoundError: where pvlib is not installed.
         FileNotFoundError: no such file.
         ValueError: a file that is damaged.
     """
-    table, sky = read(Path(path) if path else _installed())
+    table, sky = read(_require_pvlib() / "data" / SITES[site] if site in SITES else Path(site))
     times = table.index
     hours, days = np.asarray(times.hour), np.asarray(times.dayofyear)
     turns = [2 * np.pi * hours / 24, 2 * np.pi * days / 365.25]
@@ -67,11 +70,11 @@ def read(file: Path) -> tuple[pd.DataFrame, np.ndarray]:
     """
     _require_pvlib()
     if not file.is_file():
-        raise FileNotFoundError(f"{file} does not exist: give a file of the format TMY3, or install pvlib again")
+        raise FileNotFoundError(f"{file} does not exist: expected {' or '.join(SITES)}, or a file of the format TMY3")
     with file.open(encoding="utf-8") as lines:
         place = lines.readline().rstrip().split(",")
         try:
-            raw = pd.read_csv(lines)
+            raw = pd.read_csv(lines, low_memory=False)
             zone, latitude, longitude, altitude = (float(number) for number in place[3:7])
         except (ValueError, pd.errors.ParserError) as error:
             raise ValueError(f"{file} is no file of the format TMY3 ({error}): fetch it again") from error
@@ -93,9 +96,7 @@ def segments_of(times: pd.DatetimeIndex) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(steps != 1)])
 
 
-def clear_sky(
-    times: pd.DatetimeIndex, zone: float, latitude: float, longitude: float, altitude: float
-) -> np.ndarray:
+def clear_sky(times: pd.DatetimeIndex, zone: float, latitude: float, longitude: float, altitude: float) -> np.ndarray:
     """(N,) W/m² of a cloudless sky half an hour before each time, which knows nothing of the weather (Haurwitz, 1945).
 
     Of the models that take the sun's height alone it is found to be the best (Reno, Hansen & Stein, 2012).
@@ -124,10 +125,6 @@ def _numbers(column: pd.Series, name: str, file: Path) -> np.ndarray:
             "fetch it again"
         )
     return values
-
-
-def _installed() -> Path:
-    return _require_pvlib() / "data" / "723170TYA.CSV"
 
 
 def _require_pvlib() -> Path:
