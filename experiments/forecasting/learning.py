@@ -58,9 +58,9 @@ def data_of(task: Task, length: int) -> Data:
     there = starts(task, length)
     train = task.scale[task.parts == TRAIN]
     weights = np.maximum(np.square(task.scale) / np.square(train).mean(), LEAST_WEIGHT)
-    whole = Batch(task.inputs, task.standardized, weights.astype(np.float32), origins(task, VALIDATION))
+    arrays = task.inputs, task.standardized, weights.astype(np.float32), origins(task, VALIDATION)
     # As many as there are steps, so that all folds have the same shapes: each start comes about equally often.
-    return jax.tree.map(jnp.asarray, Data(whole, np.resize(there, (task.parts.size, 2)).astype(np.int32)))
+    return Data(Batch(*map(jnp.asarray, arrays)), jnp.asarray(np.resize(there, (task.parts.size, 2)), jnp.int32))
 
 
 def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:

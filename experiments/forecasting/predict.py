@@ -122,8 +122,8 @@ def _tried(name: str, each: Task, config: ConfigDict) -> Tried:
 
 def _learned(name: str, each: Task, config: ConfigDict) -> np.ndarray:
     """Forecasts of a network."""
-    taps = config.output_taps, config.input_taps
-    network = make_network(name, config.hidden_size, *(int(number) for number in taps), each.horizons, each.held)
+    outputs, inputs = int(config.output_taps), int(config.input_taps)
+    network = make_network(name, config.hidden_size, outputs, inputs, each.horizons, each.held)
     optimizer, data = make_optimizer(config), data_of(each, config.warm_up + config.window)
     step = jit(functools.partial(train_steps, network, optimizer, config, max(each.horizons)))
     params = jit(lambda key: network.init(key, each.inputs.shape[-1]))(jax.random.key(0))

@@ -18,6 +18,8 @@ GROUP = ["target", "horizon"]
 ORDER = (*BASELINES, TDNN, NARX, f"{NARX}:own", f"{NARX}:errors", "elman", "lstm", "gru")
 """In which models are told, others after them, and what sees the future last."""
 
+REGRESSION = "arx"
+
 RECURRENT = ("elman", "lstm", "gru")
 """Beside which the lecture sets NARX networks."""
 
@@ -159,14 +161,29 @@ def verdict(records: Sequence[Record]) -> str:
 
 
 def _claims(records: Sequence[Record]) -> list[str]:
-    told = [sentence for sentence in (structure_of_choice(records), gradients(records)) if sentence]
-    return [sentence.rstrip(".") for sentence in told]
+    return [each for each in (beside_regression(records), structure_of_choice(records), gradients(records)) if each]
+
+
+def beside_regression(records: Sequence[Record]) -> str:
+    """Whether any network is better than a linear regression on the same inputs."""
+    rows = scores(records)
+    networks = {record["model"] for record in records if record["kind"] == "network"} - {BIDIRECTIONAL}
+    if REGRESSION not in set(rows["case"]) or not networks:
+        return ""
+    found = compared(rows, REGRESSION, int(tasks(records)["block_days"].iloc[0]))
+    found = found[found["case"].isin(networks)]
+    better, worse = found[found["low"] > 0], found[found["high"] < 0]
+    named = ", ".join(f"{row.case} for {row.target} {ahead(records, row.horizon)}" for row in better.itertuples())
+    return (
+        f"Over {REGRESSION}, a linear regression on the same inputs, networks are better in {len(better)} of "
+        f"{len(found)} comparisons{f' ({named})' if named else ''}, worse in {len(worse)}"
+    )
 
 
 def structure_of_choice(records: Sequence[Record]) -> str:
     """Whether NARX networks are the structure of choice, as the lectures have it."""
     rows = scores(records)
-    others = [name for name in ("arx", "tdnn", *RECURRENT) if name in set(rows["case"])]
+    others = [name for name in (REGRESSION, TDNN, *RECURRENT) if name in set(rows["case"])]
     if NARX not in set(rows["case"]) or not others:
         return ""
     block_days = int(tasks(records)["block_days"].iloc[0])
@@ -215,11 +232,11 @@ def gradients(records: Sequence[Record]) -> str:
         for case, rows in trained.groupby("case", sort=False)
         if case.partition(" ")[0] in {NARX, *RECURRENT}
     ]
-    steps = len(trained["norms"].iloc[0])
+    steps, taps = len(trained["norms"].iloc[0]), trained["output_taps"].max()
     return (
         f"That NARX networks are less susceptible to vanishing gradients is {shown}: after training a tenth of the "
         f"states' gradient of a forecast one step ahead is left, within {steps} steps, at lag {', '.join(told)} (all "
-        "seeds and targets; NARX in closed loop)"
+        f"seeds and targets; NARX of {taps} past outputs in closed loop)"
     )
 
 
@@ -265,7 +282,7 @@ def summary(records: Sequence[Record]) -> str:
 def skill(records: Sequence[Record]) -> Figure | None:
     """By target and horizon, the skill of each model with its interval; small strokes are seeds."""
     found = skill_over_reference(records)
-    if _swept(records):
+    if _swept(records) or tasks(records)["fold"].nunique() > 1:
         return None
     cases = list(found["case"].unique())
     groups = list(found.groupby(GROUP, sort=False))
@@ -306,10 +323,13 @@ def _limit(panels: Sequence[Any], found: pd.DataFrame) -> None:
     high = 100 * found["high"].max()
     for axes in panels:
         axes.set_xlim(max(low, -60), high + 3)
-        for line in axes.lines:
-            x, y = (np.asarray(values, float) for values in line.get_data())
-            if line.get_marker() == "o" and x[0] < axes.get_xlim()[0]:
-                axes.annotate(f"◂ {x[0]:.0f}", (0, y[0]), xycoords=("axes fraction", "data"), fontsize=7, va="center")
+        points = {line.get_ydata()[0]: line.get_xdata()[0] for line in axes.lines if line.get_marker() == "o"}
+        for place, point in points.items():
+            if point < axes.get_xlim()[0]:
+                for line in axes.lines:
+                    line.set_visible(line.get_visible() and list(line.get_ydata()) != [place] * 2)
+                position: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center"}
+                axes.annotate(f"◂ {point:.0f}", (0.01, place), fontsize=7, **position)
 
 
 def _best(records: Sequence[Record]) -> str:
@@ -320,8 +340,9 @@ def _best(records: Sequence[Record]) -> str:
     told = []
     for (target, horizon), group in honest.groupby(GROUP, sort=False):
         best = group.loc[group["skill"].idxmax()]
-        told.append(f"{target} {ahead(records, horizon)}: {best['case']} {100 * best['skill']:+.0f} %")
-    return f"Best over {reference}: {'; '.join(told)}"
+        words = f"{target} {ahead(records, horizon)} {best['case']} {100 * best['skill']:+.0f} %"
+        told.append(words.replace(" ", "\N{NO-BREAK SPACE}"))
+    return f"Best over {reference} at each horizon: {', '.join(told)}"
 
 
 def skill_by_fold(records: Sequence[Record]) -> Figure | None:
@@ -440,11 +461,12 @@ def gradient_by_lag(records: Sequence[Record]) -> Figure | None:
         return None
     states = states.assign(panel=lambda rows: rows["target"] + ": states, " + rows["words"])
     inputs = inputs[inputs["phase"] == "trained"].assign(panel=lambda rows: rows["target"] + ": inputs, after training")
-    found = pd.concat([states, inputs], ignore_index=True)
-    found = found[~found["model"].str.contains(":own")].sort_values("panel", kind="stable", ascending=False)
+    found = pd.concat([states[states["phase"] != "trained"], states[states["phase"] == "trained"], inputs])
+    found = pd.concat([found[found["target"] == target] for target in sorted(states["target"].unique())])
+    found = found[~found["model"].str.contains(":")].reset_index(drop=True)
     title = gradients(records) or f"After training, {frames.leaders(states[states['phase'] == 'trained'], 'case')}"
     figure, _ = drawing.panels_by_lag(found, title, panel="panel", line="case", across=3, size=(2.8, 2.8))
-    return figure
+    return drawing.caption(figure, title, drawing.TENTH, r"$\log_{10}$ of the gradient's norm, relative to lag 0")
 
 
 def gradient_by_taps(records: Sequence[Record]) -> Figure | None:
