@@ -25,7 +25,7 @@ from experiments.common.workdir import Record, Workdir
 from experiments.forecasting import baselines, report, scoring
 from experiments.forecasting.baselines import BASELINES, baseline
 from experiments.forecasting.learning import TrainState, data_of, initial_state, make_optimizer, train_steps
-from experiments.forecasting.networks import NARX, TDNN, Network, make_network
+from experiments.forecasting.networks import BIDIRECTIONAL, NARX, TDNN, Network, make_network
 from experiments.forecasting.series import TEST, Task, ahead, origins, split, task
 from experiments.forecasting.skill import require_packages
 from experiments.forecasting.stocks import folds, load_stocks
@@ -113,11 +113,14 @@ def plan(config: ConfigDict) -> list[Run]:
             seeds = 1 if model in BASELINES else config.seeds
             every = itertools.product(data.targets(config), range(config.folds), range(seeds))
             runs += [Run(program, target, fold, seed) for target, fold, seed in every]
-    if config.reference not in names(config, "models"):
+    models = names(config, "models")
+    if config.reference not in models:
         raise ValueError(
             f"--config.reference is {config.reference!r}: expected one of --config.models, over which skill is told"
         )
     lookup("reference", config.reference, BASELINES)
+    if not set(models) - {config.reference, BIDIRECTIONAL}:
+        raise ValueError(f"--config.models is {config.models!r}: expected a forecaster beside {config.reference}")
     return runs
 
 
