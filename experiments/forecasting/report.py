@@ -227,16 +227,13 @@ def gradients(records: Sequence[Record]) -> str:
         if longer
         else "not confirmed"
     )
-    told = [
-        f"{case} {frames.lags(rows['tenth_lag'])}"
-        for case, rows in trained.groupby("case", sort=False)
-        if case.partition(" ")[0] in {NARX, *RECURRENT}
-    ]
+    told_of = trained[trained["model"].isin([NARX, *RECURRENT])]
+    told = [f"{case} {frames.lags(rows['tenth_lag'])}" for case, rows in told_of.groupby("case", sort=False)]
     steps, taps = len(trained["norms"].iloc[0]), trained["output_taps"].max()
     return (
         f"That NARX networks are less susceptible to vanishing gradients is {shown}: after training a tenth of the "
         f"states' gradient of a forecast one step ahead is left, within {steps} steps, at lag {', '.join(told)} (all "
-        f"seeds and targets; NARX of {taps} past outputs in closed loop)"
+        f"seeds and targets; NARX of {taps} past outputs in closed loop); {frames.leaders(told_of, 'case')}"
     )
 
 
