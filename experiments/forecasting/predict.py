@@ -151,8 +151,8 @@ def worth(each: Task, tried: list[Tried]) -> str:
                     "model": one.name,
                     "ahead": f"{horizon} {each.step}",
                     "RMSE": f"{rmse:.4g}",
-                    f"skill over {REFERENCE}": f"{100 * skill.skill[number]:+.1f} %",
-                    "95 % interval": told,
+                    f"skill over {REFERENCE}": f"{100 * skill.skill[number]:+.1f} %" if number else "",
+                    "95 % interval": told if number else "",
                 }
             )
     return table(rows, {"model", "ahead"})

@@ -516,7 +516,7 @@ def taps(records: Sequence[Record]) -> Figure | None:
         best = group.loc[group["skill"].idxmax()]
         told.append(f"{target} {ahead(records, horizon)}: K={best['output_taps']}, L={best['input_taps']}")
     reference = tasks(records)["reference"].iloc[0]
-    title = f"Most skill over {reference} (%, means over seeds, darker is more) at {'; '.join(told)}"
+    title = f"Most skill over {reference} in the test part (%, means over seeds, darker is more) at {'; '.join(told)}"
     return drawing.caption(figure, title, "L, steps of the inputs", "K, past outputs")
 
 

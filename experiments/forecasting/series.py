@@ -190,8 +190,15 @@ def starts(task: Task, length: int) -> np.ndarray:
     """(N, 2), t and s, where a window of so many origins of the training part can begin.
 
     Raises:
-        ValueError: if there are none.
+        ValueError: if there are none, or no origins to validate or to test on.
     """
+    for part, use in ((VALIDATION, "validate"), (TEST, "test")):
+        if not origins(task, part).any():
+            longest = (task.parts == part).sum(axis=0).max()
+            raise ValueError(
+                f"{task.name} has at most {longest} steps in a row to {use} on: expected more than "
+                f"{max(task.horizons)}, the farthest horizon; give nearer ones, or fewer folds"
+            )
     train = origins(task, TRAIN)
     whole = train[: len(train) - length + 1] & train[length - 1 :] if length <= len(train) else train[:0]
     if not whole.any():

@@ -105,6 +105,8 @@ def test_windows_stay_within_the_training_part_of_one_segment_with_all_their_tar
     assert found == expected
     with pytest.raises(ValueError, match="made has 90 steps to train on in its longest segment: expected at least 103"):
         series.starts(task, 100)
+    with pytest.raises(ValueError, match="made has at most 22 steps in a row to validate on: expected more than 40"):
+        series.starts(task_of(made(), (1, 40)), 10)
 
 
 def test_what_standardizes_is_of_the_training_part_alone() -> None:
@@ -540,7 +542,7 @@ def test_the_command_for_ones_own_series_leaves_a_forecast_and_refuses_what_it_c
     file, workdir = tmp_path / "own.csv", tmp_path / "run"
     csv_of().to_csv(file, index=False)
     flags = [f"--csv={file}", "--target=load", "--time=when", f"--workdir={workdir}", "--horizons=1,24"]
-    small = ["--models=seasonal persistence,arx,gru", "--train_steps=50"]
+    small = ["--models=seasonal persistence,arx,elman", "--train_steps=50"]
     calls = [
         [*flags, *small],
         [*flags, *small],
