@@ -144,6 +144,11 @@ def _has_networks(records: Sequence[Record]) -> bool:
 
 
 def verdict(records: Sequence[Record]) -> str:
+    """All findings in a row."""
+    return ". ".join(findings(records)) + "."
+
+
+def findings(records: Sequence[Record]) -> list[str]:
     """Who is best at each horizon, whether the reference is beaten, and what becomes of the lectures' claims."""
     found = skill_over_reference(records)
     reference = tasks(records)["reference"].iloc[0]
@@ -151,17 +156,18 @@ def verdict(records: Sequence[Record]) -> str:
     for (target, horizon), group in found.groupby(GROUP, sort=False):
         honest = group[(group["case"] != reference) & (group["case"] != BIDIRECTIONAL)]
         best = honest.loc[honest["skill"].idxmax()]
-        beat = honest[honest["low"] > 0]["case"]
+        beat = int((honest["low"] > 0).sum())
         told.append(
             f"{target}, {ahead(records, horizon)} ahead: best {best['case']}, {100 * best['skill']:+.1f} % "
             f"({_interval(best)}) over {reference}; "
-            + (f"above it with all of the interval: {len(beat)} of {len(honest)}" if len(beat) else "none is above it")
+            + (
+                f"{beat} of {len(honest)} beat it with all of the interval"
+                if beat
+                else f"nothing beats the {reference}"
+            )
         )
-    return ". ".join([*told, *_claims(records)]) + "."
-
-
-def _claims(records: Sequence[Record]) -> list[str]:
-    return [each for each in (beside_regression(records), structure_of_choice(records), gradients(records)) if each]
+    claims = beside_regression(records), structure_of_choice(records), gradients(records)
+    return [*told, *(claim for claim in claims if claim)]
 
 
 def beside_regression(records: Sequence[Record]) -> str:
@@ -264,7 +270,7 @@ def summary(records: Sequence[Record]) -> str:
     """The page left in the workdir."""
     return page.filled(
         __file__,
-        verdict=verdict(records),
+        findings="\n".join(f"* {each}." for each in findings(records)),
         setting=setting(records),
         table=table(records),
         bands=bands(records),
