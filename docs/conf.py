@@ -17,6 +17,7 @@ extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "rnnjax"
+html_show_search_summary = False  # it would fetch every page found, which no browser does from a disk
 html_static_path = ["figures"]
 
 autodoc_typehints = "none"  # the signature has them, as short as they are written
