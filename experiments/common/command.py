@@ -8,9 +8,10 @@ import os
 import re
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any, NamedTuple
 
 import jax
@@ -67,7 +68,8 @@ def run(main: Callable[[], None], arguments: Sequence[str] | None = None) -> Non
         if arguments[1:]:
             return _fail(f"unexpected argument {arguments[1]!r}: everything is a flag, as in --workdir=runs/mine")
         for stop in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(stop, signal.default_int_handler)
+            signal.signal(stop, _interrupt)
+        sys.unraisablehook = _tell_unless_interrupted
         try:
             main()
             for stop in (signal.SIGINT, signal.SIGTERM):  # all is done: it has no other exit status while Python ends
@@ -82,17 +84,34 @@ def run(main: Callable[[], None], arguments: Sequence[str] | None = None) -> Non
             return _fail(
                 f"memory does not suffice ({_last_line(error)}): take smaller sizes; what was finished is kept"
             )
-        except OSError as error:
-            return _fail(f"{error}; what was finished before is kept: mend this and run the same command again")
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, InterruptedError):
             again = ", without --overwrite," if flags.FLAGS.get_flag_value("overwrite", False) else ""
             print(f"\ninterrupted; run the same command again{again} to continue where it stopped", file=sys.stderr)
             return 130
+        except OSError as error:
+            return _fail(f"{error}; what was finished before is kept: mend this and run the same command again")
         return 0
 
     _use_compilation_cache()
     logging.set_verbosity(logging.FATAL)  # orbax tells of every step of a save, and of an error before it raises it
     app.run(guarded, list(sys.argv if arguments is None else arguments), flags_parser=_parse)
+
+
+# Interruptions
+
+interrupted = threading.Event()
+"""Set by Ctrl-C and SIGTERM. The exception may be lost where Python cannot raise it, as while it collects garbage: who
+works for long asks here, too."""
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    interrupted.set()
+    raise KeyboardInterrupt
+
+
+def _tell_unless_interrupted(lost: Any) -> None:
+    if not issubclass(lost.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(lost)
 
 
 # Which config file, and help

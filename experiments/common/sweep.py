@@ -228,7 +228,7 @@ def _in_threads(programs: list[list[R]], work: Work[R], workdir: Workdir, steps:
 
             def progress(count: int = 1) -> None:
                 nonlocal reported
-                if stop.is_set():
+                if stop.is_set() or command.interrupted.is_set():
                     raise InterruptedError
                 reported += count
                 with workdir.lock:

@@ -61,7 +61,16 @@ def arrange(fault: Any, module: str, function: str, number: int) -> None:
     setattr(home, function, faulty)
 
 
+class Lost:
+    """Interrupts where Python cannot raise it."""
+
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)
+
+
 FAULTS = {
+    "interruption lost": lambda: Lost() and None,
     "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
     # Time for the main thread to hear of it: else what is left of a short run may be done before.
     "interrupted": lambda: (os.kill(os.getpid(), signal.SIGINT), time.sleep(0.5)),

@@ -105,6 +105,17 @@ def test_a_signal_after_everything_is_done_changes_no_exit_status() -> None:
 
 
 @pytest.mark.slow
+def test_an_interruption_that_python_cannot_raise_is_not_lost(tmp_path: Path) -> None:
+    flags = ["--variant=quick", f"--workdir={tmp_path / 'run'}"]
+    at = ["experiments.common.sweep", "_in_threads", 1]
+    call = {"module": "gradient_flow", "flags": flags, "fault": "interruption lost", "at": at}
+    ((status, printed),) = answered([call])
+    assert status == 130, printed
+    assert printed.endswith("interrupted; run the same command again to continue where it stopped\n")
+    assert "Traceback" not in printed
+
+
+@pytest.mark.slow
 def test_waiting_for_a_process_that_never_comes_says_so_and_can_be_interrupted(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("localhost", 0))
