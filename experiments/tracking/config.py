@@ -11,9 +11,25 @@ them: of Kalman's filter, the fixed-lag smoother, and the smoother of the whole,
 directions. For the target that jumps the exact estimate is a nonlinear recursion, and the best linear one is worse. The
 second command reads samples as they come, one a line, and answers each at once.
 
-Run time: 5 min on two CPU cores; jumps 5 min, the quick variant 20 s.
+Run time: 8 to 9 min on two CPU cores that others use, too (jumps as long); the quick variant 20 to 40 s.
 
-Expect: to be measured.
+Expect, of networks of 32 units after 1,500 training steps, by how much the error is above the least, from the least to
+the greatest of three seeds:
+
+* default, the spring. The least error is 0.357 of the variance 8 steps ahead, 0.171 at once and 0.094 16 steps late.
+  GRU and LSTM are above it by 0.2 to 0.4 % ahead and at once, by 0.3 to 1.0 % up to 8 steps late, by 1.8 to 2.8 % at
+  16; the tanh Elman net by 0.9 to 7.7 % up to 4 steps late, by 9 to 31 % at 8 and 36 to 44 % at 16 (28 to 33 % at a
+  third of the learning rate, two seeds). That recurrent networks can track is confirmed.
+* What GRU and LSTM make of each sample seen before is what the filter makes of it, but for a share of 0.02 (medians
+  over delays and seeds; 0.01 to 0.10, most 16 steps late). Their dL/ds_t falls as the filter's does, whose factor is
+  0.899 a step, the largest eigenvalue: by 0.896 to 0.920 (R² of at least 0.9 in 48 of 48 networks; of the Elman nets in
+  14 of 24, by 0.896 to 0.945).
+* With the whole sequence seen 0.092 are left, and a GRU in each direction is above that by 0.6 to 0.8 %.
+* jumps. The best linear estimate is above the least error by 11 % 8 steps ahead, 91 % at once, 270 % 16 steps late. All
+  72 networks are nearer to it: above it by 0.03 to 0.14 % ahead and at once, by 0.6 to 1.3 % 2 steps late, by 21 to
+  24 % (GRU and LSTM) and 26 to 36 % (Elman) at 16, where it is 0.038. With the whole sequence seen a GRU in each
+  direction is above the least by 71 to 72 %, with a dense layer of tanh above both by 0.7 to 0.8 %: what the past and
+  the future tell has to be added before it is squashed, and a linear readout adds what has been squashed.
 """
 
 from ml_collections import ConfigDict
@@ -25,9 +41,10 @@ def get_config(variant: str = "default") -> ConfigDict:
     """The default study, or one of its variants."""
     config = ConfigDict()
     config.system = "spring"  # or jumps
-    config.networks = "elman,gru,lstm"  # names of rnnjax.CELLS
+    # Names of rnnjax.CELLS; one as gru+dense has a dense layer of tanh, each step alone, between cell and readout.
+    config.networks = "elman,gru,lstm"
     config.delays = "-8,-4,-2,0,2,4,8,16"  # steps between a position and its estimate; below 0 it is asked for ahead
-    config.whole = "gru"  # of which one in each direction sees the whole sequence; empty for none
+    config.whole = "gru,gru+dense"  # the same, one in each direction, that see the whole sequence; empty for none
     config.period = 24.0  # of the spring without damping, in steps
     config.damping = 0.05  # of the spring; at 1 it no longer swings
     config.jump_probability = 0.02  # of a target that jumps, at each step
@@ -58,7 +75,8 @@ def jumps(config: ConfigDict) -> None:
 
 def quick(config: ConfigDict) -> None:
     """20 s. The same steps on tiny networks."""
-    config.networks, config.delays, config.hidden_size, config.seeds = "elman,gru", "-4,0,4", 8, 2
+    config.networks, config.delays, config.whole = "elman,gru", "-4,0,4", "gru+dense"
+    config.hidden_size, config.seeds = 8, 2
     config.length, config.warm_up, config.batch_size = 80, 24, 16
     config.train_steps, config.evaluate_every, config.steps_a_call = 120, 60, 20
     config.learning_rate = 3e-2

@@ -114,7 +114,7 @@ def plan(config: ConfigDict) -> list[Run]:
     programs = [Program(name, whole=False) for name in names(config, "networks")]
     programs += [Program(name, whole=True) for name in (names(config, "whole") if config.whole.strip() else [])]
     for program in programs:
-        rnnjax.cell_named(program.network)
+        model.make_cell(program.network, config.hidden_size, whole=program.whole)
     return [
         Run(program, delay, seed)
         for program in programs
@@ -163,6 +163,9 @@ def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict)
         params_key, step_key = jax.random.split(key)
         return initial_state(model.init(cell, params_key), optimizer, step_key)
 
+    def evaluate(state: TrainState, _: int, *, beside: tuple[Array, ...]) -> Evaluation:
+        return Evaluation(examine(state.average, *beside))
+
     for delay, of_delay in itertools.groupby(runs, key=lambda run: run.delay):
         best = best_estimates(system, config, observations, delay)
         true = np.roll(positions, delay or 0, axis=0)
@@ -172,8 +175,8 @@ def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict)
                 state, evaluations = training.train(
                     initialize(jax.random.key(run.seed)),
                     step,
-                    lambda _, delay=delay: jnp.int32(delay or 0),
-                    lambda state, _, beside=beside: Evaluation(examine(state.average, *beside)),
+                    functools.partial(asked_for, delay),
+                    functools.partial(evaluate, beside=beside),
                     log,
                     steps=config.train_steps,
                     stride=config.steps_a_call,
@@ -188,6 +191,11 @@ def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict)
                 if run.seed == 0:
                     said = np.asarray(estimate(state.average, beside[0]))
                     log.write([stretch(config, delay, positions, observations, said, best)])
+
+
+def asked_for(delay: int | None, _: int) -> Array:
+    """What every training step is given: which position is asked for; of the whole, that of the same step."""
+    return jnp.int32(delay or 0)
 
 
 def test_set(system: System, config: ConfigDict) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,10 @@ import jax.numpy as jnp
 from jax import Array
 
 import rnnjax
+from rnnjax.names import lookup
 from rnnjax.typing import Key, Params, State
+
+DENSE = "dense"
 
 READOUT = nn.Dense(1, kernel_init=nn.initializers.zeros)
 """Zeros at first: an untrained network says the mean, and its error is the variance."""
@@ -32,9 +35,18 @@ class Window(NamedTuple):
 
 
 def make_cell(name: str, hidden_size: int, *, whole: bool) -> rnnjax.Cell:
-    """A cell by name, or one in each direction."""
-    make = rnnjax.cell_named(name)
-    return rnnjax.bidirectional(make(hidden_size), make(hidden_size)) if whole else make(hidden_size)
+    """A cell by name, or one in each direction; as ``gru+dense`` with a dense layer of tanh above, for each step alone.
+
+    Raises:
+        ValueError: for an unknown one.
+    """
+    kind, plus, above = name.partition("+")
+    make = rnnjax.cell_named(kind)
+    cell = rnnjax.bidirectional(make(hidden_size), make(hidden_size)) if whole else make(hidden_size)
+    if not plus:
+        return cell
+    lookup("layer above a cell", above, {DENSE: None})
+    return rnnjax.stack(cell, rnnjax.tdnn(hidden_size, 1))
 
 
 def init(cell: rnnjax.Cell, key: Key) -> Network:

@@ -1,6 +1,7 @@
 """Figures, table and verdict of the tracking experiment, drawn from its metrics.jsonl alone."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ LEAST, LINEAR, ALONE = "the least there is", "the best linear estimate", "the la
 EXPONENTIAL = 0.9
 """R² from which a slope of norms is told as a rate."""
 
-_LINES = {
+_LINES: dict[str, dict[str, Any]] = {
     LINEAR: {"color": "#e69f00", "linestyle": "-", "linewidth": 4, "alpha": 0.6, "zorder": 0},
     ALONE: {"color": drawing.GREY, "linestyle": ":", "linewidth": 2, "zorder": 0},
 }
@@ -46,6 +47,11 @@ def when(delay: float) -> str:
     return f"{steps} ahead" if delay < 0 else "at once" if delay == 0 else f"{steps} late"
 
 
+def percent(value: float) -> str:
+    """With as many digits as tell something."""
+    return f"{value:.0f}" if value >= 10 else f"{value:.1f}" if value >= 0.1 else f"{value:.2f}"
+
+
 def online(rows: pd.DataFrame) -> pd.DataFrame:
     """Those of networks that answer step by step."""
     return rows[rows["delay"].notna()].sort_values("delay", kind="stable", ignore_index=True)
@@ -72,7 +78,7 @@ def table(records: Sequence[Record]) -> str:
         row["last sample alone"] = f"{first['alone']:.3f}"
         for network in ends["network"].unique():
             excess = of_delay[of_delay["network"] == network]["excess"]
-            row[network] = f"{frames.median(excess, '{:+.1f}'.format)} %" if len(excess) else "-"
+            row[network] = f"+{frames.median(excess, percent)} %" if len(excess) else "-"
         rows.append(row)
     return frames.table(rows, {"estimate"})
 
@@ -84,10 +90,11 @@ def verdict(records: Sequence[Record]) -> str:
 
 
 def _errors(records: Sequence[Record]) -> Iterator[str]:
-    """The least error from the farthest ahead to the latest."""
+    """The least error farthest ahead, at once, and latest."""
     ends = online(results(records)).drop_duplicates("delay")
-    told = ", ".join(f"{least:.3f} ({words})" for least, words in zip(ends["least"], ends["when"], strict=True))
-    yield f"Of a position's variance the least error is {told}"
+    told = ends[ends["delay"].isin([ends["delay"].min(), 0, ends["delay"].max()])]
+    listed = ", ".join(f"{least:.3f} ({words})" for least, words in zip(told["least"], told["when"], strict=True))
+    yield f"Of a position's variance the least error is {listed}"
 
 
 def _excess(records: Sequence[Record]) -> Iterator[str]:
@@ -96,7 +103,7 @@ def _excess(records: Sequence[Record]) -> Iterator[str]:
     parts = []
     for network, rows in ends.groupby("network", sort=False):
         worst = rows.groupby("when", sort=False)["excess"].median().idxmax()
-        parts.append(f"{network} {frames.median(rows['excess'], '{:.1f}'.format)} %, most {worst}")
+        parts.append(f"{network} {frames.median(rows['excess'], percent)} %, most {worst}")
     told = "Networks are above the least error by (medians and ranges over delays and seeds)"
     yield f"{told}: {'; '.join(parts)}"
 
@@ -115,10 +122,11 @@ def _linear(records: Sequence[Record]) -> Iterator[str]:
 def _whole(records: Sequence[Record]) -> Iterator[str]:
     """What is left where the whole sequence is seen, and how near a network of both directions comes to it."""
     ends = results(records)
-    for network, rows in ends[ends["delay"].isna()].groupby("network", sort=False):
-        excess = frames.median(rows["excess"], "{:.1f}".format)
-        least = f"With the whole sequence seen the least error is {rows['least'].iloc[0]:.3f}"
-        yield f"{least}; {network} in both directions is above that by {excess} %"
+    ends = ends[ends["delay"].isna()]
+    if len(ends):
+        parts = [f"{name} {frames.median(of, percent)} %" for name, of in ends.groupby("network", sort=False)["excess"]]
+        least = f"With the whole sequence seen the least error is {ends['least'].iloc[0]:.3f}"
+        yield f"{least}; above that are networks of both directions, by {', '.join(parts)}"
 
 
 def weights(records: Sequence[Record]) -> pd.DataFrame:
@@ -152,9 +160,13 @@ def rates(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def _rates(records: Sequence[Record]) -> Iterator[str]:
-    """What a step back multiplies dL/ds_t by, and what it multiplies the best filter's by."""
+    """What a step back multiplies dL/ds_t by, and the best filter's; or, if that is not linear, what is left of it."""
     found, beside = rates(records), frames.frame(records, "optimal", dtype=np.float64)
     if "rate" not in beside:
+        left = frames.changes(found["norms"]).groupby(found["network"], sort=False)
+        told = "; ".join(f"{name} {frames.median(kept, '10^{:+.1f}'.format)}" for name, kept in left)
+        steps = len(found["norms"].iloc[0]) - 1
+        yield f"{steps} steps back there is left of dL/ds_t, medians and ranges over delays and seeds: {told}"
         return
     parts = []
     for network, rows in found.groupby("network", sort=False):
@@ -187,11 +199,12 @@ def error_by_delay(records: Sequence[Record]) -> Figure:
         axes.plot(once["delay"], once[column], **_LINES[label], label=label)
     whole = ends[ends["delay"].isna()]
     if len(whole):
-        look = {"color": "black", "linewidth": 0.8, "zorder": 0}
+        look: dict[str, Any] = {"color": "black", "linewidth": 0.8, "zorder": 0}
         axes.axhline(whole["least"].iloc[0], linestyle=(0, (6, 3)), **look, label=f"{LEAST}, the whole seen")
     axes.set_ylim(bottom=0)
     drawing.legend(figure, "line: median\nshade: range over seeds")
-    title = f"{next(_errors(records))}; networks are above it by {frames.span(by_delay['excess'], '.1f')} %"
+    ends_at = (percent(end(by_delay["excess"])) for end in (min, max))
+    title = f"{next(_errors(records))}; networks are above it by {' to '.join(ends_at)} %"
     return drawing.caption(
         figure, title, "delay d of the estimate of $p_{t-d}$ (steps; below 0 ahead)", "mean squared error / variance"
     )
@@ -246,8 +259,7 @@ def state_gradient_by_lag(records: Sequence[Record]) -> Figure:
         look = drawing.CIRCLES | {"markevery": 4, "markersize": 3.5}
         drawing.by_lag(panels[when(delay)], rows["norms"].iloc[:1], look, "best estimate", relative=True)
     drawing.legend(figure, "line: median\nshade: range over seeds")
-    told = next(_rates(records), "How far back networks look: the norm of the gradient of an estimate, by lag")
-    return drawing.caption(figure, told, "lag (steps back from the estimate)", drawing.RELATIVE)
+    return drawing.caption(figure, next(_rates(records)), "lag (steps back from the estimate)", drawing.RELATIVE)
 
 
 def stretch(records: Sequence[Record]) -> Figure:

@@ -203,7 +203,7 @@ def test_moved_targets_ask_for_what_a_delayed_layer_answers() -> None:
     np.testing.assert_allclose(model.read(network, delayed)[:16], said[4:], rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["elman", "gru", "lstm"])
+@pytest.mark.parametrize("name", ["elman", "gru+dense", "lstm"])
 def test_step_by_step_estimates_are_those_of_the_sequence_at_once(name: str, x64: None) -> None:
     for dtype, tolerance in ((jnp.float64, 1e-12), (jnp.float32, 1e-6)):
         cell, network = network_of(name, dtype)
@@ -346,7 +346,7 @@ def test_networks_that_are_not_there_or_see_the_whole_are_refused(finished: tupl
     flags = [
         [f"--workdir={tmp_path}"],
         [f"--workdir={finished[0]}", "--run=lstm"],
-        [f"--workdir={finished[0]}", "--run=gru-whole-seed0"],
+        [f"--workdir={finished[0]}", "--run=gru+dense-whole-seed0"],
         [f"--workdir={finished[0]}", f"--file={tmp_path / 'none'}"],
     ]
     answers = answered([{"module": "tracking.stream", "flags": each} for each in flags])
@@ -389,12 +389,12 @@ def known_records() -> list[dict[str, Any]]:
 def test_table_and_verdict_of_known_runs() -> None:
     records = known_records()
     rows = [[entry.strip() for entry in line.strip("|").split("|")] for line in report.table(records).splitlines()]
-    assert rows[2] == ["at once", "0.400", "0.500", "+2.0 (+1.0 to +3.0) %"]
+    assert rows[2] == ["at once", "0.400", "0.500", "+2.0 (1.0 to 3.0) %"]
     assert [row[0] for row in rows[3:]] == ["2 steps late", "the whole seen"]
     told = report.verdict(records)
     assert "the least error is 0.400 (at once), 0.200 (2 steps late)." in told
     assert "gru 2.0 (1.0 to 3.0) %" in told
-    assert "With the whole sequence seen the least error is 0.100; gru in both directions is above that by 2.0" in told
+    assert "the least error is 0.100; above that are networks of both directions, by gru 2.0 (1.0 to 3.0) %" in told
     assert "gru 0.35" in told  # (0, 0.25) beside (0.5, 0.5)
     assert "0.550 in the long run, dL/ds_t of gru 0.500, where that fits, in 4 of 4" in told
 
@@ -427,6 +427,7 @@ def test_the_plan_of_every_variant_has_each_combination_once(variant: str) -> No
         ("system", "sprung", "unknown system 'sprung': did you mean 'spring'"),
         ("networks", "gruu", "unknown cell 'gruu': did you mean 'gru'"),
         ("whole", "lstn", "unknown cell 'lstn': did you mean 'lstm'"),
+        ("whole", "gru+densed", "unknown layer above a cell 'densed': did you mean 'dense'"),
         ("delays", "0,1.5", "--config.delays is '0,1.5': expected whole numbers"),
         ("delays", "0,60", "--config.warm_up is 48: expected at least the longest delay, 60"),
         ("length", 100, "--config.length is 100: expected three times warm_up or more, 152"),
