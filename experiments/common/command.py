@@ -83,7 +83,8 @@ def run(main: Callable[[], None], arguments: Sequence[str] | None = None) -> Non
         except OSError as error:
             return _fail(f"{error}; what was finished before is kept: mend this and run the same command again")
         except KeyboardInterrupt:
-            again = ", without --overwrite," if flags.FLAGS.get_flag_value("overwrite", False) else ""
+            given = "overwrite" in flags.FLAGS and flags.FLAGS.overwrite
+            again = ", without --overwrite," if given else ""
             print(f"\ninterrupted; run the same command again{again} to continue where it stopped", file=sys.stderr)
             return 130
         return 0
