@@ -30,7 +30,7 @@ from rnnjax.typing import State
 
 def main(workdir: Path, run: str, file: str, kept: Path | None) -> None:
     """Answers until the samples end, or nobody reads any more, or Ctrl-C."""
-    # A program is then run by the thread that calls it, which takes a tenth of the time: see benchmarks.online.
+    # A program of any size is then run by the thread that calls it, and not handed to another: see benchmarks.online.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     name, tracker = chosen(workdir, run)
     delay = tracker.delay or 0

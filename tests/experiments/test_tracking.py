@@ -3,6 +3,7 @@
 import functools
 import io
 import itertools
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -278,8 +279,13 @@ def test_each_sample_is_answered_before_the_next_is_sent_and_a_state_goes_on(
                 print(sample, file=process.stdin, flush=True)
                 step, estimate = process.stdout.readline().split()
                 said.append((int(step), float(estimate)))
-            process.stdin.close()
+            if len(said) == 10:
+                process.send_signal(signal.SIGINT)  # while it waits for the next sample
+            else:
+                process.stdin.close()
             assert process.wait(60) == 0
+            assert process.stderr
+            assert len(process.stderr.read().splitlines()) == 1
     assert [step for step, _ in said] == list(range(1 - 4, 25 - 4))
     np.testing.assert_allclose([estimate for _, estimate in said], expected, rtol=0, atol=1e-6)
 
@@ -349,7 +355,10 @@ def test_networks_that_are_not_there_or_see_the_whole_are_refused(finished: tupl
         [f"--workdir={finished[0]}", "--run=gru+dense-whole-seed0"],
         [f"--workdir={finished[0]}", f"--file={tmp_path / 'none'}"],
     ]
-    answers = answered([{"module": "tracking.stream", "flags": each} for each in flags])
+    calls: list[dict[str, Any]] = [{"module": "tracking.stream", "flags": each} for each in flags]
+    too_early = {"fault": "interrupted", "at": ["experiments.common.checkpoint", "steps", 1]}
+    *answers, interrupted = answered([*calls, {"module": "tracking.stream", "flags": flags[1], **too_early}])
+    assert interrupted == (130, "\ninterrupted; run the same command again to continue where it stopped\n")
     told = ("has no trained network", "is not in --workdir", "needs the whole sequence", "cannot be read")
     for (status, error), expected in zip(answers, told, strict=True):
         assert status == 1
