@@ -29,7 +29,9 @@ the greatest of three seeds:
   72 networks are nearer to it: above it by 0.03 to 0.14 % ahead and at once, by 0.6 to 1.3 % 2 steps late, by 21 to
   24 % (GRU and LSTM) and 26 to 36 % (Elman) at 16, where it is 0.038. With the whole sequence seen a GRU in each
   direction is above the least by 71 to 72 %, with a dense layer of tanh above both by 0.7 to 0.8 %: what the past and
-  the future tell has to be added before it is squashed, and a linear readout adds what has been squashed.
+  the future tell has to be added before it is squashed, and a linear readout adds what has been squashed. 63 steps back
+  10^-16.7 of dL/ds_t are left in Elman nets, 10^-5.0 in LSTMs, 10^-2.4 in GRUs (medians over delays and seeds): how far
+  back a gradient reaches does not tell how well they track.
 """
 
 from ml_collections import ConfigDict
