@@ -46,6 +46,7 @@ bench: $(VENV)/.installed-peers
 	$(BIN)/python -m benchmarks.parallel
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.online
+	$(BIN)/python -m benchmarks.streaming
 	$(BIN)/python -m benchmarks.study
 	$(BIN)/python -m benchmarks.min_char
 	$(BIN)/python -m benchmarks.generation

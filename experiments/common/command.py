@@ -85,7 +85,8 @@ def run(main: Callable[[], None], arguments: Sequence[str] | None = None) -> Non
                 f"memory does not suffice ({_last_line(error)}): take smaller sizes; what was finished is kept"
             )
         except (KeyboardInterrupt, InterruptedError):
-            again = ", without --overwrite," if flags.FLAGS.get_flag_value("overwrite", False) else ""
+            given = "overwrite" in flags.FLAGS and flags.FLAGS.overwrite
+            again = ", without --overwrite," if given else ""
             print(f"\ninterrupted; run the same command again{again} to continue where it stopped", file=sys.stderr)
             return 130
         except OSError as error:

@@ -29,6 +29,7 @@ REFUSED = {
     },
     "training": {"--hidden=8,x": "expected whole numbers from 1 on", "--batch=5": "expected an even number"},
     "online": {"--cells=lstn": "did you mean 'lstm'", "--counts=7": "expected 2 or more different whole numbers"},
+    "streaming": {"--cells=lstn": "did you mean 'lstm'", "--hidden=8,0": "expected whole numbers from 1 on"},
     "generation": {"--cells=lstn": "did you mean 'lstm'", "--streams=0": "expected whole numbers from 1 on"},
     "language": {"--corpus=nowhere.txt": "give a UTF-8 text file"},
     "study": {
