@@ -20,8 +20,8 @@ import rnnjax
 from experiments.classification import evidence, model, report
 from experiments.classification.data import DATA, batches, text_of
 from experiments.classification.model import POOLINGS, Batch, Network, Noise, Pooling
-from experiments.classification.network import TrainState, initial_state, make_optimizer, train_steps
 from experiments.common import drawing, sweep, training
+from experiments.common.averaged import TrainState, initial_state, make_optimizer, train_steps
 from experiments.common.command import explained
 from experiments.common.compiling import jit
 from experiments.common.settings import names, require_least, require_multiples, require_positive
@@ -113,7 +113,7 @@ def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict,
     program = runs[0].program
     layer, pooling = model.make_layer(program.network, config.hidden_size), POOLINGS[program.pooling]
     optimizer, (train, test) = make_optimizer(config), batches(config.data, data)
-    loss = functools.partial(model.training_loss, layer, pooling, noise_of(program, config))
+    loss = functools.partial(model.drawn_loss, layer, pooling, noise_of(program, config), config.batch_size)
     step = jit(functools.partial(train_steps, loss, optimizer, config))
     examine = jit(functools.partial(scores, layer, pooling))
     measure = jit(functools.partial(decisions, layer, pooling))

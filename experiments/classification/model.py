@@ -117,3 +117,13 @@ def training_loss(
     answers = logits(layer, pooling, network, batch._replace(inputs=inputs))
     targets = optax.smooth_labels(jax.nn.one_hot(batch.labels, answers.shape[-1]), noise.smoothing)
     return optax.softmax_cross_entropy(answers, targets).mean()
+
+
+def drawn_loss(
+    layer: rnnjax.Cell, pooling: Pooling, noise: Noise, count: int, network: Network, examples: Batch, key: Key
+) -> Array:
+    """The same of so many sequences, drawn anew from all examples."""
+    drawn_key, loss_key = jax.random.split(key)
+    drawn = jax.random.randint(drawn_key, (count,), 0, len(examples.labels))
+    batch = Batch(examples.inputs[:, drawn], examples.mask[:, drawn], examples.labels[drawn])
+    return training_loss(layer, pooling, noise, network, batch, loss_key)

@@ -21,8 +21,8 @@ from experiments.classification import evidence, model, report
 from experiments.classification import main as classification
 from experiments.classification.main import plan
 from experiments.classification.model import Batch, Network, Noise
-from experiments.classification.network import TrainState, initial_state, make_optimizer, train_steps
 from experiments.common import drawing
+from experiments.common.averaged import TrainState, initial_state, make_optimizer, train_steps
 from experiments.common.command import ExperimentError
 from rnnjax.data import Labelled, Sequences
 from tests.experiments.logs import records_in
@@ -218,7 +218,7 @@ def test_the_weights_that_are_tested_are_means_over_the_last_steps() -> None:
     config.averaged_over, batch = 3, batch_of()
     layer, optimizer = model.make_layer("steps", 4), make_optimizer(config)
     batch = batch._replace(inputs=jnp.nan_to_num(batch.inputs))
-    loss = functools.partial(model.training_loss, layer, "mean", Noise())
+    loss = functools.partial(model.drawn_loss, layer, "mean", Noise(), config.batch_size)
     start = initial_state(network_of(layer, "mean"), optimizer, jax.random.key(6))
 
     def trained(calls: int, steps: int) -> list[TrainState]:

@@ -1,4 +1,4 @@
-"""What is trained: a state with all that a step depends on, the optimizer, the step."""
+"""Training whose weights are averaged over the last steps: a state with all that a step depends on, optimizer, step."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,22 +9,21 @@ import optax
 from jax import Array
 from ml_collections import ConfigDict
 
-from experiments.classification.model import Batch, Network
 from experiments.common.workdir import Record
-from rnnjax.typing import Key
+from rnnjax.typing import Key, Params
 
 
 class TrainState(NamedTuple):
     """All that a training step depends on, but for the data."""
 
-    params: Network
-    average: Network  # of the weights over the last steps
+    params: Params
+    average: Params  # of the weights over the last steps
     optimizer: Any
     step: Array
     key: Key
 
 
-def initial_state(params: Network, optimizer: optax.GradientTransformation, key: Key) -> TrainState:
+def initial_state(params: Params, optimizer: optax.GradientTransformation, key: Key) -> TrainState:
     """Before training."""
     return TrainState(params, jax.tree.map(jnp.copy, params), optimizer.init(params), jnp.int32(0), key)
 
@@ -32,7 +31,7 @@ def initial_state(params: Network, optimizer: optax.GradientTransformation, key:
 def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
     """AdamW on clipped gradients, at a rate that falls as a cosine; only matrices decay."""
 
-    def is_matrix(params: Network) -> Any:
+    def is_matrix(params: Params) -> Any:
         return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
     rate = optax.cosine_decay_schedule(config.learning_rate, config.train_steps)
@@ -41,19 +40,17 @@ def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
 
 
 def train_steps(
-    loss: Callable[[Network, Batch, Key], Array],
+    loss: Callable[[Params, Any, Key], Array],
     optimizer: optax.GradientTransformation,
     config: ConfigDict,
     state: TrainState,
-    examples: Batch,
+    data: Any,
 ) -> tuple[TrainState, Record]:
-    """Some training steps in one program, each on sequences drawn anew: the state, the mean loss."""
+    """Some training steps in one program, each on what ``loss`` draws by its key: the state, the mean loss."""
 
     def step(state: TrainState, _: None) -> tuple[TrainState, Array]:
-        drawn_key, loss_key = jax.random.split(jax.random.fold_in(state.key, state.step))
-        drawn = jax.random.randint(drawn_key, (config.batch_size,), 0, len(examples.labels))
-        batch = Batch(examples.inputs[:, drawn], examples.mask[:, drawn], examples.labels[drawn])
-        value, gradients = jax.value_and_grad(loss)(state.params, batch, loss_key)
+        key = jax.random.fold_in(state.key, state.step)
+        value, gradients = jax.value_and_grad(loss)(state.params, data, key)
         updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         new = 1 / jnp.minimum(state.step.astype(jnp.float32) + 1, config.averaged_over)
