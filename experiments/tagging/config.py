@@ -1,0 +1,68 @@
+r"""Is "Teddy" part of a person's name? Which tag has each word of a sentence, and which way must a network read it?
+
+    python -m experiments.tagging                                              names and other words, generated
+    python -m experiments.tagging --variant=corpus --workdir=runs/corpus       parts of speech, spoken Cantonese
+    python -m experiments.tagging.tag --sentence="Teddy bears are on sale"     what a trained network says
+
+The lectures, of a tag for each word: in "Teddy bears are on sale!" and in "Teddy Roosevelt was a great president!" all
+that stands up to the word in question is the same, so that a network which reads forward cannot know; one that reads
+both ways can. Here each way is a network of about the same number of params. A grammar makes sentences in which one
+word, so many words to the right or to the left, decides, and of which the best guess without that word is known in
+closed form. The variant corpus is HKCanCor (Luke & Wong, 2015), conversations and radio programmes, as the package
+pycantonese brings them, by ``pip install -e ".[tagging]"``; the recordings of the latest days are those to test on.
+
+Run time: 3 min on two CPU cores.
+
+Expect: figures.
+"""
+
+from ml_collections import ConfigDict
+
+from experiments.common.settings import varied
+
+
+def get_config(variant: str = "default") -> ConfigDict:
+    """The default study, or one of its variants."""
+    config = ConfigDict()
+    config.data = "grammar"  # or corpus, of spoken Cantonese
+    # Which way each reads; most_frequent is none: each word has the tag that it mostly had in training.
+    config.networks = "most_frequent,forward,backward,bidirectional"
+    config.cell = "gru"  # a name of rnnjax.CELLS
+    config.hidden_size = 48  # units in each of two directions; of one alone so many that its params are about as many
+    config.embedding_size = 32  # numbers that a word is read as
+    config.longest_affix = 3  # letters at the start and the end of a word by which it is read, beside the word itself
+    config.distances = 12  # of the grammar, words from the ambiguous word to the one that decides, at most
+    config.train_sentences = 20_000  # of the grammar
+    config.longest = 40  # words; of a longer sentence to train on the parts come as sentences of their own
+    config.word_dropout = 0.25  # probability that a word is taken for an unknown one, in training
+    config.output_dropout = 0.0  # probability that an output of the layer is dropped, for a whole sentence
+    config.batch_size = 64  # sentences in a training step
+    config.train_steps = 1500  # of which the weights of the last ones are averaged, and tested
+    config.learning_rate = 5e-3  # of AdamW at the start; it falls to nothing as a cosine
+    config.weight_decay = 0.0  # of matrices
+    config.clip_norm = 1.0  # global gradient norm
+    config.averaged_over = 100  # training steps: the mean of the weights over about so many is what is tested
+    config.evaluate_every = 300  # training steps
+    config.steps_a_call = 50  # training steps in a dispatch, of which all other numbers of steps are multiples
+    config.checkpoint_every = 500  # training steps; 0 for no checkpoints, so that nothing can be tagged afterwards
+    config.lags = 12  # words to either side of a word in which the gradient of its tag is measured
+    config.seeds = 5  # independent initializations and orders
+    config.threads = 0  # programs compiled and run at the same time; 0: one a core
+    return varied(config, variant, VARIANTS)
+
+
+def corpus(config: ConfigDict) -> None:
+    """10 min. Parts of speech of spoken Cantonese, three seeds."""
+    config.data, config.seeds = "corpus", 3
+    config.hidden_size, config.embedding_size, config.output_dropout = 96, 64, 0.3
+    config.train_steps, config.evaluate_every, config.lags = 2000, 400, 8
+
+
+def quick(config: ConfigDict) -> None:
+    """20 s. The same steps on tiny networks."""
+    config.hidden_size, config.embedding_size, config.distances, config.lags, config.seeds = 8, 8, 2, 2, 2
+    config.train_sentences, config.train_steps, config.evaluate_every, config.steps_a_call = 1000, 120, 40, 40
+    config.checkpoint_every, config.learning_rate = 80, 3e-2
+
+
+VARIANTS = (corpus, quick)
