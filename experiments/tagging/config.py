@@ -34,7 +34,8 @@ def get_config(variant: str = "default") -> ConfigDict:
     config.distances = 12  # of the grammar, words from the ambiguous word to the one that decides, at most
     config.train_sentences = 20_000  # of the grammar
     config.longest = 40  # words; of a longer sentence to train on the parts come as sentences of their own
-    config.word_dropout = 0.25  # probability that a word is taken for an unknown one, in training
+    # A word that occurs n times in training is taken there for an unknown one with probability a / (a + n): this is a.
+    config.word_dropout = 20.0
     config.output_dropout = 0.0  # probability that an output of the layer is dropped, for a whole sentence
     config.batch_size = 64  # sentences in a training step
     config.train_steps = 1500  # of which the weights of the last ones are averaged, and tested
@@ -52,10 +53,10 @@ def get_config(variant: str = "default") -> ConfigDict:
 
 
 def corpus(config: ConfigDict) -> None:
-    """10 min. Parts of speech of spoken Cantonese, three seeds."""
-    config.data, config.seeds = "corpus", 3
+    """10 min. Parts of speech of spoken Cantonese."""
+    config.data, config.word_dropout = "corpus", 1.0
     config.hidden_size, config.embedding_size, config.output_dropout = 96, 64, 0.3
-    config.train_steps, config.evaluate_every, config.lags = 2000, 400, 8
+    config.train_steps, config.evaluate_every, config.checkpoint_every, config.lags = 600, 100, 300, 8
 
 
 def quick(config: ConfigDict) -> None:

@@ -69,28 +69,17 @@ DECIDING = {
 
 _WORDS_OF = {
     "VERB": _words("say hear know wrote are was went became stood made came"),
-    "ADJ": _words("old last short great happy"),
+    "ADJ": _words("last short great happy"),
     "ADV": _words("indeed again perhaps today often still really alas so far there back"),
     "PRON": _words("they we you she it everybody"),
-    "ADP": _words("of at in on"),
+    "ADP": _words("at in on"),
     "DET": _words("a"),
     NOUN: _words("sale president"),
 }
 _TAGS_OF_OTHERS = {word: tag for tag, words in _WORDS_OF.items() for word in words}
 
 _SINGLE = _words("indeed again perhaps today often still really alas")
-_PAIRS = [
-    "they say",
-    "we hear",
-    "you know",
-    "she wrote",
-    "they are",
-    "it was",
-    "of old",
-    "at last",
-    "in short",
-    "so far",
-]
+_PAIRS = ("they say", "we hear", "you know", "she wrote", "they are", "it was", "at last", "in short", "so far")
 _PHRASES = [_words(phrase) for phrase in (*_SINGLE, *_PAIRS)]
 _ENDS = [
     _words(end)

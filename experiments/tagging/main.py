@@ -4,10 +4,12 @@ Run as ``python -m experiments.tagging``; config.py explains the settings.
 """
 
 import functools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
@@ -106,9 +108,9 @@ def plan(config: ConfigDict) -> list[Run]:
     require_least(config, 0, "threads", "checkpoint_every")
     require_positive(config, "learning_rate", "clip_norm")
     require_multiples(config, "steps_a_call", "train_steps", "evaluate_every", "checkpoint_every")
-    number_between("--config.weight_decay", config.weight_decay, 0.0, float("inf"))
-    for field in ("word_dropout", "output_dropout"):
-        number_between(f"--config.{field}", config[field], 0.0, 0.99)
+    for field in ("weight_decay", "word_dropout"):
+        number_between(f"--config.{field}", config[field], 0.0, math.inf)
+    number_between("--config.output_dropout", config.output_dropout, 0.0, 0.99)
     lookup("data", config.data, dict.fromkeys((GRAMMAR, CORPUS)))
     model.make_layer(BIDIRECTIONAL, config.cell, 1)
     runs = []
@@ -143,7 +145,8 @@ def train(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict, g
     """
     sizes = sizes_of(given.lexicon, config)
     layer = model.sized_layer(runs[0].program.network, config.cell, config.hidden_size, sizes)
-    optimizer, noise = make_optimizer(config), Noise(config.word_dropout, config.output_dropout)
+    noise = Noise(dropped_by_count(given.train, sizes.words, config.word_dropout), config.output_dropout)
+    optimizer = make_optimizer(config)
     loss = functools.partial(model.drawn_loss, layer, noise, config.batch_size)
     step = jit(functools.partial(train_steps, loss, optimizer, config))
     examine = jit(functools.partial(answers, layer))
@@ -185,6 +188,12 @@ def train(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict, g
             log.write(scores.records(given.data, spelled(said, given)))
             log.write([{"kind": "padding", "change": padded(state.average, first)}])
             log.write(of_the_lecture(Trained(layer, state.average, given.lexicon, config.data)))
+
+
+def dropped_by_count(train: Batch, words: int, alpha: float) -> Array:
+    """(W + 1,) probabilities a / (a + n) for words that occur n times."""
+    counts = jnp.bincount(train.words[train.mask], length=words + 1).astype(jnp.float32)
+    return jnp.where(counts > 0, alpha / (alpha + jnp.maximum(counts, 1)), 0.0)
 
 
 def initialized(layer: Layer, sizes: model.Sizes, optimizer: optax.GradientTransformation, key: Key) -> TrainState:

@@ -5,7 +5,8 @@
     logits_t = y_t R + c
 
 w(0) is the vector of all words that are not known. It is learned because words to train on are taken for unknown ones
-at random (word dropout), so that their affixes have to do.
+at random, rare ones more often: one that occurs n times with probability a / (a + n) (Kiperwasser & Goldberg, 2016).
+Their affixes have to do then.
 """
 
 from collections.abc import Callable
@@ -23,6 +24,10 @@ from rnnjax.typing import Key, Params
 
 FORWARD, BACKWARD, BIDIRECTIONAL = "forward", "backward", "bidirectional"
 DIRECTIONS = (FORWARD, BACKWARD, BIDIRECTIONAL)
+
+
+_SCALE = 0.1
+"""Of vectors of words and affixes before training: small, for what is seen once or twice stays about where it was."""
 
 
 class Batch(NamedTuple):
@@ -60,8 +65,8 @@ class Sizes(NamedTuple):
 class Noise(NamedTuple):
     """What disturbs training."""
 
-    words: float = 0.0  # probability that a word is taken for an unknown one
-    outputs: float = 0.0  # that an output of the layer is dropped, for a whole sentence
+    words: Array  # (W + 1,) probabilities that a word is taken for an unknown one
+    outputs: float = 0.0  # probability that an output of the layer is dropped, for a whole sentence
 
 
 def make_layer(direction: str, cell: str, hidden_size: int) -> Layer:
@@ -98,14 +103,14 @@ def count_params(layer: Layer, sizes: Sizes) -> int:
 
 
 def init(layer: Layer, sizes: Sizes, key: Key) -> Network:
-    """Before training; vectors of words and affixes are drawn from N(0, 1)."""
+    """Before training; vectors of words and affixes are drawn from N(0, 0.1²)."""
     words_key, affixes_key, layer_key, readout_key = jax.random.split(key, 4)
     cell = layer.cell
     recurrent = cell.init(layer_key, sizes.embedding)
     outputs = cell.output(recurrent, cell.initial_state(recurrent, ()))
     return Network(
-        jax.random.normal(words_key, (sizes.words + 1, sizes.embedding)),
-        jax.random.normal(affixes_key, (sizes.affixes + 1, sizes.embedding)),
+        _SCALE * jax.random.normal(words_key, (sizes.words + 1, sizes.embedding)),
+        _SCALE * jax.random.normal(affixes_key, (sizes.affixes + 1, sizes.embedding)),
         recurrent,
         nn.Dense(sizes.tags).init(readout_key, outputs),
     )
@@ -138,7 +143,7 @@ def training_loss(layer: Layer, noise: Noise, network: Network, batch: Batch, ke
     """Mean nats a word of a batch, disturbed."""
     words_key, outputs_key = jax.random.split(key)
     cell = rnnjax.dropout(layer.cell, noise.outputs, outputs_key, each="sequence") if noise.outputs else layer.cell
-    unknown = jax.random.bernoulli(words_key, noise.words, batch.words.shape)
+    unknown = jax.random.bernoulli(words_key, noise.words[batch.words])
     disturbed = batch._replace(words=jnp.where(unknown, 0, batch.words))
     answers = logits(layer._replace(cell=cell), network, embed(network, disturbed), batch.mask)
     return losses(answers, batch).sum() / batch.mask.sum(dtype=answers.dtype)

@@ -118,15 +118,14 @@ def _chance(records: Sequence[Record]) -> list[str]:
             f"distance it has {_spread(blind)} of these words right, and without the word that decides "
             f"{100 * chance:.1f} % are right at best"
         )
+    far = found["distance"].max()
     for network in found["network"].unique():
         sees = found[(found["network"] == network) & (found["side"] != BLIND.get(network))]
         if network != COUNTING:
-            ends = " and ".join(
-                f"{_spread(sees[sees['distance'] == distance]['right'])} {distance} {_words(distance)} away"
-                for distance in sorted({sees["distance"].min(), sees["distance"].max()})
-            )
+            rights = sees.groupby("deciding", sort=False)["right"]
+            by_kind = " and ".join(f"{_spread(right)} by words {deciding}" for deciding, right in rights)
             side = "on either side" if network == BIDIRECTIONAL else f"to the {_other(BLIND[network])}"
-            told.append(f"Where it is decided {side}, {network} has right {ends}")
+            told.append(f"Where it is decided {side}, {network} has right {by_kind}, up to {far} {_words(far)} away")
     return told
 
 
@@ -143,7 +142,7 @@ def _over_others(records: Sequence[Record]) -> list[str]:
         shown = "confirmed" if above else "refuted" if below else "undecided"
         told.append(
             f"That both directions are better than {network} is {shown}: "
-            f"{100 * (both.mean() - right.mean()):+.1f} points ({_spread(both)} against {_spread(right)})"
+            f"{100 * (both.mean() - right.mean()):+.2f} points ({_spread(both, 2)} against {_spread(right, 2)})"
         )
     return told
 
@@ -347,29 +346,35 @@ def _gradient(records: Sequence[Record], quantity: str, label: str) -> Figure | 
         side = found[found["panel"] == name]["side"].iloc[0]
         if side in ("left", "right"):
             axes.axvline(reach if side == "right" else -reach, color=drawing.GREY, linestyle=":", zorder=0)
-    drawing.legend(figure, "line: median\nshade: range over seeds\ngrey: the word in question\ndots: what decides")
+    dotted = "\ndots: what decides" if set(found["side"]) & {"left", "right"} else ""
+    drawing.legend(figure, f"line: median\nshade: range over seeds\ngrey: the word in question{dotted}")
     x = "distance from the word in question (words; what stands to its right is positive)"
     return drawing.caption(figure, _reaches(found, quantity), x, label)
 
 
 def _reaches(found: pd.DataFrame, quantity: str) -> str:
-    """What is left of a gradient at the farthest word, after training, relative to that at the word in question."""
-    trained = found[found["phase"] == "trained"]
-    middle, told = len(trained[quantity].iloc[0]) // 2, []
-    for side, of_side in trained.groupby("side", sort=False):
-        for network, seeds in of_side.groupby("network", sort=False):
-            norms = frames.stacked(seeds[quantity])
-            ends = {"left": norms[:, 0], "right": norms[:, -1]}
-            for end in [side] if side in ends else ["left", "right"]:
-                if (ends[end] == 0).all():
-                    continue
-                logs = np.median(np.log10(ends[end] / norms[:, middle]))
-                told.append(f"{network} {drawing.power_of_ten(float(logs))} {middle} words to the {end}")
+    """What a gradient is at the farthest word, relative to that at the word in question, after training and before."""
+    middle, told = len(found[quantity].iloc[0]) // 2, []
+    for (side, network), seeds in found.groupby(["side", "network"], sort=False):
+        for end in [side] if side in ("left", "right") else ["left", "right"]:
+            logs = {
+                phase: _log_share(frames.stacked(of_phase[quantity]), middle, -1 if end == "right" else 0)
+                for phase, of_phase in seeds.groupby("phase", sort=False)
+            }
+            if np.isfinite(logs["trained"]):
+                before, after = (drawing.power_of_ten(logs[phase]) for phase in ("initialization", "trained"))
+                told.append(f"{network} {after} to the {end} ({before})")
     of = "states" if quantity == "states" else "words"
     return (
-        f"After training, of the gradient at the word in question so much is left at the {of} farthest away: "
-        f"{', '.join(told)}; where it does not read, a network has none"
+        f"After training (and before), of the gradient at the word in question so much is left at the {of} {middle} "
+        f"{_words(middle)} away: {', '.join(told)}; where a network does not read there is none"
     )
+
+
+def _log_share(norms: np.ndarray, middle: int, end: int) -> float:
+    """The median over seeds of log10 of a norm at one end over that in the middle."""
+    with np.errstate(divide="ignore"):
+        return float(np.median(np.log10(norms[:, end] / norms[:, middle])))
 
 
 # Words
@@ -383,8 +388,8 @@ def _percent(rights: pd.Series) -> str:
     return f"{100 * rights.mean():.1f} % ({spread})" if " to " in spread else f"{spread} %"
 
 
-def _spread(rights: pd.Series) -> str:
-    return f"{frames.span(100 * rights, '.1f')} %"
+def _spread(rights: pd.Series, digits: int = 1) -> str:
+    return f"{frames.span(100 * rights, f'.{digits}f')} %"
 
 
 def _words(count: int) -> str:

@@ -58,7 +58,7 @@ def tagged(known: Trained, sentences: Sequence[str]) -> tuple[list[str], list[st
 def line_of(words: Sequence[str], found: Sequence[Said]) -> str:
     """As it is printed: ``Teddy/NOUN 99.8 %  bears/NOUN 100.0 %``."""
     return "  ".join(
-        f"{word}{'' if said.known else '*'}/{said.tag} {said.probability:.1%}".replace("%", " %")
+        f"{word}{'' if said.known else '*'}/{said.tag} {100 * said.probability:.1f} %"
         for word, said in zip(words, found, strict=True)
     )
 

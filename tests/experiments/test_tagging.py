@@ -16,6 +16,7 @@ from experiments.common import drawing
 from experiments.tagging import config as settings
 from experiments.tagging import data as tagging_data
 from experiments.tagging import decisions, grammar, model, report, scores, tag
+from experiments.tagging import main as tagging
 from experiments.tagging.data import Data, batch_of, lexicon_of
 from experiments.tagging.grammar import HELD_OUT, LEFT, RIGHT, SEEN, Case
 from experiments.tagging.main import plan
@@ -147,6 +148,10 @@ def test_longer_sentences_to_train_on_are_cut_and_nothing_is_lost() -> None:
 SIZES = Sizes(len(LEXICON.words), len(LEXICON.affixes), 3, len(LEXICON.tags))
 
 
+def undisturbed() -> Noise:
+    return Noise(jnp.zeros(len(LEXICON.words) + 1))
+
+
 def network_of(layer: Layer, sizes: Sizes = SIZES) -> Network:
     with jax.enable_x64(False):
         return jax.jit(lambda key: model.init(layer, sizes, key))(jax.random.key(1))
@@ -194,7 +199,9 @@ def test_logits_of_a_padded_batch_are_those_of_each_sentence_alone_written_out(d
     for place, sentence in enumerate(SENTENCES):
         expected = written_out(layer, network, sentence)
         np.testing.assert_allclose(found[: len(sentence.words), place], expected, rtol=2e-5, atol=2e-6)
-    loss = jax.jit(lambda network: model.training_loss(layer, Noise(), network, batch, jax.random.key(0)))(network)
+    loss = jax.jit(lambda network: model.training_loss(layer, undisturbed(), network, batch, jax.random.key(0)))(
+        network
+    )
     nats = [
         np.log(np.exp(row).sum()) - row[LEXICON.tags.index(tag)]
         for sentence in SENTENCES
@@ -211,10 +218,16 @@ def test_noise_disturbs_training_and_a_word_that_is_dropped_is_an_unknown_one() 
     def loss(noise: Noise, batch: Batch = batch) -> float:
         return float(jax.jit(lambda network: model.training_loss(layer, noise, network, batch, key))(network))
 
-    unknown = loss(Noise(), batch._replace(words=jnp.zeros_like(batch.words)))
-    assert abs(loss(Noise()) - unknown) > 1e-4
-    np.testing.assert_allclose(loss(Noise(words=1.0)), unknown, rtol=1e-6)
-    assert abs(loss(Noise(outputs=0.4)) - loss(Noise())) > 1e-4
+    unknown = loss(undisturbed(), batch._replace(words=jnp.zeros_like(batch.words)))
+    assert abs(loss(undisturbed()) - unknown) > 1e-4
+    np.testing.assert_allclose(loss(Noise(jnp.ones(len(LEXICON.words) + 1))), unknown, rtol=1e-6)
+    assert abs(loss(undisturbed()._replace(outputs=0.4)) - loss(undisturbed())) > 1e-4
+
+
+def test_words_are_dropped_the_more_often_the_rarer_they_are() -> None:
+    found = tagging.dropped_by_count(batch_of(LEXICON, SENTENCES), len(LEXICON.words), 0.5)
+    counts = {"as": 1, "bears": 3, "do": 1, "sat": 2, "the": 1, "wept": 1}
+    np.testing.assert_allclose(found, [0, *(0.5 / (0.5 + counts[word]) for word in LEXICON.words)])
 
 
 @pytest.mark.parametrize("direction", ["forward", "backward"])
@@ -462,13 +475,12 @@ def test_table_and_verdict_of_known_runs() -> None:
         "That a network which reads forward cannot know what is decided to the right is confirmed: at every distance "
         "it has 60.0 % of these words right, and without the word that decides 60.0 % are right at best"
     ) in verdict
-    assert (
-        "decided to the left, forward has right 80.0 to 85.0 % 1 word away and 80.0 to 85.0 % 2 words away" in verdict
+    assert "to the left, forward has right 80.0 to 85.0 % by words seen in training, up to 2 words away" in verdict
     )
     of_corpus = report.verdict(known(KNOWN, cases=False))
-    assert "That both directions are better than forward is confirmed: +10.0 points" in of_corpus
+    assert "That both directions are better than forward is confirmed: +10.00 points" in of_corpus
     undecided = report.verdict(known({"forward": [0.8, 0.92], "bidirectional": [0.95, 0.9]}, cases=False))
-    assert "better than forward is undecided: +6.5 points (90.0 to 95.0 % against 80.0 to 92.0 %)" in undecided
+    assert "better than forward is undecided: +6.50 points (90.00 to 95.00 % against 80.00 to 92.00 %)" in undecided
 
 
 def test_figures_say_and_show_what_the_records_have(tmp_path: Path) -> None:
@@ -487,7 +499,8 @@ def test_figures_say_and_show_what_the_records_have(tmp_path: Path) -> None:
     np.testing.assert_allclose(states["states"].iloc[-1], [0.2, 5.0, 0.1])
     figure = report.input_gradient_by_distance(records)
     assert figure is not None
-    assert "bidirectional $10^{-2.0}$ 1 words to the right" in figure.get_suptitle().replace("\n", " ")
+    title = figure.get_suptitle().replace("\n", " ")
+    assert "bidirectional $10^{-2.0}$ to the right ($10^{-2.0}$); where" in title
     assert all(path.exists() for path in drawing.draw(report.FIGURES, records, tmp_path))
     assert "By tag" in report.summary(records)
     assert "Teddy" not in report.summary(known(KNOWN, cases=False))
