@@ -55,18 +55,8 @@ class Program(NamedTuple):
     network: str
 
 
-class Run(NamedTuple):
-    """One network, trained once."""
-
-    program: Program
-    seed: int
-
-    @property
-    def name(self) -> str:
-        return f"{self.program.network}-seed{self.seed}"
-
-    def identity(self) -> Record:
-        return {**self.program._asdict(), "seed": self.seed}
+Run = sweep.SeededRun[Program]
+"""One network, trained once."""
 
 
 class Given(NamedTuple):

@@ -12,6 +12,7 @@ from experiments.common.workdir import Record
 from experiments.tagging.data import Data
 from experiments.tagging.grammar import Case, chance_level
 from rnnjax.data import TaggedSentence
+from rnnjax.extras import needed
 
 
 def metrics() -> ModuleType:
@@ -20,11 +21,10 @@ def metrics() -> ModuleType:
     Raises:
         ModuleNotFoundError: without it.
     """
-    try:
+    with needed("sklearn", by="experiments.tagging", extra="tagging"):
         from sklearn import metrics
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("precision and recall need scikit-learn: pip install 'rnnjax[tagging]'") from error
-    return metrics
+    found: ModuleType = metrics
+    return found
 
 
 class Counted(NamedTuple):

@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from rnnjax.arguments import of_their_kinds
+from rnnjax.extras import needed
 
 RECORDINGS = 58
 """As many there are in the corpus; and at least so many words, signs included."""
@@ -69,10 +70,8 @@ def segmented(text: str) -> list[str]:
 
 
 def _package() -> ModuleType:
-    try:
+    with needed("pycantonese", by="spoken Cantonese", extra="tagging"):
         import pycantonese
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("spoken Cantonese needs pycantonese: pip install 'rnnjax[tagging]'") from error
     package: ModuleType = pycantonese
     return package
 

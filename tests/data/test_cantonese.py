@@ -100,5 +100,5 @@ def test_an_install_that_has_lost_recordings_is_refused(monkeypatch):
 
 def test_without_pycantonese_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "pycantonese", None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'rnnjax\[tagging\]'"):
+    with pytest.raises(ModuleNotFoundError, match=r'pip install "rnnjax\[tagging\]"'):
         load_cantonese()

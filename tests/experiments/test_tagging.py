@@ -476,7 +476,6 @@ def test_table_and_verdict_of_known_runs() -> None:
         "it has 60.0 % of these words right, and without the word that decides 60.0 % are right at best"
     ) in verdict
     assert "to the left, forward has right 80.0 to 85.0 % by words seen in training, up to 2 words away" in verdict
-    )
     of_corpus = report.verdict(known(KNOWN, cases=False))
     assert "That both directions are better than forward is confirmed: +10.00 points" in of_corpus
     undecided = report.verdict(known({"forward": [0.8, 0.92], "bidirectional": [0.95, 0.9]}, cases=False))
