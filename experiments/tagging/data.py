@@ -165,9 +165,9 @@ def words_of(data: str, sentence: str) -> list[str]:
     Raises:
         ModuleNotFoundError: where that is not installed.
     """
-    if data == GRAMMAR:
-        return list(parts(sentence, "words"))
     found = sentence.split()
+    if data == GRAMMAR:
+        return list(parts(" ".join(found), "words"))
     return segmented(found[0]) if len(found) == 1 else found
 
 

@@ -371,7 +371,7 @@ def test_no_run_is_right_more_often_than_by_chance_where_it_does_not_see(finishe
 
 def test_what_is_typed_is_tagged_as_the_test_sentences_were_and_unknown_words_are_told(finished: Path) -> None:
     known = load(finished / "checkpoints" / "bidirectional-seed0" / "last")
-    lines, unknown = tag.tagged(known, ["Teddy bears were on sale", "", "teddy!"])
+    lines, unknown = tag.tagged(known, ["Teddy bears were on sale\n", "", "teddy!"])
     assert [part.partition("/")[0] for part in lines[0].split("  ")] == ["Teddy", "bears", "were*", "on", "sale"]
     assert lines[1] == ""
     assert unknown == ["were", "!"]
