@@ -9,14 +9,13 @@ as word/TAG, with the probability of the tag; * stands after a word that was not
 """
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from absl import flags
 
 from experiments.common import command, trained
 from experiments.common.command import ExperimentError, explained
-from experiments.tagging.data import as_trained, words_of
-from experiments.tagging.trained import Said, Trained, load, said_of
+from experiments.tagging.trained import load, tagged
 
 WORKDIR = flags.DEFINE_string("workdir", "runs/tagging", "Folder of a run of experiments.tagging.")
 RUN = flags.DEFINE_string("run", "bidirectional-seed0", "Which network.")
@@ -42,25 +41,6 @@ def main() -> None:
             f"words around it: {', '.join(unknown)}",
             file=sys.stderr,
         )
-
-
-def tagged(known: Trained, sentences: Sequence[str]) -> tuple[list[str], list[str]]:
-    """A line for each sentence, and the words that were not seen in training."""
-    lines, unknown = list[str](), dict[str, None]()
-    for sentence in sentences:
-        typed = words_of(known.data, sentence)
-        found = said_of(known, [as_trained(known.data, word) for word in typed])
-        lines.append(line_of(typed, found))
-        unknown |= {word: None for word, said in zip(typed, found, strict=True) if not said.known}
-    return lines, list(unknown)
-
-
-def line_of(words: Sequence[str], found: Sequence[Said]) -> str:
-    """As it is printed: ``Teddy/NOUN 99.8 %  bears/NOUN 100.0 %``."""
-    return "  ".join(
-        f"{word}{'' if said.known else '*'}/{said.tag} {100 * said.probability:.1f} %"
-        for word, said in zip(words, found, strict=True)
-    )
 
 
 def _sentences() -> Iterable[str]:

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from experiments.common import checkpoint
 from experiments.common.averaged import initial_state, make_optimizer
 from experiments.tagging import model
-from experiments.tagging.data import Lexicon, batch_of
+from experiments.tagging.data import Lexicon, as_trained, batch_of, words_of
 from experiments.tagging.model import Batch, Layer, Network, Sizes
 from rnnjax.data import TaggedSentence
 
@@ -72,6 +72,25 @@ def said_of(known: Trained, words: Sequence[str]) -> list[Said]:
         Said(known.lexicon.tags[tag], float(probability), word in seen)
         for word, (tag, probability) in zip(words, chosen, strict=True)
     ]
+
+
+def tagged(known: Trained, sentences: Sequence[str]) -> tuple[list[str], list[str]]:
+    """A line for each sentence, and the words that were not seen in training."""
+    lines, unknown = list[str](), dict[str, None]()
+    for sentence in sentences:
+        typed = words_of(known.data, sentence)
+        found = said_of(known, [as_trained(known.data, word) for word in typed])
+        lines.append(line_of(typed, found))
+        unknown |= {word: None for word, said in zip(typed, found, strict=True) if not said.known}
+    return lines, list(unknown)
+
+
+def line_of(words: Sequence[str], found: Sequence[Said]) -> str:
+    """As it is printed: ``Teddy/NOUN 99.8 %  bears/NOUN 100.0 %``."""
+    return "  ".join(
+        f"{word}{'' if said.known else '*'}/{said.tag} {100 * said.probability:.1f} %"
+        for word, said in zip(words, found, strict=True)
+    )
 
 
 def _of_batch(layer: Layer, network: Network, batch: Batch) -> jax.Array:

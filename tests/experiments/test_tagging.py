@@ -1,5 +1,6 @@
 """The tagging experiment: what its grammar decides, its networks by hand, its scores by counting, what a run leaves."""
 
+import datetime
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -15,14 +16,14 @@ import pytest
 from experiments.common import drawing
 from experiments.tagging import config as settings
 from experiments.tagging import data as tagging_data
-from experiments.tagging import decisions, grammar, model, report, scores, tag
+from experiments.tagging import decisions, grammar, model, report, scores
 from experiments.tagging import main as tagging
 from experiments.tagging.data import Data, batch_of, lexicon_of
 from experiments.tagging.grammar import HELD_OUT, LEFT, RIGHT, SEEN, Case
 from experiments.tagging.main import plan
 from experiments.tagging.model import DIRECTIONS, Batch, Layer, Network, Noise, Sizes
-from experiments.tagging.trained import load, probabilities
-from rnnjax.data import TaggedSentence
+from experiments.tagging.trained import load, probabilities, tagged
+from rnnjax.data import Document, TaggedSentence
 from tests.experiments.answers import answered
 from tests.experiments.logs import records_in
 from tests.test_errors import check_refused
@@ -140,6 +141,27 @@ def test_longer_sentences_to_train_on_are_cut_and_nothing_is_lost() -> None:
     assert [len(each.words) for each in found] == [2, 1, 2, 2, 1, 1]
     assert [word for each in found for word in each.words] == [word for each in SENTENCES for word in each.words]
     assert [tag for each in found for tag in each.tags] == [tag for each in SENTENCES for tag in each.tags]
+
+
+def test_the_latest_days_are_held_out_whole_and_nothing_of_them_is_trained_on() -> None:
+    def recorded(name: str, day: int | None, words: int) -> Document:
+        return Document(
+            name, datetime.date(1998, 1, day) if day else None, (TaggedSentence((name,) * words, ("X",) * words),)
+        )
+
+    documents = [recorded("a", None, 10), recorded("b", 1, 60), recorded("c", 2, 11), recorded("d", 2, 12)]
+    train, test = tagging_data.divided([*documents, recorded("e", 3, 7)])
+    assert ["".join(sorted(set(each.words))) for each in train] == ["a", "b"]
+    assert ["".join(sorted(set(each.words))) for each in test] == ["c", "d", "e"]
+
+
+def test_typed_words_have_spaces_between_or_are_found() -> None:
+    assert tagging_data.words_of("grammar", " Teddy  bears!\n") == ["Teddy", "bears", "!"]
+    assert tagging_data.words_of("corpus", "我 鍾意 食 .\n") == ["我", "鍾意", "食", "."]
+    assert tagging_data.words_of("corpus", "\n") == []
+    pytest.importorskip("pycantonese", reason="not installed: rnnjax[tagging]")
+    assert "".join(tagging_data.words_of("corpus", "廣東話好難學?")) == "廣東話好難學?"
+    assert len(tagging_data.words_of("corpus", "廣東話好難學?")) > 2
 
 
 # Networks
@@ -371,7 +393,7 @@ def test_no_run_is_right_more_often_than_by_chance_where_it_does_not_see(finishe
 
 def test_what_is_typed_is_tagged_as_the_test_sentences_were_and_unknown_words_are_told(finished: Path) -> None:
     known = load(finished / "checkpoints" / "bidirectional-seed0" / "last")
-    lines, unknown = tag.tagged(known, ["Teddy bears were on sale\n", "", "teddy!"])
+    lines, unknown = tagged(known, ["Teddy bears were on sale\n", "", "teddy!"])
     assert [part.partition("/")[0] for part in lines[0].split("  ")] == ["Teddy", "bears", "were*", "on", "sale"]
     assert lines[1] == ""
     assert unknown == ["were", "!"]
