@@ -15,6 +15,7 @@ from jax import Array
 import rnnjax
 from experiments.classification import model
 from experiments.classification.model import Batch, Network, Pooling
+from experiments.networks.decision import log_odds
 from rnnjax.typing import Key
 
 TAKEN_OUT = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
@@ -26,13 +27,6 @@ class Evidence(NamedTuple):
 
     inputs: Array  # ||dd/dx_t||
     states: Array  # ||dd/ds_t||, over all fields and directions
-
-
-def log_odds(logits: Array) -> Array:
-    """(B,) of the likeliest class, of logits (B, K)."""
-    chosen = jax.nn.one_hot(logits.argmax(axis=-1), logits.shape[-1], dtype=bool)
-    others = jax.nn.logsumexp(jnp.where(chosen, -jnp.inf, logits), axis=-1)
-    return logits.max(axis=-1) - others
 
 
 def gradients(layer: rnnjax.Cell, pooling: Pooling, network: Network, batch: Batch) -> Evidence:

@@ -215,13 +215,7 @@ def confusion(records: Sequence[Record]) -> Figure:
     side = 0.34 * len(next(iter(found.values()))[0]) + 1.4
     figure, panels = drawing.grid(1, len(found), size=(side, side), share=(False, False))
     for axes, (case, (names, counts)) in zip(panels, found.items(), strict=True):
-        shares = counts / counts.sum(axis=1, keepdims=True).clip(1)
-        axes.imshow(shares, cmap="Greys", vmin=0, vmax=1)
-        for true, said in zip(*np.nonzero(counts), strict=True):
-            light = "white" if shares[true, said] > 0.5 else "black"
-            axes.text(said, true, str(counts[true, said]), ha="center", va="center", fontsize=7, color=light)
-        axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
-        axes.set_yticks(range(len(names)), names, fontsize=8)
+        drawing.confusion(axes, names, counts)
         drawing.head(axes, case)
     title = f"{confusions(records)} Darkness: share of a true class"
     return drawing.caption(figure, title, "class that was said", "true class")

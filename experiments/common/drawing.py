@@ -367,6 +367,17 @@ def maps(figure: Figure, axes: Sequence[Axes], values: Mapping[str, pd.DataFrame
     figure.colorbar(image, ax=list(axes), label=label)
 
 
+def confusion(axes: Axes, names: Sequence[str], counts: np.ndarray) -> None:
+    """Counts (true, said) of classes, true ones downwards; dark where they are a large share of a true class."""
+    shares = counts / counts.sum(axis=1, keepdims=True).clip(1)
+    axes.imshow(shares, cmap="Greys", vmin=0, vmax=1)
+    for true, said in zip(*np.nonzero(counts), strict=True):
+        light = "white" if shares[true, said] > 0.5 else "black"
+        axes.text(said, true, str(counts[true, said]), ha="center", va="center", fontsize=7, color=light)
+    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+
+
 def _edges(places: np.ndarray) -> np.ndarray:
     """Of fields around those places: half-way to the next, and as far beyond the ends."""
     gaps = np.diff(places) if len(places) > 1 else np.ones(1)

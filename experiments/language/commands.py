@@ -1,11 +1,9 @@
 """What the commands over a workdir of language share: which network is meant, and its text as tokens."""
 
-from pathlib import Path
-
 import numpy as np
 from absl import flags
 
-from experiments.common import checkpoint
+from experiments.common import trained
 from experiments.common.command import ExperimentError
 from experiments.language.main import Trained, load
 from rnnjax.data import UnknownError, Vocabulary, encode
@@ -22,22 +20,7 @@ def network() -> Trained:
     Raises:
         ExperimentError: if there is no such workdir, no such run, or no checkpoint that can be read.
     """
-    checkpoints = Path(WORKDIR.value) / "checkpoints"
-    there = sorted(folder.name for folder in checkpoints.glob("*") if checkpoint.steps(folder / "best"))
-    if not there and (Path(WORKDIR.value) / "config.json").exists():
-        raise ExperimentError(
-            f"--workdir={WORKDIR.value} has no trained network yet: expected a checkpoint; wait for its first "
-            "evaluation, or, if it was interrupted, give the command that began it again"
-        )
-    if not there:
-        raise ExperimentError(
-            f"--workdir={WORKDIR.value} has no trained network: give the folder of a run of experiments.language that "
-            "has checkpoints"
-        )
-    chosen = RUN.value or there[0]
-    if chosen not in there:
-        raise ExperimentError(f"--run={chosen} is not in --workdir={WORKDIR.value}: expected {' or '.join(there)}")
-    return load(checkpoints / chosen / "best")
+    return load(trained.folder_of(WORKDIR.value, RUN.value, "language", "best"))
 
 
 def tokens_of(vocabulary: Vocabulary, text: str, flag: str, unknown: Answer = "error") -> np.ndarray:
@@ -58,15 +41,3 @@ def tokens_of(vocabulary: Vocabulary, text: str, flag: str, unknown: Answer = "e
     if not len(tokens):
         raise ExperimentError(f"--{flag} has no {vocabulary.unit} in it: give at least one")
     return tokens
-
-
-def read_file(path: str, flag: str) -> str:
-    """A UTF-8 file that a flag names.
-
-    Raises:
-        ExperimentError: if it cannot be read.
-    """
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ExperimentError(f"--{flag}={path} cannot be read ({error}): give a UTF-8 text file") from error

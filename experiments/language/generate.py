@@ -16,7 +16,7 @@ from absl import flags
 from jax import Array
 
 import rnnjax
-from experiments.common import command
+from experiments.common import command, trained
 from experiments.common.command import ExperimentError, explained
 from experiments.language import commands
 from experiments.language import model as language_model
@@ -101,7 +101,7 @@ def _prompt(known: Trained) -> tuple[str, str]:
     if PROMPT.value is not None and PROMPT_FILE.value is not None:
         raise ExperimentError("--prompt and --prompt_file are both given: expected one of them")
     if PROMPT_FILE.value is not None:
-        return commands.read_file(PROMPT_FILE.value, "prompt_file"), "prompt_file"
+        return trained.read_file(PROMPT_FILE.value, "prompt_file"), "prompt_file"
     if PROMPT.value is not None:
         return str(PROMPT.value), "prompt"
     entries = known.vocabulary.entries

@@ -9,7 +9,7 @@ import math
 import jax.numpy as jnp
 from absl import flags
 
-from experiments.common import command
+from experiments.common import command, trained
 from experiments.common.command import ExperimentError
 from experiments.common.frames import table
 from experiments.language import commands
@@ -26,7 +26,7 @@ def main() -> None:
     known = commands.network()
     texts = [*TEXT.value]
     if FILE.value is not None:
-        texts += [line for line in commands.read_file(FILE.value, "file").splitlines() if line.strip()]
+        texts += [line for line in trained.read_file(FILE.value, "file").splitlines() if line.strip()]
     if not texts:
         raise ExperimentError("there is no text: give --text=... or --file=FILE")
     scores = [log_probability(known, text, commands.UNKNOWN.value) for text in texts]

@@ -1,5 +1,6 @@
-"""Real data: texts, as characters, words or bytes, images, and labelled sequences."""
+"""Real data: texts, as characters, words or bytes, images, labelled sequences, and tagged sentences."""
 
+from rnnjax.data.cantonese import Document, TaggedSentence, load_cantonese
 from rnnjax.data.corpus import Corpus, Text, load_corpus, load_text, random_windows
 from rnnjax.data.images import Images, load_images
 from rnnjax.data.sequences import Labelled, Sequences, load_digits
@@ -10,14 +11,17 @@ from rnnjax.data.vocabulary import UnknownError, Vocabulary, decode, encode, voc
 
 __all__ = [
     "Corpus",
+    "Document",
     "Images",
     "Labelled",
     "Sequences",
+    "TaggedSentence",
     "Text",
     "UnknownError",
     "Vocabulary",
     "decode",
     "encode",
+    "load_cantonese",
     "load_corpus",
     "load_digits",
     "load_images",

@@ -1,0 +1,89 @@
+r"""Is "Teddy" part of a person's name? Which tag has each word of a sentence, and which way must a network read it?
+
+    python -m experiments.tagging                                              names and other words, generated
+    python -m experiments.tagging --variant=corpus --workdir=runs/corpus       parts of speech, spoken Cantonese
+    python -m experiments.tagging.tag --sentence="Teddy bears are on sale"     what a trained network says
+
+The lectures, of a tag for each word: in "Teddy bears are on sale!" and in "Teddy Roosevelt was a great president!" all
+that stands up to the word in question is the same, so that a network which reads forward cannot know; one that reads
+both ways can. Here each way is a network of about the same number of params. A grammar makes sentences in which one
+word, so many words to the right or to the left, decides, and of which the best guess without that word is known in
+closed form. The variant corpus is HKCanCor (Luke & Wong, 2015), conversations and radio programmes, as the package
+pycantonese brings them, by ``pip install -e ".[tagging]"``; the recordings of the latest days are those to test on.
+
+Run time: 3 to 4 min on two CPU cores that others use, too; corpus 10 min, the quick variant 15 to 60 s.
+
+Expect, five seeds each:
+
+* default, GRUs of 48 units in each of two directions (36,232 params) or of 74 in one (36,482); ambiguous words decided
+  by another one, 1 to 12 words away. Without that word 63.3 % are right at best. Forward has 63.3 % right where it is
+  decided to the right, backward 63.3 % where it is decided to the left, with every seed and at every distance. What a
+  network sees it tells at all distances alike: 100.0 % by words that were seen in training, with every seed; by words
+  held out, over all distances, bidirectional 97.6 to 100.0 % from the left and 94.2 to 100.0 % from the right, backward
+  94.4 to 98.8 %, forward 98.0 to 99.4 %. That "Teddy" is part of a name has a probability of 0.0 to 0.1 % in "Teddy
+  bears are on sale" and of 93.1 to 99.9 % in "Teddy Roosevelt was a great president" to bidirectional, and of 44.6 to
+  51.3 % in both to forward. Before training, the gradient of a decision with respect to what is read is 10^-1.9 to
+  10^-2.1 of that at the word itself 12 words away, afterwards 10^-0.8 to 10^-1.6 (medians): there, at the word that
+  decides, it rises again, but for bidirectional to the left.
+* corpus, 96 units in each of two directions or 147 in one (636,559 and 636,640 params), 33,123 words to test on: right
+  are 92.9 % (92.7 to 93.1) with both, 92.7 % (92.4 to 92.8) forward, 91.9 % (91.6 to 92.2) backward, 90.8 % by the most
+  frequent tag of each word. Of the 2,448 words that were not seen in training, 62.1 % (61.0 to 62.9), 60.9 % (60.6 to
+  61.0), 55.5 % (54.3 to 56.3) and 43.6 %. That both directions are better than backward and than counting is confirmed;
+  than forward, it is undecided. Word dropout, its form, and the size of vectors before training were chosen in seven
+  trials of one seed on the latest recordings of those to train on.
+
+Held-out words of the grammar have the endings of those that were seen: no more is claimed of them.
+"""
+
+from ml_collections import ConfigDict
+
+from experiments.common.settings import varied
+
+
+def get_config(variant: str = "default") -> ConfigDict:
+    """The default study, or one of its variants."""
+    config = ConfigDict()
+    config.data = "grammar"  # or corpus, of spoken Cantonese
+    # Which way each reads; most_frequent is none: each word has the tag that it mostly had in training.
+    config.networks = "most_frequent,forward,backward,bidirectional"
+    config.cell = "gru"  # a name of rnnjax.CELLS
+    config.hidden_size = 48  # units in each of two directions; of one alone so many that its params are about as many
+    config.embedding_size = 32  # numbers that a word is read as
+    config.longest_affix = 3  # letters at the start and the end of a word by which it is read, beside the word itself
+    config.distances = 12  # of the grammar, words from the ambiguous word to the one that decides, at most
+    config.train_sentences = 20_000  # of the grammar
+    config.longest = 40  # words; of a longer sentence to train on the parts come as sentences of their own
+    # A word that occurs n times in training is taken there for an unknown one with probability a / (a + n): this is a.
+    config.word_dropout = 20.0
+    config.output_dropout = 0.0  # probability that an output of the layer is dropped, for a whole sentence
+    config.batch_size = 64  # sentences in a training step
+    config.train_steps = 1500  # of which the weights of the last ones are averaged, and tested
+    config.learning_rate = 5e-3  # of AdamW at the start; it falls to nothing as a cosine
+    config.weight_decay = 0.0  # of matrices
+    config.clip_norm = 1.0  # global gradient norm
+    config.averaged_over = 100  # training steps: the mean of the weights over about so many is what is tested
+    config.evaluate_every = 300  # training steps
+    config.steps_a_call = 50  # training steps in a dispatch, of which all other numbers of steps are multiples
+    config.checkpoint_every = 500  # training steps; 0 for no checkpoints, so that nothing can be tagged afterwards
+    config.lags = 12  # words to either side of a word in which the gradient of its tag is measured
+    config.seeds = 5  # independent initializations and orders
+    config.threads = 0  # programs compiled and run at the same time; 0: one a core
+    return varied(config, variant, VARIANTS)
+
+
+def corpus(config: ConfigDict) -> None:
+    """10 min. Parts of speech of spoken Cantonese."""
+    config.data, config.word_dropout = "corpus", 1.0
+    config.hidden_size, config.embedding_size, config.output_dropout = 96, 64, 0.3
+    config.train_steps, config.evaluate_every, config.checkpoint_every, config.lags = 600, 100, 300, 8
+
+
+def quick(config: ConfigDict) -> None:
+    """15 to 60 s. The same steps on tiny networks."""
+    config.hidden_size, config.embedding_size, config.distances, config.lags, config.seeds = 8, 8, 2, 2, 2
+    config.cell, config.train_sentences = "elman", 1000
+    config.train_steps, config.evaluate_every, config.steps_a_call = 120, 40, 40
+    config.checkpoint_every, config.learning_rate = 80, 3e-2
+
+
+VARIANTS = (corpus, quick)
