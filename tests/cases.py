@@ -120,6 +120,9 @@ TYPICAL = (
 )
 """One cell of each kind."""
 
+FEW = ("elman_tanh", "slstm", "lru", "own_cell", "stack_both_skips")
+"""With which `make test-fast` tries what is claimed of many."""
+
 OF_ONE_PIECE = tuple(name for name, make in CELL_CASES.items() if not make().wiring)
 """All that are not made of others."""
 

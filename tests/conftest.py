@@ -11,7 +11,7 @@ import jax
 import pytest
 
 from rnnjax import Cell
-from tests.cases import CELL_CASES, TYPICAL
+from tests.cases import CELL_CASES, FEW, TYPICAL
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -45,13 +45,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Slow is what needs a whole run of an experiment, and a claim about many cells but for one of each kind."""
+    """Slow is what needs a whole run of an experiment, and a claim about many cells but for a few."""
     cells: dict[str, set[str]] = {}
     for item in items:
         cells.setdefault(item.nodeid.split("[")[0], set()).update(_cells(item))
     for item in items:
-        of_many = len(cells[item.nodeid.split("[")[0]]) > 2 * len(TYPICAL)
-        if {"finished", "swept"} & set(getattr(item, "fixturenames", ())) or (of_many and _cells(item) - set(TYPICAL)):
+        of_many = len(cells[item.nodeid.split("[")[0]]) >= len(TYPICAL)
+        if {"finished", "swept"} & set(getattr(item, "fixturenames", ())) or (of_many and _cells(item) - set(FEW)):
             item.add_marker(pytest.mark.slow)
 
 

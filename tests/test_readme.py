@@ -22,6 +22,7 @@ def code_lines(block: str) -> int:
     return sum(bool(line.strip()) for line in block.splitlines())
 
 
+@pytest.mark.slow
 def test_the_first_example_and_the_online_one_run_as_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -83,6 +84,7 @@ def test_everything_public_is_exported_and_documented() -> None:
             assert (value.__doc__ or "").strip(), name
 
 
+@pytest.mark.slow
 def test_the_training_loop_runs_as_written_learns_and_comes_back_from_its_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

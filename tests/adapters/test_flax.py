@@ -357,6 +357,7 @@ def test_batch_first_is_flaxs_own_order(reverse):
     assert_close(module(inputs, seq_lengths=LENGTHS), (carry, outputs))
 
 
+@pytest.mark.slow
 def test_two_directions_are_a_module_with_a_perturbation_for_each():
     both = rnnjax.bidirectional(GRU, LSTM)
     module = linen_adapter.RNN(both, time_major=False)

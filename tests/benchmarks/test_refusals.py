@@ -63,6 +63,7 @@ def test_what_cannot_be_is_refused_in_a_line(answers: dict[str, list[str]], name
         assert text in answer
 
 
+@pytest.mark.slow
 def test_a_refusal_ends_the_program_with_a_line() -> None:
     finished = run("benchmarks.memory", "--steps=ten")
     assert finished.returncode != 0

@@ -134,6 +134,7 @@ def test_bfloat16_computes_what_float64_does_of_the_same_numbers(x64, cell):
     assert error < T * 2.0**-8 * jnp.abs(expected).max()
 
 
+@pytest.mark.slow
 def test_params_and_states_come_back_from_a_checkpoint_as_they_were(tmp_path):
     saved = {}
     for name, make in CELL_CASES.items():

@@ -117,6 +117,7 @@ def test_where_nothing_may_be_looked_at_nothing_is_seen_and_no_gradient_is_lost(
     np.testing.assert_array_equal(slopes[0], 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_batch_axes_single_steps_a_stack_and_gradient_flow_agree_with_one_example_alone(x64, kind):
     known, x = memory(S, 2, B, E), random_inputs(T, 2, B, I)

@@ -99,6 +99,7 @@ def norms(leaf):
     return np.sqrt((np.asarray(leaf) ** 2).sum(axis=tuple(range(1, leaf.ndim))))
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=7)
 @hypothesis.given(data=st.data())
 def test_any_nesting_is_a_cell(x64, data):
@@ -107,6 +108,7 @@ def test_any_nesting_is_a_cell(x64, data):
     check_protocol(nest.cell, nest.width)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [

@@ -149,6 +149,7 @@ def test_padding_draws_nothing():
     np.testing.assert_array_equal(padded[mask[:, 0]], outputs)
 
 
+@pytest.mark.slow
 def test_gradients_under_a_fixed_key_are_the_slopes():
     cell = rnnjax.gru(H)
     for seed, drop in enumerate([*DROPS.values(), rnnjax.dropout]):

@@ -102,6 +102,7 @@ def functions(draw):
     return [name for name, _, _ in steps], function
 
 
+@pytest.mark.slow
 @hypothesis.settings(max_examples=15)
 @hypothesis.given(case=functions())
 def test_values_and_gradients_are_those_of_the_function(x64, case):

@@ -241,6 +241,7 @@ def test_other_kernels_stay_as_they_are(monkeypatch, shape, batch_shape):
     assert for_loop(kernel, batch_shape) is kernel
 
 
+@pytest.mark.slow
 def test_steps_and_examples_on_one_axis_give_the_same_derivatives(x64, monkeypatch):
     """As on a CPU with one device."""
 

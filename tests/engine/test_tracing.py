@@ -91,6 +91,7 @@ def test_layers_that_are_one_cell_are_traced_once_whatever_the_depth(measure):
     assert [traced(depth) > 0 for depth in (1, 3, 2)] == [True, False, False]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("measure", MEASURES.values(), ids=MEASURES)
 def test_one_cell_gives_what_a_new_one_gives_in_any_order_of_shapes_dtypes_and_levels(measure):
     cell, params = rnnjax.lstm(H), random_params(rnnjax.lstm(H), input_size=H)
@@ -122,6 +123,7 @@ def test_options_are_kept_apart():
     assert not np.allclose(forward, backward)
 
 
+@pytest.mark.slow
 def test_a_cell_may_have_a_tracer_in_it(x64):
     """tanh(g (W h + U x + b)), against a cell whose weights are g times as large."""
     inputs, params = random_inputs(T, B, H), random_params(rnnjax.elman(H), input_size=H)
@@ -148,6 +150,7 @@ def test_a_cell_may_have_a_tracer_in_it(x64):
     np.testing.assert_allclose(together, [[value, value], [slope, slope]], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_cell_with_a_tracer_in_it_is_no_leak():
     inputs, params = random_inputs(T, B, H), random_params(rnnjax.elman(H), input_size=H)
 
@@ -182,6 +185,7 @@ def test_a_cell_that_was_first_made_while_tracing_in_another_dtype_is_good_for_a
     jax.eval_shape(jax.jit(run))
 
 
+@pytest.mark.slow
 def test_a_cell_is_forgotten_when_many_others_were_used_since():
     doubled = traced_once(lambda cell, array: 2 * array)
 

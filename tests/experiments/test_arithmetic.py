@@ -138,6 +138,7 @@ def test_the_experiment_counts_no_wrong_number_among_them_and_all_where_the_read
     assert reading.wrong_of_all(AUTOMATA[problem], cell, turned, 4) == 4**4 if problem == "addition" else 2**4
 
 
+@pytest.mark.slow
 def test_a_straight_network_keeps_its_gradient_and_a_saturated_one_loses_the_factor_that_its_slope_says() -> None:
     slope = 2 * (1 - hand_set.REST**2)  # of tanh(2 h) where it is h
     assert np.tanh(2 * hand_set.REST) == pytest.approx(hand_set.REST, abs=1e-4)
@@ -258,6 +259,7 @@ def test_loss_and_wrong_answers_are_of_what_is_asked_alone() -> None:
     assert networks.wrong(logits, questions).tolist() == [[False, True], [True, False]]
 
 
+@pytest.mark.slow
 def test_numbers_grow_by_a_bit_after_a_batch_without_an_error_up_to_the_longest() -> None:
     config = settings.get_config("quick")
     config.learning_rate = 1e-6

@@ -165,6 +165,7 @@ def test_shares_by_part_are_those_of_steps_cut_at_the_borders() -> None:
     np.testing.assert_allclose(evidence.by_part(norms, mask, 3).sum(), 1, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_errors_without_steps_are_those_of_sequences_that_never_had_them() -> None:
     layer = model.make_layer("elman", 4)
     network, batch = network_of(layer, "mean"), batch_of()

@@ -145,6 +145,7 @@ def test_a_closed_stream_is_no_error(tmp_path: Path, closed: str) -> None:
     assert (tmp_path / "run" / "summary.md").exists()
 
 
+@pytest.mark.slow
 def test_help_prints_the_question_every_field_every_variant_and_the_flags() -> None:
     page = subprocess.run(
         [sys.executable, "-m", "experiments.gradient_flow", "--help"], cwd=ROOT, capture_output=True, text=True
@@ -227,6 +228,7 @@ def test_a_damaged_line_among_the_records_is_named_and_nothing_is_changed(tmp_pa
     assert workdir.metrics.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_folder_in_which_a_command_is_at_work_is_refused_to_another_until_that_has_ended(tmp_path: Path) -> None:
     with sweep._alone_in(tmp_path):
         module = [sys.executable, "-m", "experiments.gradient_flow", "--variant=quick", f"--workdir={tmp_path}"]

@@ -79,6 +79,7 @@ def test_single_examples_take_the_memory_of_a_chunk_and_of_their_norms() -> None
     assert memory(640, 8) < memory(640, 640) / 4
 
 
+@pytest.mark.slow
 def test_norms_survive_where_their_squares_would_underflow() -> None:
     variances = jnp.array([[0.5e-6, 0.1]] * 8 + [[0.1, 0.0]])  # a factor of 1e-3 for each layer
     params = _init(jax.random.key(0), (4, *[32] * 8, 3), variances)

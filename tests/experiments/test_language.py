@@ -99,6 +99,7 @@ def small() -> Any:
     return config
 
 
+@pytest.mark.slow
 def test_steps_read_one_window_after_the_other_carry_the_state_and_move_the_weights() -> None:
     config, streams = small(), jax.random.randint(KEY, (33, 4), 0, V)  # two windows of 16
     config.warm_up = 0
@@ -125,6 +126,7 @@ def test_steps_read_one_window_after_the_other_carry_the_state_and_move_the_weig
     assert after.step == 3
 
 
+@pytest.mark.slow
 def test_steps_are_the_same_on_two_devices_and_what_is_dropped_too() -> None:
     config, streams = small(), np.asarray(jax.random.randint(KEY, (33, 4), 0, V))
     config.embedding_dropout, config.output_dropout, config.recurrent_dropout, config.zoneout = 0.3, 0.3, 0.2, 0.1
@@ -177,6 +179,7 @@ def test_text_read_in_parts_has_the_loss_of_text_read_at_once(steps: int) -> Non
     np.testing.assert_allclose(held_out.fresh_loss(read, params, many, start, B), np.mean(each), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_gradient_that_is_cut_is_the_sum_of_those_of_its_parts_each_from_a_constant_state() -> None:
     cell, params = network()
     tokens, start = window(6), cell.initial_state(params.recurrent, (B,))
@@ -199,6 +202,7 @@ def test_a_gradient_that_is_cut_is_the_sum_of_those_of_its_parts_each_from_a_con
     assert not np.allclose(cut.recurrent[0].recurrent_kernel, uncut.recurrent[0].recurrent_kernel, rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_the_typical_gradient_is_the_geometric_mean_of_those_of_each_streams_own_loss() -> None:
     cell, params = network()
     tokens, start = window(), cell.initial_state(params.recurrent, (B,))

@@ -300,6 +300,7 @@ def test_the_networks_in_streams_are_those_that_the_commands_use(finished: tuple
     assert best == {"gru-seed0", "gru-seed1"}
 
 
+@pytest.mark.slow
 def test_interrupted_training_on_windows_goes_on_to_the_same_records(text: Path, tmp_path: Path) -> None:
     config, run = tiny(text), words.Run(words.CONNECTED, 2, 0)
     data = language.read(config)

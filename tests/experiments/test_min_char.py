@@ -50,6 +50,7 @@ def at(loops: in_numpy.State, state: min_char.TrainState) -> min_char.TrainState
     return state._replace(**own, optimizer=optimizer, place=jnp.int32(loops.place))
 
 
+@pytest.mark.slow
 def test_from_the_same_weights_each_of_the_first_thousand_iterations_is_that_of_the_same_model_in_numpy() -> None:
     config = settings.get_config()
     corpus = load_corpus(max_characters=6_000, max_vocabulary=1 << 20)  # which ends four times on the way

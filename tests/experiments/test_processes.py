@@ -61,6 +61,7 @@ def say(process: subprocess.Popen[str], text: str) -> None:
     process.stdin.flush()
 
 
+@pytest.mark.slow
 def test_all_hear_what_all_said_in_the_order_of_their_numbers() -> None:
     address = free_address()
     group = [member(address, 3, place) for place in (2, 0, 1)]
@@ -71,6 +72,7 @@ def test_all_hear_what_all_said_in_the_order_of_their_numbers() -> None:
     assert [ended(process) for process in group] == [(0, heard, "")] * 3
 
 
+@pytest.mark.slow
 def test_together_gives_each_its_own_result() -> None:
     address = free_address()
     group = [member(address, 2, place) for place in (0, 1)]
@@ -79,6 +81,7 @@ def test_together_gives_each_its_own_result() -> None:
     assert [ended(process) for process in group] == [(0, "0\n", ""), (0, "1\n", "")]
 
 
+@pytest.mark.slow
 def test_one_that_fails_ends_all_and_each_says_whose_fault_it_was() -> None:
     address = free_address()
     failing, other = member(address, 2, 0), member(address, 2, 1)
@@ -92,6 +95,7 @@ def test_one_that_fails_ends_all_and_each_says_whose_fault_it_was() -> None:
     assert ended(failing) == (1, "", message)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 @pytest.mark.parametrize("gone", [0, 1])
 def test_one_that_dies_ends_the_others_with_a_line(gone: int, how: signal.Signals) -> None:
@@ -112,6 +116,7 @@ def test_one_that_dies_ends_the_others_with_a_line(gone: int, how: signal.Signal
     assert told.strip() == (f"interrupted; {again}" if how is signal.SIGINT else "")
 
 
+@pytest.mark.slow
 def test_processes_started_differently_are_told_so_and_strangers_are_not_heard() -> None:
     address = free_address()
     first = member(address, 2, 0)
@@ -136,6 +141,7 @@ def test_processes_started_differently_are_told_so_and_strangers_are_not_heard()
     assert [ended(process)[:2] for process in (first, second)] == [(0, "['here', 'here']\n")] * 2
 
 
+@pytest.mark.slow
 def test_two_of_one_number_are_refused() -> None:
     address = free_address()
     group = [member(address, 3, 0)]
@@ -152,6 +158,7 @@ def test_two_of_one_number_are_refused() -> None:
     assert [ended(process)[1] for process in group] == ["['x', 'x', 'x']\n"] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("address", "message"),
     [
@@ -169,6 +176,7 @@ def test_an_address_that_cannot_be_is_named(address: str, message: str) -> None:
     assert message in told
 
 
+@pytest.mark.slow
 def test_a_port_that_is_taken_is_named() -> None:
     with socket.create_server(("", 0)) as taken:
         address = f"localhost:{taken.getsockname()[1]}"

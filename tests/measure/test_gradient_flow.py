@@ -168,6 +168,7 @@ def test_padding_has_no_gradient_and_adds_nothing_to_that_of_the_params(make):
         assert (leaf[1 : T - 1] > 0).all()
 
 
+@pytest.mark.slow
 def test_flow_under_vmap_over_params_equals_one_by_one():
     cell, inputs = CELL_CASES["stack"](), random_inputs()
     several = [random_params(cell, seed) for seed in range(2)]

@@ -33,7 +33,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param("plain", marks=pytest.mark.slow), "documents", pytest.param("reverse", marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("name", CELLS)
 def test_value_and_gradient_are_those_of_unroll_and_norms_those_of_gradient_flow(name: str, options: str) -> None:
     cell, where, inputs = CELLS[name], OPTIONS[options], random_inputs()
@@ -69,6 +72,7 @@ def test_value_and_gradient_are_those_of_unroll_and_norms_those_of_gradient_flow
     assert len(flows) == 1
 
 
+@pytest.mark.slow
 def test_each_call_of_unroll_has_a_flow() -> None:
     encoder, decoder, inputs = rnnjax.gru(H), rnnjax.gru(H), random_inputs()
     params = random_params(encoder, 0), random_params(decoder, 1)

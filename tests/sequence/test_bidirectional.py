@@ -68,6 +68,7 @@ def test_delayed_outputs_are_those_of_later_steps_of_a_loop(steps):
     assert outputs.shape == (T, B, H - 1)
 
 
+@pytest.mark.slow
 def test_padding_anywhere_changes_nothing_of_delayed_outputs():
     cell, length = rnnjax.gru(H), 3  # each length is compiled
     layer, params = rnnjax.delayed(cell, 2), random_params(cell)
@@ -288,6 +289,7 @@ def test_two_directions_in_a_stack_learn_a_state_and_go_through_noise():
     close(rnnjax.unroll(without, params, inputs, mask=MASK)[1], outputs)
 
 
+@pytest.mark.slow
 def test_saturation_and_penalties_see_the_second_direction_run_backward():
     cell = rnnjax.gru(H)
     both, params, inputs = (

@@ -101,6 +101,7 @@ def test_tokens_are_drawn_as_often_as_softmax_says():
     np.testing.assert_allclose(second, jax.nn.softmax(model.readout(outputs)), atol=4 * 0.5 / np.sqrt(len(chosen)))
 
 
+@pytest.mark.slow
 def test_after_the_end_there_is_nothing_but_the_end_and_it_costs_nothing():
     model = Model(rnnjax.gru(H), batch=(64,))
     said = model.generate(length=20, end=2)
@@ -187,6 +188,7 @@ def test_one_beam_is_greedy(model):
     np.testing.assert_array_equal(found.tokens[:, 0], model.generate(length=10, choose=decoding.greedy).tokens)
 
 
+@pytest.mark.slow
 def test_more_beams_find_nothing_worse_and_scores_are_those_of_the_sequences():
     model = Model(rnnjax.lstm(H), batch=(3,))
     wide, narrow = (model.beams(length=7, beams=beams) for beams in (V**7 // 64, 3))
