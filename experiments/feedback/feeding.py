@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jax import Array
-from scipy.optimize import brentq
+from scipy.special import lambertw
 
 from rnnjax.names import lookup
 
@@ -87,6 +87,5 @@ def truth_of(schedule: str, steps: int, least: float) -> np.ndarray:
 
 
 def _steepness(steps: int, least: float) -> float:
-    """The k of the inverse sigmoid: N = k ln(k (1 - e) / e)."""
-    odds = (1 - least) / least
-    return float(brentq(lambda k: k * np.log(k * odds) - steps, 1 / odds, max(steps, 10) * 10.0 / min(odds, 1)))
+    """The k of the inverse sigmoid, from N = k ln(k (1 - e) / e)."""
+    return float(steps / lambertw(steps * (1 - least) / least).real)

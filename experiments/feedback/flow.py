@@ -45,7 +45,8 @@ def ways(network: Network, choice: str, params: Params, tokens: Array, flags: Ar
     norms = [jnp.linalg.norm(each, axis=-1) for each in (of_state, of_output, of_state + of_output)]
     both = norms[0] + norms[1]
     share = jnp.where(both > 0, norms[1] / jnp.where(both > 0, both, 1), 0).mean(axis=1)
-    return Ways(*(jnp.sqrt(jnp.square(each).mean(axis=1)) for each in norms), share)
+    state, output, whole = (jnp.sqrt(jnp.square(each).mean(axis=1)) for each in norms)
+    return Ways(state, output, whole, share)
 
 
 def terms(network: Network, choice: str, params: Params, tokens: Array, flags: Array) -> tuple[Array, Array]:

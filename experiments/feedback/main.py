@@ -20,7 +20,7 @@ from experiments.common.compiling import jit
 from experiments.common.settings import names, numbers, require_least, require_multiples, require_positive
 from experiments.common.training import Evaluation
 from experiments.common.workdir import Record, Workdir
-from experiments.feedback import exposure, flow, learning, model, professor, report, source
+from experiments.feedback import exposure, findings, flow, learning, model, professor, report, source
 from experiments.feedback.data import Data, draw, load
 from experiments.feedback.feeding import JUDGED, Feeding, Regime, regime_named, truth_of
 from experiments.feedback.learning import TrainState, make_optimizer
@@ -30,9 +30,6 @@ from rnnjax.typing import Key, Params
 
 ORDERS = (1, 2, 3, 4)
 """Of n-grams."""
-
-SAMPLE = 400
-"""Symbols of a network's own text to be read."""
 
 HELD_OUT, TRUE, ALSO_TRUE = 0, 1, 2
 """Numbers of keys: of texts to be tested on, of those that a network's own are compared with, and of others."""
@@ -73,7 +70,7 @@ def main(config: ConfigDict, open_workdir: Callable[[], Workdir]) -> None:
     records = sweep.execute(programs, work, workdir, steps=calls, threads=config.threads)
     if records is None:
         return
-    found = f"{report.table(records)}\n\n{report.verdict(records)}"
+    found = f"{report.table(records)}\n\n{findings.verdict(records)}"
     drawing.finish(workdir, report.FIGURES, records, report.summary(records), found)
 
 
@@ -124,12 +121,12 @@ def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict,
     @jit
     def initialize(key: Key) -> TrainState:
         params_key, judge_key, step_key = jax.random.split(key, 3)
-        params, judge = network.cell.init(params_key, network.symbols), None
-        if feedback == JUDGED:
-            size = network.hidden_size + network.symbols
-            judge = professor.init_judge(config.judge_size, size, judge_key)
-            judge = judge, optimizer.init(judge)
-        return TrainState(params, optimizer.init(params), judge, jnp.int32(0), step_key)
+        params = network.cell.init(params_key, network.symbols)
+        state = TrainState(params, optimizer.init(params), None, jnp.int32(0), step_key)
+        if feedback != JUDGED:
+            return state
+        judge = professor.init_judge(config.judge_size, network.hidden_size + network.symbols, judge_key)
+        return state._replace(judge=(judge, optimizer.init(judge)))
 
     def evaluate(state: TrainState, _: int) -> Evaluation:
         return Evaluation({"loss": examine(state.params, held_out)})
@@ -224,8 +221,7 @@ def measured(network: Network, config: ConfigDict, data: Data) -> Callable[[Para
         own_key, after_key = jax.random.split(key)
         own = say(params, own_key)
         yield {"kind": "distances", "own": distances(own, true, network.symbols), "floor": floor}
-        sample = "".join(data.symbols[token] for token in np.asarray(own).T.ravel()[:SAMPLE])
-        yield {"kind": "sample", "text": sample}
+        yield {"kind": "sample", "text": "".join(data.symbols[token] for token in np.asarray(own)[:, 0])}
         if data.train is None:
             found, after = of_source(params, own, after_key)
             yield {"kind": "free", **found._asdict()}

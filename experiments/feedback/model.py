@@ -41,7 +41,8 @@ def forced(network: Network, params: Params, tokens: Array) -> Array:
 
 def flagged(network: Network, tokens: Array, flags: Array) -> Array:
     """What a ``feedback`` cell takes: the text, and flags (T, B) that say where it is to be fed."""
-    return jnp.concatenate([previous(network, tokens), flags[..., None].astype(jnp.float32)], axis=-1)
+    said = previous(network, tokens)
+    return jnp.concatenate([said, flags[..., None].astype(said.dtype)], axis=-1)
 
 
 def fed_back(network: Network, choice: str, key: Key) -> rnnjax.Cell:
@@ -60,8 +61,8 @@ def say(network: Network, params: Params, key: Key, length: int, after: Array) -
     read = jnp.concatenate([nothing, jax.nn.one_hot(after, network.symbols)])
     state, logits = rnnjax.unroll(network.cell, params, read)
     embed = functools.partial(jax.nn.one_hot, num_classes=network.symbols)
-    options = {"embed": embed, "readout": lambda outputs: outputs, "length": length}
-    return rnnjax.generate(network.cell, params, state, logits[-1], key, **options).tokens
+    start = network.cell, params, state, logits[-1], key
+    return rnnjax.generate(*start, embed=embed, readout=lambda outputs: outputs, length=length).tokens
 
 
 def nothing_before(count: int) -> Array:
