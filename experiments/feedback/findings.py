@@ -62,13 +62,16 @@ def in_order(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _place(panel: str) -> int:
-    heads = ("Sampled, a coin a token", "Sampled, a coin a sequence", "Others", "Never", "A judge")
+    heads = ("Sampled, a coin a token", "Sampled, a coin a sequence", "Others", "A judge", "Never")
     return next(place for place, head in enumerate(heads) if panel.startswith(head))
 
 
 def with_teacher(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of regimes with their panel and line, those of teacher forcing in every panel, first."""
-    rows = in_order(rows)
+    """Rows of regimes with their panel and line, those of teacher forcing in every panel, first.
+
+    A judge without a say changes nothing: that is teacher forcing once more, and left out.
+    """
+    rows = in_order(rows[(rows["regime"] != WATCHED) | (rows["regime"] != TEACHER).all()])
     rows = rows.assign(panel=rows["regime"].map(panel_of), line=rows["regime"].map(line_of))
     teacher = rows[rows["regime"] == TEACHER]
     others = rows[rows["regime"] != TEACHER]
@@ -160,10 +163,10 @@ def faster(records: Sequence[Record]) -> Iterator[str]:
     partly = _partly(ends)["learned"]
     among = f", with a coin at {steps(partly)}" if len(partly) else ""
     never = _never(ends)["learned"]
-    without = f", never fed with the truth at {steps(never)}" if len(never) else ""
+    without = f", without the truth {steps(never)}" if len(never) else ""
     yield (
         f"That teacher forcing converges faster is {held}: {100 * (1 - WAY_LEFT):.0f} % of the way to its last loss "
-        f"are done at step {steps(teacher)}{among}{without} (every seed of one against every seed of the other)."
+        f"are done at step {steps(teacher)}{among}{without} (all seeds of one against all of another)."
     )
 
 
@@ -178,7 +181,8 @@ def _robust(records: Sequence[Record]) -> Iterator[str]:
     names = list(others["regime"].unique())
     wider = int((spreads[names] > spreads[TEACHER]).sum())
     harder = int((largest[names] > largest[TEACHER]).sum())
-    held = "confirmed" if min(wider, harder) == len(names) else "refuted" if max(wider, harder) == 0 else "half true"
+    few = max(wider, harder) < len(names) / 2
+    held = "confirmed" if min(wider, harder) == len(names) else "refuted" if few else "undecided"
     yield (
         f"That it is more robust is {held}: its last losses differ by {spreads[TEACHER]:.3f} nats over seeds, those of "
         f"{wider} of {len(names)} others by more ({frames.span(spreads[names], '.3f')} nats); its largest gradient "
@@ -195,14 +199,14 @@ def differs(records: Sequence[Record]) -> Iterator[str]:
         bias, length = teacher["bias"], costs["length"].max()
         held = "confirmed" if bias.min() > 0 else "refuted" if bias.max() <= 0 else "undecided"
         least = costs[(costs["regime"] == TEACHER) & (costs["length"] == costs["length"].min())]
-        more = f", after {least['length'].iloc[0]:.0f} {mean(least['bias'])}"
+        more = f", after {least['length'].iloc[0]:.0f} of them {mean(least['bias'])}"
         if "improbable" in teacher:
             more += f"; a symbol of its own text is {mean(teacher['improbable'])} nats less probable than the source's"
         if "foreign_bias" in teacher:
             more += f"; {length:.0f} characters of another passage cost {mean(teacher['foreign_bias'])}"
         yield (
             f"That inference differs from training is {held} for teacher forcing: after {length:.0f} symbols of its "
-            f"own it loses {mean(bias)} nats a symbol{more}."
+            f"own it loses {mean(bias)} nats a symbol more than after as many true ones{more}."
         )
     judge = frames.frame(records, "train", dtype=np.float64)
     if "right" in judge:
@@ -295,7 +299,8 @@ def by_output(records: Sequence[Record]) -> Iterator[str]:
             name = "before training" if phase == "initialization" else f"after {told(str(regime))}"
             parts.append(f"{percent(seeds.groupby('run')['share'].mean())} {name}")
         yield (
-            f"Fed with {choice}, of dL/dh_t one to eight steps before the loss comes by the output: {'; '.join(parts)}."
+            f"Fed with {choice}, one to eight steps before the loss so much of dL/dh_t comes by the output: "
+            f"{'; '.join(parts)}."
         )
 
 
@@ -322,8 +327,8 @@ def shares(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def mean(values: pd.Series) -> str:
-    spread = frames.span(values, ".3f")
-    return f"{values.mean():.3f} ({spread})" if " to " in spread else spread
+    spread = frames.span(values, "z.3f")
+    return f"{values.mean():z.3f} ({spread})" if " to " in spread else spread
 
 
 def percent(values: pd.Series) -> str:

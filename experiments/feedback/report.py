@@ -15,7 +15,6 @@ from experiments.feedback.findings import (
     TOLD_ORDER,
     WAY_LEFT,
     WORDS,
-    by_output,
     differs,
     faster,
     in_order,
@@ -29,6 +28,9 @@ from experiments.feedback.findings import (
     verdict,
     with_teacher,
 )
+
+BEYOND = "line: median\nshade: range over seeds\n(some leave their panel)"
+"""Above a legend where axes are cut."""
 
 
 def table(records: Sequence[Record]) -> str:
@@ -89,8 +91,10 @@ def held_out(records: Sequence[Record]) -> Figure:
     if "entropy" in ends:
         for axes in panels.values():
             _marked(axes, ends["held_out_entropy"].iloc[0], "entropy of these texts")
-    _zoomed(panels.values(), found, "loss")
-    drawing.legend(figure, "line: median\nshade: range over seeds")
+    first = found[found["step"] == 0]["loss"].max()
+    lowest = min(found["loss"].min(), ends.get("held_out_entropy", found["loss"]).min())
+    _zoomed(panels.values(), lowest, first)
+    drawing.legend(figure, BEYOND)
     title = next(faster(records), "Held-out loss")
     return drawing.caption(figure, title, "training step", "held-out loss, truth fed (nats a symbol)")
 
@@ -105,7 +109,9 @@ def own_prefix(records: Sequence[Record]) -> Figure:
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter("{x:.0f}")
         axes.axhline(0, color=drawing.GREY, linewidth=0.8, zorder=0)
-    drawing.legend(figure, "line: median\nshade: range over seeds")
+    seen = _with_truth(costs)["bias"]
+    _zoomed(panels.values(), seen.min(), seen.max())
+    drawing.legend(figure, BEYOND)
     what = "KL(p || q)" if of_source(records) else "loss"
     title = next(differs(records), "What a network's own prefix costs")
     y = f"{what} after its own less after the truth (nats a symbol)"
@@ -123,7 +129,9 @@ def recovery(records: Sequence[Record]) -> Figure:
         drawing.band(axes, np.arange(1, curves.shape[1] + 1), curves, look, str(name))
     for axes in panels.values():
         axes.axhline(0, color=drawing.GREY, linewidth=0.8, zorder=0)
-    drawing.legend(figure, "line: median\nshade: range over seeds")
+    seen = frames.stacked(_with_truth(rows)["curve"])
+    _zoomed(panels.values(), seen.min(), seen.max())
+    drawing.legend(figure, BEYOND)
     teacher = rows[rows["regime"] == TEACHER].drop_duplicates("run")
     title = "What a network's own prefix costs fades, or does not, once the truth is fed again"
     if len(teacher):
@@ -192,13 +200,17 @@ def ways(records: Sequence[Record]) -> Figure | None:
         return None
     phase = found["phase"].map(frames.PHASES)
     rows = found.assign(
-        panel=found["choice"] + ", " + phase, line=found["regime"].map(told), share=100 * found["share"]
+        panel=found["choice"] + ", " + phase, line=found["regime"].map(_schedule), share=100 * found["share"]
     )
-    figure, panels = drawing.courses(rows, "lag", "share", panel="panel", line="line", across=2, size=(3.4, 2.8))
+    figure, panels = drawing.courses(rows, "lag", "share", panel="panel", line="line", across=2, size=(3.8, 2.8))
     for axes in panels.values():
         axes.set_ylim(bottom=0)
-    drawing.legend(figure, "line: median\nshade: range over seeds")
-    title = " ".join(by_output(records))
+    drawing.legend(figure, "the truth was fed in training\n(line: median, shade: range)")
+    near = (
+        rows[(rows["lag"] <= 8) & (rows["phase"] == "trained")].groupby(["choice", "run"], sort=False)["share"].mean()
+    )
+    parts = [f"{frames.span(seeds, '.0f')} % where {choice} are fed" for choice, seeds in near.groupby("choice")]
+    title = f"One to eight steps before the loss the output has, after training, {', '.join(parts)}, of the gradient"
     y = "share of $\\partial L / \\partial h_t$ by the output (%)"
     return drawing.caption(figure, title, "lag (steps back from the loss)", y)
 
@@ -215,7 +227,7 @@ def judge(records: Sequence[Record]) -> Figure | None:
         _marked(axes, 50.0, "chance")
     drawing.legend(figure, "line: median\nshade: range over seeds")
     title = list(differs(records))[-1]
-    return drawing.caption(figure, title, "training step", "behaviours that the judge has right (%)")
+    return drawing.caption(figure, title, "training step", "judge is right (%)")
 
 
 def schedules(records: Sequence[Record]) -> Figure:
@@ -239,13 +251,17 @@ def _marked(axes: Axes, height: float, label: str) -> None:
     axes.axhline(height, color=drawing.GREY, linestyle="--", linewidth=0.8, zorder=0, label=label)
 
 
-def _zoomed(panels: Iterable[Axes], rows: pd.DataFrame, y: str) -> None:
-    """Loss axes end where all begin, however much those that never see the truth lose with it."""
-    first = rows[rows["step"] == rows["step"].min()][y].max()
-    low = rows[y].min()
-    if math.isfinite(first) and first > low:
+def _with_truth(rows: pd.DataFrame) -> pd.DataFrame:
+    """Without those that were never fed with the truth, if there are others."""
+    never = rows["regime"].map(lambda regime: regime_named(regime).schedule == "never")
+    return rows[~never] if not never.all() else rows
+
+
+def _zoomed(panels: Iterable[Axes], low: float, high: float) -> None:
+    """Axes end there, however far lines go on: those that never see the truth lose much with it."""
+    if math.isfinite(high - low) and high > low:
         for axes in panels:
-            axes.set_ylim(low - 0.05 * (first - low), first + 0.15 * (first - low))
+            axes.set_ylim(low - 0.1 * (high - low), high + 0.15 * (high - low))
 
 
 FIGURES: drawing.Figures = (held_out, own_prefix, recovery, ngrams, own_text, ways, judge, schedules)
