@@ -196,18 +196,7 @@ def differs(records: Sequence[Record]) -> Iterator[str]:
     ends, costs = results(records), prefixes(records)
     teacher = ends[ends["regime"] == TEACHER]
     if len(teacher):
-        bias, length = teacher["bias"], costs["length"].max()
-        held = "confirmed" if bias.min() > 0 else "refuted" if bias.max() <= 0 else "undecided"
-        least = costs[(costs["regime"] == TEACHER) & (costs["length"] == costs["length"].min())]
-        more = f", after {least['length'].iloc[0]:.0f} of them {mean(least['bias'])}"
-        if "improbable" in teacher:
-            more += f"; a symbol of its own text is {mean(teacher['improbable'])} nats less probable than the source's"
-        if "foreign_bias" in teacher:
-            more += f"; {length:.0f} characters of another passage cost {mean(teacher['foreign_bias'])}"
-        yield (
-            f"That inference differs from training is {held} for teacher forcing: after {length:.0f} symbols of its "
-            f"own it loses {mean(bias)} nats a symbol more than after as many true ones{more}."
-        )
+        yield _of_text(teacher, costs) if "foreign_bias" in teacher else _of_source(teacher, costs)
     judge = frames.frame(records, "train", dtype=np.float64)
     if "right" in judge:
         late = judge[judge["step"] > judge["step"].max() / 2].groupby(["regime", "run"])["right"].mean()
@@ -216,6 +205,32 @@ def differs(records: Sequence[Record]) -> Iterator[str]:
             "A judge tells free from forced states, in the second half of training, in so many cases: "
             f"{'; '.join(said)} (half would be chance)."
         )
+
+
+def _of_source(teacher: pd.DataFrame, costs: pd.DataFrame) -> str:
+    """After its own symbols against as many of the source, each gone on with as the source does."""
+    least = costs[(costs["regime"] == TEACHER) & (costs["length"] == costs["length"].min())]
+    return (
+        f"That inference differs from training is {_held(teacher['bias'])} for teacher forcing: after "
+        f"{costs['length'].max():.0f} symbols of its own it loses {mean(teacher['bias'])} nats a symbol more than "
+        f"after as many true ones, after {least['length'].iloc[0]:.0f} of them {mean(least['bias'])}; a symbol of its "
+        f"own text is {mean(teacher['improbable'])} nats less probable than the source's."
+    )
+
+
+def _of_text(teacher: pd.DataFrame, costs: pd.DataFrame) -> str:
+    """In the place of the right characters its own, or others that are as true as any: the rest is exposure bias."""
+    beyond = teacher["bias"] - teacher["foreign_bias"]
+    return (
+        f"That inference differs from training is {_held(beyond)} for teacher forcing: what follows "
+        f"{costs['length'].max():.0f} characters of its own costs {mean(teacher['bias'])} nats a character more, what "
+        f"follows as many of another passage {mean(teacher['foreign_bias'])}. So {mean(beyond)} are owed to their "
+        "being its own, the others to the right ones being missing."
+    )
+
+
+def _held(bias: pd.Series) -> str:
+    return "confirmed" if bias.min() > 0 else "refuted" if bias.max() <= 0 else "undecided"
 
 
 def _helps(records: Sequence[Record]) -> Iterator[str]:

@@ -110,7 +110,7 @@ def own_prefix(records: Sequence[Record]) -> Figure:
         axes.xaxis.set_major_formatter("{x:.0f}")
         axes.axhline(0, color=drawing.GREY, linewidth=0.8, zorder=0)
     seen = _with_truth(costs)["bias"]
-    _zoomed(panels.values(), seen.min(), seen.max())
+    _zoomed(panels.values(), min(seen.min(), 0), seen.max())
     drawing.legend(figure, BEYOND)
     what = "KL(p || q)" if of_source(records) else "loss"
     title = next(differs(records), "What a network's own prefix costs")
@@ -130,7 +130,7 @@ def recovery(records: Sequence[Record]) -> Figure:
     for axes in panels.values():
         axes.axhline(0, color=drawing.GREY, linewidth=0.8, zorder=0)
     seen = frames.stacked(_with_truth(rows)["curve"])
-    _zoomed(panels.values(), seen.min(), seen.max())
+    _zoomed(panels.values(), min(seen.min(), 0), seen.max())
     drawing.legend(figure, BEYOND)
     teacher = rows[rows["regime"] == TEACHER].drop_duplicates("run")
     title = "What a network's own prefix costs fades, or does not, once the truth is fed again"

@@ -484,6 +484,16 @@ def test_verdict_of_known_runs() -> None:
     assert "one to eight steps before the loss so much of dL/dh_t comes by the output: 50 % before" in lines[8]
 
 
+def test_in_a_text_its_own_characters_are_compared_with_those_of_another_passage() -> None:
+    records = known({"teacher": KNOWN["teacher"]})
+    for record in records:
+        if record["kind"] == "prefix":
+            record["foreign"] = [0.1 + record["length"] / 200, 0.1]
+    lines = findings.verdict([record for record in records if record["kind"] != "free"]).splitlines()
+    assert "is confirmed for teacher forcing: what follows 8 characters of its own costs 0.046 (0.044" in lines[0]
+    assert "as many of another passage 0.020. So 0.026 (0.024 to 0.028) are owed to their being its own" in lines[0]
+
+
 def test_figures_show_what_the_records_have() -> None:
     records = known(KNOWN)
     figure = report.held_out(records)
