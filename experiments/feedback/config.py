@@ -13,45 +13,47 @@ Run time: 19 min on two CPU cores that had much other work (a load of 12); text 
 processor time; the quick variant 60 s likewise, of which 16 s are.
 
 Expect, of five seeds, a GRU of 64 units after 600 training steps of 32 texts of 64 symbols, schedules that fall to
-feeding the truth at half of the steps. Ranges are over seeds; entropy 1.688 nats a symbol, 2.065 for one who sees nothing:
+feeding the truth at half of the steps. Ranges are over seeds; entropy 1.688 nats a symbol, 2.065 for one who sees
+nothing:
 
 * teacher forcing loses 1.773 nats (1.767 to 1.777) on new texts. It converges faster than 8 of 13 others: 90 % of the
-  way takes it 200 to 250 steps; with an inverse sigmoid, which feeds the truth for long, it is as many in some seeds, with
-  the other schedules, and never fed with the truth, it is never reached.
-* That it is more robust is refuted here: its losses spread by 0.010 nats over seeds, those of 8 of 13 others by less, and
-  12 of 13 have smaller gradients. Raw outputs fed at every step are what is not robust: 2.111 to 3.134 nats with the truth
-  fed, gradients of up to 120.
+  way takes it 200 to 250 steps; with an inverse sigmoid, which feeds the truth for long, it is as many in some seeds,
+  with the other schedules, and never fed with the truth, it is never reached.
+* That it is more robust is refuted here: its losses spread by 0.010 nats over seeds, those of 8 of 13 others by less,
+  and 12 of 13 have smaller gradients. Raw outputs fed at every step are what is not robust: 2.111 to 3.134 nats with
+  the truth fed, gradients of up to 120.
 * Inference differs from training: after 128 symbols of its own KL(p || q) is 0.035 nats larger (0.028 to 0.047) than
-  after 128 true ones, after 2 it is not; 0.076 of the first true symbol after them, 0.021 of the eighth (medians). Its own
-  text is 0.296 nats a symbol (0.287 to 0.304) less probable than the source's, its 3-grams are off by 0.066, true texts by
-  0.063. A judge that learns along tells its free states from its forced ones in 71 % (69 to 73).
+  after 128 true ones, after 2 it is not; 0.076 of the first true symbol after them, 0.021 of the eighth (medians). Its
+  own text is 0.296 nats a symbol (0.287 to 0.304) less probable than the source's, its 3-grams are off by 0.066, true
+  texts by 0.063. A judge that learns along tells its free states from its forced ones in 71 % (69 to 73).
 * Curriculum learning takes away most of the exposure bias (0.007 to 0.018 with samples, means; below 0 with argmax and
-  probabilities) at a price that is larger: 0.023 to 0.136 nats with the truth fed, in all of nine regimes. After its own
-  text, too, seven of them are farther from the source than teacher forcing (KL 0.196 to 0.250 against 0.145), those fed
-  with raw outputs and probabilities are not told apart from it. As the truth gets rarer the loss rises again: the target
-  is how the text goes on, not how one goes on that has just said something else, and so a network learns to distrust
-  its input (Huszár, 2015).
-* A coin for each sequence is better than one for each token, by 0.047 to 0.050 nats, where Bengio et al. (2015) found it
-  much worse: sequences that are fed with the truth throughout are teacher forcing, and nothing in these texts depends on
-  anything else than themselves, as captions do on their image.
-* Professor forcing does not help: 1.785 nats (1.782 to 1.792), 0.033 after its own text (-0.003 to 0.077), though it does
-  what it is for: the judge is right in 68 % (66 to 70). By the paper's rule the network listened in 3 to 8 % of the steps.
-  With ten times the weight (one seed, 1,000 steps) the judge fell from 70 to 63 %, and the loss rose by 0.027.
+  probabilities) at a price that is larger: 0.023 to 0.136 nats with the truth fed, in all of nine regimes. After its
+  own text, too, seven of them are farther from the source than teacher forcing (KL 0.196 to 0.250 against 0.145),
+  those fed with raw outputs and probabilities are not told apart from it. As the truth gets rarer the loss rises
+  again: the target is how the text goes on, not how one goes on that has just said something else, and so a network
+  learns to distrust its input (Huszár, 2015).
+* A coin for each sequence is better than one for each token, by 0.047 to 0.050 nats, where Bengio et al. (2015) found
+  it much worse: sequences that are fed with the truth throughout are teacher forcing, and nothing in these texts
+  depends on anything else than themselves, as captions do on their image.
+* Professor forcing does not help: 1.785 nats (1.782 to 1.792), 0.033 after its own text (-0.003 to 0.077), though it
+  does what it is for: the judge is right in 68 % (66 to 70). By the paper's rule the network listened in 3 to 8 % of
+  the steps. With ten times the weight (one seed, 1,000 steps) the judge fell from 70 to 63 %, and the loss rose by
+  0.027.
 * Never fed with the truth a network learns the frequencies alone, 2.065 to 2.068 nats, by all four kinds of feedback.
-* One to eight steps before the loss 5 to 9 % of dL/dh_t come by the output where probabilities are fed back, 27 to 41 %
-  before training and 28 to 52 % after it where raw outputs are; nothing where a sample or argmax is.
+* One to eight steps before the loss 5 to 9 % of dL/dh_t come by the output where probabilities are fed back, 27 to 41
+  % before training and 28 to 52 % after it where raw outputs are; nothing where a sample or argmax is.
 
 text, docstrings in 48 characters, a GRU of 128 units after 500 steps, five seeds; windows of 64 with a fresh state:
 
 * teacher forcing loses 1.977 nats a character (1.973 to 1.981), scheduled sampling by the inverse sigmoid 2.182 (2.177
   to 2.186) with a coin for each token and 2.155 (2.138 to 2.166) with one for each sequence, professor forcing 2.102
   (2.057 to 2.196), without the truth 3.216. All that see the truth have done 90 % of the way at step 200 to 250.
-* What follows 40 characters of its own costs teacher forcing 0.836 nats more (0.816 to 0.864), what follows 40 of another
-  passage 0.827 (0.810 to 0.859): that they are its own makes 0.009 (-0.006 to 0.032), undecided; what it costs is that the
-  right ones are missing. After one character its own is better than another's (0.364 against 0.492).
-* After such a break scheduled sampling, which has learned to distrust what it reads, loses less than teacher forcing, 2.491
-  (a token) and 2.509 (a sequence) against 2.655; its text is farther from the true one, 3-grams off by 0.541 and 0.565
-  against 0.412 (professor forcing 0.448, true texts 0.239).
+* What follows 40 characters of its own costs teacher forcing 0.836 nats more (0.816 to 0.864), what follows 40 of
+  another passage 0.827 (0.810 to 0.859): that they are its own makes 0.009 (-0.006 to 0.032), undecided; what it costs
+  is that the right ones are missing. After one character its own is better than another's (0.364 against 0.492).
+* After such a break scheduled sampling, which has learned to distrust what it reads, loses less than teacher forcing,
+  2.491 (a token) and 2.509 (a sequence) against 2.655; its text is farther from the true one, 3-grams off by 0.541 and
+  0.565 against 0.412 (professor forcing 0.448, true texts 0.239).
 * Fed with its probabilities, 26 to 37 % of dL/dh_t come by the output after teacher forcing, 1 to 2 % before training.
 """
 

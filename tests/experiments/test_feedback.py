@@ -489,6 +489,9 @@ def test_in_a_text_its_own_characters_are_compared_with_those_of_another_passage
     for record in records:
         if record["kind"] == "prefix":
             record["foreign"] = [0.1 + record["length"] / 200, 0.1]
+        for name in ("entropy", "marginal_entropy", "held_out_entropy"):
+            if record["kind"] == "network":
+                del record[name]
     lines = findings.verdict([record for record in records if record["kind"] != "free"]).splitlines()
     assert "is confirmed for teacher forcing: what follows 8 characters of its own costs 0.046 (0.044" in lines[0]
     assert "as many of another passage 0.020. So 0.026 (0.024 to 0.028) are owed to their being its own" in lines[0]
