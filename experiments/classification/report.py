@@ -79,23 +79,19 @@ def verdict(records: Sequence[Record]) -> str:
     for network, of_network in ends[ends["network"] != STEPS].groupby("network", sort=False):
         rights = {str(pooling): of_pooling for pooling, of_pooling in of_network.groupby("pooling")["right"]}
         if MEAN in rights and len(alone):
-            shown = {"above": "confirmed", "below": "refuted", "among": "undecided"}[_standing(rights[MEAN], alone)]
+            standing = frames.standing(rights[MEAN], alone)
+            shown = {"above": "confirmed", "below": "refuted", "among": "undecided"}[standing]
             over = f"{network} {_compared(rights[MEAN], alone)} steps alone, both by the mean"
             told.append(f"That a memory helps is {shown}: {over}")
         last = rights.pop(LAST, None)
         for pooling, right in rights.items() if last is not None else ():
-            shown = {"above": "refuted", "below": "confirmed", "among": "not refuted"}[_standing(right, last)]
+            shown = {"above": "refuted", "below": "confirmed", "among": "not refuted"}[frames.standing(right, last)]
             over = f"{network}, {pooling} {_compared(right, last)} the last state"
             told.append(f"That the last state is enough is {shown}: {over}")
     if ends["source"].iloc[0] in PUBLISHED:
         name, reached = PUBLISHED[ends["source"].iloc[0]]
         told.append(f"Others reached {100 * reached:.1f} % ({name})")
     return ". ".join(told) + "."
-
-
-def _standing(one: pd.Series, other: pd.Series) -> str:
-    """Of all seeds of the one with respect to all seeds of the other."""
-    return "above" if one.min() > other.max() else "below" if one.max() < other.min() else "among"
 
 
 def _compared(one: pd.Series, other: pd.Series) -> str:

@@ -137,6 +137,11 @@ def medians(values: pd.Series, words: pd.Series, form: Callable[[float], str]) -
     return ", ".join(f"{median(group, form)} {name}" for name, group in groups)
 
 
+def standing(one: pd.Series, other: pd.Series) -> str:
+    """Of all seeds of the one with respect to all seeds of the other: above, below or among them."""
+    return "above" if one.min() > other.max() else "below" if one.max() < other.min() else "among"
+
+
 def lags(values: Iterable[float]) -> str:
     """Of several seeds, from the first to the last of them, which may be never; - if one was not measured."""
     spread = span(values, ".0f")
