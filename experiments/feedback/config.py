@@ -25,7 +25,7 @@ nothing:
 * Inference differs from training: after 128 symbols of its own KL(p || q) is 0.035 nats larger (0.028 to 0.047) than
   after 128 true ones, after 2 it is not; 0.076 of the first true symbol after them, 0.021 of the eighth (medians). Its
   own text is 0.296 nats a symbol (0.287 to 0.304) less probable than the source's, its 3-grams are off by 0.066, true
-  texts by 0.063. A judge that learns along tells its free states from its forced ones in 71 % (69 to 73).
+  texts by 0.063. A discriminator that learns along tells its free states from its forced ones in 71 % (69 to 73).
 * Curriculum learning takes away most of the exposure bias (0.007 to 0.018 with samples, means; below 0 with argmax and
   probabilities) at a price that is larger: 0.023 to 0.136 nats with the truth fed, in all of nine regimes. After its
   own text, too, seven of them are farther from the source than teacher forcing (KL 0.196 to 0.250 against 0.145),
@@ -36,9 +36,9 @@ nothing:
   it much worse: sequences that are fed with the truth throughout are teacher forcing, and nothing in these texts
   depends on anything else than themselves, as captions do on their image.
 * Professor forcing does not help: 1.785 nats (1.782 to 1.792), 0.033 after its own text (-0.003 to 0.077), though it
-  does what it is for: the judge is right in 68 % (66 to 70). By the paper's rule the network listened in 3 to 8 % of
-  the steps. With ten times the weight (one seed, 1,000 steps) the judge fell from 70 to 63 %, and the loss rose by
-  0.027.
+  does what it is for: the discriminator is right in 68 % (66 to 70). By the paper's rule the network listened in 3 to 8
+  % of the steps. With ten times the weight (one seed, 1,000 steps) the discriminator fell from 70 to 63 %, and the loss
+  rose by 0.027.
 * Never fed with the truth a network learns the frequencies alone, 2.065 to 2.068 nats, by all four kinds of feedback.
 * One to eight steps before the loss 5 to 9 % of dL/dh_t come by the output where probabilities are fed back, 27 to 41
   % before training and 28 to 52 % after it where raw outputs are; nothing where a sample or argmax is.
@@ -80,8 +80,8 @@ def get_config(variant: str = "default") -> ConfigDict:
     )
     config.truth_at_end = 0.5  # how often the truth is still fed where a schedule ends
     config.hidden_size = 64  # units of the GRU
-    config.judge_size = 32  # units of the judge's GRU in each direction, in professor forcing
-    config.judge_weight = 0.1  # of what it says, beside nats a symbol
+    config.discriminator_size = 32  # units of the discriminator's GRU in each direction, in professor forcing
+    config.discriminator_weight = 0.1  # of what it says, beside nats a symbol
     config.length = 64  # symbols of a sequence, to train on and to be tested on; each begins from a state of zeros
     config.batch_size = 32  # sequences in a training step
     config.train_steps = 600  # of which the last network is measured
@@ -110,7 +110,7 @@ def text(config: ConfigDict) -> None:
 def quick(config: ConfigDict) -> None:
     """20 to 60 s. The same steps on tiny networks."""
     config.regimes = "teacher,sampled:linear:token,sampled:linear:sequence,probabilities:never,professor"
-    config.hidden_size, config.judge_size, config.length, config.batch_size = 8, 4, 12, 8
+    config.hidden_size, config.discriminator_size, config.length, config.batch_size = 8, 4, 12, 8
     config.train_steps, config.evaluate_every, config.steps_a_call, config.seeds = 60, 20, 20, 2
     config.held_out_texts, config.free_length, config.free_texts = 32, 16, 32
     config.prefixes, config.context, config.ahead, config.learning_rate = "1,8", 2, 4, 2e-2

@@ -3,8 +3,8 @@
 A regime is written FEEDBACK:SCHEDULE:COIN, as in sampled:linear:token, or has a name of its own:
 
 teacher      teacher forcing, the truth at every step
-professor    teacher forcing, and a judge that must not tell the free-running network from the forced one
-watched      teacher forcing, and a judge without a say
+professor    teacher forcing, and a discriminator that must not tell the free-running network from the forced one
+watched      teacher forcing, and a discriminator without a say
 """
 
 from typing import NamedTuple
@@ -19,7 +19,7 @@ FEEDBACKS = ("sampled", "argmax", "probabilities", "outputs")
 """Choices of ``rnnjax.feedback``."""
 
 TEACHER, PROFESSOR, WATCHED = "teacher", "professor", "watched"
-JUDGED = "judged"
+JUDGED = "discriminatord"
 """The program of professor and watched."""
 
 COINS = ("token", "sequence")
@@ -34,7 +34,7 @@ class Regime(NamedTuple):
     program: str  # of FEEDBACKS, or JUDGED
     schedule: str  # of SCHEDULES, or "always"
     coin: str  # of COINS
-    has_say: bool = False  # whether the network learns from a judge
+    has_say: bool = False  # whether the network learns from a discriminator
 
 
 class Feeding(NamedTuple):
@@ -42,7 +42,7 @@ class Feeding(NamedTuple):
 
     truth: Array  # (S,), the probability that the truth is fed
     by_sequence: Array  # a flag: one coin a sequence
-    say: Array  # the weight of what the judge says
+    say: Array  # the weight of what the discriminator says
 
 
 def regime_named(name: str) -> Regime:

@@ -16,7 +16,7 @@ TOLD_ORDER = 3
 """Of n-grams, in tables and sentences."""
 
 WORDS = {"inverse_sigmoid": "inverse sigmoid"}
-NAMES = {TEACHER: "teacher forcing", PROFESSOR: "professor forcing", WATCHED: "judge without a say"}
+NAMES = {TEACHER: "teacher forcing", PROFESSOR: "professor forcing", WATCHED: "discriminator without a say"}
 
 
 # Regimes in words
@@ -37,7 +37,7 @@ def panel_of(regime: str) -> str:
     """In which panel of a figure it is; teacher forcing is in all of them."""
     found = regime_named(regime)
     if regime in NAMES:
-        return "A judge"
+        return "A discriminator"
     if found.schedule == "never":
         return "Never the truth"
     if found.program == "sampled":
@@ -62,14 +62,14 @@ def in_order(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _place(panel: str) -> int:
-    heads = ("Sampled, a coin a token", "Sampled, a coin a sequence", "Others", "A judge", "Never")
+    heads = ("Sampled, a coin a token", "Sampled, a coin a sequence", "Others", "A discriminator", "Never")
     return next(place for place, head in enumerate(heads) if panel.startswith(head))
 
 
 def with_teacher(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows of regimes with their panel and line, those of teacher forcing in every panel, first.
 
-    A judge without a say changes nothing: that is teacher forcing once more, and left out.
+    A discriminator without a say changes nothing: that is teacher forcing once more, and left out.
     """
     rows = in_order(rows[(rows["regime"] != WATCHED) | (rows["regime"] != TEACHER).all()])
     rows = rows.assign(panel=rows["regime"].map(panel_of), line=rows["regime"].map(line_of))
@@ -197,12 +197,16 @@ def differs(records: Sequence[Record]) -> Iterator[str]:
     teacher = ends[ends["regime"] == TEACHER]
     if len(teacher):
         yield _of_text(teacher, costs) if "foreign_bias" in teacher else _of_source(teacher, costs)
-    judge = frames.frame(records, "train", dtype=np.float64)
-    if "right" in judge:
-        late = judge[judge["step"] > judge["step"].max() / 2].groupby(["regime", "run"])["right"].mean()
+    discriminator = frames.frame(records, "train", dtype=np.float64)
+    if "right" in discriminator:
+        late = (
+            discriminator[discriminator["step"] > discriminator["step"].max() / 2]
+            .groupby(["regime", "run"])["right"]
+            .mean()
+        )
         said = [f"{percent(late[regime])} {NAMES[regime]}" for regime in (WATCHED, PROFESSOR) if regime in late.index]
         yield (
-            "A judge tells free from forced states, in the second half of training, in so many cases: "
+            "A discriminator tells free from forced states, in the second half of training, in so many cases: "
             f"{'; '.join(said)} (half would be chance)."
         )
 

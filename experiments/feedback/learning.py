@@ -23,7 +23,7 @@ class TrainState(NamedTuple):
 
     params: Params  # of the network
     optimizer: Any
-    judge: Any  # its params, and its optimizer's state; None without one
+    discriminator: Any  # its params, and its optimizer's state; None without one
     step: Array
     key: Key
 

@@ -64,7 +64,7 @@ def main(config: ConfigDict, open_workdir: Callable[[], Workdir]) -> None:
     workdir = open_workdir()
     counts = collections.Counter(run.program for run in runs)
     weights = {program: count * (4 if program.feedback == JUDGED else 1) for program, count in counts.items()}
-    programs = sweep.by_program(runs, weights.__getitem__)  # with a judge there are two networks to train
+    programs = sweep.by_program(runs, weights.__getitem__)  # with a discriminator there are two networks to train
     work = functools.partial(execute, config=config, data=data)
     calls = config.train_steps // config.steps_a_call + 1
     records = sweep.execute(programs, work, workdir, steps=calls, threads=config.threads)
@@ -85,7 +85,7 @@ def plan(config: ConfigDict) -> list[Run]:
     Raises:
         ValueError: for a field that cannot be.
     """
-    require_least(config, 1, "seeds", "hidden_size", "judge_size", "batch_size", "train_steps", "steps_a_call")
+    require_least(config, 1, "seeds", "hidden_size", "discriminator_size", "batch_size", "train_steps", "steps_a_call")
     require_least(config, 1, "evaluate_every", "held_out_texts", "free_texts", "ahead", "context")
     require_least(config, 2, "length", "max_vocabulary")
     require_least(config, max(ORDERS), "free_length")
@@ -93,7 +93,7 @@ def plan(config: ConfigDict) -> list[Run]:
     require_positive(config, "learning_rate", "clip_norm")
     require_multiples(config, "steps_a_call", "train_steps", "evaluate_every")
     number_between("--config.truth_at_end", config.truth_at_end, 0.001, 0.999)
-    number_between("--config.judge_weight", config.judge_weight, 0.0, 1e6)
+    number_between("--config.discriminator_weight", config.discriminator_weight, 0.0, 1e6)
     farthest = max(numbers(config, "prefixes"))
     if farthest > config.free_length:
         raise ValueError(
@@ -120,13 +120,15 @@ def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict,
 
     @jit
     def initialize(key: Key) -> TrainState:
-        params_key, judge_key, step_key = jax.random.split(key, 3)
+        params_key, discriminator_key, step_key = jax.random.split(key, 3)
         params = network.cell.init(params_key, network.symbols)
         state = TrainState(params, optimizer.init(params), None, jnp.int32(0), step_key)
         if feedback != JUDGED:
             return state
-        judge = professor.init_judge(config.judge_size, network.hidden_size + network.symbols, judge_key)
-        return state._replace(judge=(judge, optimizer.init(judge)))
+        discriminator = professor.init_discriminator(
+            config.discriminator_size, network.hidden_size + network.symbols, discriminator_key
+        )
+        return state._replace(discriminator=(discriminator, optimizer.init(discriminator)))
 
     def evaluate(state: TrainState, _: int) -> Evaluation:
         return Evaluation({"loss": examine(state.params, held_out)})
@@ -153,7 +155,7 @@ def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict,
 def feeding_of(regime: Regime, config: ConfigDict) -> Callable[[int], Feeding]:
     """What the training steps after so many others are fed."""
     truth = truth_of(regime.schedule, config.train_steps, config.truth_at_end)
-    by_sequence, say = jnp.array(regime.coin == "sequence"), jnp.float32(config.judge_weight * regime.has_say)
+    by_sequence, say = jnp.array(regime.coin == "sequence"), jnp.float32(config.discriminator_weight * regime.has_say)
 
     def feeding(number: int) -> Feeding:
         return Feeding(jnp.asarray(truth[number : number + config.steps_a_call]), by_sequence, say)

@@ -1,13 +1,13 @@
-"""Professor forcing (Lamb et al., 2016): a judge must not tell a network that runs freely from one that is forced.
+"""Professor forcing (Lamb et al., 2016): a discriminator must not tell a free-running network from a forced one.
 
-The judge sees a behaviour, the states and the probabilities of what comes next over a whole sequence,
+The discriminator sees a behaviour, the states and the probabilities of what comes next over a whole sequence,
 
     J = sigmoid(MLP(mean over t of a bidirectional GRU of [h_t, softmax(y_t)]))        1 for forced, 0 for free
 
-Judge and network learn by turns:
+Discriminator and network learn by turns:
 
-    network:  -ln p(text) + weight * -ln J(free)           the latter while the judge is right in more than 75 %
-    judge:    -ln J(forced) - ln(1 - J(free))              while it is right in less than 99 %
+    network:  -ln p(text) + weight * -ln J(free)           the latter while the discriminator is right in more than 75 %
+    discriminator:    -ln J(forced) - ln(1 - J(free))              while it is right in less than 99 %
 
 What the network draws has no gradient. So to run freely is to draw a text, and then to be forced with it.
 """
@@ -31,10 +31,10 @@ from experiments.feedback.model import Network
 from rnnjax.typing import Key, Params
 
 HEARD_ABOVE, LEARNS_BELOW = 0.75, 0.99
-"""Shares of behaviours that the judge has right: where the network listens to it, and where it still learns."""
+"""Shares of behaviours that the discriminator has right: where the network listens to it, and where it still learns."""
 
 
-class Judge(NamedTuple):
+class Discriminator(NamedTuple):
     """Its params."""
 
     recurrent: Params
@@ -42,24 +42,26 @@ class Judge(NamedTuple):
     score: Params
 
 
-def judge_cell(size: int) -> rnnjax.Cell:
+def discriminator_cell(size: int) -> rnnjax.Cell:
     """One GRU in each direction."""
     return rnnjax.bidirectional(rnnjax.gru(size), rnnjax.gru(size))
 
 
-def init_judge(size: int, behaviour_size: int, key: Key) -> Judge:
+def init_discriminator(size: int, behaviour_size: int, key: Key) -> Discriminator:
     """Its params before training, for behaviours so many numbers wide."""
     cell_key, hidden_key, score_key = jax.random.split(key, 3)
-    recurrent = judge_cell(size).init(cell_key, behaviour_size)
+    recurrent = discriminator_cell(size).init(cell_key, behaviour_size)
     hidden, score = nn.Dense(2 * size), nn.Dense(1)
-    return Judge(recurrent, hidden.init(hidden_key, jnp.zeros(2 * size)), score.init(score_key, jnp.zeros(2 * size)))
+    return Discriminator(
+        recurrent, hidden.init(hidden_key, jnp.zeros(2 * size)), score.init(score_key, jnp.zeros(2 * size))
+    )
 
 
-def judged(size: int, judge: Judge, behaviours: Array) -> Array:
+def discriminatord(size: int, discriminator: Discriminator, behaviours: Array) -> Array:
     """(B,) log odds that behaviours (T, B, H + V) are of a forced network."""
-    _, outputs = rnnjax.unroll(judge_cell(size), judge.recurrent, behaviours)
-    hidden = jax.nn.relu(nn.Dense(2 * size).apply(judge.hidden, outputs.mean(axis=0)))
-    found: Array = nn.Dense(1).apply(judge.score, hidden)[:, 0]
+    _, outputs = rnnjax.unroll(discriminator_cell(size), discriminator.recurrent, behaviours)
+    hidden = jax.nn.relu(nn.Dense(2 * size).apply(discriminator.hidden, outputs.mean(axis=0)))
+    found: Array = nn.Dense(1).apply(discriminator.score, hidden)[:, 0]
     return found
 
 
@@ -76,44 +78,44 @@ class Seen(NamedTuple):
 
     loss: Array  # nats a symbol under teacher forcing
     norm: Array  # of the network's gradient
-    right: Array  # share of behaviours that the judge takes for what they are
+    right: Array  # share of behaviours that the discriminator takes for what they are
     heard: Array  # whether the network listened to it
 
 
 def train_steps(
     network: Network, config: ConfigDict, state: TrainState, feeding: Feeding, text: Array | None
 ) -> tuple[TrainState, Record]:
-    """Some training steps in one program, of the network and then of the judge."""
+    """Some training steps in one program, of the network and then of the discriminator."""
     optimizer, count = make_optimizer(config), config.batch_size
 
     def step(state: TrainState, _: Array) -> tuple[TrainState, Seen]:
         text_key, own_key = jax.random.split(jax.random.fold_in(state.key, state.step))
         tokens = draw(text, text_key, config.length, count)
         own = model.say(network, state.params, own_key, config.length, model.nothing_before(count))
-        texts, (judge, moments) = jnp.concatenate([tokens, own], axis=1), state.judge
+        texts, (discriminator, moments) = jnp.concatenate([tokens, own], axis=1), state.discriminator
 
         def network_loss(params: Params) -> tuple[Array, tuple[Array, Array, Array]]:
             logits, behaviours = behave(network, params, texts)
-            odds = judged(config.judge_size, judge, behaviours)
+            odds = discriminatord(config.discriminator_size, discriminator, behaviours)
             right = jax.lax.stop_gradient(((odds > 0) == (jnp.arange(2 * count) < count)).mean(dtype=jnp.float32))
             likelihood = model.nats(logits[:, :count], tokens).mean()
             fooled = jax.nn.softplus(-odds[count:]).mean()
             heard = (right > HEARD_ABOVE).astype(jnp.float32)
             return likelihood + feeding.say * heard * fooled, (likelihood, right, behaviours)
 
-        def judge_loss(judge: Judge, behaviours: Array) -> Array:
-            odds = judged(config.judge_size, judge, behaviours)
+        def discriminator_loss(discriminator: Discriminator, behaviours: Array) -> Array:
+            odds = discriminatord(config.discriminator_size, discriminator, behaviours)
             return (jax.nn.softplus(-odds[:count]) + jax.nn.softplus(odds[count:])).mean()
 
         (_, seen), gradient = jax.value_and_grad(network_loss, has_aux=True)(state.params)
         likelihood, right, behaviours = seen
         params, own_moments = moved(optimizer, state.params, state.optimizer, gradient)
-        of_judge = jax.grad(judge_loss)(judge, jax.lax.stop_gradient(behaviours))
-        taught = moved(optimizer, judge, moments, of_judge)
+        of_discriminator = jax.grad(discriminator_loss)(discriminator, jax.lax.stop_gradient(behaviours))
+        taught = moved(optimizer, discriminator, moments, of_discriminator)
         learns = right < LEARNS_BELOW
-        kept = jax.tree.map(lambda new, old: jnp.where(learns, new, old), taught, (judge, moments))
+        kept = jax.tree.map(lambda new, old: jnp.where(learns, new, old), taught, (discriminator, moments))
         heard = ((right > HEARD_ABOVE) & (feeding.say > 0)).astype(jnp.float32)
-        after = state._replace(params=params, optimizer=own_moments, judge=kept, step=state.step + 1)
+        after = state._replace(params=params, optimizer=own_moments, discriminator=kept, step=state.step + 1)
         return after, Seen(likelihood, optax.tree.norm(gradient), right, heard)
 
     state, seen = jax.lax.scan(step, state, feeding.truth)

@@ -215,8 +215,8 @@ def ways(records: Sequence[Record]) -> Figure | None:
     return drawing.caption(figure, title, "lag (steps back from the loss)", y)
 
 
-def judge(records: Sequence[Record]) -> Figure | None:
-    """In how many cases the judge is right, against training step."""
+def discriminator(records: Sequence[Record]) -> Figure | None:
+    """In how many cases the discriminator is right, against training step."""
     found = frames.frame(records, "train", dtype=np.float64)
     if "right" not in found or found["right"].isna().all():
         return None
@@ -227,7 +227,7 @@ def judge(records: Sequence[Record]) -> Figure | None:
         _marked(axes, 50.0, "chance")
     drawing.legend(figure, "line: median\nshade: range over seeds")
     title = list(differs(records))[-1]
-    return drawing.caption(figure, title, "training step", "judge is right (%)")
+    return drawing.caption(figure, title, "training step", "discriminator is right (%)")
 
 
 def schedules(records: Sequence[Record]) -> Figure:
@@ -264,7 +264,7 @@ def _zoomed(panels: Iterable[Axes], low: float, high: float) -> None:
             axes.set_ylim(low - 0.1 * (high - low), high + 0.15 * (high - low))
 
 
-FIGURES: drawing.Figures = (held_out, own_prefix, recovery, ngrams, own_text, ways, judge, schedules)
+FIGURES: drawing.Figures = (held_out, own_prefix, recovery, ngrams, own_text, ways, discriminator, schedules)
 
 
 if __name__ == "__main__":

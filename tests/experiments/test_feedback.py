@@ -286,18 +286,20 @@ def test_both_ways_together_are_the_gradient_of_a_loop_and_each_that_without_the
 # Professor forcing
 
 
-def judged_state(config: Any) -> TrainState:
+def discriminatord_state(config: Any) -> TrainState:
     params, optimizer = params_of(), make_optimizer(config)
-    judge = professor.init_judge(config.judge_size, H + V, jax.random.key(8))
-    return TrainState(params, optimizer.init(params), (judge, optimizer.init(judge)), jnp.int32(0), jax.random.key(9))
+    discriminator = professor.init_discriminator(config.discriminator_size, H + V, jax.random.key(8))
+    return TrainState(
+        params, optimizer.init(params), (discriminator, optimizer.init(discriminator)), jnp.int32(0), jax.random.key(9)
+    )
 
 
 @pytest.fixture(scope="module")
 def taught() -> dict[str, TrainState]:
-    """One training step of the quick variant, with a judge that is heard or not, and learns or not."""
+    """One training step of the quick variant, with a discriminator that is heard or not, and learns or not."""
     config = settings.get_config("quick")
     config.hidden_size, found = H, {}
-    state = judged_state(config)
+    state = discriminatord_state(config)
     limits = {"learns": (-1.0, 2.0), "is right enough": (1.0, 0.0)}  # always heard and learning; neither of both
     for does, (heard_above, learns_below) in limits.items():
         with pytest.MonkeyPatch.context() as patch, jax.numpy_dtype_promotion("standard"):
@@ -310,7 +312,7 @@ def taught() -> dict[str, TrainState]:
     return {"before": state, **found}
 
 
-def test_a_judge_that_is_not_heard_leaves_teacher_forcing(taught: dict[str, TrainState]) -> None:
+def test_a_discriminator_that_is_not_heard_leaves_teacher_forcing(taught: dict[str, TrainState]) -> None:
     config = settings.get_config("quick")
     before, optimizer = taught["before"], make_optimizer(config)
     text_key, _ = jax.random.split(jax.random.fold_in(before.key, 0))
@@ -329,10 +331,10 @@ def test_a_judge_that_is_not_heard_leaves_teacher_forcing(taught: dict[str, Trai
     assert max(changes) > 1e-3
 
 
-def test_a_judge_learns_unless_it_is_right_enough(taught: dict[str, TrainState]) -> None:
-    before = jax.tree.leaves(taught["before"].judge)
+def test_a_discriminator_learns_unless_it_is_right_enough(taught: dict[str, TrainState]) -> None:
+    before = jax.tree.leaves(taught["before"].discriminator)
     for name, learns in (("learns, 0.0", True), ("learns, 5.0", True), ("is right enough, 5.0", False)):
-        same = [np.array_equal(a, b) for a, b in zip(before, jax.tree.leaves(taught[name].judge), strict=True)]
+        same = [np.array_equal(a, b) for a, b in zip(before, jax.tree.leaves(taught[name].discriminator), strict=True)]
         assert all(same) != learns
 
 
@@ -426,8 +428,8 @@ def known(regimes: dict[str, tuple[float, ...]], steps: int = 100) -> list[dict[
     for regime, losses in regimes.items():
         for seed, loss in enumerate(losses):
             identity = {"run": f"{regime}-{seed}", "regime": regime, "seed": seed}
-            judged = {"right": loss / 2, "heard": 1.0} if regime in ("professor", "watched") else {}
-            train = {"loss": loss, "norm": loss / 2, "largest_norm": loss, "truth": 0.5, **judged}
+            discriminatord = {"right": loss / 2, "heard": 1.0} if regime in ("professor", "watched") else {}
+            train = {"loss": loss, "norm": loss / 2, "largest_norm": loss, "truth": 0.5, **discriminatord}
             flow_of = {"choice": "probabilities", "state": [1.0, 1.0, 1.0], "output": [0.0, 1.0, 0.0], "free": 2}
             kinds = [
                 {"kind": "network", "params": 7, "origin": "made", "symbols": 8, "entropy": 1.0},
@@ -472,7 +474,7 @@ def test_verdict_of_known_runs() -> None:
     assert "are done at step 50, with a coin at 50 to never, without the truth never" in lines[0]
     assert "differ by 0.100 nats over seeds, those of 0 of 3 others by more" in lines[1]
     assert "after 8 symbols of its own it loses 0.046 (0.044 to 0.048) nats a symbol more" in lines[2]
-    assert "(55 to 60) judge without a say; 53 % (52 to 53) professor forcing" in lines[3]
+    assert "(55 to 60) discriminator without a say; 53 % (52 to 53) professor forcing" in lines[3]
     assert (
         "That curriculum learning helps holds in 0 of 8 comparisons with teacher forcing, the opposite in 4" in lines[4]
     )
@@ -508,7 +510,7 @@ def test_figures_show_what_the_records_have() -> None:
     assert [axes.get_title(loc="left").replace("\n", " ") for axes in figure.axes[:4]] == [
         "Sampled, a coin a token",
         "Sampled, a coin a sequence",
-        "A judge",
+        "A discriminator",
         "Never the truth",
     ]
 
@@ -537,7 +539,7 @@ def test_what_is_fed_is_what_the_regime_says() -> None:
     assert (bool(feeding.by_sequence), float(feeding.say)) == (True, 0)
     feeding = feeding_of(regime_named("professor"), config)(0)
     assert feeding.truth.tolist() == [1.0] * 20
-    np.testing.assert_allclose(feeding.say, config.judge_weight)
+    np.testing.assert_allclose(feeding.say, config.discriminator_weight)
     assert {regime_named(f"{each}:never").program for each in FEEDBACKS} == set(FEEDBACKS)
 
 
