@@ -49,6 +49,7 @@ bench: $(VENV)/.installed-peers
 	$(BIN)/python -m benchmarks.min_char
 	$(BIN)/python -m benchmarks.generation
 	$(BIN)/python -m benchmarks.language
+	$(BIN)/python -m benchmarks.word_vectors
 
 cells: $(VENV)/.installed
 	$(BIN)/python -m docs.cell_table
