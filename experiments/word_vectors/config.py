@@ -53,7 +53,7 @@ def get_config(variant: str = "default") -> ConfigDict:
 def negative_sampling(config: ConfigDict) -> None:
     """3 min. All words that come five times, CBOW and skip-gram by negative sampling."""
     config.vocabulary_size, config.models, config.ngrams = 0, "cbow:negative,skip_gram:negative", 0
-    config.projection_size, config.pair_epochs = 100, 15
+    config.projection_size, config.pair_epochs = 100, 10
 
 
 def quick(config: ConfigDict) -> None:

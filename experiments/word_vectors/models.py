@@ -28,13 +28,13 @@ def family(model: str) -> str:
     """In words, without how far it looks."""
     told = {
         TDNN: "TDNN",
-        DIRECT: "TDNN, direct connections",
+        DIRECT: "TDNN with direct connections",
         CBOW: "CBOW",
         SKIP_GRAM: "skip-gram",
         NGRAM: "n-grams",
         RANDOM: "projected at random",
     }
-    how = ", negative sampling" if model.endswith(f":{NEGATIVE}") else ""
+    how = " by negative sampling" if model.endswith(f":{NEGATIVE}") else ""
     return told.get(head(model), model) + how
 
 
@@ -46,4 +46,6 @@ def sees(model: str) -> int | None:
 
 def title(model: str) -> str:
     """In words."""
-    return f"{family(model)}, {sees(model)} words" if head(model) in (TDNN, DIRECT) else family(model)
+    if head(model) == TDNN:
+        return f"TDNN of {sees(model)} words"
+    return f"TDNN of {sees(model)} words with direct connections" if head(model) == DIRECT else family(model)

@@ -74,16 +74,19 @@ def claim(records: Sequence[Record]) -> str:
     """Whether distances become meaningful."""
     found = similar(records)
     above, others = meaningful(found)
-    least = found[found["model"].map(is_compared)].sort_values("share", ascending=False)
-    levels = ", ".join(f"{title(row['model'])} {_percents(row['share'], row['shares'])}" for _, row in least.iterrows())
     words, level = found[["words", "chance"]].iloc[0]
-    told = [f"Of {words:.0f} words the nearest is of the same kind: {levels} (chance {level:.1%})"]
+    compared = found[found["model"].map(is_compared)]
+    levels = ", ".join(
+        f"{title(row['model'])} {_percents(row['share'], row['shares'])}" for _, row in compared.iterrows()
+    )
+    told = [f"Of {words:.0f} words of Python the nearest is of the same kind: {levels} (chance {level:.1%})"]
     if len(above):
-        best = above.iloc[0]
-        told.append(
-            f"That distances become meaningful is confirmed of {len(above)} of {len(above) + len(others)} models, "
-            f"{title(best['model'])} most: {_percents(best['share'], best['shares'])}, over words "
-            f"{100 * best['low']:.0f} to {100 * best['high']:.0f} %"
+        best, over = above.iloc[0], f"{len(above)} of {len(above) + len(others)} models"
+        share = f"{_percents(best['share'], best['shares'])} of the words"
+        told.insert(
+            0,
+            f"That distances become meaningful is confirmed of {over}, most of {title(best['model'])}: the nearest "
+            f"word is of the same kind for {share}, {100 * best['low']:.0f} to {100 * best['high']:.0f} % over words",
         )
     if len(others):
         told.append(f"Not shown of {', '.join(map(title, others['model']))}")
@@ -194,11 +197,10 @@ def gained(records: Sequence[Record]) -> str:
         return ""
     last = found[found["epoch"] == found.groupby("run")["epoch"].transform("max")]
     told = [
-        f"{case} {frames.span(seeds['without'] - seeds['loss_report'], '.2f')} nats a pair "
-        f"(of {seeds['without'].iloc[0]:.2f})"
+        f"{case} {frames.span(seeds['without'] - seeds['loss_report'], '.2f')} (of {seeds['without'].iloc[0]:.2f})"
         for case, seeds in last.groupby("case", sort=False)
     ]
-    return f"The context makes a held-out word likelier: {', '.join(told)}."
+    return f"A held-out pair takes so many nats less than without context: {', '.join(told)}."
 
 
 # The page
