@@ -18,12 +18,12 @@ def get_config(variant: str = "default") -> ConfigDict:
     config = ConfigDict()
     # Any UTF-8 text file; prose: docstrings of the standard library and the topics of pydoc; docstrings: these alone.
     config.corpus = "prose"
-    config.max_characters = 0  # of it are read; 0: all
+    config.max_characters = 1_500_000  # of it are read; 0: all
     config.vocabulary_size = 2000  # keeps no more words, rarer ones become one; 0: all that are not too rare
     config.least_count = 5  # then a word must come so often in what is trained on
     # tdnn:W, the next word from a window of W; direct:W, with direct connections, too; any name of rnnjax.CELLS, from
     # all words before; cbow and skip_gram, with full softmax, or as cbow:negative by negative sampling.
-    config.models = "tdnn:2,tdnn:4,tdnn:8,direct:4,gru,cbow,skip_gram"
+    config.models = "tdnn:4,direct:4,gru,cbow,skip_gram"
     config.ngrams = 5  # orders of n-grams beside, all up to this; 0: none
     config.projection_size = 64  # numbers that a word is projected to
     config.hidden_size = 128  # units of the layer between projected words and softmax
@@ -52,7 +52,8 @@ def get_config(variant: str = "default") -> ConfigDict:
 
 def negative_sampling(config: ConfigDict) -> None:
     """3 min. All words that come five times, CBOW and skip-gram by negative sampling."""
-    config.vocabulary_size, config.models, config.ngrams = 0, "cbow:negative,skip_gram:negative", 0
+    config.max_characters, config.vocabulary_size, config.ngrams = 0, 0, 0
+    config.models = "cbow:negative,skip_gram:negative"
     config.projection_size, config.pair_epochs = 100, 10
 
 

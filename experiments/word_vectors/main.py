@@ -194,18 +194,23 @@ def train_pairs(runs: Sequence[Run], log_of: sweep.Logs[Run], given: Given) -> N
         with log_of(run) as log:
             vectors_key, step_key = jax.random.split(jax.random.key(run.seed))
             vectors = pairs.init(len(data.vocabulary), config.projection_size, vectors_key)
-            blocks = epochs_of(given, run.seed).blocks
+            batch = functools.partial(blocks_of_step, epochs_of(given, run.seed), config)
             log.write([{**network(vectors), "without": without_context(model, given, kept)}])
             state, _ = training.train(
                 pairs.initial_state(vectors, optimizer, step_key),
                 step,
-                lambda number, blocks=blocks: jnp.asarray(blocks(number // config.steps_a_call)),
+                batch,
                 evaluate,
                 log,
                 **schedule(config, calls, config.pair_epochs),
                 about=about(run, given),
             )
             log.write(looked_at(run, state.params.projection, given))
+
+
+def blocks_of_step(read: texts.Epochs, config: ConfigDict, number: int) -> jax.Array:
+    """What the dispatch after so many steps is given."""
+    return jnp.asarray(read.blocks(number // config.steps_a_call))
 
 
 def make_pair_step(

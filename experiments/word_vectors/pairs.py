@@ -65,7 +65,7 @@ def reading(model: str, near: Array) -> tuple[Array, Array]:
     """A and B, (L, L + 2 W) each, of what is near each word."""
     length, width = near.shape
     middle = jnp.eye(length, width, (width - length) // 2)
-    if model.partition(":")[0] == SKIP_GRAM:
+    if head_of(model) == SKIP_GRAM:
         return middle, near
     return near / near.sum(axis=1, keepdims=True), middle
 
@@ -102,10 +102,18 @@ def rows_of(vectors: Vectors, block: Array, noise: Array) -> Rows:
 def negative_loss(model: str, negatives: int, rows: Rows, near: Array) -> tuple[Array, Array]:
     """As ``softmax_loss``, of the question which pairs are real: one real one to so many of noise."""
     read, predicted = reading(model, near)
-    hidden = read @ rows.projection
-    real = (predicted * jax.nn.softplus(-hidden @ rows.readout.T)).sum()
+    hidden, window = read @ rows.projection, (near.shape[1] - near.shape[0]) // 2
+    if head_of(model) == CBOW:  # of B only the ones: no other score is needed
+        real = jax.nn.softplus(-(hidden * rows.readout[window : window + len(near)]).sum(axis=1)).sum()
+    else:
+        real = (predicted * jax.nn.softplus(-hidden @ rows.readout.T)).sum()
     of_noise = jax.nn.softplus(hidden @ rows.noise.T).mean(axis=1)
     return real + negatives * (predicted.sum(axis=1) * of_noise).sum(), predicted.sum()
+
+
+def head_of(model: str) -> str:
+    """CBOW or skip-gram, however it learns."""
+    return model.partition(":")[0]
 
 
 def initial_state(vectors: Vectors, optimizer: optax.GradientTransformation | None, key: Key) -> TrainState:

@@ -133,17 +133,17 @@ def train_steps(
 class HeldOut(NamedTuple):
     """One text in chunks (C, T, 1), the last one filled up with what is not real."""
 
-    words: np.ndarray
-    targets: np.ndarray
-    real: np.ndarray
+    words: Array
+    targets: Array
+    real: Array
 
 
 def held_out(tokens: np.ndarray) -> HeldOut:
     """Every word but the first of a text (N,), after those before it."""
     count = -(-(len(tokens) - 1) // CHUNK) * CHUNK
 
-    def chunks(values: np.ndarray) -> np.ndarray:
-        return np.pad(values, (0, count - len(values))).reshape(-1, CHUNK, 1)
+    def chunks(values: np.ndarray) -> Array:
+        return jnp.asarray(np.pad(values, (0, count - len(values))).reshape(-1, CHUNK, 1))
 
     return HeldOut(chunks(tokens[:-1]), chunks(tokens[1:]), chunks(np.ones(len(tokens) - 1, np.float32)))
 
