@@ -11,7 +11,7 @@ help:
 	@echo "make run     where do gradients die? figures and a table in $(WORKDIR) (one to two minutes on two cores)"
 	@echo "make quick   the same in seconds, on tiny networks, in runs/quick"
 	@echo "make test    the tests"
-	@echo "make lint    ruff; make types: mypy; make peers: install PyTorch, haiku, equinox, Keras to compare with"
+	@echo "make lint    ruff; make types: mypy; make peers: install PyTorch, haiku, equinox, Keras, gensim to compare with"
 	@echo "make bench   the benchmarks: peers, memory, compiling, parallel time, training, online steps, writing, a study (half an hour)"
 	@echo "make cells   docs/cells.md anew: every cell's equation, size, and how fast its gradient decays"
 

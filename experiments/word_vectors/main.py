@@ -141,7 +141,7 @@ def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, given: Given) -> No
     elif is_compared(model):
         for run in runs:
             with log_of(run) as log:
-                log.write([similarity.measured(untrained(run, given), given.kinds, given.data.vocabulary)])
+                log.write(compared_kinds(untrained(run, given), given))
     else:
         train_predictor(runs, log_of, given)
 
@@ -305,13 +305,19 @@ def about(run: Run, given: Given) -> Record:
     return {"run": run.identity(), "config": given.config.to_dict(), "vocabulary": vocabulary}
 
 
+def compared_kinds(vectors: np.ndarray, given: Given) -> list[Record]:
+    """How near words of one kind are, if the text has any."""
+    return [similarity.measured(vectors, given.kinds, given.data.vocabulary)] if given.kinds.names else []
+
+
 def looked_at(run: Run, projection: jax.Array, given: Given) -> Iterator[Record]:
     """How near words of one kind are; of the first seed, nearest words, and maps."""
     vectors, vocabulary = np.asarray(projection), given.data.vocabulary
-    yield similarity.measured(vectors, given.kinds, vocabulary)
+    yield from compared_kinds(vectors, given)
     if run.seed:
         return
-    yield from similarity.maps(vectors, given.kinds, vocabulary)
+    if given.kinds.names:
+        yield from similarity.maps(vectors, given.kinds, vocabulary)
     for word in names(given.config, "probes") if given.config.probes.strip(", ") else []:
         if word in vocabulary.entries:
             number = vocabulary.entries.index(word)

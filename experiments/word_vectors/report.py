@@ -24,9 +24,12 @@ LABELLED = 9
 def similar(records: Sequence[Record]) -> pd.DataFrame:
     """A row a model, the best first: shares of words whose nearest is of their kind, and separations, over seeds.
 
-    ``low`` and ``high`` are the interval over words, each word's hits averaged over seeds.
+    ``low`` and ``high`` are the interval over words, each word's hits averaged over seeds. No row where the text has
+    not words of two kinds.
     """
     found = frames.frame(records, "similarity", dtype=np.float64)
+    if found.empty:
+        return found
     rows = []
     for model, seeds in found.groupby("model", sort=False):
         hits = frames.stacked(seeds["hits"])
@@ -59,7 +62,7 @@ def similarities(records: Sequence[Record]) -> str:
         }
         for _, row in similar(records).iterrows()
     ]
-    return frames.table(rows, {"words projected by"})
+    return frames.table(rows, {"words projected by"}) if rows else ""
 
 
 def meaningful(found: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -73,6 +76,8 @@ def meaningful(found: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 def claim(records: Sequence[Record]) -> str:
     """Whether distances become meaningful."""
     found = similar(records)
+    if found.empty:
+        return "Whether distances are meaningful is not told: the text has not Python's names of two kinds."
     above, others = meaningful(found)
     words, level = found[["words", "chance"]].iloc[0]
     compared = found[found["model"].map(is_compared)]
@@ -227,7 +232,9 @@ def summary(records: Sequence[Record], source: str) -> str:
 
 def kinds(records: Sequence[Record]) -> str:
     """Which kinds of words there are, and how many of each."""
-    record = next(record for record in records if record["kind"] == "similarity")
+    record = next((record for record in records if record["kind"] == "similarity"), None)
+    if record is None:
+        return ""
     counts = np.bincount(np.array(record["labels"], int))
     return ", ".join(f"{count} {name}" for name, count in zip(record["names"].split(), counts, strict=True))
 
@@ -235,9 +242,11 @@ def kinds(records: Sequence[Record]) -> str:
 # Figures
 
 
-def nearest_of_the_same_kind(records: Sequence[Record]) -> Figure:
+def nearest_of_the_same_kind(records: Sequence[Record]) -> Figure | None:
     """Of each model the share of words whose nearest is of their kind, its interval over words, and its seeds."""
     found = similar(records)
+    if found.empty:
+        return None
     figure, (axes,) = drawing.grid(1, 1, size=(7, 0.4 * len(found) + 1.6))
     look: dict[str, Any] = {"color": "black", "linestyle": "none"}
     for place, row in found.iterrows():

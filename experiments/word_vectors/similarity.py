@@ -54,8 +54,7 @@ def python_names() -> dict[str, set[str]]:
 def kinds_of(vocabulary: Vocabulary) -> Kinds:
     """Those of these names that the vocabulary has; a name of two kinds is left out, as is a kind of one word.
 
-    Raises:
-        ValueError: if there are not two kinds.
+    None at all where there are not two kinds: a text of something else than Python.
     """
     by_kind = python_names()
     times = collections.Counter(name for names in by_kind.values() for name in names)
@@ -66,11 +65,7 @@ def kinds_of(vocabulary: Vocabulary) -> Kinds:
     }
     found = {kind: words for kind, words in found.items() if len(words) > 1}
     if len(found) < 2:
-        raise ValueError(
-            f"the vocabulary of {len(vocabulary):,} words has Python's names of {len(found)} kinds: expected two, such "
-            "as exceptions and modules, to tell whether words of one kind are near; give a text about Python, or a "
-            "greater --config.vocabulary_size"
-        )
+        return Kinds(np.array([], int), np.array([], int), ())
     labels = np.repeat(np.arange(len(found)), [len(words) for words in found.values()])
     return Kinds(np.concatenate([np.array(words) for words in found.values()]), labels, tuple(found))
 

@@ -325,7 +325,6 @@ def test_the_blocks_of_a_call_depend_on_its_number_alone() -> None:
     [
         ("one two three four five six seven", {}, "batch_size=8: there are"),
         ("word " * 2000, {"block_size": 128}, "expected 138, for a block"),
-        ("word and other " * 2000, {}, r"has Python's names of 0 kinds: expected two"),
     ],
 )
 def test_a_text_that_does_not_suffice_is_refused_before_the_workdir_is_opened(
@@ -496,6 +495,7 @@ def test_the_claim_is_confirmed_of_models_above_what_is_untrained_and_of_no_othe
     assert rows[2] == ["CBOW", "100 %", "100 to 100 %", "0.50", "2"]
     assert rows[3][:2] == ["gru", "50 %"]
     figure = report.nearest_of_the_same_kind(records)
+    assert figure
     drawn = {(float(x), float(y)) for line in figure.axes[0].lines for x, y in zip(*line.get_data(), strict=True)}
     assert {(100, 0), (50, 1), (25, 2), (37.5, 2)} <= drawn
 
@@ -503,6 +503,18 @@ def test_the_claim_is_confirmed_of_models_above_what_is_untrained_and_of_no_othe
 def test_models_that_predict_nothing_can_be_drawn_alone(tmp_path: Path) -> None:
     records = known({"one-hot": [[1 / 3] * 4], "random": [[1, 0, 0, 0]]})
     assert [path.stem for path in drawing.draw(report.FIGURES, records, tmp_path)] == ["nearest_of_the_same_kind"]
+
+
+def test_a_text_of_something_else_has_no_kinds_and_is_reported_without_them(tmp_path: Path) -> None:
+    assert similarity.kinds_of(vocabulary_of("une pomme and deux poires", "words", reserve=True)).names == ()
+    numbers = {"step": 0, "loss_choose": 1.0, "loss_report": 1.0}
+    records = [
+        {"run": "n-gram-1-seed0", "model": "n-gram:1", "seed": 0, **each}
+        for each in ({"kind": "network", "params": 7}, {"kind": "evaluation", **numbers})
+    ]
+    assert [path.stem for path in drawing.draw(report.FIGURES, records, tmp_path)] == ["perplexity_by_window"]
+    assert "is not told: the text has not Python's names" in report.verdict(records)
+    assert "Are words of one kind" not in report.summary(records, "pommes")
 
 
 def test_without_scikit_learn_the_command_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
