@@ -11,7 +11,7 @@ help:
 	@echo "make run     where do gradients die? figures and a table in $(WORKDIR) (one to two minutes on two cores)"
 	@echo "make quick   the same in seconds, on tiny networks, in runs/quick"
 	@echo "make test    the tests"
-	@echo "make lint    ruff; make types: mypy; make peers: install PyTorch, haiku, equinox, Keras to compare with"
+	@echo "make lint    ruff; make types: mypy; make peers: install PyTorch, haiku, equinox, Keras, gensim to compare with"
 	@echo "make bench   the benchmarks: peers, memory, compiling, parallel time, training, online steps, writing, a study (half an hour)"
 	@echo "make docs    the site, in docs/_build/html, its tutorials executed (a minute or two)"
 	@echo "make cells   docs/cells.md anew: every cell's equation, size, and how fast its gradient decays"
@@ -51,6 +51,7 @@ bench: $(VENV)/.installed-peers
 	$(BIN)/python -m benchmarks.min_char
 	$(BIN)/python -m benchmarks.generation
 	$(BIN)/python -m benchmarks.language
+	$(BIN)/python -m benchmarks.word_vectors
 
 cells: $(VENV)/.installed
 	$(BIN)/python -m docs.cell_table

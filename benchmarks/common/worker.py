@@ -14,7 +14,7 @@ from benchmarks.common.device import ROOT, Device, UnavailableError, environment
 Answer = Callable[..., Mapping[str, Any]]
 """What a worker makes of the words of a request."""
 
-WITHOUT_JAX = ("torch", "torch_loop", "numpy")
+WITHOUT_JAX = ("torch", "torch_loop", "numpy", "gensim")
 """Workers that do not touch JAX's device."""
 
 

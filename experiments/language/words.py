@@ -18,8 +18,9 @@ from experiments.common.compiling import jit, require_room
 from experiments.common.settings import names, numbers, require_least
 from experiments.common.training import Evaluation, never, no_better_for
 from experiments.common.workdir import Record
-from experiments.language import ngrams, window
+from experiments.language import window
 from experiments.language.network import make_cell, make_optimizer
+from experiments.networks import ngrams
 from rnnjax.data import Vocabulary
 from rnnjax.data.vocabulary import PADDING
 

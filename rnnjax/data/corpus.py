@@ -1,4 +1,4 @@
-"""Text as a sequence of characters: any file, or the sources of Python's own standard library, or its docstrings."""
+"""Text as a sequence of characters: any file, or Python's standard library: its sources, docstrings, manual."""
 
 import ast
 import os
@@ -16,6 +16,9 @@ from rnnjax.data.vocabulary import vocabulary_of
 
 DOCSTRINGS = "docstrings"
 """Stands for those of the standard library where a path is expected; ./docstrings is a file of that name."""
+
+PROSE = "prose"
+"""Likewise for these docstrings and the topics that ``help()`` explains."""
 
 
 class Corpus(NamedTuple):
@@ -46,7 +49,7 @@ def load_text(path: str = "", *, max_characters: int | None = None) -> Text:
     Args:
         path: a UTF-8 text file; empty for the standard library of the running Python, its files in an order shuffled
             once and for all, so that any part of the text is like any other; "docstrings" for theirs alone, which are
-            English prose for the most part.
+            English prose for the most part; "prose" for these and the topics of ``pydoc``, shuffled likewise.
         max_characters: reads no more than that; None for all of it.
 
     Raises:
@@ -54,8 +57,8 @@ def load_text(path: str = "", *, max_characters: int | None = None) -> Text:
         OSError: one that cannot be read.
         ValueError: a directory, an empty file, or one that is not UTF-8.
     """
-    if path == DOCSTRINGS:
-        text, source = _read_docstrings(max_characters)
+    if path in (DOCSTRINGS, PROSE):
+        text, source = _read_docstrings(max_characters) if path == DOCSTRINGS else _read_prose(max_characters)
     else:
         text, source = (_read_file(Path(path)), path) if path else _read_standard_library(max_characters)
     if not text:
@@ -128,19 +131,31 @@ def _read_standard_library(max_characters: int | None) -> tuple[str, str]:
 
 def _read_docstrings(max_characters: int | None) -> tuple[str, str]:
     """Those of modules, classes and functions, an empty line after each."""
-    prose = (f"{docstring}\n\n" for file in _standard_library_files() for docstring in _docstrings(file))
-    return _joined(prose, max_characters), f"docstrings of the Python {sysconfig.get_python_version()} standard library"
+    texts = (f"{docstring}\n\n" for file in _standard_library_files() for docstring in _docstrings(file))
+    return _joined(texts, max_characters), f"docstrings of the Python {sysconfig.get_python_version()} standard library"
+
+
+def _read_prose(max_characters: int | None) -> tuple[str, str]:
+    """The same, and the language reference as ``help()`` has it, files and topics in one order."""
+    from pydoc_data.topics import topics
+
+    sources: list[Path | str] = [*_standard_library_files(), *(topics[name] for name in sorted(topics))]
+    order = np.random.default_rng(0).permutation(len(sources))
+    shuffled = (sources[place] for place in order)
+    texts = (f"{text}\n\n" for each in shuffled for text in ([each] if isinstance(each, str) else _docstrings(each)))
+    version = sysconfig.get_python_version()
+    return _joined(texts, max_characters), f"docstrings and pydoc topics of the Python {version} standard library"
 
 
 def _joined(texts: Iterable[str], max_characters: int | None) -> str:
-    """No more of them than it takes."""
-    taken, length = [], 0
+    """Reads no more of them than it takes."""
+    read, length = [], 0
     for text in texts:
-        taken.append(text)
+        read.append(text)
         length += len(text)
         if max_characters is not None and length >= max_characters:
             break
-    return "".join(taken)
+    return "".join(read)
 
 
 def _docstrings(file: Path) -> Iterator[str]:

@@ -19,10 +19,11 @@ import rnnjax
 from experiments.common import host_devices
 from experiments.common.run_log import Log
 from experiments.common.workdir import read_records
-from experiments.language import comparison, ngrams, window, words
+from experiments.language import comparison, window, words
 from experiments.language import config as settings
 from experiments.language import main as language
 from experiments.language.network import make_optimizer
+from experiments.networks import ngrams
 from tests.experiments.logs import logs_in, records_in
 from tests.test_errors import check_refused
 

@@ -1,0 +1,225 @@
+"""Soft bag of words (CBOW) and skip-gram: who is beside whom, with full softmax or with negative sampling.
+
+A block has L words of the text that follow each other, and W more at each end. In CBOW the words near one predict it,
+by the mean of their vectors; in skip-gram it predicts each of them (Mikolov et al., 2013). Both are
+
+    h = A X          A (L, L + 2 W): who is read            X = P[block], the projected words
+    s = h Y'         B (L, L + 2 W): who is predicted       Y = Q[block], their rows of the readout
+
+with A the mean over the near and B the one in the middle for CBOW, and the other way round, without the mean, for
+skip-gram. How near is near is drawn for each word, 1 to W, so that neighbours count more than those farther off.
+
+    full softmax         sum of B (log sum over all words v of exp h Q_v' - s)
+    negative sampling    sum of B (softplus(-s) + k times the mean over noise words n of softplus(h Q_n'))
+
+The noise words, drawn by their frequency to the power of 3/4, are shared by the pairs of a block. So all is products of
+small matrices; the gradient is taken with respect to the rows that a block touches, and only these are changed.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+from ml_collections import ConfigDict
+
+from experiments.common.workdir import Record
+from rnnjax.typing import Key
+
+CBOW, SKIP_GRAM = "cbow", "skip_gram"
+NEGATIVE = "negative"
+"""Behind a colon after the name of either."""
+
+NOISE_POWER = 0.75
+
+Reading = Callable[[Array], tuple[Array, Array]]
+"""A and B of the words that are near."""
+
+
+class Vectors(NamedTuple):
+    """V words as E numbers each."""
+
+    projection: Array  # (V, E), P: of a word that is read
+    readout: Array  # (V, E), Q: of a word that is predicted
+
+
+class TrainState(NamedTuple):
+    """All that a training step depends on, but for the text."""
+
+    params: Vectors
+    optimizer: Any  # of full softmax; () for negative sampling
+    step: Array
+    key: Key
+
+
+def init(vocabulary_size: int, projection_size: int, key: Key) -> Vectors:
+    """As in word2vec: small numbers, and zeros, so that nothing is predicted yet."""
+    shape, most = (vocabulary_size, projection_size), 0.5 / projection_size
+    return Vectors(jax.random.uniform(key, shape, minval=-most, maxval=most), jnp.zeros(shape))
+
+
+def reading(model: str, near: Array) -> tuple[Array, Array]:
+    """A and B, (L, L + 2 W) each, of what is near each word."""
+    length, width = near.shape
+    middle = jnp.eye(length, width, (width - length) // 2)
+    if head_of(model) == SKIP_GRAM:
+        return middle, near
+    return near / near.sum(axis=1, keepdims=True), middle
+
+
+def near_words(reach: Array, window: int) -> Array:
+    """(L, L + 2 W) of ones and zeros: at most ``reach`` (L,) places off, and not the word itself."""
+    length = len(reach)
+    distance = jnp.abs(jnp.arange(length + 2 * window)[None] - jnp.arange(window, window + length)[:, None])
+    return ((distance > 0) & (distance <= reach[:, None])).astype(jnp.float32)
+
+
+def softmax_loss(model: str, vectors: Vectors, block: Array, near: Array) -> tuple[Array, Array]:
+    """Of a block (L + 2 W,): the sum of its losses in nats, and of how many pairs."""
+    read, predicted = reading(model, near)
+    hidden = read @ vectors.projection[block]
+    scores = hidden @ vectors.readout[block].T
+    normalizers = jax.nn.logsumexp(hidden @ vectors.readout.T, axis=1)
+    return (predicted * (normalizers[:, None] - scores)).sum(), predicted.sum()
+
+
+class Rows(NamedTuple):
+    """Of the words of a block, and of its noise words."""
+
+    projection: Array  # (L + 2 W, E)
+    readout: Array  # (L + 2 W, E)
+    noise: Array  # (M, E), of the readout
+
+
+def rows_of(vectors: Vectors, block: Array, noise: Array) -> Rows:
+    """What the loss of a block depends on."""
+    return Rows(vectors.projection[block], vectors.readout[block], vectors.readout[noise])
+
+
+def negative_loss(model: str, negatives: int, rows: Rows, near: Array) -> tuple[Array, Array]:
+    """As ``softmax_loss``, of the question which pairs are real: one real one to so many of noise."""
+    read, predicted = reading(model, near)
+    hidden, window = read @ rows.projection, (near.shape[1] - near.shape[0]) // 2
+    if head_of(model) == CBOW:  # of B only the ones: no other score is needed
+        real = jax.nn.softplus(-(hidden * rows.readout[window : window + len(near)]).sum(axis=1)).sum()
+    else:
+        real = (predicted * jax.nn.softplus(-hidden @ rows.readout.T)).sum()
+    of_noise = jax.nn.softplus(hidden @ rows.noise.T).mean(axis=1)
+    return real + negatives * (predicted.sum(axis=1) * of_noise).sum(), predicted.sum()
+
+
+def head_of(model: str) -> str:
+    """CBOW or skip-gram, however it learns."""
+    return model.partition(":")[0]
+
+
+def initial_state(vectors: Vectors, optimizer: optax.GradientTransformation | None, key: Key) -> TrainState:
+    """Before training."""
+    return TrainState(vectors, optimizer.init(vectors) if optimizer else (), jnp.int32(0), key)
+
+
+def softmax_steps(
+    model: str, optimizer: optax.GradientTransformation, window: int, state: TrainState, blocks: Array
+) -> tuple[TrainState, Record]:
+    """Training steps on blocks (S, B, L + 2 W), B of them in each: the state, the loss in nats a pair."""
+
+    def step(state: TrainState, blocks: Array) -> tuple[TrainState, Array]:
+        near = _drawn_near(jax.random.fold_in(state.key, state.step), blocks, window)
+
+        def loss_of(vectors: Vectors) -> Array:
+            sums, counts = jax.vmap(lambda block, near: softmax_loss(model, vectors, block, near))(blocks, near)
+            return sums.sum() / counts.sum()
+
+        loss, gradients = jax.value_and_grad(loss_of)(state.params)
+        updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(params, optimizer_state, state.step + 1, state.key), loss
+
+    state, of_steps = jax.lax.scan(step, state, blocks)
+    return state, {"loss": of_steps.mean()}
+
+
+class Sampling(NamedTuple):
+    """Settings of negative sampling."""
+
+    model: str
+    window: int
+    negatives: int  # k
+    shared: int  # M, noise words of a block
+    learning_rate: float  # of a pair at the start; it falls to nothing in a line
+    blocks: int  # of the whole training
+
+
+def negative_steps(
+    sampling: Sampling, state: TrainState, blocks: Array, cumulative: Array
+) -> tuple[TrainState, Record]:
+    """Stochastic gradient descent on blocks (N, L + 2 W), one after the other: the state, the loss in nats a pair.
+
+    Args:
+        sampling: the settings.
+        state: ``step`` counts blocks.
+        blocks: words.
+        cumulative: (V,), of ``noise_distribution``.
+    """
+    near_key, noise_key = jax.random.split(jax.random.fold_in(state.key, state.step))
+    near = _drawn_near(near_key, blocks, sampling.window)
+    noise = draw_noise(noise_key, cumulative, (len(blocks), sampling.shared))
+
+    def step(carry: tuple[Vectors, Array], given: tuple[Array, Array, Array]) -> tuple[Any, tuple[Array, Array]]:
+        (vectors, done), (block, near, noise) = carry, given
+        rate = sampling.learning_rate * (1 - done.astype(jnp.float32) / sampling.blocks)
+
+        def loss_of(rows: Rows) -> tuple[Array, Array]:
+            return negative_loss(sampling.model, sampling.negatives, rows, near)
+
+        found, gradients = jax.value_and_grad(loss_of, has_aux=True)(rows_of(vectors, block, noise))
+        projection = vectors.projection.at[block].add(-rate * gradients.projection)
+        changed = jnp.concatenate([block, noise]), jnp.concatenate([gradients.readout, gradients.noise])
+        readout = vectors.readout.at[changed[0]].add(-rate * changed[1])
+        return (Vectors(projection, readout), done + 1), found
+
+    (params, done), (sums, counts) = jax.lax.scan(step, (state.params, state.step), (blocks, near, noise))
+    return TrainState(params, (), done, state.key), {"loss": sums.sum() / counts.sum()}
+
+
+def held_out_loss(
+    model: str, config: ConfigDict, vectors: Vectors, blocks: Array, cumulative: Array, key: Key
+) -> Array:
+    """Nats a pair of blocks (N, L + 2 W), with what is near and what is noise by one and the same draw each time."""
+    near_key, noise_key = jax.random.split(key)
+    near = _drawn_near(near_key, blocks, config.window)
+    noise = draw_noise(noise_key, cumulative, (len(blocks), config.shared_noise))
+
+    def loss_of(given: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+        block, near, noise = given
+        if is_negative(model):
+            return negative_loss(model, config.negatives, rows_of(vectors, block, noise), near)
+        return softmax_loss(model, vectors, block, near)
+
+    sums, counts = jax.lax.map(loss_of, (blocks, near, noise))
+    return sums.sum() / counts.sum()
+
+
+def is_negative(model: str) -> bool:
+    """Whether it learns by negative sampling."""
+    return model.endswith(f":{NEGATIVE}")
+
+
+def noise_distribution(counts: np.ndarray) -> np.ndarray:
+    """Probabilities (V,) by counts to the power of 3/4."""
+    powers = counts.astype(np.float64) ** NOISE_POWER
+    return powers / powers.sum()
+
+
+def draw_noise(key: Key, cumulative: Array, shape: tuple[int, ...]) -> Array:
+    """Words by the cumulative sums of their probabilities."""
+    return jnp.searchsorted(cumulative, jax.random.uniform(key, shape)).clip(0, len(cumulative) - 1)
+
+
+def _drawn_near(key: Key, blocks: Array, window: int) -> Array:
+    """(N, L, L + 2 W): to each word of so many blocks its own reach."""
+    reach = jax.random.randint(key, (len(blocks), blocks.shape[1] - 2 * window), 1, window + 1)
+    return jax.vmap(lambda each: near_words(each, window))(reach)

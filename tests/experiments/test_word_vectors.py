@@ -1,0 +1,549 @@
+"""The word_vectors experiment: networks and losses by loops, closed forms of their optima, kinds of words, the run."""
+
+import builtins
+import collections
+import functools
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import scipy.optimize
+
+from experiments.common import drawing
+from experiments.common.command import ExperimentError
+from experiments.word_vectors import config as settings
+from experiments.word_vectors import data as texts
+from experiments.word_vectors import main as word_vectors
+from experiments.word_vectors import pairs, predictor, report, similarity
+from experiments.word_vectors.main import plan
+from experiments.word_vectors.pairs import Vectors
+from rnnjax.data import vocabulary_of
+from tests.experiments.answers import answered
+from tests.experiments.logs import records_in
+from tests.test_errors import check_refused
+
+ROOT = Path(__file__).parents[2]
+V, E, H, L, W = 7, 3, 4, 6, 2
+NEAR = jax.jit(functools.partial(pairs.near_words, window=W))
+
+
+@pytest.fixture(autouse=True)
+def no_figure_stays_open() -> Iterator[None]:
+    """Else others who draw would draw on it."""
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A finished run of the quick variant, and what it printed."""
+    pytest.importorskip("sklearn", reason="not installed: rnnjax[word_vectors]")
+    workdir = tmp_path_factory.mktemp("runs") / "finished"
+    done = run("experiments.word_vectors", f"--workdir={workdir}", "--variant=quick")
+    assert done.returncode == 0, done.stderr
+    return workdir, done.stdout
+
+
+def run(module: str, *flags: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", module, *flags]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+def config_of(**fields: Any) -> Any:
+    config = settings.get_config("quick")
+    for field, value in fields.items():
+        config[field] = value
+    return config
+
+
+# Predicting the next word
+
+
+@pytest.mark.parametrize("model", ["tdnn:3", "direct:3"])
+def test_the_tdnn_is_projected_words_side_by_side_a_tanh_layer_and_a_softmax(model: str) -> None:
+    config = config_of(projection_size=E, hidden_size=H)
+    cell = predictor.make_cell(model, config, V)
+    network = predictor.init(cell, V, E, jax.random.key(0))
+    words = np.random.default_rng(0).integers(0, V, (9, 2))
+
+    @jax.jit
+    def found_in_two_parts(network: predictor.Network) -> Any:
+        state, found = cell.initial_state(network.layers, (2,)), []
+        for part in (slice(0, 4), slice(4, 8)):  # the window reaches back into the part before
+            after = slice(part.start + 1, part.stop + 1)
+            state, losses = predictor.losses(cell, network, words[part], words[after], state)
+            found.append(losses)
+        return jnp.concatenate(found)
+
+    found = found_in_two_parts(network)
+    projection = np.asarray(network.projection, np.float64)
+    hidden, readout = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), network.layers)
+    for column in range(2):
+        for place in range(8):
+            window = [projection[words[place - back, column]] if back <= place else np.zeros(E) for back in range(3)]
+            if model == "tdnn:3":
+                kernels = hidden.kernel.reshape(E, 3, H)
+                outputs = np.tanh(sum(x @ kernels[:, back] for back, x in enumerate(window)) + hidden.bias)
+            else:
+                layer = hidden[1]
+                inner = np.tanh(np.concatenate(window) @ layer.kernel + layer.bias)
+                outputs = np.concatenate([*window, inner])
+            logits = outputs @ readout.kernel + readout.bias
+            expected = np.log(np.exp(logits).sum()) - logits[words[place + 1, column]]
+            np.testing.assert_allclose(found[place, column], expected, rtol=2e-5)
+
+
+def test_a_held_out_text_is_read_once_from_the_beginning_on() -> None:
+    cell = predictor.make_cell("elman", config_of(hidden_size=H), V)
+    network = predictor.init(cell, V, E, jax.random.key(0))
+    text = np.random.default_rng(1).integers(0, V, predictor.CHUNK + 40).astype(np.int32)
+    found = jax.jit(functools.partial(predictor.held_out_loss, cell))(network, predictor.held_out(text))
+    start = cell.initial_state(network.layers, ())
+    whole = jax.jit(functools.partial(predictor.losses, cell))
+    _, expected = whole(network, text[:-1], text[1:], start)
+    np.testing.assert_allclose(found, expected.mean(), rtol=1e-5)
+
+
+# Words near a word
+
+
+def vectors_of(seed: int) -> Vectors:
+    generator = np.random.default_rng(seed)
+    return Vectors(*(jnp.asarray(generator.normal(size=(V, E)), jnp.float32) for _ in range(2)))
+
+
+def pairs_of(block: np.ndarray, reach: np.ndarray) -> Iterator[tuple[int, list[int]]]:
+    """Each word of a block's middle and the places of those near it."""
+    for place in range(W, W + L):
+        far = reach[place - W]
+        yield place, [other for other in range(place - far, place + far + 1) if other != place]
+
+
+def hidden_and_targets(model: str, vectors: Any, block: np.ndarray, reach: np.ndarray) -> Iterator[tuple[Any, int]]:
+    """Of each pair, what predicts, and the word that is predicted."""
+    projection = np.asarray(vectors.projection, np.float64)
+    for place, others in pairs_of(block, reach):
+        if model.startswith("cbow"):
+            yield np.mean([projection[block[other]] for other in others], axis=0), block[place]
+        else:
+            yield from ((projection[block[place]], block[other]) for other in others)
+
+
+BLOCK = np.array([3, 0, 1, 1, 5, 2, 1, 6, 0, 4])
+REACH = np.array([1, 2, 2, 1, 2, 1])
+NOISE = np.array([1, 0, 1, 4])
+
+
+@pytest.mark.parametrize("model", ["cbow", "skip_gram"])
+def test_full_softmax_is_the_cross_entropy_of_every_pair(model: str) -> None:
+    vectors = vectors_of(0)
+    expected = []
+    for hidden, target in hidden_and_targets(model, vectors, BLOCK, REACH):
+        scores = np.asarray(vectors.readout, np.float64) @ hidden
+        expected.append(np.log(np.exp(scores).sum()) - scores[target])
+    found, count = pairs.softmax_loss(model, vectors, jnp.asarray(BLOCK), NEAR(jnp.asarray(REACH)))
+    assert count == len(expected) == (L if model == "cbow" else 2 * REACH.sum())
+    np.testing.assert_allclose(found, sum(expected), rtol=1e-5)
+
+
+@pytest.mark.parametrize("model", ["cbow:negative", "skip_gram:negative"])
+def test_negative_sampling_asks_of_each_pair_and_of_k_noise_words_which_is_real(model: str) -> None:
+    vectors, k, rate = vectors_of(1), 3, 0.1
+    expected, gradients = 0.0, [np.zeros((V, E)), np.zeros((V, E))]
+    projection, readout = (np.asarray(each, np.float64) for each in vectors)
+
+    def sigmoid(x: float) -> float:
+        return 1 / (1 + np.exp(-x))
+
+    for place, others in pairs_of(BLOCK, REACH):
+        if model.startswith("cbow"):
+            read, predicted = others, [place]
+        else:
+            read, predicted = [place], others
+        hidden = np.mean([projection[BLOCK[each]] for each in read], axis=0)
+        for target in predicted:
+            asked = [(BLOCK[target], 1.0, 1.0), *((word, 0.0, k / len(NOISE)) for word in NOISE)]
+            for word, real, weight in asked:
+                says = sigmoid(readout[word] @ hidden)
+                expected -= weight * np.log(says if real else 1 - says)
+                gradients[1][word] += weight * (says - real) * hidden
+                for each in read:
+                    gradients[0][BLOCK[each]] += weight * (says - real) * readout[word] / len(read)
+
+    near = NEAR(jnp.asarray(REACH))
+    rows = pairs.rows_of(vectors, jnp.asarray(BLOCK), jnp.asarray(NOISE))
+    found, _ = pairs.negative_loss(model, k, rows, near)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+    sampling = pairs.Sampling(model, W, k, len(NOISE), rate, 4)
+    state = pairs.initial_state(vectors, None, jax.random.key(0))._replace(step=jnp.int32(1))
+    drawn = {"_drawn_near": lambda *_: near[None], "draw_noise": lambda *_: jnp.asarray(NOISE)[None]}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, made in drawn.items():
+            patch.setattr(pairs, name, made)
+        after, _ = pairs.negative_steps(sampling, state, jnp.asarray(BLOCK)[None], jnp.ones(V))
+    for new, old, gradient in zip(after.params, (projection, readout), gradients, strict=True):
+        np.testing.assert_allclose(new, old - rate * (1 - 1 / 4) * gradient, rtol=1e-4, atol=1e-5)
+    assert after.step == 2
+
+
+def counted(text: np.ndarray, words: int) -> np.ndarray:
+    """How often each word has which other beside it, the text as a ring."""
+    found = np.zeros((words, words))
+    for a, b in zip(text, np.roll(text, -1), strict=True):
+        found[a, b] += 1
+        found[b, a] += 1
+    return found
+
+
+def optimum(loss: Any, words: int) -> tuple[float, np.ndarray]:
+    """The least of a loss of vectors with as many numbers as there are words, and their products there."""
+
+    @jax.jit
+    def of_flat(flat: Any) -> Any:
+        return jax.value_and_grad(lambda flat: loss(Vectors(*flat.reshape(2, words, words))))(flat)
+
+    def on_the_host(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        value, gradient = of_flat(jnp.asarray(flat))
+        return float(value), np.asarray(gradient)
+
+    start = np.random.default_rng(0).normal(size=2 * words * words)
+    found = scipy.optimize.minimize(on_the_host, start, jac=True, tol=1e-12)
+    projection, readout = found.x.reshape(2, words, words)
+    return found.fun, projection @ readout.T
+
+
+def ring(length: int, words: int) -> tuple[np.ndarray, Any, Any]:
+    """A text, the whole of it as one block, and the neighbours of each word as what is near."""
+    chances = np.array([0.4, 0.3, 0.2, 0.1])[:words]
+    text = np.random.default_rng(2).choice(words, length, p=chances / chances.sum())
+    block = texts.blocks(text, 0, 1, length, 1)[0]
+    return text, jnp.asarray(block), pairs.near_words(jnp.ones(length, int), 1).astype(float)
+
+
+def test_skip_gram_with_negative_sampling_at_its_optimum_is_pmi_less_ln_k(x64: None) -> None:
+    """Levy & Goldberg (2014), with the noise as it is drawn: ln N(w, c) / (N(w) P_noise(c)) - ln k."""
+    text, block, near = ring(300, 4)
+    together, k = counted(text, 4), 2
+    noise = np.array([0, 0, 0, 1, 1, 2, 2, 3])  # every word as often as its probability says
+    probability = np.bincount(noise) / len(noise)
+
+    def loss(vectors: Vectors) -> Any:
+        rows = pairs.rows_of(vectors, block, jnp.asarray(noise))
+        sums, counts = pairs.negative_loss("skip_gram:negative", k, rows, near)
+        return sums / counts
+
+    _, products = optimum(loss, 4)
+    expected = np.log(together / (together.sum(axis=1, keepdims=True) * probability)) - np.log(k)
+    np.testing.assert_allclose(products, expected, atol=1e-4)
+
+
+def test_skip_gram_with_full_softmax_at_its_optimum_needs_the_conditional_entropy(x64: None) -> None:
+    text, block, near = ring(300, 4)
+    together = counted(text, 4)
+
+    def loss(vectors: Vectors) -> Any:
+        sums, counts = pairs.softmax_loss("skip_gram", vectors, block, near)
+        return sums / counts
+
+    least, products = optimum(loss, 4)
+    given = together / together.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(least, -(together * np.log(given)).sum() / together.sum(), rtol=1e-6)
+    np.testing.assert_allclose(np.exp(products) / np.exp(products).sum(axis=1, keepdims=True), given, atol=1e-4)
+
+
+def test_training_by_negative_sampling_comes_to_pmi_less_ln_k() -> None:
+    """The steps themselves, words drawn, noise drawn, rates falling: as near as such a search comes."""
+    text, _, _ = ring(2048, 4)
+    together, k = counted(text, 4), 2
+    noise = pairs.noise_distribution(np.bincount(text))
+    sampling = pairs.Sampling("skip_gram:negative", 1, k, 32, 0.05, 64 * 60)
+    step = jax.jit(functools.partial(pairs.negative_steps, sampling))
+    generator = np.random.default_rng(0)
+    vectors = Vectors(*(jnp.asarray(generator.normal(size=(4, 4)) / 2, jnp.float32) for _ in range(2)))
+    state = pairs.initial_state(vectors, None, jax.random.key(0))
+    blocks, cumulative = jnp.asarray(texts.blocks(text, 0, 64, 32, 1)), jnp.asarray(np.cumsum(noise), jnp.float32)
+    for _ in range(60):
+        state, _ = step(state, blocks, cumulative)
+    expected = np.log(together / (together.sum(axis=1, keepdims=True) * noise)) - np.log(k)
+    products = np.asarray(state.params.projection @ state.params.readout.T)
+    np.testing.assert_allclose(products, expected, atol=0.15)
+
+
+def test_noise_is_drawn_by_counts_to_the_power_of_three_quarters() -> None:
+    counts = np.array([0, 81, 16, 1])
+    np.testing.assert_allclose(pairs.noise_distribution(counts), np.array([0, 27, 8, 1]) / 36)
+    cumulative = jnp.asarray(np.cumsum(pairs.noise_distribution(counts)), jnp.float32)
+    drawn = np.asarray(pairs.draw_noise(jax.random.key(0), cumulative, (20_000,)))
+    np.testing.assert_allclose(np.bincount(drawn) / 20_000, np.array([0, 27, 8, 1]) / 36, atol=0.015)
+
+
+# The text
+
+
+def test_a_block_shares_its_ends_and_every_word_is_in_the_middle_of_one() -> None:
+    text = np.arange(20)
+    found = texts.blocks(text, 0, 5, 4, 2)
+    assert found[0].tolist() == [18, 19, 0, 1, 2, 3, 4, 5]
+    assert found[:, 2:-2].ravel().tolist() == text.tolist()
+
+
+def test_frequent_words_are_thinned_out_as_in_word2vec() -> None:
+    counts = np.array([900, 90, 10])
+    kept = texts.kept_probability(counts, 1e-2)
+    shares = counts / 1000
+    np.testing.assert_allclose(kept, np.minimum(1, (np.sqrt(shares / 1e-2) + 1) * 1e-2 / shares))
+    words = np.repeat([0, 1, 2], 10_000)
+    left = np.bincount(texts.subsampled(words, kept, np.random.default_rng(0))) / 10_000
+    np.testing.assert_allclose(left, kept, atol=0.015)
+    assert (texts.kept_probability(counts, 0.0) == 1).all()
+
+
+def test_the_blocks_of_a_call_depend_on_its_number_alone() -> None:
+    config = config_of(steps_a_call=1, batch_size=4, sequence_length=16, block_size=16)
+    words = np.random.default_rng(0).integers(0, 5, 500)
+    kept = np.array([0.2, 0.5, 1, 1, 1])
+    one, other = (texts.epochs(words, kept, config, 3) for _ in range(2))
+    expected = [one.blocks(number) for number in range(3 * one.calls)]
+    for number in np.random.default_rng(1).permutation(3 * one.calls):
+        np.testing.assert_array_equal(other.blocks(int(number)), expected[number])
+    assert (expected[0] != expected[one.calls]).any()  # thinned out anew
+    with pytest.raises(ValueError, match="a call needs 64000"):
+        texts.epochs(words, kept, config_of(steps_a_call=1000, batch_size=4, sequence_length=16, block_size=16), 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "fields", "message"),
+    [
+        ("one two three four five six seven", {}, "batch_size=8: there are"),
+        ("word " * 2000, {"block_size": 128}, "expected 138, for a block"),
+    ],
+)
+def test_a_text_that_does_not_suffice_is_refused_before_the_workdir_is_opened(
+    text: str, fields: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "text.txt"
+    file.write_text(text)
+    with pytest.raises(ExperimentError, match=message):
+        word_vectors.main(config_of(corpus=str(file), **fields), lambda: pytest.fail("a workdir was opened"))
+
+
+def test_the_vocabulary_has_all_words_that_come_often_enough(tmp_path: Path) -> None:
+    words = [f"w{number}" for number in range(30) for _ in range(number + 1)] * 20
+    file = tmp_path / "text.txt"
+    file.write_text(" ".join(np.random.default_rng(0).permutation(words).tolist()))
+    data = texts.read(config_of(corpus=str(file), max_characters=0, vocabulary_size=0, least_count=200))
+    counts = collections.Counter(file.read_text()[: round(0.9 * len(file.read_text()))].split())
+    assert set(data.vocabulary.entries[:-2]) == {word for word, count in counts.items() if count >= 200}
+    assert data.counts()[0] == max(counts.values())
+    assert data.vocabulary.unknown not in data.known(data.train)
+
+
+# Kinds of words
+
+
+def test_kinds_are_pythons_names_without_those_of_two_kinds() -> None:
+    by_kind = similarity.python_names()
+    assert {"ValueError", "KeyboardInterrupt"} <= by_kind["exceptions"]
+    assert {"append", "split", "items"} <= by_kind["methods"]
+    assert by_kind["types"].isdisjoint(by_kind["exceptions"])
+    assert all(isinstance(getattr(builtins, name), type) for name in by_kind["types"])
+    known = vocabulary_of("ValueError KeyError json sys set append split xyz os bytes array", "words", reserve=True)
+    kinds = similarity.kinds_of(known)
+    found = {name: {known.entries[w] for w in kinds.words[kinds.labels == k]} for k, name in enumerate(kinds.names)}
+    assert found == {
+        "exceptions": {"ValueError", "KeyError"},
+        "modules": {"array", "json", "os", "sys"},
+        "methods": {"append", "split"},
+        "types": {"bytes", "set"},
+    }
+
+
+def test_the_nearest_of_the_same_kind_and_separation_by_loops() -> None:
+    generator = np.random.default_rng(0)
+    labels, vectors = np.repeat([0, 1, 2], [3, 5, 4]), generator.normal(size=(12, 4))
+    similar = similarity.cosines(vectors)
+    hits, pairs_same, pairs_other = [], [], []
+    for a in range(12):
+        cosines = [vectors[a] @ vectors[b] / np.linalg.norm(vectors[a]) / np.linalg.norm(vectors[b]) for b in range(12)]
+        best = max((b for b in range(12) if b != a), key=cosines.__getitem__)
+        hits.append(labels[a] == labels[best])
+        for b in range(a):
+            (pairs_same if labels[a] == labels[b] else pairs_other).append(cosines[b])
+    np.testing.assert_array_equal(similarity.same_kind_nearest(similar, labels), hits)
+    nearer = np.mean([same > other for same in pairs_same for other in pairs_other])
+    assert similarity.separation(similar, labels) == pytest.approx(nearer, abs=1e-4)
+
+
+def test_one_hot_words_are_by_chance_what_they_are() -> None:
+    labels = np.repeat([0, 1, 2], [3, 5, 4])
+    similar = similarity.cosines(np.eye(12))
+    shares = similarity.same_kind_nearest(similar, labels)
+    np.testing.assert_allclose(shares, np.repeat([2 / 11, 4 / 11, 3 / 11], [3, 5, 4]))
+    assert similarity.chance(labels) == pytest.approx(shares.mean())
+    assert similarity.separation(similar, labels) == 0.5
+
+
+def test_the_interval_is_about_that_of_a_binomial_share() -> None:
+    hits = np.repeat([0.0, 1.0], [120, 80])
+    low, high = similarity.interval(hits)
+    half = 1.96 * np.sqrt(0.4 * 0.6 / 200)
+    np.testing.assert_allclose([low, high], [0.4 - half, 0.4 + half], atol=0.012)
+
+
+def test_neighbours_go_by_the_cosine_and_a_word_without_a_direction_comes_last() -> None:
+    vectors = np.array([[1.0, 0], [5, 1], [0, 2], [-1, 0], [0, 0]])
+    found = similarity.neighbours(vectors, vectors[0], 3, {0})
+    assert [word for word, _ in found] == [1, 2, 4]
+    assert found[0][1] == pytest.approx(5 / np.sqrt(26))
+
+
+# The run
+
+
+def test_a_run_leaves_records_figures_and_a_summary(finished: tuple[Path, str]) -> None:
+    workdir, printed = finished
+    for make in report.FIGURES:
+        assert (workdir / "figures" / f"{make.__name__}.png").stat().st_size > 10_000
+        assert b"<svg" in (workdir / "figures" / f"{make.__name__}.svg").read_bytes()
+    summary = (workdir / "summary.md").read_text()
+    assert "docstrings and pydoc topics of the Python 3" in summary
+    assert "That distances become meaningful" in printed or "Not shown of" in printed
+    assert "Held-out perplexity, the best of each" in printed
+    assert "NaN" not in (workdir / "metrics.jsonl").read_text()
+
+
+def test_trained_models_learn_and_untrained_ones_stand_at_chance(finished: tuple[Path, str]) -> None:
+    records = records_in(finished[0])
+    one_hot = next(each for each in records if each["kind"] == "similarity" and each["model"] == "one-hot")
+    assert np.mean(one_hot["hits"]) == pytest.approx(one_hot["chance"])
+    evaluations = [each for each in records if each["kind"] == "evaluation"]
+    for name in {each["run"] for each in evaluations} - {"n-gram-1-seed0", "n-gram-2-seed0"}:
+        losses = [each["loss_report"] for each in evaluations if each["run"] == name]
+        assert len(losses) == (4 if name.startswith(("cbow", "skip_gram")) else 3)  # before, and after each epoch
+        assert losses[-1] < losses[0]
+
+
+def test_nearest_words_are_those_of_the_checkpoint(finished: tuple[Path, str]) -> None:
+    workdir = finished[0]
+    done = run(
+        "experiments.word_vectors.nearest", f"--workdir={workdir}", "--word=the", "--count=3", "--run=cbow-seed1"
+    )
+    assert done.returncode == 0, done.stderr
+    known = word_vectors.load(workdir / "checkpoints" / "cbow-seed1")
+    word = known.vocabulary.entries.index("the")
+    found = similarity.neighbours(known.vectors, known.vectors[word], 3, {word})
+    for each, cosine in found:
+        assert f"{cosine:.3f}" in done.stdout
+        assert repr(known.vocabulary.entries[each])[1:-1] in done.stdout
+
+
+def test_what_cannot_be_asked_of_projected_words_is_a_line(finished: tuple[Path, str], tmp_path: Path) -> None:
+    workdir = f"--workdir={finished[0]}"
+    asked = {
+        (workdir, "--word=thee"): "'thee' is not among the 300 words that were projected: did you mean '",
+        (workdir,): "expected either words, as in --word=list, or an analogy",
+        (workdir, "--word=the", "--analogy=a:b::c"): "expected either words",
+        (workdir, "--analogy=a:b:c"): "expected A:B::C",
+        (workdir, "--word=the", "--run=gru-seed0"): "--run=gru-seed0 is not in",
+        (f"--workdir={tmp_path}", "--word=the"): "has no projected words: give the folder of a run",
+    }
+    answers = answered([{"module": "word_vectors.nearest", "flags": list(flags)} for flags in asked])
+    for (status, printed), expected in zip(answers, asked.values(), strict=True):
+        assert status == 1
+        assert expected in printed
+        assert len(printed.splitlines()) == 1
+
+
+def known(hits: dict[str, list[list[float]]]) -> list[dict[str, Any]]:
+    """Runs on four words of two kinds by whether the nearest is of the same kind."""
+    records = []
+    for model, seeds in hits.items():
+        for seed, of_seed in enumerate(seeds):
+            about = {"words": "int str json sys", "labels": [0, 0, 1, 1], "names": "types modules", "chance": 1 / 3}
+            found = {"kind": "similarity", "hits": of_seed, "separation": 0.5, **about}
+            records.append({"run": f"{model}-{seed}", "model": model, "seed": seed, **found})
+    return records
+
+
+def test_the_claim_is_confirmed_of_models_above_what_is_untrained_and_of_no_others() -> None:
+    records = known(
+        {
+            "one-hot": [[1 / 3] * 4],
+            "random": [[1, 0, 0, 0], [0, 0, 1, 1]],
+            "cbow": [[1] * 4, [1] * 4],
+            "gru": [[1, 0, 1, 0], [0, 1, 0, 1]],
+        }
+    )
+    said = report.claim(records)
+    assert "projected at random 38 % (25 to 50), one-hot 33 % (chance 33.3%)" in said
+    assert (
+        "confirmed of 1 of 2 models, most of CBOW: the nearest word is of the same kind for 100 % of the words" in said
+    )
+    assert "Not shown of gru." in said
+    rows = [
+        [entry.strip() for entry in line.strip("|").split("|")] for line in report.similarities(records).splitlines()
+    ]
+    assert rows[2] == ["CBOW", "100 %", "100 to 100 %", "0.50", "2"]
+    assert rows[3][:2] == ["gru", "50 %"]
+    figure = report.nearest_of_the_same_kind(records)
+    assert figure
+    drawn = {(float(x), float(y)) for line in figure.axes[0].lines for x, y in zip(*line.get_data(), strict=True)}
+    assert {(100, 0), (50, 1), (25, 2), (37.5, 2)} <= drawn
+
+
+def test_models_that_predict_nothing_can_be_drawn_alone(tmp_path: Path) -> None:
+    records = known({"one-hot": [[1 / 3] * 4], "random": [[1, 0, 0, 0]]})
+    assert [path.stem for path in drawing.draw(report.FIGURES, records, tmp_path)] == ["nearest_of_the_same_kind"]
+
+
+def test_a_text_of_something_else_has_no_kinds_and_is_reported_without_them(tmp_path: Path) -> None:
+    assert similarity.kinds_of(vocabulary_of("une pomme and deux poires", "words", reserve=True)).names == ()
+    numbers = {"step": 0, "loss_choose": 1.0, "loss_report": 1.0}
+    records = [
+        {"run": "n-gram-1-seed0", "model": "n-gram:1", "seed": 0, **each}
+        for each in ({"kind": "network", "params": 7}, {"kind": "evaluation", **numbers})
+    ]
+    assert [path.stem for path in drawing.draw(report.FIGURES, records, tmp_path)] == ["perplexity_by_window"]
+    assert "is not told: the text has not Python's names" in report.verdict(records)
+    assert "Are words of one kind" not in report.summary(records, "pommes")
+
+
+def test_without_scikit_learn_the_command_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ExperimentError, match=r"pip install 'rnnjax\[word_vectors\]'"):
+        word_vectors.main(settings.get_config("quick"), lambda: pytest.fail("a workdir was opened"))
+
+
+@pytest.mark.parametrize("variant", ["default", *(variant.__name__ for variant in settings.VARIANTS)])
+def test_the_plan_of_every_variant_has_each_run_once(variant: str) -> None:
+    config = settings.get_config(variant)
+    runs = plan(config)
+    models = len(config.models.split(",")) + 1
+    assert len({run.name for run in runs}) == len(runs) == models * config.seeds + config.ngrams + 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("models", "cbow:hierarchical", "unknown model 'cbow:hierarchical': did you mean"),
+        ("models", "tdnn", "--config.models has tdnn: expected words of its window behind a colon, as in tdnn:4"),
+        ("models", "tdnn:0", "--config.models has tdnn:0"),
+        ("models", "gruu", "unknown cell 'gruu': did you mean 'gru'"),
+        ("block_size", 100, "--config.block_size is 100: expected a divisor"),
+        ("subsampling", 2.0, "--config.subsampling is 2.0: expected a share"),
+        ("cbow_rate", 0.0, "--config.cbow_rate is 0.0: expected a positive number"),
+        ("checkpoint_every", 15, "--config.checkpoint_every is 15: expected a multiple of --config.steps_a_call"),
+        ("window", 0, "--config.window is 0: expected at least 1"),
+    ],
+)
+def test_a_config_that_cannot_be_is_refused(field: str, value: object, message: str) -> None:
+    check_refused(plan, settings.get_config("default"), field, value, message)
