@@ -18,7 +18,7 @@ DOCSTRINGS = "docstrings"
 """Stands for those of the standard library where a path is expected; ./docstrings is a file of that name."""
 
 PROSE = "prose"
-"""Likewise for these docstrings and the topics that ``help()`` explains."""
+"""Likewise for these docstrings and the topics that ``help()`` explains, each paragraph once."""
 
 
 class Corpus(NamedTuple):
@@ -49,7 +49,8 @@ def load_text(path: str = "", *, max_characters: int | None = None) -> Text:
     Args:
         path: a UTF-8 text file; empty for the standard library of the running Python, its files in an order shuffled
             once and for all, so that any part of the text is like any other; "docstrings" for theirs alone, which are
-            English prose for the most part; "prose" for these and the topics of ``pydoc``, shuffled likewise.
+            English prose for the most part; "prose" for these and the topics of ``pydoc``, shuffled likewise, where a
+            paragraph is left out that came before: topics repeat each other, and a model would know them by heart.
         max_characters: reads no more than that; None for all of it.
 
     Raises:
@@ -136,15 +137,24 @@ def _read_docstrings(max_characters: int | None) -> tuple[str, str]:
 
 
 def _read_prose(max_characters: int | None) -> tuple[str, str]:
-    """The same, and the language reference as ``help()`` has it, files and topics in one order."""
+    """The same, and the language reference as ``help()`` has it, files and topics in one order, paragraphs once."""
     from pydoc_data.topics import topics
 
     sources: list[Path | str] = [*_standard_library_files(), *(topics[name] for name in sorted(topics))]
     order = np.random.default_rng(0).permutation(len(sources))
     shuffled = (sources[place] for place in order)
-    texts = (f"{text}\n\n" for each in shuffled for text in ([each] if isinstance(each, str) else _docstrings(each)))
-    version = sysconfig.get_python_version()
-    return _joined(texts, max_characters), f"docstrings and pydoc topics of the Python {version} standard library"
+    texts = (text for each in shuffled for text in ([each] if isinstance(each, str) else _docstrings(each)))
+    source = f"docstrings and pydoc topics of the Python {sysconfig.get_python_version()} standard library"
+    return _joined((f"{text}\n\n" for text in _paragraphs_once(texts)), max_characters), source
+
+
+def _paragraphs_once(texts: Iterable[str]) -> Iterator[str]:
+    seen = set[str]()
+    for text in texts:
+        new = [each for each in dict.fromkeys(text.split("\n\n")) if each not in seen]
+        seen.update(new)
+        if new:
+            yield "\n\n".join(new)
 
 
 def _joined(texts: Iterable[str], max_characters: int | None) -> str:

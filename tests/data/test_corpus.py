@@ -72,14 +72,15 @@ def test_docstrings_are_those_of_the_standard_library_without_its_code(
 def test_prose_is_docstrings_and_topics_of_pydoc_in_one_order_that_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    topics = {f"topic{number}": f"All about {number}." for number in range(20)}
+    topics = {f"topic{number}": f"All about {number}.\n\nSee also." for number in range(20)}
     monkeypatch.setitem(sys.modules, "pydoc_data.topics", SimpleNamespace(topics=topics))
     for number in range(20):
         (tmp_path / f"module{number}.py").write_text(f'"""Of module {number}."""\n')
     monkeypatch.setattr(sysconfig, "get_paths", lambda: {"stdlib": str(tmp_path)})
     text, source = load_text("prose")
     said = text.removesuffix("\n\n").split("\n\n")
-    assert sorted(said) == sorted([*topics.values(), *(f"Of module {number}." for number in range(20))])
+    about, modules = ([f"{what} {number}." for number in range(20)] for what in ("All about", "Of module"))
+    assert sorted(said) == sorted([*about, *modules, "See also."])  # which is there once
     assert 3 < sum(each.startswith("All about") for each in said[:20]) < 17  # any part is like any other
     assert source.startswith("docstrings and pydoc topics of the Python 3")
     assert load_text("prose", max_characters=50).text == text[:50]
