@@ -20,7 +20,7 @@ from benchmarks.common import arguments, command, machine
 from benchmarks.word_vectors import report
 from benchmarks.word_vectors.measure import measure
 
-QUICK = {"rounds": 1, "epochs": 1, "max_characters": 100_000}
+QUICK = {"rounds": 1, "epochs": 1, "max_characters": 200_000}
 
 flags.DEFINE_integer("max_characters", 0, "Of the text are read; 0: all.", lower_bound=0)
 flags.DEFINE_integer("epochs", 5, "Of a sample, which begins anew.", lower_bound=1)
