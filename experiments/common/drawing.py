@@ -4,7 +4,9 @@ Lines are told apart in grey, too: by lightness, by dashes, by markers.
 """
 
 import itertools
+import math
 import re
+import sys
 import textwrap
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -55,19 +57,36 @@ _CHARACTERS = 13.0  # of 10 points, in an inch
 
 
 def draw(figures: Figures, records: Sequence[Record], folder: Path) -> list[Path]:
-    """All figures that the records have data for, each as PNG and SVG; returns the PNGs."""
+    """All figures that the records have data for, each as PNG and SVG; returns the PNGs.
+
+    Of a run that diverged, those that can be drawn; the others are told.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     with plt.rc_context({"axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "rnnjax"}):
         for make in figures:
-            figure = make(records)
-            if figure is None:
+            try:
+                figure = make(records)
+                if figure is None:
+                    continue
+                for suffix in ("png", "svg"):
+                    figure.savefig(folder / f"{make.__name__}.{suffix}", dpi=150, bbox_inches="tight")
+            except (ArithmeticError, LookupError, ValueError) as error:
+                if not any(_lacks_numbers(record) for record in records):
+                    raise
+                print(f"{make.__name__} is not drawn: some numbers are not finite ({error})", file=sys.stderr)
                 continue
-            for suffix in ("png", "svg"):
-                figure.savefig(folder / f"{make.__name__}.{suffix}", dpi=150, bbox_inches="tight")
-            plt.close(figure)
+            finally:
+                plt.close("all")
             paths.append(folder / f"{make.__name__}.png")
     return paths
+
+
+def _lacks_numbers(value: Any) -> bool:
+    """Whether something in a record is null, as numbers are that are not finite: those of a run that diverged."""
+    if isinstance(value, dict | list):
+        return any(map(_lacks_numbers, value.values() if isinstance(value, dict) else value))
+    return value is None or (isinstance(value, float) and not math.isfinite(value))
 
 
 def finish(workdir: Workdir, figures: Figures, records: Sequence[Record], summary: str, found: str) -> None:
@@ -224,7 +243,7 @@ def markers_of(names: Iterable[Hashable]) -> dict[Any, str]:
 
 def band(axes: Axes, x: np.ndarray, curves: np.ndarray, look: dict[str, Any], label: str | None = None) -> None:
     """The median of curves (seeds, N), shaded from the least to the greatest, where all of them are finite."""
-    alive = np.isfinite(curves).all(axis=0)
+    alive = np.isfinite(curves).all(axis=0) & (len(curves) > 0)
     low, middle, high = (np.full(len(x), np.nan) for _ in range(3))
     low[alive], high[alive] = curves[:, alive].min(axis=0), curves[:, alive].max(axis=0)
     middle[alive] = np.median(curves[:, alive], axis=0)

@@ -259,7 +259,9 @@ def all_hours(records: Sequence[Record]) -> str:
     rows = rows[rows["case"] != BIDIRECTIONAL]
     told = []
     for (target, horizon), group in rows.groupby(GROUP, sort=False):
-        means = group.groupby("case", sort=False)["rmse_of_all"].mean()
+        means = group.groupby("case", sort=False)["rmse_of_all"].mean().dropna()
+        if means.empty:
+            continue  # of networks that diverged
         told.append(
             f"{target}, {ahead(records, horizon)}: {means.min():.3g} {group['unit'].iloc[0]} ({means.idxmin()})"
         )
@@ -322,8 +324,9 @@ def _intervals(axes: Any, group: pd.DataFrame, cases: list[str]) -> None:
 
 def _limit(panels: Sequence[Any], found: pd.DataFrame) -> None:
     """What is far worse than the reference is cut off at the left, told by an arrow."""
-    low = min(-20.0, 100 * found["low"].quantile(0.15))
-    high = 100 * found["high"].max()
+    seen = found[["low", "high"]].replace([np.inf, -np.inf], np.nan).dropna()
+    low = min(-20.0, 100 * seen["low"].quantile(0.15)) if len(seen) else -20.0
+    high = 100 * seen["high"].max() if len(seen) else 20.0
     for axes in panels:
         axes.set_xlim(max(low, -60), high + 3)
         points = {line.get_ydata()[0]: line.get_xdata()[0] for line in axes.lines if line.get_marker() == "o"}

@@ -15,25 +15,22 @@ Whether distances mean anything is asked of Python's own names in the text: of a
 function, a method, a module or a keyword, is the nearest of all these of the same kind? Beside stand one-hot words, and
 words projected at random. The last tenth of the text is held out: its first half to choose by, its second to report.
 
-Run time: 9 min of processor time, 22 min on two CPU cores that many other programs used, too; negative_sampling 1.5 min
-there, the quick variant 1 min.
+Run time: 5 min 30 s on two CPU cores that others use, too; negative_sampling 50 s, the quick variant 15 s to 1 min.
 
 Expect, of three seeds each, ranges over seeds in brackets:
 
-* default, 504,349 words to train on, the 2,000 most frequent: of 177 names the nearest is of the same kind for 60 % (58
-  to 63) by a GRU, 59 % (55 to 64) by the TDNN on 4 words, 57 % (51 to 64) with direct connections, 57 % (54 to 62) on 2
-  and 56 % (53 to 61) on 8 words, 52 % (51 to 54) by CBOW and 52 % (47 to 55) by skip-gram, half-widths of 95 %
-  intervals over words 5 to 7 points; one-hot 21 %, which is chance, projected at random 17 % (15 to 19). So the
-  lectures' claim is confirmed of all seven, whose intervals overlap: which is best is not told.
-* held-out perplexity at that vocabulary, after two epochs: 5-grams 36.2, trigrams 43.6, GRU 40.6 to 41.3, the TDNN on 4
-  words with direct connections 46.5 to 46.6, without 48.5 to 49.0, on 8 words 47.4 to 47.7, on 2 words 52.1 to 52.9.
-  That n-grams are best is presumably due to the text: topics of pydoc repeat passages of each other word by word, also
-  across the border of what is held out. (On docstrings alone experiments.language finds a GRU ahead of 5-grams.)
-* CBOW and skip-gram with full softmax need 6.13 (6.126 to 6.136) and 6.39 (6.386 to 6.391) nats a held-out pair, 6.53
+* default, 468,398 words to train on, the 2,000 most frequent: of 177 names the nearest is of the same kind for 55 % (52
+  to 56) by the TDNN on 2 words, 52 % (51 to 53) on 4, 54 % (51 to 58) with direct connections and 51 % (49 to 54) on 8
+  words, 53 % (51 to 55) by a GRU and by CBOW (51 to 55), 50 % (48 to 53) by skip-gram, half-widths of 95 % intervals
+  over words 5 to 7 points; one-hot 21 %, which is chance, projected at random 21 % (19 to 23). So the lectures' claim
+  is confirmed of all seven, whose intervals overlap: which is best is not told.
+* held-out perplexity at that vocabulary, after two epochs: GRU 39.9 to 40.2, 5-grams 43.0, trigrams 45.9, the TDNN on 4
+  words with direct connections 45.4 to 45.8, without 47.5 to 47.7, on 8 words 46.7 to 46.9, on 2 words 50.7 to 50.9.
+* CBOW and skip-gram with full softmax need 6.12 (6.116 to 6.119) and 6.36 (6.357 to 6.362) nats a held-out pair, 6.51
   without context.
-* negative_sampling, 4,780 words, of 263 names: CBOW 66 % (65 to 67; over words 61 to 71), skip-gram 62 % (60 to 65; 57
-  to 67), one-hot 23 %, projected at random 23 % (20 to 27). Nats a held-out pair, of which one in six is real: 2.11
-  (2.105 to 2.108) and 2.48 (2.481 to 2.485), 2.70 without context.
+* negative_sampling, 4,613 words, of 261 names: CBOW 65 % (62 to 67; over words 60 to 70), skip-gram 61 % (61 to 62; 56
+  to 67), one-hot 23 %, projected at random 27 % (21 to 30). Nats a held-out pair, of which one in six is real: 2.13 and
+  2.49 (2.491 to 2.494), 2.70 without context.
 """
 
 from ml_collections import ConfigDict
@@ -79,7 +76,7 @@ def get_config(variant: str = "default") -> ConfigDict:
 
 
 def negative_sampling(config: ConfigDict) -> None:
-    """1.5 min. All words that come five times, CBOW and skip-gram by negative sampling."""
+    """50 s. All words that come five times, CBOW and skip-gram by negative sampling."""
     config.vocabulary_size, config.models, config.ngrams = 0, "cbow:negative,skip_gram:negative", 0
     config.projection_size, config.pair_epochs = 100, 10
 

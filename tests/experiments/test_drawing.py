@@ -2,11 +2,13 @@
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from experiments.common import drawing, frames
 from experiments.common.frames import frame, log10, span
@@ -185,3 +187,19 @@ def test_lags_of_seeds_are_a_range_in_words() -> None:
 def test_the_reach_of_a_curve_is_the_lag_of_a_tenth_or_its_length() -> None:
     curves = pd.Series([0.5 ** np.arange(10.0)[::-1], np.ones(7)])
     assert frames.decays(curves)["reach"].tolist() == [4, 7]
+
+
+def test_of_a_run_that_diverged_what_can_be_drawn_is_drawn_and_the_rest_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def good(records: object) -> Figure:
+        return drawing.panels(1)[0]
+
+    def bad(records: object) -> Figure:
+        raise ValueError("nothing is left")
+
+    diverged = [{"kind": "train", "loss": [1.0, None]}]
+    assert [path.name for path in drawing.draw([bad, good], diverged, tmp_path)] == ["good.png"]
+    assert capsys.readouterr().err == "bad is not drawn: some numbers are not finite (nothing is left)\n"
+    with pytest.raises(ValueError, match="nothing is left"):
+        drawing.draw([bad], [{"kind": "train", "loss": [1.0]}], tmp_path)
