@@ -90,7 +90,7 @@ def tags_table(records: Sequence[Record]) -> str:
 def best(records: Sequence[Record]) -> str:
     """The network that has most words right, in the mean over seeds."""
     ends = results(records)
-    return str(ends.groupby("network", sort=False)["right_all"].mean().idxmax())
+    return str(ends.groupby("network", sort=False)["right_all"].mean().fillna(0.0).idxmax())
 
 
 def verdict(records: Sequence[Record]) -> str:

@@ -102,7 +102,7 @@ def _excess(records: Sequence[Record]) -> Iterator[str]:
     ends = online(results(records))
     parts = []
     for network, rows in ends.groupby("network", sort=False):
-        worst = rows.groupby("when", sort=False)["excess"].median().idxmax()
+        worst = rows.groupby("when", sort=False)["excess"].median().fillna(float("inf")).idxmax()
         parts.append(f"{network} {frames.median(rows['excess'], percent)} %, most {worst}")
     told = "Networks are above the least error by (medians and ranges over delays and seeds)"
     yield f"{told}: {'; '.join(parts)}"
