@@ -21,9 +21,10 @@ from experiments.classification import evidence, model, report
 from experiments.classification.data import DATA, batches, text_of
 from experiments.classification.model import POOLINGS, Batch, Network, Noise, Pooling
 from experiments.common import drawing, sweep, training
-from experiments.common.averaged import TrainState, initial_state, make_optimizer, train_steps
+from experiments.common.averaged import TrainState, initial_state, train_steps
 from experiments.common.command import explained
 from experiments.common.compiling import jit
+from experiments.common.optimizer import make_optimizer
 from experiments.common.settings import names, require_least, require_multiples, require_positive
 from experiments.common.training import Evaluation
 from experiments.common.workdir import Record, Workdir

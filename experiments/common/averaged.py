@@ -1,4 +1,4 @@
-"""Training whose weights are averaged over the last steps: a state with all that a step depends on, optimizer, step."""
+"""Training whose weights are averaged over the last steps: a state with all that a step depends on, and a step."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -26,17 +26,6 @@ class TrainState(NamedTuple):
 def initial_state(params: Params, optimizer: optax.GradientTransformation, key: Key) -> TrainState:
     """Before training."""
     return TrainState(params, jax.tree.map(jnp.copy, params), optimizer.init(params), jnp.int32(0), key)
-
-
-def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
-    """AdamW on clipped gradients, at a rate that falls as a cosine; only matrices decay."""
-
-    def is_matrix(params: Params) -> Any:
-        return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
-
-    rate = optax.cosine_decay_schedule(config.learning_rate, config.train_steps)
-    adam = optax.adamw(rate, weight_decay=config.weight_decay, mask=is_matrix)
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), adam)
 
 
 def train_steps(

@@ -19,7 +19,7 @@ FEEDBACKS = ("sampled", "argmax", "probabilities", "outputs")
 """Choices of ``rnnjax.feedback``."""
 
 TEACHER, PROFESSOR, WATCHED = "teacher", "professor", "watched"
-JUDGED = "discriminatord"
+DISCRIMINATED = "discriminated"
 """The program of professor and watched."""
 
 COINS = ("token", "sequence")
@@ -31,7 +31,7 @@ SCHEDULES = ("never", "linear", "exponential", "inverse_sigmoid")
 class Regime(NamedTuple):
     """One way of training."""
 
-    program: str  # of FEEDBACKS, or JUDGED
+    program: str  # of FEEDBACKS, or DISCRIMINATED
     schedule: str  # of SCHEDULES, or "always"
     coin: str  # of COINS
     has_say: bool = False  # whether the network learns from a discriminator
@@ -53,8 +53,8 @@ def regime_named(name: str) -> Regime:
     """
     named = {
         TEACHER: Regime("sampled", "always", "token"),
-        PROFESSOR: Regime(JUDGED, "always", "token", True),
-        WATCHED: Regime(JUDGED, "always", "token"),
+        PROFESSOR: Regime(DISCRIMINATED, "always", "token", True),
+        WATCHED: Regime(DISCRIMINATED, "always", "token"),
     }
     if ":" not in name:
         return lookup("regime", name, named | {f"{each}:never": Regime(each, "never", "token") for each in FEEDBACKS})

@@ -22,7 +22,7 @@ from experiments.common.training import Evaluation
 from experiments.common.workdir import Record, Workdir
 from experiments.feedback import exposure, findings, flow, learning, model, professor, report, source
 from experiments.feedback.data import Data, draw, load
-from experiments.feedback.feeding import JUDGED, Feeding, Regime, regime_named, truth_of
+from experiments.feedback.feeding import DISCRIMINATED, Feeding, Regime, regime_named, truth_of
 from experiments.feedback.learning import TrainState, make_optimizer
 from experiments.feedback.model import Network
 from rnnjax.checks import number_between
@@ -63,7 +63,7 @@ def main(config: ConfigDict, open_workdir: Callable[[], Workdir]) -> None:
         data = load(config.data, config.max_characters, config.max_vocabulary, longest(config))
     workdir = open_workdir()
     counts = collections.Counter(run.program for run in runs)
-    weights = {program: count * (4 if program.feedback == JUDGED else 1) for program, count in counts.items()}
+    weights = {program: count * (4 if program.feedback == DISCRIMINATED else 1) for program, count in counts.items()}
     programs = sweep.by_program(runs, weights.__getitem__)  # with a discriminator there are two networks to train
     work = functools.partial(execute, config=config, data=data)
     calls = config.train_steps // config.steps_a_call + 1
@@ -108,7 +108,7 @@ def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict,
     """Runs of one program: trained, tested as they go with the truth fed, and measured as they run freely."""
     feedback = runs[0].program.feedback
     network, optimizer = model.make_network(config.hidden_size, len(data.symbols)), make_optimizer(config)
-    if feedback == JUDGED:
+    if feedback == DISCRIMINATED:
         steps = functools.partial(professor.train_steps, network, config)
     else:
         steps = functools.partial(learning.train_steps, network, feedback, config)
@@ -123,7 +123,7 @@ def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict,
         params_key, discriminator_key, step_key = jax.random.split(key, 3)
         params = network.cell.init(params_key, network.symbols)
         state = TrainState(params, optimizer.init(params), None, jnp.int32(0), step_key)
-        if feedback != JUDGED:
+        if feedback != DISCRIMINATED:
             return state
         discriminator = professor.init_discriminator(
             config.discriminator_size, network.hidden_size + network.symbols, discriminator_key

@@ -6,8 +6,8 @@ The discriminator sees a behaviour, the states and the probabilities of what com
 
 Discriminator and network learn by turns:
 
-    network:  -ln p(text) + weight * -ln J(free)           the latter while the discriminator is right in more than 75 %
-    discriminator:    -ln J(forced) - ln(1 - J(free))              while it is right in less than 99 %
+    network:        -ln p(text) + weight * -ln J(free)     the latter while the discriminator is right in more than 75 %
+    discriminator:  -ln J(forced) - ln(1 - J(free))        while it is right in less than 99 %
 
 What the network draws has no gradient. So to run freely is to draw a text, and then to be forced with it.
 """
@@ -57,7 +57,7 @@ def init_discriminator(size: int, behaviour_size: int, key: Key) -> Discriminato
     )
 
 
-def discriminatord(size: int, discriminator: Discriminator, behaviours: Array) -> Array:
+def log_odds(size: int, discriminator: Discriminator, behaviours: Array) -> Array:
     """(B,) log odds that behaviours (T, B, H + V) are of a forced network."""
     _, outputs = rnnjax.unroll(discriminator_cell(size), discriminator.recurrent, behaviours)
     hidden = jax.nn.relu(nn.Dense(2 * size).apply(discriminator.hidden, outputs.mean(axis=0)))
@@ -96,7 +96,7 @@ def train_steps(
 
         def network_loss(params: Params) -> tuple[Array, tuple[Array, Array, Array]]:
             logits, behaviours = behave(network, params, texts)
-            odds = discriminatord(config.discriminator_size, discriminator, behaviours)
+            odds = log_odds(config.discriminator_size, discriminator, behaviours)
             right = jax.lax.stop_gradient(((odds > 0) == (jnp.arange(2 * count) < count)).mean(dtype=jnp.float32))
             likelihood = model.nats(logits[:, :count], tokens).mean()
             fooled = jax.nn.softplus(-odds[count:]).mean()
@@ -104,7 +104,7 @@ def train_steps(
             return likelihood + feeding.say * heard * fooled, (likelihood, right, behaviours)
 
         def discriminator_loss(discriminator: Discriminator, behaviours: Array) -> Array:
-            odds = discriminatord(config.discriminator_size, discriminator, behaviours)
+            odds = log_odds(config.discriminator_size, discriminator, behaviours)
             return (jax.nn.softplus(-odds[:count]) + jax.nn.softplus(odds[count:])).mean()
 
         (_, seen), gradient = jax.value_and_grad(network_loss, has_aux=True)(state.params)

@@ -18,7 +18,7 @@ from rnnjax.typing import Key, Params, State
 DENSE = "dense"
 
 READOUT = nn.Dense(1, kernel_init=nn.initializers.zeros)
-"""Zeros at first: an untrained network says the mean, and its error is the variance."""
+"""Zeros, so that an untrained network says the mean, and its error is the variance."""
 
 
 class Network(NamedTuple):
