@@ -63,17 +63,6 @@ def data_of(task: Task, length: int) -> Data:
     return Data(Batch(*map(jnp.asarray, arrays)), jnp.asarray(np.resize(there, (task.parts.size, 2)), jnp.int32))
 
 
-def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
-    """AdamW on clipped gradients, at a rate that falls as a cosine; only matrices decay."""
-
-    def is_matrix(params: Params) -> Any:
-        return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
-
-    rate = optax.cosine_decay_schedule(config.learning_rate, config.train_steps)
-    adam = optax.adamw(rate, weight_decay=config.weight_decay, mask=is_matrix)
-    return optax.chain(optax.clip_by_global_norm(config.clip_norm), adam)
-
-
 def initial_state(params: Params, optimizer: optax.GradientTransformation, key: Key) -> TrainState:
     """Before training."""
     best = jax.tree.map(jnp.copy, params)

@@ -19,12 +19,13 @@ import rnnjax
 from experiments.common import drawing, sweep, training
 from experiments.common.command import explained
 from experiments.common.compiling import jit
+from experiments.common.optimizer import make_optimizer
 from experiments.common.settings import names, numbers, require_least, require_multiples, require_positive
 from experiments.common.training import Evaluation
 from experiments.common.workdir import Record, Workdir
-from experiments.forecasting import baselines, report, scoring
+from experiments.forecasting import baselines, findings, report, scoring
 from experiments.forecasting.baselines import BASELINES, baseline
-from experiments.forecasting.learning import TrainState, data_of, initial_state, make_optimizer, train_steps
+from experiments.forecasting.learning import TrainState, data_of, initial_state, train_steps
 from experiments.forecasting.networks import BIDIRECTIONAL, NARX, TDNN, Network, make_network
 from experiments.forecasting.series import TEST, Task, ahead, origins, split, task
 from experiments.forecasting.skill import require_packages
@@ -90,7 +91,7 @@ def main(config: ConfigDict, open_workdir: Callable[[], Workdir]) -> None:
     records = sweep.execute(programs, work, workdir, steps=calls, threads=config.threads)
     if records is None:
         return
-    found = f"{report.table(records)}\n\n{report.verdict(records)}"
+    found = f"{findings.table(records)}\n\n{findings.verdict(records)}"
     drawing.finish(workdir, report.FIGURES, records, report.summary(records), found)
 
 

@@ -23,11 +23,12 @@ from experiments.common import command, drawing
 from experiments.common.command import ExperimentError, explained
 from experiments.common.compiling import jit
 from experiments.common.frames import table
+from experiments.common.optimizer import make_optimizer
 from experiments.common.settings import names, numbers, require_least
 from experiments.forecasting import baselines
 from experiments.forecasting.baselines import BASELINES, baseline
 from experiments.forecasting.config import get_config
-from experiments.forecasting.learning import data_of, initial_state, make_optimizer, train_steps
+from experiments.forecasting.learning import data_of, initial_state, train_steps
 from experiments.forecasting.networks import BIDIRECTIONAL, make_network
 from experiments.forecasting.own_csv import read_series
 from experiments.forecasting.scoring import band, by_day

@@ -16,13 +16,14 @@ from jax import Array
 from ml_collections import ConfigDict
 
 from experiments.common import drawing, sweep, training
-from experiments.common.averaged import TrainState, initial_state, make_optimizer, train_steps
+from experiments.common.averaged import TrainState, initial_state, train_steps
 from experiments.common.command import explained
 from experiments.common.compiling import jit
+from experiments.common.optimizer import make_optimizer
 from experiments.common.settings import names, require_least, require_multiples, require_positive
 from experiments.common.training import Evaluation
 from experiments.common.workdir import Record, Workdir
-from experiments.tagging import decisions, grammar, model, report, scores
+from experiments.tagging import decisions, findings, grammar, model, report, scores
 from experiments.tagging.data import (
     CORPUS,
     GRAMMAR,
@@ -82,7 +83,7 @@ def main(config: ConfigDict, open_workdir: Callable[[], Workdir]) -> None:
     records = sweep.execute(programs, work, workdir, steps=calls, threads=config.threads)
     if records is None:
         return
-    found = f"{report.table(records)}\n\n{report.verdict(records)}"
+    found = f"{findings.table(records)}\n\n{findings.verdict(records)}"
     drawing.finish(workdir, report.FIGURES, records, report.summary(records), found)
 
 

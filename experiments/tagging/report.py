@@ -1,4 +1,4 @@
-"""Figures, tables and verdict of the tagging experiment, drawn from its metrics.jsonl alone."""
+"""The page of a run of the tagging experiment, and its figures, drawn from its metrics.jsonl alone."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,176 +10,27 @@ from matplotlib.figure import Figure
 
 from experiments.common import drawing, frames, page
 from experiments.common.workdir import Record
-
-FORWARD, BACKWARD, BIDIRECTIONAL, COUNTING = "forward", "backward", "bidirectional", "most_frequent"
-"""Which way a network reads; and each word's most frequent tag, beside them."""
-
-WORDS = {
-    "all": "all words",
-    "known": "words seen in training",
-    "unknown": "words not seen there",
-    "ambiguous": "words seen with several tags",
-}
-"""Of which words it is told apart how many are right."""
-
-BLIND = {FORWARD: "right", BACKWARD: "left"}
-"""On which side of a word a network of one direction sees nothing."""
-
-PHASES = frames.PHASES
-ALL_TAGS = "mean of all tags"
-
-
-def results(records: Sequence[Record]) -> pd.DataFrame:
-    """How each run ended."""
-    found = frames.frame(records, "result", dtype=np.float64)
-    about = frames.frame(records, "network")[["run", "params", "hidden_size"]]
-    mean = by_tag(records).groupby("run", sort=False)["f1"].mean().rename("mean_f1").reset_index()
-    return found.merge(about, on="run").merge(mean, on="run")
-
-
-def by_tag(records: Sequence[Record]) -> pd.DataFrame:
-    """Precision, recall and F1, a row for each run and tag, the most frequent tags first."""
-    return frames.frame(records, "tag").sort_values("support", ascending=False, kind="stable")
-
-
-def ambiguous(records: Sequence[Record]) -> pd.DataFrame:
-    """Of the grammar's ambiguous words how many are right, a row for each run, side, distance, and kind of word."""
-    return frames.frame(records, "distance")
-
-
-# Tables and verdict
-
-
-def setting(records: Sequence[Record]) -> str:
-    """What was read, and how much of it."""
-    first = results(records).iloc[0]
-    seeds = results(records)["seed"].nunique()
-    return (
-        f"{first['source']}: {first['trained_on']:,} sentences of {first['trained_words']:,} words to train on, "
-        f"{first['tested_on']:,} of {first['words_all']:,} to test on, of which {first['words_unknown']:,} were not "
-        f"seen in training; {len(first['tags'].split(','))} tags; {seeds} {'seed' if seeds == 1 else 'seeds'}."
-    )
-
-
-def table(records: Sequence[Record]) -> str:
-    """How each network ended, mean and range over seeds, as a Markdown table."""
-    rows = []
-    for network, seeds in results(records).groupby("network", sort=False):
-        trained = seeds["params"].notna().all()
-        row = {
-            "network": network,
-            "units": f"{seeds['hidden_size'].iloc[0]:,.0f}" if trained else "-",
-            "params": f"{seeds['params'].iloc[0]:,.0f}" if trained else "-",
-        }
-        row |= {f"right, {words}": _percent(seeds[f"right_{name}"]) for name, words in WORDS.items()}
-        rows.append(row | {f"F1, {ALL_TAGS}": _percent(seeds["mean_f1"])})
-    return frames.table(rows, {"network"})
-
-
-def tags_table(records: Sequence[Record]) -> str:
-    """Precision, recall and F1 of each tag by the best network, mean and range over seeds, as a Markdown table."""
-    found = by_tag(records)
-    rows = [
-        {"tag": tag, "words": f"{seeds['support'].iloc[0]:,}"}
-        | {name: _percent(seeds[name]) for name in ("precision", "recall", "f1")}
-        for tag, seeds in found[found["network"] == best(records)].groupby("tag", sort=False)
-    ]
-    return frames.table(pd.DataFrame(rows).rename(columns={"f1": "F1"}), {"tag"})
-
-
-def best(records: Sequence[Record]) -> str:
-    """The network that has most words right, in the mean over seeds."""
-    ends = results(records)
-    return str(ends.groupby("network", sort=False)["right_all"].mean().fillna(0.0).idxmax())
-
-
-def verdict(records: Sequence[Record]) -> str:
-    """Whether it is as the lectures have it."""
-    told = [_most_right(records), *(_chance(records) if len(ambiguous(records)) else _over_others(records))]
-    return ". ".join(told) + "."
-
-
-def _most_right(records: Sequence[Record]) -> str:
-    ends, name = results(records), best(records)
-    return f"Most right: {name}, {_percent(ends[ends['network'] == name]['right_all'])} of all words"
-
-
-def _chance(records: Sequence[Record]) -> list[str]:
-    """Of the grammar, what a direction alone can know."""
-    found, told = ambiguous(records), []
-    chance = found["chance"].iloc[0]
-    for network, side in BLIND.items():
-        blind = found[(found["network"] == network) & (found["side"] == side)]["right"]
-        if blind.empty:
-            continue
-        shown = "confirmed" if blind.max() < chance + 1e-6 else "refuted"
-        told.append(
-            f"That a network which reads {network} cannot know what is decided to the {side} is {shown}: at every "
-            f"distance it has {_spread(blind)} of these words right, and without the word that decides "
-            f"{100 * chance:.1f} % are right at best"
-        )
-    far = found["distance"].max()
-    for network in found["network"].unique():
-        sees = found[(found["network"] == network) & (found["side"] != BLIND.get(network))]
-        if network != COUNTING:
-            rights = sees.groupby("deciding", sort=False)["right"]
-            by_kind = " and ".join(f"{_spread(right)} by words {deciding}" for deciding, right in rights)
-            side = "on either side" if network == BIDIRECTIONAL else f"to the {_other(BLIND[network])}"
-            told.append(f"Where it is decided {side}, {network} has right {by_kind}, up to {far} {_words(far)} away")
-    return told
-
-
-def _over_others(records: Sequence[Record]) -> list[str]:
-    """Of a corpus, by how much both directions are better than each of the others."""
-    ends = results(records)
-    rights = {str(network): seeds["right_all"] for network, seeds in ends.groupby("network", sort=False)}
-    both = rights.pop(BIDIRECTIONAL, None)
-    if both is None:
-        return []
-    told = []
-    for network, right in rights.items():
-        above, below = both.min() > right.max(), both.max() < right.min()
-        shown = "confirmed" if above else "refuted" if below else "undecided"
-        told.append(
-            f"That both directions are better than {network} is {shown}: "
-            f"{100 * (both.mean() - right.mean()):+.2f} points ({_spread(both, 2)} against {_spread(right, 2)})"
-        )
-    return told
-
-
-def lecture(records: Sequence[Record]) -> str:
-    """Of the lectures' sentences, how likely the first word is part of a name, as a Markdown table."""
-    found = frames.frame(records, "lecture")
-    if found.empty:
-        return ""
-    rows = []
-    for network, of_network in found.groupby("network", sort=False):
-        shares = of_network.groupby("sentence", sort=False)["name"]
-        rows.append({"network": network} | {sentence: _percent(name) for sentence, name in shares})
-    return frames.table(rows, {"network"})
-
-
-def confused(records: Sequence[Record]) -> str:
-    """Which tags the best network took for which most often."""
-    tags, counts = matrix(records)
-    wrong = counts - np.diag(np.diag(counts))
-    places = np.argsort(-wrong, axis=None)[:3]
-    told = [
-        f"{tags[true]} for {tags[said]} ({wrong[true, said]:,} of {counts[true].sum():,})"
-        for true, said in zip(*np.unravel_index(places, wrong.shape), strict=True)
-        if wrong[true, said]
-    ]
-    return f"{best(records)} takes most often {', '.join(told)}" if told else f"{best(records)} takes none for another"
-
-
-def matrix(records: Sequence[Record]) -> tuple[list[str], np.ndarray]:
-    """The tags that there are, and counts (true, said) of the best network over all seeds."""
-    ends = results(records)
-    seeds = ends[ends["network"] == best(records)]
-    counts = frames.stacked(seeds["confusion"]).sum(axis=0).astype(int)
-    there = (counts.sum(axis=0) + counts.sum(axis=1)) > 0
-    tags = np.array(seeds["tags"].iloc[0].split(","))
-    return list(tags[there]), counts[there][:, there]
+from experiments.tagging.findings import (
+    ALL_TAGS,
+    BIDIRECTIONAL,
+    BLIND,
+    PHASES,
+    WORDS,
+    ambiguous,
+    best,
+    by_tag,
+    confused,
+    in_words,
+    lecture,
+    matrix,
+    most_right,
+    results,
+    setting,
+    spread,
+    table,
+    tags_table,
+    verdict,
+)
 
 
 def summary(records: Sequence[Record]) -> str:
@@ -197,9 +48,6 @@ def summary(records: Sequence[Record]) -> str:
         grammar=len(ambiguous(records)) > 0,
         padding=f"{padding['change'].max():.1e}" if len(padding) else "",
     )
-
-
-# Figures
 
 
 def accuracy_by_distance(records: Sequence[Record]) -> Figure | None:
@@ -220,7 +68,7 @@ def accuracy_by_distance(records: Sequence[Record]) -> Figure | None:
         axes.set_ylim(top=101)
         axes.set_xticks([1, *range(3, found["distance"].max() + 1, 3)])
     drawing.legend(figure, "line: median\nshade: range over seeds\ngrey: chance level")
-    title = _blindness(found, chance) or _most_right(records)
+    title = _blindness(found, chance) or most_right(records)
     return drawing.caption(figure, title, "distance of the word that decides (words)", "ambiguous words right (%)")
 
 
@@ -230,10 +78,10 @@ def _blindness(found: pd.DataFrame, chance: float) -> str:
     for network, side in BLIND.items():
         blind = found[(found["network"] == network) & (found["side"] == side)]["right"]
         if len(blind):
-            told.append(f"{network} has {_spread(blind)} right where it is decided to the {side}")
+            told.append(f"{network} has {spread(blind)} right where it is decided to the {side}")
     both = found[found["network"] == BIDIRECTIONAL]["right"]
     if len(both):
-        told.append(f"bidirectional {_spread(both)} on both sides")
+        told.append(f"bidirectional {spread(both)} on both sides")
     return f"{', '.join(told)}; chance is {100 * chance:.1f} %" if told else ""
 
 
@@ -248,7 +96,7 @@ def right_by_words(records: Sequence[Record]) -> Figure:
     figure, (axes,) = drawing.grid(1, 1, size=(7, 0.62 * len(rows) + 1.6))
     _dots(axes, pd.concat(rows, ignore_index=True), "kind")
     drawing.legend(figure, "mark: mean\nbar: range over seeds")
-    return drawing.caption(figure, _most_right(records), f"words right (%), {ends['source'].iloc[0]}")
+    return drawing.caption(figure, most_right(records), f"words right (%), {ends['source'].iloc[0]}")
 
 
 def f1_by_tag(records: Sequence[Record]) -> Figure:
@@ -367,7 +215,7 @@ def _reaches(found: pd.DataFrame, quantity: str) -> str:
     of = "states" if quantity == "states" else "words"
     return (
         f"After training (and before), of the gradient at the word in question so much is left at the {of} {middle} "
-        f"{_words(middle)} away: {', '.join(told)}; where a network does not read there is none"
+        f"{in_words(middle)} away: {', '.join(told)}; where a network does not read there is none"
     )
 
 
@@ -378,26 +226,6 @@ def _log_share(norms: np.ndarray, middle: int, end: int) -> float:
 
 
 # Words
-
-
-def _percent(rights: pd.Series) -> str:
-    """Mean and range over seeds."""
-    if rights.isna().any():
-        return "-"
-    spread = frames.span(100 * rights, ".1f")
-    return f"{100 * rights.mean():.1f} % ({spread})" if " to " in spread else f"{spread} %"
-
-
-def _spread(rights: pd.Series, digits: int = 1) -> str:
-    return f"{frames.span(100 * rights, f'.{digits}f')} %"
-
-
-def _words(count: int) -> str:
-    return "word" if count == 1 else "words"
-
-
-def _other(side: str) -> str:
-    return "left" if side == "right" else "right"
 
 
 FIGURES: drawing.Figures = (

@@ -9,7 +9,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.common import checkpoint
-from experiments.common.averaged import initial_state, make_optimizer
+from experiments.common.averaged import initial_state
+from experiments.common.optimizer import make_optimizer
 from experiments.tagging import model
 from experiments.tagging.data import Lexicon, as_trained, batch_of, words_of
 from experiments.tagging.model import Batch, Layer, Network, Sizes

@@ -2,15 +2,11 @@
 
 import json
 import re
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from hypothesis import given
@@ -22,26 +18,15 @@ from experiments.arithmetic import hand_set, learning, needs, networks, problems
 from experiments.arithmetic.main import plan
 from experiments.arithmetic.problems import ADDITION, AUTOMATA, PARITY, PROBLEMS, Questions
 from experiments.common import drawing
+from tests.experiments.runs import check_drawn, quick_run
 
-ROOT = Path(__file__).parents[2]
 KEY = jax.random.key(0)
-
-
-@pytest.fixture(autouse=True)
-def no_figure_stays_open() -> Iterator[None]:
-    """Else others who draw would draw on it."""
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished run of the quick variant, and what it printed."""
-    workdir = tmp_path_factory.mktemp("runs") / "finished"
-    command = [sys.executable, "-m", "experiments.arithmetic", "--variant=quick", f"--workdir={workdir}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
-    return workdir, done.stdout
+    return quick_run(tmp_path_factory, "arithmetic")
 
 
 def integers(digits: np.ndarray) -> list[int]:
@@ -450,9 +435,7 @@ def test_where_one_kind_of_network_alone_is_asked_for_there_is_a_report_all_the_
 
 def test_a_run_leaves_records_figures_and_a_summary(finished: tuple[Path, str]) -> None:
     workdir, printed = finished
-    for name in ("right_by_length", "needs_by_bits", "gradient_by_lag"):
-        assert (workdir / "figures" / f"{name}.png").stat().st_size > 10_000
-        assert b"<svg" in (workdir / "figures" / f"{name}.svg").read_bytes()
+    check_drawn(workdir, ("right_by_length", "needs_by_bits", "gradient_by_lag"))
     summary = (workdir / "summary.md").read_text()
     assert "Addition, seeds without an error, having learned from at most 8 bits: elman-8" in printed
     assert "| parity |" in summary.replace("  ", "")

@@ -2,15 +2,11 @@
 
 import functools
 import importlib.util
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -22,34 +18,24 @@ from experiments.classification import main as classification
 from experiments.classification.main import plan
 from experiments.classification.model import Batch, Network, Noise
 from experiments.common import drawing
-from experiments.common.averaged import TrainState, initial_state, make_optimizer, train_steps
+from experiments.common.averaged import TrainState, initial_state, train_steps
 from experiments.common.command import ExperimentError
+from experiments.common.optimizer import make_optimizer
 from rnnjax.data import Labelled, Sequences
 from tests.experiments.logs import records_in
+from tests.experiments.runs import check_drawn, quick_run
 from tests.test_errors import check_refused
 
-ROOT = Path(__file__).parents[2]
 LENGTHS = np.array([3, 7, 5, 1])
 POOLINGS = ("last", "mean", "attention")
 LAYERS = ("elman", "bidirectional:elman", "steps")
-
-
-@pytest.fixture(autouse=True)
-def no_figure_stays_open() -> Iterator[None]:
-    """Else others who draw would draw on it."""
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished run of the quick variant, and what it printed."""
     pytest.importorskip("sktime", reason="not installed: rnnjax[classification]")
-    workdir = tmp_path_factory.mktemp("runs") / "finished"
-    command = [sys.executable, "-m", "experiments.classification", f"--workdir={workdir}", "--variant=quick"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return workdir, done.stdout
+    return quick_run(tmp_path_factory, "classification")
 
 
 def batch_of(steps: int = 7) -> Batch:
@@ -262,9 +248,7 @@ def test_inputs_are_standardized_by_what_is_trained_on_and_letters_are_left_alon
 
 def test_a_run_leaves_records_figures_and_a_summary(finished: tuple[Path, str]) -> None:
     workdir, printed = finished
-    for make in report.FIGURES:
-        assert (workdir / "figures" / f"{make.__name__}.png").stat().st_size > 10_000
-        assert b"<svg" in (workdir / "figures" / f"{make.__name__}.svg").read_bytes()
+    check_drawn(workdir, [make.__name__ for make in report.FIGURES])
     summary = (workdir / "summary.md").read_text()
     assert "270 sequences to train on, 370 to test on, 9 classes, 2 seeds, 60 training steps" in summary
     assert "More padding, as long again as the longest sequence, changes no logit by more than" in summary

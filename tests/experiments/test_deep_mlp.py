@@ -2,8 +2,6 @@
 
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +21,7 @@ from experiments.deep_mlp.prediction import predict
 from rnnjax.data import Images, load_images
 from tests import reference
 from tests.experiments.logs import logs_in
-
-ROOT = Path(__file__).parents[2]
-
+from tests.experiments.runs import check_drawn, quick_run
 
 # The gradients of a neuron's incoming weights
 
@@ -208,11 +204,7 @@ def test_standardized_pixels_have_mean_0_and_variance_1_and_parts_do_not_overlap
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished run of the quick variant, and what it printed."""
-    workdir = tmp_path_factory.mktemp("runs") / "finished"
-    module = [sys.executable, "-m", "experiments.deep_mlp", "--variant=quick", f"--workdir={workdir}"]
-    done = subprocess.run(module, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return workdir, done.stdout
+    return quick_run(tmp_path_factory, "deep_mlp")
 
 
 def records_of(workdir: Path, **where: Any) -> list[dict[str, Any]]:
@@ -223,9 +215,7 @@ def records_of(workdir: Path, **where: Any) -> list[dict[str, Any]]:
 def test_a_run_leaves_config_records_figures_and_summary(finished: tuple[Path, str]) -> None:
     workdir, printed = finished
     assert json.loads((workdir / "config.json").read_text())["config"]["width"] == 64
-    for name in ("at_initialization", "after_training", "measured_and_predicted", "who_learns"):
-        assert (workdir / "figures" / f"{name}.png").stat().st_size > 10_000
-        assert b"<svg" in (workdir / "figures" / f"{name}.svg").read_bytes()
+    check_drawn(workdir, ("at_initialization", "after_training", "measured_and_predicted", "who_learns"))
     summary = (workdir / "summary.md").read_text()
     assert "| initialization" in summary
     assert "gradient of a single example falls to a hundredth" in summary

@@ -5,13 +5,11 @@ import itertools
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 import optax
 import pytest
@@ -25,27 +23,17 @@ from experiments.feedback.feeding import FEEDBACKS, Feeding, regime_named, truth
 from experiments.feedback.learning import TrainState, make_optimizer
 from experiments.feedback.main import feeding_of, plan
 from tests.experiments.logs import records_in
+from tests.experiments.runs import check_drawn, quick_run
 from tests.test_errors import check_refused
 
 ROOT = Path(__file__).parents[2]
 V, H = len(source.SYMBOLS), 5
 
 
-@pytest.fixture(autouse=True)
-def no_figure_stays_open() -> Iterator[None]:
-    """Else others who draw would draw on it."""
-    yield
-    plt.close("all")
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished run of the quick variant, and what it printed."""
-    workdir = tmp_path_factory.mktemp("runs") / "finished"
-    command = [sys.executable, "-m", "experiments.feedback", f"--workdir={workdir}", "--variant=quick"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return workdir, done.stdout
+    return quick_run(tmp_path_factory, "feedback")
 
 
 NETWORK = model.make_network(H, V)
@@ -286,7 +274,7 @@ def test_both_ways_together_are_the_gradient_of_a_loop_and_each_that_without_the
 # Professor forcing
 
 
-def discriminatord_state(config: Any) -> TrainState:
+def discriminated_state(config: Any) -> TrainState:
     params, optimizer = params_of(), make_optimizer(config)
     discriminator = professor.init_discriminator(config.discriminator_size, H + V, jax.random.key(8))
     return TrainState(
@@ -299,7 +287,7 @@ def taught() -> dict[str, TrainState]:
     """One training step of the quick variant, with a discriminator that is heard or not, and learns or not."""
     config = settings.get_config("quick")
     config.hidden_size, found = H, {}
-    state = discriminatord_state(config)
+    state = discriminated_state(config)
     limits = {"learns": (-1.0, 2.0), "is right enough": (1.0, 0.0)}  # always heard and learning; neither of both
     for does, (heard_above, learns_below) in limits.items():
         with pytest.MonkeyPatch.context() as patch, jax.numpy_dtype_promotion("standard"):
@@ -371,9 +359,7 @@ def test_passages_of_a_text_are_in_it_and_its_end_is_held_out(tmp_path: Path) ->
 
 def test_a_run_leaves_records_figures_and_a_summary(finished: tuple[Path, str]) -> None:
     workdir, printed = finished
-    for make in report.FIGURES:
-        assert (workdir / "figures" / f"{make.__name__}.png").stat().st_size > 10_000
-        assert b"<svg" in (workdir / "figures" / f"{make.__name__}.svg").read_bytes()
+    check_drawn(workdir, [make.__name__ for make in report.FIGURES])
     summary = (workdir / "summary.md").read_text()
     assert "brackets of 3 kinds, 8 symbols" in summary
     assert "2 seeds; 60 training steps" in summary
@@ -428,8 +414,8 @@ def known(regimes: dict[str, tuple[float, ...]], steps: int = 100) -> list[dict[
     for regime, losses in regimes.items():
         for seed, loss in enumerate(losses):
             identity = {"run": f"{regime}-{seed}", "regime": regime, "seed": seed}
-            discriminatord = {"right": loss / 2, "heard": 1.0} if regime in ("professor", "watched") else {}
-            train = {"loss": loss, "norm": loss / 2, "largest_norm": loss, "truth": 0.5, **discriminatord}
+            discriminated = {"right": loss / 2, "heard": 1.0} if regime in ("professor", "watched") else {}
+            train = {"loss": loss, "norm": loss / 2, "largest_norm": loss, "truth": 0.5, **discriminated}
             flow_of = {"choice": "probabilities", "state": [1.0, 1.0, 1.0], "output": [0.0, 1.0, 0.0], "free": 2}
             kinds = [
                 {"kind": "network", "params": 7, "origin": "made", "symbols": 8, "entropy": 1.0},

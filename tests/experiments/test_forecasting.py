@@ -4,22 +4,30 @@ import functools
 import gzip
 import importlib.util
 import itertools
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
 
 from experiments.common import drawing
 from experiments.common.command import ExperimentError
-from experiments.forecasting import baselines, learning, networks, own_csv, report, scoring, series, stocks, weather
+from experiments.common.optimizer import make_optimizer
+from experiments.forecasting import (
+    baselines,
+    findings,
+    learning,
+    networks,
+    own_csv,
+    report,
+    scoring,
+    series,
+    stocks,
+    weather,
+)
 from experiments.forecasting import config as settings
 from experiments.forecasting import main as forecasting
 from experiments.forecasting.main import plan
@@ -27,6 +35,7 @@ from experiments.forecasting.series import TEST, TRAIN, VALIDATION, Series, Task
 from experiments.forecasting.skill import skills
 from tests.experiments.answers import answered
 from tests.experiments.logs import records_in
+from tests.experiments.runs import check_drawn, quick_run
 from tests.test_errors import check_refused
 
 ROOT = Path(__file__).parents[2]
@@ -39,23 +48,12 @@ needs_pvlib = pytest.mark.skipif(not importlib.util.find_spec("pvlib"), reason="
 needs_arch = pytest.mark.skipif(not importlib.util.find_spec("arch"), reason="not installed: rnnjax[forecasting]")
 
 
-@pytest.fixture(autouse=True)
-def no_figure_stays_open() -> Iterator[None]:
-    """Else others who draw would draw on it."""
-    yield
-    plt.close("all")
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished run of the quick variant, and what it printed."""
     pytest.importorskip("pvlib", reason="not installed: rnnjax[forecasting]")
     pytest.importorskip("arch", reason="not installed: rnnjax[forecasting]")
-    workdir = tmp_path_factory.mktemp("runs") / "finished"
-    command = [sys.executable, "-m", "experiments.forecasting", f"--workdir={workdir}", "--variant=quick"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return workdir, done.stdout
+    return quick_run(tmp_path_factory, "forecasting")
 
 
 def made(sun: bool = False, lengths: tuple[int, ...] = (150, 120), seed: int = 0) -> Series:
@@ -301,7 +299,7 @@ def test_training_keeps_the_best_params_by_the_validation_part_and_knows_nothing
     inputs = np.where(tested[:, None], -50.0, usual.inputs)
     planted = usual._replace(values=np.where(tested, 100.0, usual.values), inputs=inputs)
     network, params = network_of("elman", task_of(usual))
-    optimizer = learning.make_optimizer(config)
+    optimizer = make_optimizer(config)
     step = jax.jit(functools.partial(learning.train_steps, network, optimizer, config, max(HORIZONS)))
     ends = []
     for each in (usual, planted):
@@ -576,9 +574,7 @@ def test_the_command_for_ones_own_series_leaves_a_forecast_and_refuses_what_it_c
 
 def test_a_run_leaves_records_figures_and_a_summary(finished: tuple[Path, str]) -> None:
     workdir, printed = finished
-    for name in ("skill", "week", "residuals", "gradient_by_lag"):
-        assert (workdir / "figures" / f"{name}.png").stat().st_size > 10_000
-        assert b"<svg" in (workdir / "figures" / f"{name}.svg").read_bytes()
+    check_drawn(workdir, ("skill", "week", "residuals", "gradient_by_lag"))
     summary = (workdir / "summary.md").read_text()
     assert "2 seeds of each network; skill is over smart persistence" in summary
     assert "That NARX networks are less susceptible to vanishing gradients" in printed
@@ -586,7 +582,7 @@ def test_a_run_leaves_records_figures_and_a_summary(finished: tuple[Path, str]) 
 
 def test_skill_of_a_run_is_that_of_its_errors(finished: tuple[Path, str]) -> None:
     records = records_in(finished[0])
-    found = report.skill_over_reference(records)
+    found = findings.skill_over_reference(records)
     np.testing.assert_allclose(found[found["case"] == "smart persistence"]["skill"], 0, atol=1e-12)
     for target, horizon in itertools.product(("solar", "wind"), (1, 6)):
         sums = {"smart persistence": 0.0, "arx": 0.0}
@@ -621,13 +617,13 @@ def known(errors: dict[str, list[float]], folds: int = 2) -> list[dict[str, Any]
 @needs_arch
 def test_verdict_and_figure_of_known_folds(tmp_path: Path) -> None:
     records = known({"random walk": [1.0, 1.0], "mean": [1.21, 1.0], "ar": [0.81, 0.81]})
-    found = report.skill_over_reference(records).set_index("case")
+    found = findings.skill_over_reference(records).set_index("case")
     np.testing.assert_allclose(found.loc["ar", ["skill", "low", "high"]].astype(float), 0.1)
     assert found.loc["mean", "skill"] < 0
-    told = report.verdict(records)
+    told = findings.verdict(records)
     assert "best ar, +10.0 % (+10.0 to +10.0 %) over random walk; 1 of 2 beat it with all of the interval" in told
     worse = known({"random walk": [1.0, 1.0], "ar": [1.0, 1.21]})
-    assert report.verdict(worse).endswith("over random walk; nothing beats the random walk.")
+    assert findings.verdict(worse).endswith("over random walk; nothing beats the random walk.")
     figure = report.skill_by_fold(records)
     assert figure is not None
     assert "Over all folds ar beats the random walk" in figure.get_suptitle().replace("\n", " ")

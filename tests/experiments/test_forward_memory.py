@@ -1,8 +1,6 @@
 """The forward_memory experiment, end to end: its numbers against loops and closed forms, its files, its report."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +14,16 @@ from experiments.forward_memory import config as settings
 from experiments.forward_memory import report
 from experiments.forward_memory.main import Program, Run, exact_memory, make_cell, plan
 from rnnjax.cells.elman import ElmanParams
+from tests.experiments.runs import check_drawn, quick_run
 from tests.test_errors import check_refused
 
-ROOT = Path(__file__).parents[2]
 Record = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished run of the quick variant, and what it printed."""
-    workdir = tmp_path_factory.mktemp("runs") / "finished"
-    command = [sys.executable, "-m", "experiments.forward_memory", "--variant=quick", f"--workdir={workdir}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return workdir, done.stdout
+    return quick_run(tmp_path_factory, "forward_memory")
 
 
 def records_of(workdir: Path, run: str, kind: str) -> dict[str, Record]:
@@ -50,9 +44,7 @@ def network(program: Program, seed: int) -> tuple[rnnjax.Cell, Any, np.ndarray, 
 def test_a_run_leaves_config_records_figures_and_summary(finished: tuple[Path, str]) -> None:
     workdir, printed = finished
     assert json.loads((workdir / "config.json").read_text())["config"]["hidden_size"] == 8
-    for name in ("recall_by_lag", "derivative_by_lag", "size_by_step"):
-        assert (workdir / "figures" / f"{name}.png").stat().st_size > 10_000
-        assert b"<svg" in (workdir / "figures" / f"{name}.svg").read_bytes()
+    check_drawn(workdir, ("recall_by_lag", "derivative_by_lag", "size_by_step"))
     for text in (printed, (workdir / "summary.md").read_text()):
         assert "Where dh_T/dx_t does not fade, outputs blow up in linear radius 1.5" in text
         assert "| linear    | radius 0.8" in text

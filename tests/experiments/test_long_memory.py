@@ -1,15 +1,11 @@
 """The long_memory experiment: its training against Adam by hand, its gradients, its verdicts, end to end."""
 
 import json
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
@@ -22,27 +18,14 @@ from experiments.long_memory import report as long_memory_report
 from experiments.long_memory.main import Program, Run, plan
 from rnnjax.tasks import TASKS, adding, latching
 from tests.experiments.logs import logs_in, records_in
+from tests.experiments.runs import check_drawn, quick_run
 from tests.test_errors import check_refused
-
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def no_figure_stays_open() -> Iterator[None]:
-    """Else others who draw would draw on it."""
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished run of the quick variant, and what it printed."""
-    workdir = tmp_path_factory.mktemp("runs") / "finished"
-    module = [sys.executable, "-m", "experiments.long_memory", f"--workdir={workdir}"]
-    command = [*module, "--variant=quick"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return workdir, done.stdout
+    return quick_run(tmp_path_factory, "long_memory")
 
 
 def records_of(workdir: Path, run: str | None = None) -> list[dict[str, Any]]:
@@ -52,9 +35,7 @@ def records_of(workdir: Path, run: str | None = None) -> list[dict[str, Any]]:
 
 def test_a_run_leaves_records_figures_and_a_summary_with_the_published_figures(finished: tuple[Path, str]) -> None:
     workdir, printed = finished
-    for name in ("solved_by_lag", "loss_by_step", "gradient_by_lag"):
-        assert (workdir / "figures" / f"{name}.png").stat().st_size > 10_000
-        assert b"<svg" in (workdir / "figures" / f"{name}.svg").read_bytes()
+    check_drawn(workdir, ("solved_by_lag", "loss_by_step", "gradient_by_lag"))
     summary = (workdir / "summary.md").read_text()
     assert "| latching |" in summary
     assert "Seeds that solve the longest lag: latching at 6: elman" in printed

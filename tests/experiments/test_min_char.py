@@ -1,8 +1,6 @@
 """The min_char experiment: against loops in NumPy, iteration by iteration; its samples; end to end."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
@@ -18,9 +16,8 @@ from experiments.min_char import report
 from experiments.networks.character_model import CharacterParams
 from rnnjax.cells.elman import ElmanParams
 from rnnjax.data import load_corpus
+from tests.experiments.runs import quick_run
 from tests.test_errors import check_refused
-
-ROOT = Path(__file__).parents[2]
 
 
 def in_loops(state: min_char.TrainState) -> in_numpy.Params:
@@ -163,11 +160,7 @@ def test_samples_follow_the_networks_own_probabilities_from_where_it_is_in_the_t
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished run of the quick variant, and what it printed."""
-    workdir = tmp_path_factory.mktemp("runs") / "finished"
-    command = [sys.executable, "-m", "experiments.min_char", "--variant=quick", f"--workdir={workdir}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return workdir, done.stdout
+    return quick_run(tmp_path_factory, "min_char")
 
 
 def test_a_run_leaves_a_sample_every_hundred_iterations_losses_figures_and_a_summary(

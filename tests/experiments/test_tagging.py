@@ -3,20 +3,18 @@
 import datetime
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from experiments.common import drawing
 from experiments.tagging import config as settings
 from experiments.tagging import data as tagging_data
-from experiments.tagging import decisions, grammar, model, report, scores
+from experiments.tagging import decisions, findings, grammar, model, report, scores
 from experiments.tagging import main as tagging
 from experiments.tagging.data import Data, batch_of, lexicon_of
 from experiments.tagging.grammar import HELD_OUT, LEFT, RIGHT, SEEN, Case
@@ -26,16 +24,10 @@ from experiments.tagging.trained import load, probabilities, tagged
 from rnnjax.data import Document, TaggedSentence
 from tests.experiments.answers import answered
 from tests.experiments.logs import records_in
+from tests.experiments.runs import check_drawn
 from tests.test_errors import check_refused
 
 QUICK = ["--variant=quick"]
-
-
-@pytest.fixture(autouse=True)
-def no_figure_stays_open() -> Iterator[None]:
-    """Else others who draw would draw on it."""
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")
@@ -346,8 +338,8 @@ def test_known_unknown_and_ambiguous_words_are_told_apart() -> None:
     test = [TaggedSentence(("a", "b"), ("X", "Y")), TaggedSentence(("c",), ("Y",))]
     data = Data(train, test, (), ("X", "Y"), "made")
     first, *by_tag = scores.records(data, [("X", "X"), ("Y",)])
-    assert [first[f"right_{name}"] for name in report.WORDS] == [2 / 3, 0.5, 1, 1]
-    assert [first[f"words_{name}"] for name in report.WORDS] == [3, 2, 1, 1]
+    assert [first[f"right_{name}"] for name in findings.WORDS] == [2 / 3, 0.5, 1, 1]
+    assert [first[f"words_{name}"] for name in findings.WORDS] == [3, 2, 1, 1]
     assert first["confusion"].tolist() == [[1, 0], [1, 1]]
     assert [row["kind"] for row in by_tag] == ["tag", "tag"]
 
@@ -367,9 +359,7 @@ def test_counting_is_right_by_chance_about_the_grammars_words_on_both_sides() ->
 
 
 def test_a_run_leaves_records_figures_and_a_summary(finished: Path) -> None:
-    for make in report.FIGURES:
-        assert (finished / "figures" / f"{make.__name__}.png").stat().st_size > 10_000
-        assert b"<svg" in (finished / "figures" / f"{make.__name__}.svg").read_bytes()
+    check_drawn(finished, [make.__name__ for make in report.FIGURES])
     summary = (finished / "summary.md").read_text()
     assert "Generated grammar: 1,000 sentences" in summary
     assert "Teddy Roosevelt was a great president" in summary
@@ -488,19 +478,19 @@ KNOWN = {"most_frequent": [0.75], "forward": [0.8, 0.85], "bidirectional": [0.95
 
 def test_table_and_verdict_of_known_runs() -> None:
     records = known(KNOWN)
-    rows = [[entry.strip() for entry in line.strip("|").split("|")] for line in report.table(records).splitlines()]
+    rows = [[entry.strip() for entry in line.strip("|").split("|")] for line in findings.table(records).splitlines()]
     assert rows[4][:5] == ["bidirectional", "5", "1,234", "92.5 % (90.0 to 95.0)", "92.5 % (90.0 to 95.0)"]
     assert rows[3][-1] == "66.3 % (65.0 to 67.5)"
-    verdict = report.verdict(records)
+    verdict = findings.verdict(records)
     assert verdict.startswith("Most right: bidirectional, 92.5 % (90.0 to 95.0) of all words. ")
     assert (
         "That a network which reads forward cannot know what is decided to the right is confirmed: at every distance "
         "it has 60.0 % of these words right, and without the word that decides 60.0 % are right at best"
     ) in verdict
     assert "to the left, forward has right 80.0 to 85.0 % by words seen in training, up to 2 words away" in verdict
-    of_corpus = report.verdict(known(KNOWN, cases=False))
+    of_corpus = findings.verdict(known(KNOWN, cases=False))
     assert "That both directions are better than forward is confirmed: +10.00 points" in of_corpus
-    undecided = report.verdict(known({"forward": [0.8, 0.92], "bidirectional": [0.95, 0.9]}, cases=False))
+    undecided = findings.verdict(known({"forward": [0.8, 0.92], "bidirectional": [0.95, 0.9]}, cases=False))
     assert "better than forward is undecided: +6.50 points (90.00 to 95.00 % against 80.00 to 92.00 %)" in undecided
 
 
@@ -514,8 +504,8 @@ def test_figures_say_and_show_what_the_records_have(tmp_path: Path) -> None:
         "is 60.0 %"
     )
     np.testing.assert_allclose(figure.axes[0].lines[1].get_ydata(), [60, 60])
-    assert report.matrix(records)[0] == ["A", "B"]
-    assert report.confused(records) == "bidirectional takes most often A for B (10 of 110), B for A (4 of 90)"
+    assert findings.matrix(records)[0] == ["A", "B"]
+    assert findings.confused(records) == "bidirectional takes most often A for B (10 of 110), B for A (4 of 90)"
     states = report.flows(records)
     np.testing.assert_allclose(states["states"].iloc[-1], [0.2, 5.0, 0.1])
     figure = report.input_gradient_by_distance(records)

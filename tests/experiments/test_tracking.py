@@ -6,13 +6,11 @@ import itertools
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import scipy.linalg
@@ -28,6 +26,7 @@ from experiments.tracking.systems import SYSTEMS, System
 from rnnjax.cells.elman import ElmanParams
 from tests.experiments.answers import answered
 from tests.experiments.logs import records_in
+from tests.experiments.runs import check_drawn, quick_run
 from tests.test_errors import check_refused
 
 ROOT = Path(__file__).parents[2]
@@ -36,21 +35,10 @@ RUNS = 200
 """Steps that the covariances below know of, far more than an estimate hangs on."""
 
 
-@pytest.fixture(autouse=True)
-def no_figure_stays_open() -> Iterator[None]:
-    """Else others who draw would draw on it."""
-    yield
-    plt.close("all")
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished run of the quick variant, and what it printed."""
-    workdir = tmp_path_factory.mktemp("runs") / "finished"
-    command = [sys.executable, "-m", "experiments.tracking", f"--workdir={workdir}", "--variant=quick"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return workdir, done.stdout
+    return quick_run(tmp_path_factory, "tracking")
 
 
 def system_of(name: str) -> System:
@@ -232,9 +220,7 @@ def test_a_network_of_both_directions_looks_ahead_and_the_others_do_not() -> Non
 
 def test_a_run_leaves_records_figures_and_a_summary(finished: tuple[Path, str]) -> None:
     workdir, printed = finished
-    for make in report.FIGURES:
-        assert (workdir / "figures" / f"{make.__name__}.png").stat().st_size > 10_000
-        assert b"<svg" in (workdir / "figures" / f"{make.__name__}.svg").read_bytes()
+    check_drawn(workdir, [make.__name__ for make in report.FIGURES])
     assert "Kalman filter" in (workdir / "summary.md").read_text()
     assert "Of a position's variance the least error is" in printed
     assert "NaN" not in (workdir / "metrics.jsonl").read_text()

@@ -12,7 +12,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import scipy.optimize
@@ -28,6 +27,7 @@ from experiments.word_vectors.pairs import Vectors
 from rnnjax.data import vocabulary_of
 from tests.experiments.answers import answered
 from tests.experiments.logs import records_in
+from tests.experiments.runs import check_drawn, quick_run
 from tests.test_errors import check_refused
 
 ROOT = Path(__file__).parents[2]
@@ -35,21 +35,11 @@ V, E, H, L, W = 7, 3, 4, 6, 2
 NEAR = jax.jit(functools.partial(pairs.near_words, window=W))
 
 
-@pytest.fixture(autouse=True)
-def no_figure_stays_open() -> Iterator[None]:
-    """Else others who draw would draw on it."""
-    yield
-    plt.close("all")
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished run of the quick variant, and what it printed."""
     pytest.importorskip("sklearn", reason="not installed: rnnjax[word_vectors]")
-    workdir = tmp_path_factory.mktemp("runs") / "finished"
-    done = run("experiments.word_vectors", f"--workdir={workdir}", "--variant=quick")
-    assert done.returncode == 0, done.stderr
-    return workdir, done.stdout
+    return quick_run(tmp_path_factory, "word_vectors")
 
 
 def run(module: str, *flags: str) -> subprocess.CompletedProcess[str]:
@@ -411,9 +401,7 @@ def test_neighbours_go_by_the_cosine_and_a_word_without_a_direction_comes_last()
 
 def test_a_run_leaves_records_figures_and_a_summary(finished: tuple[Path, str]) -> None:
     workdir, printed = finished
-    for make in report.FIGURES:
-        assert (workdir / "figures" / f"{make.__name__}.png").stat().st_size > 10_000
-        assert b"<svg" in (workdir / "figures" / f"{make.__name__}.svg").read_bytes()
+    check_drawn(workdir, [make.__name__ for make in report.FIGURES])
     summary = (workdir / "summary.md").read_text()
     assert "docstrings and pydoc topics of the Python 3" in summary
     assert "That distances become meaningful" in printed or "Not shown of" in printed

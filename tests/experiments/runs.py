@@ -1,0 +1,26 @@
+"""Whole runs of experiments, as their users start them."""
+
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def quick_run(factory: pytest.TempPathFactory, experiment: str) -> tuple[Path, str]:
+    """The workdir of a finished run of the quick variant, and what it printed."""
+    workdir = factory.mktemp("runs") / "finished"
+    command = [sys.executable, "-m", f"experiments.{experiment}", "--variant=quick", f"--workdir={workdir}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return workdir, done.stdout
+
+
+def check_drawn(workdir: Path, names: Iterable[str]) -> None:
+    """The run left these figures, and there is something in them."""
+    for name in names:
+        assert (workdir / "figures" / f"{name}.png").stat().st_size > 10_000
+        assert b"<svg" in (workdir / "figures" / f"{name}.svg").read_bytes()
