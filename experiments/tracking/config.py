@@ -11,7 +11,7 @@ them: of Kalman's filter, the fixed-lag smoother, and the smoother of the whole,
 directions. For the target that jumps the exact estimate is a nonlinear recursion, and the best linear one is worse. The
 second command reads samples as they come, one a line, and answers each at once.
 
-Run time: 8 to 9 min on two CPU cores that others use, too (jumps as long); the quick variant 20 to 40 s.
+Run time: 3 min on two CPU cores, 9 min where other programs use them, too; jumps 4 min; the quick variant 10 to 40 s.
 
 Expect, of networks of 32 units after 1,500 training steps, by how much the error is above the least, from the least to
 the greatest of three seeds:
@@ -71,7 +71,7 @@ def get_config(variant: str = "default") -> ConfigDict:
 
 
 def jumps(config: ConfigDict) -> None:
-    """5 min. A target that jumps between two places: a linear filter is no longer the best."""
+    """4 min. A target that jumps between two places: a linear filter is no longer the best."""
     config.system = "jumps"
 
 
