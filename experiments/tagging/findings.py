@@ -7,9 +7,10 @@ import pandas as pd
 
 from experiments.common import frames
 from experiments.common.workdir import Record
+from experiments.tagging.model import BACKWARD, BIDIRECTIONAL, FORWARD
 
-FORWARD, BACKWARD, BIDIRECTIONAL, COUNTING = "forward", "backward", "bidirectional", "most_frequent"
-"""Which way a network reads; and each word's most frequent tag, beside them."""
+COUNTING = "most_frequent"
+"""Beside networks of each direction, the most frequent tag of each word."""
 
 WORDS = {
     "all": "all words",

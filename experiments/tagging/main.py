@@ -37,14 +37,12 @@ from experiments.tagging.data import (
     lexicon_of,
     read,
 )
+from experiments.tagging.findings import COUNTING
 from experiments.tagging.model import BIDIRECTIONAL, DIRECTIONS, Batch, Layer, Network, Noise
 from experiments.tagging.trained import Trained, probabilities, sizes_of
 from rnnjax.checks import number_between
 from rnnjax.names import lookup
 from rnnjax.typing import Key
-
-MOST_FREQUENT = "most_frequent"
-"""Beside the networks: each word has the tag that it mostly had in training."""
 
 CHUNK = 256
 """Sentences that are tagged at a time."""
@@ -106,8 +104,8 @@ def plan(config: ConfigDict) -> list[Run]:
     model.make_layer(BIDIRECTIONAL, config.cell, 1)
     runs = []
     for name in names(config, "networks"):
-        lookup("network", name, dict.fromkeys((MOST_FREQUENT, *DIRECTIONS)))
-        runs += [Run(Program(name), seed) for seed in range(1 if name == MOST_FREQUENT else config.seeds)]
+        lookup("network", name, dict.fromkeys((COUNTING, *DIRECTIONS)))
+        runs += [Run(Program(name), seed) for seed in range(1 if name == COUNTING else config.seeds)]
     return runs
 
 
@@ -121,7 +119,7 @@ def given(data: Data, config: ConfigDict) -> Given:
 
 def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict, given: Given) -> None:
     """Runs of one program."""
-    if runs[0].program.network != MOST_FREQUENT:
+    if runs[0].program.network != COUNTING:
         return train(runs, log_of, config=config, given=given)
     said = scores.said_by_counting(scores.counted(given.data.train), given.data.test)
     for run in runs:
