@@ -12,7 +12,6 @@ from experiments.common import drawing, frames, page
 from experiments.common.workdir import Record
 from experiments.tagging.findings import (
     ALL_TAGS,
-    BIDIRECTIONAL,
     BLIND,
     PHASES,
     WORDS,
@@ -31,6 +30,7 @@ from experiments.tagging.findings import (
     tags_table,
     verdict,
 )
+from experiments.tagging.model import BIDIRECTIONAL
 
 
 def summary(records: Sequence[Record]) -> str:
