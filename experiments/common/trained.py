@@ -1,4 +1,4 @@
-"""Which trained network of a workdir is meant, for the commands that use one."""
+"""What commands over a workdir share: which trained network is meant, and the text of a file that a flag names."""
 
 from pathlib import Path
 

@@ -100,8 +100,8 @@ def best(config: ConfigDict) -> None:
     """About 20 min. The same as well as two wide layers learn it.
 
     Likewise, 19.5 min: 1.388 over the whole of the last tenth, 1.329 on the half that weights are chosen by, 1.447 on
-    the other; 1.466 there in windows from a fresh state. Layers of 384 units that are
-    not added, 6,000 steps with a dropout of 0.3, came to 1.427 in 9 min. It takes 1.4 GB.
+    the other; 1.466 there in windows from a fresh state. Layers of 384 units that are not added, 6,000 steps with a
+    dropout of 0.3, came to 1.427 in 9 min. It takes 1.4 GB.
     """
     two_layers(config)
     config.hidden_size, config.embedding_size, config.train_steps = 512, 128, 9000
