@@ -8,7 +8,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import rnnjax
-from docs import api_pages
+from docs import api_pages, experiment_pages
 
 project = "rnnjax"
 author = copyright = "the rnnjax authors"
@@ -33,8 +33,9 @@ nb_execution_timeout = 300
 
 
 def setup(app: Any) -> None:
-    """Pages of the API are written before they are read; equations in docstrings are shown as they stand."""
+    """Pages of the API and of experiments are written before they are read."""
     app.connect("builder-inited", lambda app: api_pages.write(Path(app.srcdir) / "api"))
+    app.connect("builder-inited", lambda app: experiment_pages.write(Path(app.srcdir) / "experiments"))
     app.connect("source-read", lambda app, page, source: source.__setitem__(0, _within_the_site(source[0])))
     app.connect("include-read", lambda app, path, page, source: source.__setitem__(0, _within_the_site(source[0])))
     app.connect("autodoc-process-docstring", api_pages.show_equations, priority=400)  # before napoleon's 500

@@ -1,5 +1,6 @@
-"""The README's code runs as written."""
+"""The code of the README, and of the pages that it leads to, runs as written."""
 
+import inspect
 import re
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ import numpy as np
 import pytest
 
 import rnnjax
+from experiments.common import catalogue
 from experiments.gradient_flow.config import get_config
+from experiments.language import config as language
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+README, LIBRARY = ((ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "docs/library.md"))
+EXAMPLE, ONLINE, OWN_CELL = re.findall(r"```python\n(.*?)```", README + LIBRARY, flags=re.DOTALL)
 
 
 def code_lines(block: str) -> int:
@@ -28,21 +31,20 @@ def test_the_first_example_and_the_online_one_run_as_written(
 ) -> None:
     mpl.use("Agg")
     monkeypatch.chdir(tmp_path)
-    example, online, _ = BLOCKS
     names: dict[str, object] = {}
-    exec(example, names)
-    assert code_lines(example) <= 15
+    exec(EXAMPLE, names)
+    assert code_lines(EXAMPLE) <= 15
     assert (tmp_path / "gradient_flow.png").stat().st_size > 10_000
     assert "half_lag" in capsys.readouterr().out
     assert names["outputs"].shape == (100, 16, 64)  # type: ignore[attr-defined]
-    exec(online, names)
+    exec(ONLINE, names)
     assert names["outputs"].shape == (99, 16, 64)  # type: ignore[attr-defined]
 
 
 def test_the_cell_of_ones_own_runs_as_written() -> None:
     names: dict[str, object] = {}
-    exec(BLOCKS[2], names)
-    definition = BLOCKS[2][BLOCKS[2].index("class LeakyParams") : BLOCKS[2].index("cell = ")]
+    exec(OWN_CELL, names)
+    definition = OWN_CELL[OWN_CELL.index("class LeakyParams") : OWN_CELL.index("cell = ")]
     assert code_lines(definition) <= 20
     flow = names["flow"]
     assert isinstance(flow, rnnjax.GradientFlow)
@@ -67,13 +69,24 @@ def test_the_code_of_the_page_on_accelerators_runs_as_written_and_gives_the_grad
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
-def test_every_name_and_file_the_readme_speaks_of_exists() -> None:
-    for name in re.findall(r"`initializers\.(\w+)`", README):
-        assert hasattr(rnnjax.initializers, name)
+def test_every_name_file_and_command_the_readme_speaks_of_exists() -> None:
     for path in re.findall(r"\]\((?!http)([^)]+)\)", README):
         assert (ROOT / path).exists(), path
     for field in re.findall(r"--config\.([a-z_]+)=", README):
-        assert field in get_config(), field
+        assert field in {*get_config(), *language.get_config()}, field
+    commands = re.findall(r"experiments\.(\w+(?:\.\w+)?)", README)
+    for command in set(commands):
+        path = ROOT / "experiments" / command.replace(".", "/")
+        assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), command
+    assert {experiment.name for experiment in catalogue.experiments()} <= set(commands)
+
+
+def test_every_name_the_page_of_the_library_speaks_of_exists_and_it_speaks_of_every_public_one() -> None:
+    spoken = set(re.findall(r"`([\w.]+)`", LIBRARY))
+    for name in (name for name in spoken if name.startswith("initializers.")):
+        assert hasattr(rnnjax.initializers, name.removeprefix("initializers.")), name
+    functions = {name for name in rnnjax.__all__ if inspect.isfunction(getattr(rnnjax, name))}
+    assert functions <= spoken
 
 
 def test_everything_public_is_exported_and_documented() -> None:

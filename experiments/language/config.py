@@ -5,6 +5,7 @@ r"""How well does a recurrent network predict text that it has not seen?
     python -m experiments.language --variant=characters --config.corpus=FILE --workdir=runs/characters
     python -m experiments.language.generate --workdir=runs/language --prompt="def "        what it says
     python -m experiments.language.score --workdir=runs/language --text="import os"        how likely a text is
+    python -m experiments.language.suggest --workdir=runs/language --text="impo"           what comes next, as on a phone
 
 The text is read in parallel streams, the state is carried on from window to window for ever, and the gradient goes back
 through one window. The last tenth is held out: its first half is for choosing, its second for reporting, with the state
