@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import rnnjax
+from docs import equations
 
 PAGES = {
     "cells": ("Cells", ("rnnjax.cell", "rnnjax.cells")),
@@ -57,20 +58,30 @@ def write(folder: Path) -> None:
 
 
 def show_equations(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """A block that stands further in than the text before it, equations or code, becomes a literal one."""
+    """A block that stands further in than the text before it is set as equations, or else as code."""
     shown: list[str] = []
     section = False
-    for number, line in enumerate(lines):
-        depth = len(line) - len(line.lstrip())
-        if line.strip() in HEADS and depth == 0:
-            section = True
-        elif line.strip() and depth == 0:
-            section = False
-        begins = line.strip() and depth >= 4 and not section and not lines[number - 1].strip()
-        if begins and shown and _depth_before(lines, number) == 0:
-            shown += ["::", ""]
-        shown.append(line if depth >= 4 and not section else _with_plain_bars(line))
+    number = 0
+    while number < len(lines):
+        line = lines[number]
+        depth = _depth(line)
+        if line.strip() and depth == 0:
+            section = line.strip() in HEADS
+        begins = line.strip() and depth >= 4 and not section and shown and not shown[-1].strip()
+        length = _length_of_block(lines[number:]) if begins and _depth_before(lines, number) == 0 else 0
+        if length:
+            block = lines[number : number + length]
+            table = equations.rendered("\n".join(block))
+            shown += [".. raw:: html", "", f"    {table}", ""] if table else ["::", "", *block]
+        else:
+            shown.append(line if depth >= 4 and not section else _with_plain_bars(line))
+        number += length or 1
     lines[:] = shown
+
+
+def _length_of_block(lines: list[str]) -> int:
+    """Of how many lines, blank ones within and behind it included, the block is that begins here."""
+    return next((number for number, line in enumerate(lines) if line.strip() and _depth(line) < 4), len(lines))
 
 
 def _with_plain_bars(line: str) -> str:
@@ -81,7 +92,11 @@ def _with_plain_bars(line: str) -> str:
 
 def _depth_before(lines: list[str], number: int) -> int:
     before = next((line for line in reversed(lines[:number]) if line.strip()), "")
-    return len(before) - len(before.lstrip())
+    return _depth(before)
+
+
+def _depth(line: str) -> int:
+    return len(line) - len(line.lstrip())
 
 
 def _heading(module: ModuleType) -> str:

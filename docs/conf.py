@@ -8,7 +8,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import rnnjax
-from docs import api_pages, experiment_pages
+from docs import api_pages, equations, experiment_pages
 
 project = "rnnjax"
 author = copyright = "the rnnjax authors"
@@ -18,7 +18,8 @@ exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "rnnjax"
 html_show_search_summary = False  # it would fetch every page found, which no browser does from a disk
-html_static_path = ["figures"]
+html_static_path = ["figures", "static"]
+html_css_files = ["equations.css"]
 
 autodoc_typehints = "none"  # the signature has them, as short as they are written
 autodoc_preserve_defaults = True
@@ -45,5 +46,10 @@ def _within_the_site(text: str) -> str:
     """Pages link to files of the repository: here to the page of a file, or, where there is none, not at all."""
     for file, page in {"../README.md": "index.md", "../benchmarks/README.md": "benchmarks.md"}.items():
         text = re.sub(rf"\]\({re.escape(file)}(#[\w-]*)?\)", f"]({page})", text)
+    text = re.sub(r"^```text\n(.*?)^```$", _equations, text, flags=re.MULTILINE | re.DOTALL)
     text = re.sub(r"\]\((?:\.\./)*docs/([\w/]+\.md)", r"](\1", text)
     return re.sub(r"\[([^\]]+)\]\((?:common|networks)/[^)]*\)", r"`\1`", text)
+
+
+def _equations(block: re.Match[str]) -> str:
+    return equations.rendered(block[1]) or block[0]

@@ -1,6 +1,6 @@
 """The gallery: a page for every experiment, made from its config file, with a figure of its latest run.
 
-    python -m docs.experiment_pages RUN ...    takes the figures of these finished runs, each a folder, into the gallery
+python -m docs.experiment_pages RUN ...    takes the figures of these finished runs, each a folder, into the gallery
 """
 
 import ast
@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from PIL import Image
 
@@ -55,7 +55,10 @@ def write(folder: Path) -> None:
 
 def gallery(found: list[catalogue.Experiment]) -> str:
     """Question, figure, command and run time of every experiment."""
-    parts = ["# Gallery of experiments", "Each experiment asks a question. A click on a question leads to what was found."]
+    parts = [
+        "# Gallery of experiments",
+        "Each experiment asks a question. A click on a question leads to what was found.",
+    ]
     for experiment in found:
         time = f"`{experiment.command}` takes {experiment.run_time}"
         parts += [f"## [{experiment.question}]({experiment.name}.md)", _picture(experiment.name), time]
@@ -67,7 +70,7 @@ def gallery(found: list[catalogue.Experiment]) -> str:
 def page(experiment: catalogue.Experiment) -> str:
     """What an experiment's config file says: question, commands, what to expect, variants, settings."""
     source = catalogue.config_path(experiment.name).read_text(encoding="utf-8")
-    scope: dict[str, object] = {}
+    scope: dict[str, Any] = {}
     exec(compile(source, experiment.name, "exec"), scope)
     words = ast.get_docstring(ast.parse(source)) or ""
     _, _, rest = words.partition("\n\n")
@@ -94,30 +97,29 @@ def _picture(name: str) -> str:
 
 
 def _markdown(words: str) -> str:
-    """Docstrings have code in double backticks, equations as they are read, and commands further in."""
-    lines = []
-    for line in words.splitlines():
-        within = line.startswith("    ")
-        lines.append(line if within else re.sub(r"([<_|$])", r"\\\1", line.replace("``", "`")))
-    return "\n".join(lines)
+    """Docstrings have code in double backticks, commands and equations further in, and items that begin with a star."""
+    return "\n\n".join(map(_paragraph, re.split(r"\n\n+|\n(?=\* )", words)))
+
+
+def _paragraph(text: str) -> str:
+    return text if text.startswith("    ") else _plain(text)
 
 
 def _variants(variants: list[Callable[..., None]]) -> str:
-    rows = []
-    for variant in variants:
-        time, _, what = " ".join((variant.__doc__ or "").split()).partition(". ")
-        rows.append(f"| `{variant.__name__}` | {time} | {_cell(what)} |")
-    return "\n".join(["| `--variant=` | time | what it asks |", "|---|---|---|", *rows])
+    told = [(variant.__name__, (variant.__doc__ or "").partition(". ")) for variant in variants]
+    return "\n".join(f"* `--variant={name}` ({time}): {_plain(what)}" for name, (time, _, what) in told)
 
 
 def _settings(source: str, get_config: Callable[[], dict[str, object]]) -> str:
     comments = catalogue.field_comments(source)
-    rows = [f"| `{name}` | `{value!r}` | {_cell(comments.get(name, ''))} |" for name, value in get_config().items()]
-    return "\n".join(["| `--config.` | default | what it is |", "|---|---|---|", *rows])
+    fields = get_config().items()
+    return "\n".join(f"* `--config.{name}={value}`: {_plain(comments.get(name, ''))}" for name, value in fields)
 
 
-def _cell(text: str) -> str:
-    return re.sub(r"([<_|$*])", r"\\\1", text.replace("``", "`"))
+def _plain(text: str) -> str:
+    """One line, of which nothing is markup but code and the star of an item."""
+    escaped = re.sub(r"([<_|$]|(?<!^)\*)", r"\\\1", " ".join(text.split()).replace("``", "`"))
+    return re.sub(r"`[^`]*`", lambda code: code.group().replace("\\", ""), escaped)
 
 
 def _write_if_changed(path: Path, text: str) -> None:

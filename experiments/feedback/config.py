@@ -100,7 +100,7 @@ def get_config(variant: str = "default") -> ConfigDict:
 
 
 def text(config: ConfigDict) -> None:
-    """13 min. Characters of Python's docstrings, fewer regimes."""
+    """3 min. Characters of Python's docstrings, fewer regimes."""
     config.data, config.hidden_size, config.learning_rate = "docstrings", 128, 5e-3
     config.regimes = "teacher,sampled:inverse_sigmoid:token,sampled:inverse_sigmoid:sequence,sampled:never,professor"
     config.prefixes, config.free_length, config.train_steps = "1,4,16,40", 64, 500

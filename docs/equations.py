@@ -1,0 +1,81 @@
+"""Equations as docstrings have them, in plain characters, become equations as books have them, in HTML.
+
+    h_t = tanh(x_t W + h_{t-1} U + b)        a remark
+
+``*`` multiplies element by element, two symbols side by side are a matrix product. HTML alone shows the same in every
+browser: MathML without a font for it, which many systems lack, leaves subscripts on the line.
+"""
+
+import html
+import re
+import textwrap
+
+WORDS = {
+    *("tanh", "sigmoid", "softmax", "softplus", "relu", "exp", "log", "ln", "max", "min", "sign", "sqrt"),
+    *("mean", "var", "Re", "mod", "dt", "dh", "step", "depth"),
+}
+"""That have more than one letter and are set upright."""
+
+SIGNS = {
+    **{"alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "eta": "η", "theta": "θ", "lambda": "λ"},
+    **{"mu": "μ", "nu": "ν", "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "φ", "chi": "χ", "psi": "ψ", "omega": "ω"},
+    **{"*": "⊙", "-": "−", "...": "…", ">=": "≥", "<=": "≤", "||": "‖", "->": "→", "'": "′"},
+}
+SUM = re.compile(r"sum over (?:modules )?(\w) (?:= (\w+), \.\.\., (.+?)|with (.+?)) of ")
+TOKEN = re.compile(r"[_^]\{|\.\.\.|>=|<=|->|\|\||[A-Za-z]+|\d+(?:\.\d+)?(?:e-?\d+)?|\s+|.")
+STAR = re.compile(r"(?<=\w)\*")  # of a name, as in y*; a product has gaps around it
+SMALL = re.compile(r"[_^](-?[A-Za-z0-9]+)")
+REMARK = re.compile(r"(?<![\s(]) {3,}(?=\S)")
+
+
+def rendered(block: str) -> str | None:
+    """A table of equations and remarks; None where some line is not an equation, but code, or text."""
+    rows = []
+    for line in filter(str.strip, textwrap.dedent(block).splitlines()):
+        equation, remark = (*REMARK.split(line.strip(), maxsplit=1), "")[:2]
+        if equation.endswith(":") and "(" not in equation:
+            rows.append(f'<tr><td colspan="2">{html.escape(equation)}</td></tr>')
+            continue
+        shown = written(equation)
+        if shown is None or "=" not in equation:
+            return None
+        rows.append(f"<tr><td>{shown}</td><td>{_remark(remark)}</td></tr>")
+    return f'<table class="equations">{"".join(rows)}</table>'
+
+
+def written(equation: str) -> str | None:
+    """An equation in HTML; None where it has a word that equations do not have."""
+    equation = STAR.sub("^{∗}", SUM.sub(_sum, equation))
+    equation = SMALL.sub(lambda found: f"{found.group()[0]}{{{found[1]}}}", equation)
+    parts: list[str] = []
+    open_tags: list[str] = []
+    for token in TOKEN.findall(equation):
+        if token in ("_{", "^{"):
+            open_tags.append("sub" if token == "_{" else "sup")
+            parts.append(f"<{open_tags[-1]}>")
+        elif token == "}" and open_tags:
+            parts.append(f"</{open_tags.pop()}>")
+        elif token.isspace():
+            parts.append(" ")
+        elif token in SIGNS:
+            parts.append(SIGNS[token])
+        elif token in WORDS or not token.isalpha():
+            parts.append(html.escape(token))
+        elif len(token) == 1 or open_tags:
+            parts.append(f"<i>{token}</i>")
+        else:
+            return None
+    return "".join(parts)
+
+
+def _sum(found: re.Match[str]) -> str:
+    """'sum over l = 0, ..., L - 1 of' as a sign with its limits."""
+    index, first, last, condition = found.groups()
+    return f"∑_{{{index}: {condition}}} " if condition else f"∑_{{{index} = {first}}}^{{{last}}} "
+
+
+def _remark(text: str) -> str:
+    """Words; an equation, up to a comma, at their beginning is set as one."""
+    begins = re.match(r"\S{1,4} = [^,:]+", text)
+    shown = written(begins.group()) if begins else None
+    return html.escape(text) if begins is None or shown is None else shown + html.escape(text[begins.end() :])
