@@ -12,7 +12,7 @@ help:
 	@echo "make quick   the same in seconds, on tiny networks, in runs/quick"
 	@echo "make test    the tests"
 	@echo "make lint    ruff; make types: mypy; make peers: install PyTorch, haiku, equinox, Keras, gensim to compare with"
-	@echo "make bench   the benchmarks: peers, memory, compiling, parallel time, training, online steps, writing, a study (half an hour)"
+	@echo "make bench   the benchmarks: peers, memory, compiling, parallel time, training, online steps, writing, a study (three quarters of an hour)"
 	@echo "make docs    the site, in docs/_build/html, its tutorials executed (a minute or two)"
 	@echo "make cells   docs/cells.md anew: every cell's equation, size, and how fast its gradient decays"
 

@@ -33,6 +33,15 @@ nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 
 
+PAGES = {
+    "../README.md": "index.md",
+    "../benchmarks/README.md": "benchmarks.md",
+    "README.md": "benchmarks.md",  # so the two pages of benchmarks call each other
+    "TRIED.md": "tried.md",
+}
+"""Files of the repository that are pages of the site, as others link to them."""
+
+
 def setup(app: Any) -> None:
     """Pages of the API and of experiments are written before they are read."""
     app.connect("builder-inited", lambda app: api_pages.write(Path(app.srcdir) / "api"))
@@ -44,8 +53,8 @@ def setup(app: Any) -> None:
 
 def _within_the_site(text: str) -> str:
     """Pages link to files of the repository: here to the page of a file, or, where there is none, not at all."""
-    for file, page in {"../README.md": "index.md", "../benchmarks/README.md": "benchmarks.md"}.items():
-        text = re.sub(rf"\]\({re.escape(file)}(#[\w-]*)?\)", f"]({page})", text)
+    for file, page in PAGES.items():
+        text = re.sub(rf"\]\({re.escape(file)}(#[\w-]*)?\)", rf"]({page}\1)", text)
     text = re.sub(r"^```text\n(.*?)^```$", _equations, text, flags=re.MULTILINE | re.DOTALL)
     text = re.sub(r"\]\((?:\.\./)*docs/([\w/]+\.md)", r"](\1", text)
     return re.sub(r"\[([^\]]+)\]\((?:common|networks)/[^)]*\)", r"`\1`", text)
