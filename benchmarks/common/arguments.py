@@ -1,4 +1,4 @@
-"""What flags say, or why it cannot be. Imports little, for programs that are timed from their start."""
+"""Reads the values of flags and refuses wrong ones. It imports little, for programs timed from their start."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def refusals(name: str) -> Iterator[None]:
-    """Ends the program with one line where a ``ValueError`` says what is wrong with its flags."""
+    """Ends the program with one line if a ``ValueError`` says what is wrong with its flags."""
     try:
         yield
     except ValueError as error:
@@ -15,10 +15,10 @@ def refusals(name: str) -> Iterator[None]:
 
 
 def whole_numbers(flag: str, texts: Sequence[str], least: int = 1, count: int = 1) -> list[int]:
-    """A list flag's values, in order.
+    """The values of a list flag, sorted and each of them once.
 
     Raises:
-        ValueError: for fewer than ``count`` different numbers, or what is no whole number from ``least`` on.
+        ValueError: if there are fewer than ``count`` different values, or one is no whole number from ``least`` on.
     """
     if not all(text.isdecimal() and int(text) >= least for text in texts) or len({*map(int, texts)}) < count:
         kind = "whole numbers" if count == 1 else f"{count} or more different whole numbers"
@@ -27,10 +27,10 @@ def whole_numbers(flag: str, texts: Sequence[str], least: int = 1, count: int = 
 
 
 def sizes(flag: str, text: str, letters: str) -> list[int]:
-    """``8x64`` for the letters ``BxH``, as whole numbers.
+    """The numbers of a text such as ``8x64``, one for each of the letters, here ``BxH``.
 
     Raises:
-        ValueError: where they are not so many, or not above 0.
+        ValueError: if there are more or fewer numbers than letters, or one is not a whole number above 0.
     """
     numbers = [int(part) if part.isdecimal() else 0 for part in text.split("x")]
     if len(numbers) != len(letters.split("x")) or min(numbers) < 1:

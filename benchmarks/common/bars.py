@@ -10,15 +10,15 @@ import numpy as np
 def speed_bar(
     axis: Any, place: int, characters: int, rounds: Sequence[Sequence[float]], value: float, **options: Any
 ) -> None:
-    """One bar, with its number on it, and a line from quartile to quartile of the rounds.
+    """Draws one bar with its number above it, and a line from quartile to quartile of the rounds.
 
     Args:
-        axis: of matplotlib, in thousand characters a second.
-        place: on the x axis.
-        characters: done in each sample of the rounds.
+        axis: matplotlib's, in thousands of characters a second.
+        place: where the bar stands on the x axis.
+        characters: how many were read or written in each sample.
         rounds: seconds of each sample.
-        value: characters a second.
-        **options: of the bar: its label and looks.
+        value: characters a second, the bar's height.
+        **options: the bar's label and looks, as matplotlib takes them.
     """
     low, high = np.percentile([characters / statistics.median(samples) / 1e3 for samples in rounds], (25, 75))
     axis.bar(place, value / 1e3, edgecolor="black", **options)

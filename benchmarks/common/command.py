@@ -18,18 +18,18 @@ Settings = dict[str, Any]
 
 
 def define_flags(name: str, quick: Settings, accelerator: Settings) -> None:
-    """The flags ``--output``, ``--overwrite`` and ``--quick``, which stands for the settings in ``quick``.
+    """Defines the flags ``--output``, ``--overwrite`` and ``--quick``, which stands for the settings in ``quick``.
 
-    The others' defaults are made for a CPU; ``accelerator`` has those for a GPU or TPU.
+    The defaults of the other flags are made for a CPU; ``accelerator`` has those for a GPU or TPU.
     """
     flags.DEFINE_string("output", f"runs/benchmarks/{name}", "Folder for results.json, table.txt and the figure.")
     flags.DEFINE_bool("overwrite", False, "Replace the results already in that folder.")
-    others = f" On a GPU or TPU, but for those: {dict(accelerator)}."
-    flags.DEFINE_bool("quick", False, f"Seconds instead of minutes: {dict(quick)}, where not set otherwise.{others}")
+    others = f" The other flags' defaults on a GPU or TPU: {dict(accelerator)}."
+    flags.DEFINE_bool("quick", False, f"Makes a short run, with {dict(quick)} where a flag is not given.{others}")
 
 
 def settle(name: str, quick: Settings, accelerator: Settings) -> Device:
-    """Gives the flags that the user has not set what ``--quick`` or the device asks for; returns the device."""
+    """Sets the flags that the user has not given to what ``--quick`` or the device asks for; returns the device."""
     device = find()
     quick = quick | {"output": f"runs/benchmarks/{name}_quick"} if FLAGS.quick else {}
     for flag, value in choose(device, quick, accelerator).items():
@@ -39,15 +39,15 @@ def settle(name: str, quick: Settings, accelerator: Settings) -> Device:
 
 
 def choose(device: Device, quick: Settings, accelerator: Settings) -> Settings:
-    """The settings in place of the flags' defaults, which are a CPU's; those of ``quick`` come first."""
+    """The settings that replace the flags' defaults, which are made for a CPU; those of ``quick`` come first."""
     return quick if device.on_cpu else accelerator | quick
 
 
 def output_folder(argv: list[str]) -> Path:
-    """Where the results go.
+    """The folder that the results go to.
 
     Raises:
-        ValueError: for arguments that are no flags, or results that are there already.
+        ValueError: if there are arguments that are not flags, or the folder has results already.
     """
     if argv[1:]:
         raise ValueError(f"received {' '.join(argv[1:])!r}: expected flags only, as in --output=FOLDER")

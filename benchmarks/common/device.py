@@ -1,6 +1,6 @@
-"""The device that JAX computes on where nothing else is said, and what a benchmark does otherwise on it.
+"""The device that JAX computes on by default, and what a benchmark does differently on it.
 
-JAX is imported where it is needed alone: PyTorch's side of a benchmark shall not wait for it.
+JAX is imported only where it is needed, so that PyTorch's side of a benchmark does not wait for it.
 """
 
 import json
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import jax
 
 ROOT = Path(__file__).parents[2]
-"""Where ``python -m benchmarks...`` is called."""
+"""The folder that ``python -m benchmarks...`` is called from."""
 
 
 class UnavailableError(Exception):
@@ -27,7 +27,7 @@ class Device(NamedTuple):
     backend: str  # "cpu", "gpu" or "tpu"
     kind: str  # as its maker calls it
     available: int
-    cuda: bool  # of NVIDIA
+    cuda: bool  # whether it is a GPU of NVIDIA
 
     @property
     def on_cpu(self) -> bool:
@@ -38,10 +38,10 @@ class Device(NamedTuple):
 
 
 def environment(device: Device) -> dict[str, str]:
-    """What processes that share the device are started with: no cached programs, and products as exact as on a CPU.
+    """The environment of the processes that share the device: no cached programs, and products as exact as on a CPU.
 
-    JAX's settings in this process's own environment are left out, but for the choice of the platform.
-    An accelerator's products have fewer digits by default, in JAX other ones than in PyTorch.
+    JAX's settings in this process's own environment are left out, except for the choice of the platform.
+    By default an accelerator's products have fewer digits, and JAX drops others than PyTorch does.
     """
     inherited = {
         name: os.environ[name] for name in os.environ if not name.startswith("JAX_") or name == "JAX_PLATFORMS"
@@ -52,7 +52,7 @@ def environment(device: Device) -> dict[str, str]:
 
 
 def set_up(device: Device) -> None:
-    """The same for this process, where it measures by itself."""
+    """Sets this process up in the same way, for benchmarks that measure in it."""
     import jax
 
     jax.config.update("jax_enable_compilation_cache", False)
@@ -63,7 +63,7 @@ def set_up(device: Device) -> None:
 
 
 def find() -> Device:
-    """Asks another process, since a TPU belongs to one at a time: this one is to leave it to those that it starts."""
+    """The device that another process finds: a TPU belongs to one at a time, and those started from here need it."""
     words = [sys.executable, "-m", "benchmarks.common.device"]
     found = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     return Device(*json.loads(found.stdout.splitlines()[-1]))
@@ -78,10 +78,10 @@ def here() -> Device:
 
 
 def take(count: int, device: Device) -> list["jax.Device"]:
-    """So many devices; on a CPU they are parts of it, made before the process's first array.
+    """The first ``count`` devices; on a CPU they are parts of it, made before the process's first array.
 
     Raises:
-        UnavailableError: where there are not so many.
+        UnavailableError: if JAX finds fewer.
     """
     import jax
 

@@ -11,7 +11,7 @@ from benchmarks.common.device import Device
 
 
 def describe(device: Device, packages: Iterable[str] = ()) -> dict[str, Any]:
-    """As it is before the first measurement; with the versions of these packages besides JAX's own."""
+    """The machine before the first measurement, with the versions of JAX and of these packages."""
     return {
         "device": device._asdict(),
         "processor": _processor(),
@@ -36,10 +36,11 @@ def heading(machine: Mapping[str, Any]) -> str:
 
 
 def doubt(machine: Mapping[str, Any]) -> str:
-    """A warning where other programs wanted the cores: PyTorch's threads wait for each other, and so lose most."""
-    busy = machine["load_average_before"][0] > 1.5 * machine["cores"]  # as many as cores: the benchmark run before
+    """A warning if other programs used the cores: that slows PyTorch most, whose threads wait for each other."""
+    # A benchmark that has just ended leaves a load of about one for each core.
+    busy = machine["load_average_before"][0] > 1.5 * machine["cores"]
     return (
-        "\nThe machine was busy with other programs: measure again, these ratios are not to be relied on."
+        "\nThe machine was busy with other programs, so do not rely on these ratios: measure again on an idle machine."
         if busy
         else ""
     )

@@ -1,4 +1,4 @@
-"""Measuring on a noisy machine: calls take turns, all samples are kept, ratios taken where both met the same noise."""
+"""Measures on a noisy machine: calls take turns, all samples are kept, and ratios are taken within each turn."""
 
 import statistics
 import time
@@ -11,13 +11,13 @@ Call = Callable[[], Any]
 """A piece of work that has ended when the call returns."""
 
 UNSTEADY = 1.25
-"""A ratio is marked with ~ where its upper quartile is more than this many times the lower: do not rely on it."""
+"""A ratio whose upper quartile is more than this many times the lower is marked with ~: do not rely on it."""
 
-DOUBT = f"~ marks ratios whose quartiles over rounds are a factor of over {UNSTEADY} apart: too noisy to rely on."
+DOUBT = f"~ marks ratios too noisy to rely on: their quartiles over rounds are more than a factor of {UNSTEADY} apart."
 
 
 def sample(calls: Mapping[str, Call], repeats: int) -> dict[str, list[float]]:
-    """Seconds of each call, ``repeats`` of each, turn by turn so that noise meets them alike."""
+    """Seconds of ``repeats`` calls of each, which take turns so that noise meets them alike."""
     for call in calls.values():
         call()  # wakes threads and warms caches
     samples: dict[str, list[float]] = {name: [] for name in calls}
@@ -35,7 +35,7 @@ def elapsed(call: Call) -> float:
 
 
 def skips(reasons: Iterable[tuple[str, str]]) -> str:
-    """A line for each title and reason why something was not measured, once."""
+    """One line for each different pair of a title and a reason why that was not measured."""
     return "".join(f"Skipped: {title}: {reason}.\n" for title, reason in dict.fromkeys(reasons))
 
 

@@ -1,4 +1,4 @@
-"""PyTorch on the same kind of device as JAX, as exact, and waiting for its results as JAX does."""
+"""Makes PyTorch use the same kind of device as JAX, be as exact, and wait for its results as JAX does."""
 
 import importlib.util
 from typing import Any
@@ -11,7 +11,7 @@ def device_like(backend: str) -> Any:
     """PyTorch's device for the name of JAX's backend, with products of float32's full precision.
 
     Raises:
-        UnavailableError: where it has none, so that times could not be compared.
+        UnavailableError: if PyTorch has no such device, so that times could not be compared.
     """
     import torch
 
@@ -35,7 +35,7 @@ def why_no_torch(device: Device) -> list[str]:
 
 
 def waiting(call: Call, place: Any) -> Call:
-    """The call, which returns when the device has finished."""
+    """The same call, made to return only when the device has finished."""
     import torch
 
     if place.type != "cuda":

@@ -12,14 +12,14 @@ from typing import Any, NamedTuple, Self
 from benchmarks.common.device import ROOT, Device, UnavailableError, environment
 
 Answer = Callable[..., Mapping[str, Any]]
-"""What a worker makes of the words of a request."""
+"""The function that turns a request's arguments into an answer."""
 
 WITHOUT_JAX = ("torch", "torch_loop", "numpy", "gensim")
 """Workers that do not touch JAX's device."""
 
 
 class Process:
-    """A process that answers requests, one JSON object a line. Idle between requests, it leaves the cores to others."""
+    """A process that answers requests, one JSON object on each line. Between requests it leaves the cores to others."""
 
     def __init__(self, module: str, device: Device) -> None:
         """Starts ``python -m module``, which calls ``serve``."""
@@ -35,7 +35,7 @@ class Process:
         )
 
     def ask(self, **request: Any) -> dict[str, Any]:
-        """The answer; a ``RuntimeError`` where the process died (its traceback is on standard error)."""
+        """The answer; raises a ``RuntimeError`` if the process died (its traceback is on standard error)."""
         assert self.process.stdin
         assert self.process.stdout
         with self.lock:
@@ -65,19 +65,19 @@ class Process:
 
 
 class Worker(NamedTuple):
-    """One of those that a benchmark compares, in its process."""
+    """One of the programs that a benchmark compares, and the process that it runs in."""
 
     name: str
     process: Process
 
     def ask(self, **request: Any) -> dict[str, Any]:
-        """What it answers: ``skipped``, a reason, where the worker cannot do that here."""
+        """Its answer, which is ``skipped`` with a reason if it cannot do that here."""
         return self.process.ask(worker=self.name, **request)
 
 
 @contextmanager
 def workers(module: str, names: Sequence[str], device: Device) -> Iterator[list[Worker]]:
-    """A worker for each name, each in a process of its own; on a TPU, which one process holds, JAX's share one."""
+    """A worker for each name, each in a process of its own; JAX's share one on a TPU, which one process holds."""
     with ExitStack() as stack:
 
         def start() -> Process:
@@ -89,9 +89,9 @@ def workers(module: str, names: Sequence[str], device: Device) -> Iterator[list[
 
 
 def serve(work: Callable[[str, Device], Answer]) -> None:
-    """The process's side: answers each line of standard input, until it closes.
+    """The process's side: answers each line of standard input until that closes.
 
-    ``work(name, device)`` makes, once for each worker, what answers its requests.
+    ``work(name, device)`` is called once for each worker; what it returns answers the worker's requests.
     """
     replies, sys.stdout = sys.stdout, sys.stderr  # what a library prints must not mix with the replies
     device = Device(*json.loads(sys.argv[1]))
@@ -104,7 +104,7 @@ def serve(work: Callable[[str, Device], Answer]) -> None:
 def answer_or_reason(
     work: Callable[[str, Device], Answer], name: str, device: Device, request: Mapping[str, Any]
 ) -> Mapping[str, Any]:
-    """The answer, or why there is none."""
+    """The answer, or the reason why there is none."""
     try:
         return work(name, device)(**request)
     except UnavailableError as error:

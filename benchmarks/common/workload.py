@@ -17,11 +17,11 @@ def sum_of_squares(outputs: Array) -> Array:
 
 
 def params_and_inputs(cell: rnnjax.Cell, steps: int, batch: int, width: int) -> tuple[Any, Array]:
-    """Of ``init``, and standard normal (T, B, I); both are there when this returns."""
+    """Params from ``init`` and standard normal inputs (T, B, I), both computed when this returns."""
     inputs = jax.random.normal(jax.random.key(1), (steps, batch, width))
     return jax.block_until_ready((cell.init(jax.random.key(0), width), inputs))
 
 
 def gradient_of(cell: rnnjax.Cell) -> Any:
-    """With respect to the params; new, and so yet to be compiled."""
+    """The jitted gradient with respect to the params. Each call makes a new one, which is yet to be compiled."""
     return jax.jit(jax.grad(lambda params, inputs: sum_of_squares(rnnjax.unroll(cell, params, inputs)[1])))

@@ -23,8 +23,8 @@ WAYS = {
 Record = dict[str, Any]
 """One way at one depth: seconds of every round to ``compile`` and to ``run``, and their ratios.
 
-``compile_ratio`` is to the stack of the least depth, ``processor_ratio`` the same of processor time, ``compile_growth``
-to the same way at that depth, ``run_ratio`` to the stack of the same depth.
+``compile_ratio`` compares with the stack of the least depth, ``processor_ratio`` does so by processor time,
+``compile_growth`` compares with the same way at the least depth, ``run_ratio`` with the stack of the same depth.
 """
 
 
@@ -70,7 +70,7 @@ def compile_and_run(way: str, cell: str, depth: int, hidden: int, steps: int, ba
 
 
 def build(way: str, cells: list[rnnjax.Cell]) -> rnnjax.Cell:
-    """A network of these cells, which are alike."""
+    """A network of these cells, which are all the same."""
     if way == "stack":
         return rnnjax.stack(*cells)
     if way == "repeat":

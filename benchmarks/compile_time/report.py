@@ -33,15 +33,15 @@ def table(records: list[Record]) -> str:
 
 
 def find(records: list[Record]) -> str:
-    """What the deepest networks take, and by which comparison the target is met."""
+    """What the deepest networks take, and by which comparisons the target is met."""
     first, depth = records[0]["depth"], records[-1]["depth"]
     stack, mixed, repeat = (next(r for r in records if (r["way"], r["depth"]) == (way, depth)) for way in WAYS)
     times, growth = repeat["compile_ratio"], repeat["compile_growth"]
     return (
-        f"{depth} layers compile in {times} times the time of a stack of {first} with repeat "
+        f"{depth} layers take {times} times as long to compile as a stack of {first} with repeat "
         f"(processor time: {repeat['processor_ratio']}),\n"
-        f"{mixed['compile_ratio']} with repeat on a cell, {stack['compile_ratio']} as a stack. "
-        f"Target {TARGET}: {verdict(times)}; against a repeat of {first}, {growth}: {verdict(growth)}.\n"
+        f"{mixed['compile_ratio']} times with repeat on one layer, {stack['compile_ratio']} times as a stack. "
+        f"Target {TARGET}: {verdict(times)}; beside a repeat of {first}, {growth}: {verdict(growth)}.\n"
         f"Running the gradient takes {repeat['run_ratio']} times as long with repeat as with stack."
     )
 
@@ -67,5 +67,5 @@ def draw(records: list[Record], title: str) -> Figure:
     axis.set_xlabel("n, layers")
     axis.set_ylabel("seconds to trace and compile the gradient")
     axis.legend(frameon=False, loc="upper left")
-    axis.set_title(f"{title} Bars: from the least to the most seen.", fontsize=9)
+    axis.set_title(f"{title} Bars reach from the least to the most seen.", fontsize=9)
     return figure

@@ -4,12 +4,12 @@
     python -m benchmarks.generation --quick
     python -m benchmarks.generation --cells=lstm --streams=1,8,512 --hidden=512 --output=runs/benchmarks/generation_512
 
-An embedding, one layer, a dense readout; each character is drawn from the softmax of the readout and read again. Here
-all characters of a text are one program, ``rnnjax.generate`` in ``jax.jit`` with the weights as constants; in PyTorch
-they are a loop, over ``torch.nn.GRUCell`` or over ``torch.nn.GRU`` with one step at a time (LSTM likewise), with
-PyTorch's own number of threads and with one, in ``torch.inference_mode``. The fastest of these four loops is what is
-compared with. Both libraries start from the same weights; the run fails unless they then write the same text with the
-likeliest character every time, and give the next one the same logits, up to rounding.
+The network has an embedding, one layer and a dense readout; each character is drawn from the softmax of the readout and
+read again. In rnnjax one program writes all characters of a text: ``rnnjax.generate`` in ``jax.jit`` with the weights
+as constants. In PyTorch a loop does, over ``torch.nn.GRUCell`` or over ``torch.nn.GRU`` with one step at a time (LSTM
+likewise), with PyTorch's own number of threads or with one, in ``torch.inference_mode``. rnnjax is compared with the
+fastest of these four loops. Both libraries start from the same weights; the run fails unless they write the same text
+when each character is the likeliest, and have the same logits after it, up to rounding.
 """
 
 from absl import app, flags
@@ -23,13 +23,13 @@ from rnnjax.names import lookup
 
 QUICK = {"cells": ["gru"], "streams": ["1", "3"], "hidden": 8, "embedding": 4, "length": 60, "rounds": 2}
 
-flags.DEFINE_list("cells", list(RECURRENT), f"Any of {', '.join(RECURRENT)}.")
+flags.DEFINE_list("cells", list(RECURRENT), f"Cells: {', '.join(RECURRENT)}.")
 flags.DEFINE_list("streams", ["1", "64"], "Numbers of texts that are written at the same time.")
 flags.DEFINE_integer("hidden", 256, "H.", lower_bound=1)
-flags.DEFINE_integer("embedding", 64, "E, numbers that a character is embedded in.", lower_bound=1)
-flags.DEFINE_integer("vocabulary", 96, "V, different characters.", lower_bound=2)
+flags.DEFINE_integer("embedding", 64, "E, the width of the embedding.", lower_bound=1)
+flags.DEFINE_integer("vocabulary", 96, "V, the number of different characters.", lower_bound=2)
 flags.DEFINE_integer("length", 500, "Characters of a text.", lower_bound=1)
-flags.DEFINE_integer("rounds", 7, "Turns that each takes on each case.", lower_bound=1)
+flags.DEFINE_integer("rounds", 7, "Turns that each way of writing takes in each case.", lower_bound=1)
 command.define_flags("generation", QUICK, {})
 FLAGS = flags.FLAGS
 

@@ -1,4 +1,4 @@
-"""Writing with ``rnnjax.generate``: a text is one program."""
+"""Writes with ``rnnjax.generate``: one program writes a whole text."""
 
 import functools
 import itertools

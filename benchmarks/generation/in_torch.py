@@ -1,4 +1,4 @@
-"""Writing in PyTorch: a loop that draws a character, embeds it and takes a step."""
+"""Writes in PyTorch, by a loop that draws a character, embeds it and takes a step."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from benchmarks.generation.network import Size, Writer, first_characters, initia
 
 
 def write(size: Size, module: str, backend: str) -> Writer:
-    """With a ``cell``, of one step, or a ``layer``, of a sequence that is one step long."""
+    """Writes by a ``cell``, which does one step, or a ``layer``, given sequences that are one step long."""
     place = device_like(backend)
     weights = {name: torch.from_numpy(weight).to(place) for name, weight in initial_weights(size).items()}
     embedding = torch.nn.Embedding(size.vocabulary, size.embedding, device=place)
@@ -55,6 +55,6 @@ def _sample(logits: Any) -> Any:
 
 
 def _load(module: Any, weights: dict[str, Any], prefix: str, ending: str = "") -> None:
-    """The weights of that prefix, whose ending the module's own names do not have."""
+    """Loads the weights with that prefix; their names' ending is not part of the module's own names."""
     own = {name: weight for name, weight in weights.items() if name.startswith(prefix)}
     module.load_state_dict({name.removeprefix(prefix).removesuffix(ending): own[name] for name in own})

@@ -1,4 +1,4 @@
-"""Both libraries write in processes of their own, by turns; before that they must write the same."""
+"""Both libraries write in processes of their own, which take turns; before that they must write the same text."""
 
 import functools
 import tempfile
@@ -15,13 +15,13 @@ from benchmarks.generation.network import Size, Writer
 
 OWN = "rnnjax"
 LOOPS = ("cell", "layer", "cell, 1 thread", "layer, 1 thread")
-"""In PyTorch: by which module, and with how many threads where that is not PyTorch's own choice."""
+"""The loops in PyTorch, by their module, and by the number of threads where it is not PyTorch's own choice."""
 
-CHECKED = 50  # characters of each text that both must write alike
+CHECKED = 50  # characters of each text that must be the same in both libraries
 TOLERANCE = 1e-3  # of the logits after them, relative to the largest
 
 Record = dict[str, Any]
-"""A way of writing, in one case: ``skipped``, a reason, or ``rounds`` of seconds, and what follows of them."""
+"""A way of writing, in one case: ``skipped``, a reason, or ``rounds`` of seconds, and what these give."""
 
 
 def measure(sizes: list[Size], device: Device, rounds: int) -> list[Record]:
@@ -46,7 +46,7 @@ def measure(sizes: list[Size], device: Device, rounds: int) -> list[Record]:
 
 
 def agreement(size: Size, found: Path, folder: Path) -> Record:
-    """How far the logits are from ours; an ``AssertionError`` where that is not rounding, or the texts differ."""
+    """How far logits are from rnnjax's; an ``AssertionError`` if that is more than rounding, or the texts differ."""
     with np.load(found) as theirs, np.load(folder / f"{OWN}.npz") as ours:
         alike = float((theirs["tokens"] == ours["tokens"]).mean())
         difference = float(np.abs(theirs["logits"] - ours["logits"]).max() / np.abs(ours["logits"]).max())
@@ -57,7 +57,7 @@ def agreement(size: Size, found: Path, folder: Path) -> Record:
 
 
 def summarize(case: dict[str, Record]) -> list[Record]:
-    """With medians, characters a second, and these as a multiple of the fastest loop's."""
+    """The records with medians, characters a second, and these as a multiple of the fastest loop's."""
     able = {way: record for way, record in case.items() if "rounds" in record}
     for record in able.values():
         record["median_seconds"] = pooled_median(record["rounds"])
@@ -66,7 +66,7 @@ def summarize(case: dict[str, Record]) -> list[Record]:
     if loops:
         fastest = min(loops, key=lambda record: record["median_seconds"])
         for record in able.values():
-            record["speed"] = ratio(fastest["rounds"], record["rounds"])  # of times, so the other way round
+            record["speed"] = ratio(fastest["rounds"], record["rounds"])  # speeds are inverse to times
     return list(case.values())
 
 
@@ -74,7 +74,7 @@ def summarize(case: dict[str, Record]) -> list[Record]:
 
 
 def work(name: str, device: Device) -> Answer:
-    """Writes greedily and saves that, and draws once; or draws and is timed."""
+    """When it is to save, writes greedily, saves that text and draws once; otherwise draws and is timed."""
     threads = 0
 
     @functools.cache

@@ -11,7 +11,7 @@ RECURRENT = {"gru": 3, "lstm": 4}
 """Cells, and how many products of H columns each has."""
 
 Weights = dict[str, np.ndarray]
-"""By the names that PyTorch gives them in modules ``embedding``, ``recurrent`` and ``readout``."""
+"""Weights by the names that PyTorch gives them in modules ``embedding``, ``recurrent`` and ``readout``."""
 
 
 class Size(NamedTuple):
@@ -25,11 +25,11 @@ class Size(NamedTuple):
 
 class Writer(NamedTuple):
     greedy: Callable[[], tuple[Any, Any]]  # likeliest characters (T, B), and logits (B, V) of what comes next
-    draw: Call  # writes a text by drawing from the softmax, and has it in NumPy's memory
+    draw: Call  # writes a text by drawing from the softmax, and has it as a NumPy array
 
 
 def initial_weights(size: Size) -> Weights:
-    """Drawn as PyTorch does: normal for the embedding, all others uniformly within 1 / sqrt(H)."""
+    """Weights drawn as PyTorch draws them: normal for the embedding, all others uniformly within 1 / sqrt(H)."""
     draw, bound, rows = np.random.default_rng(0), size.hidden**-0.5, RECURRENT[size.cell] * size.hidden
     uniform = {
         "recurrent.weight_ih_l0": (rows, size.embedding),
@@ -45,5 +45,5 @@ def initial_weights(size: Size) -> Weights:
 
 
 def first_characters(size: Size) -> np.ndarray:
-    """(B,), with which the texts begin."""
+    """The characters (B,) that the texts begin with."""
     return np.arange(size.streams, dtype=np.int32) % size.vocabulary

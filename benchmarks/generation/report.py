@@ -26,7 +26,7 @@ def write(records: list[Record]) -> str:
     """The table and what it takes to read it."""
     largest = max(record["logit_difference"] for record in records if "rounds" in record)
     checked = (
-        f"Before they were timed, all wrote the same {CHECKED} likeliest characters; "
+        f"Before anything was timed, all ways wrote the same {CHECKED} likeliest characters; "
         f"the logits after them differ by at most {largest:.0e} of the largest."
     )
     reasons = ((TITLES[record["way"]], record["skipped"]) for record in records if "skipped" in record)
@@ -83,12 +83,12 @@ def draw(records: list[Record], finding: str, where: str) -> Figure:
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     size = sizes[0]
     shape = f"H = {size.hidden}, E = {size.embedding}, V = {size.vocabulary}, texts of {size.length} characters"
-    figure.suptitle(f"{finding}\n{shape}. Lines: quartiles over rounds. {where}.", fontsize=9)
+    figure.suptitle(f"{finding}\n{shape}. Lines join the quartiles over rounds. Measured on {where}.", fontsize=9)
     return figure
 
 
 def _bar(axis: Any, place: int, record: Record) -> None:
-    """Of one way."""
+    """The bar of one way of writing."""
     looks = {"label": TITLES[record["way"]], **STYLES[record["way"]]}
     speed_bar(
         axis,

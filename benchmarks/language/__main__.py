@@ -4,21 +4,21 @@
     python -m benchmarks.language --corpus=shakespeare.txt --seeds=3
     python -m benchmarks.language --quick
 
-The GPT is that of nanoGPT's README for training on a CPU, with all its settings; it does its 2,000 iterations. How long
-that takes, from the start of its process to the last iteration, is the time that the network of ``experiments.language
---variant=characters`` is given, from the start of its own. Imports and compiling are part of it, the latter with no
-programs from before. Each has the machine to itself, and its own default for threads. Both train on the first nine
-tenths of the text, which they read from one file of tokens. Copies of the weights are kept on the way, and read the
-last tenth when training has ended, so that this takes none of the time.
+The GPT is that of nanoGPT's README for training on a CPU, with all its settings, and does its 2,000 iterations. The
+time that this takes, from the start of its process to the last iteration, is given to the network of
+``experiments.language --variant=characters``, from the start of its own process. Imports and compiling are part of it,
+and no compiled programs are there from before. Each has the machine to itself, and its own default for threads. Both
+train on the first nine tenths of the text, which they read from one file of tokens. Copies of the weights are kept on
+the way, and read the last tenth when training has ended, so that this takes none of the time.
 
-Held-out nats a character are given of two ways to read. "fresh windows": of 64 characters, the length of the GPT's
-context, which follow each other, averaged over all positions, those with little context at the beginning of a window
-included; this is how nanoGPT evaluates, there on some windows drawn at random. "context kept": the GPT's windows
-overlap by half, and their second halves count, so that each character has 32 or more before it; the recurrent network
-carries its state on through the text, in 100 streams.
+The held-out text is read in two ways, and nats a character are given of both. "Fresh windows" have 64 characters, the
+length of the GPT's context, and follow each other; the loss is averaged over all positions, those with little context
+at the beginning of a window included. nanoGPT evaluates in this way, on some windows drawn at random. With "context
+kept" the GPT's windows overlap by half, and their second halves count, so that each character has 32 or more before it;
+the recurrent network carries its state on through the text, in 100 streams.
 
-The learning rate of the recurrent network falls along a cosine over the time that it has, where in its experiment it
-falls over a number of steps; all else is as there.
+The learning rate of the recurrent network falls along a cosine over the time that it has; in its experiment it falls
+over a number of steps. All else is as in the experiment.
 """
 
 from absl import app, flags
@@ -30,15 +30,15 @@ from benchmarks.language.measure import Settings, measure, read
 
 QUICK = {"max_characters": 20_000, "variant": "quick", "iterations": 20, "evaluations": 2, "torch_threads": 1}
 
-flags.DEFINE_string("corpus", "", "Any UTF-8 text file; empty: the sources of Python's standard library.")
-flags.DEFINE_integer("max_characters", 2_000_000, "Of it are read; 0: all.", lower_bound=0)
+flags.DEFINE_string("corpus", "", "Any UTF-8 text file; empty takes the sources of Python's standard library.")
+flags.DEFINE_integer("max_characters", 2_000_000, "Characters of the text that are read; 0 takes all.", lower_bound=0)
 flags.DEFINE_enum(
-    "variant", "characters", ["characters", "quick"], "Of experiments.language, whose network is trained."
+    "variant", "characters", ["characters", "quick"], "The variant of experiments.language whose network is trained."
 )
-flags.DEFINE_integer("iterations", 2000, "Of the GPT, over which its learning rate falls.", lower_bound=1)
-flags.DEFINE_integer("evaluations", 8, "Of the weights on the way, the last ones included.", lower_bound=1)
-flags.DEFINE_integer("torch_threads", 0, "Threads of the GPT, 0: PyTorch's default.", lower_bound=0)
-flags.DEFINE_integer("seeds", 1, "Times both are trained, from other weights.", lower_bound=1)
+flags.DEFINE_integer("iterations", 2000, "Iterations of the GPT, over which its learning rate falls.", lower_bound=1)
+flags.DEFINE_integer("evaluations", 8, "Evaluations of the weights on the way and at the end.", lower_bound=1)
+flags.DEFINE_integer("torch_threads", 0, "Threads of the GPT; 0 takes PyTorch's default.", lower_bound=0)
+flags.DEFINE_integer("seeds", 1, "How many times both are trained, each time from other weights.", lower_bound=1)
 command.define_flags("language", QUICK, {})
 FLAGS = flags.FLAGS
 

@@ -1,7 +1,7 @@
 """A small GPT for characters in PyTorch, with the settings of nanoGPT's README for training on a CPU.
 
-Radford et al. (2019), as Karpathy's nanoGPT has it: layer norm before attention and before the dense layers, no biases,
-no dropout, one matrix for embedding and readout.
+It is the GPT of Radford et al. (2019) as Karpathy's nanoGPT has it: layer norm before attention and before the dense
+layers, no biases, no dropout, and one matrix for embedding and readout.
 """
 
 import math
@@ -17,7 +17,7 @@ LAYERS = 4
 HEADS = 4
 WIDTH = 128
 BATCH = 12  # windows
-RATE, LEAST_RATE = 1e-3, 1e-4  # of learning, at its highest and at the end
+RATE, LEAST_RATE = 1e-3, 1e-4  # the learning rate at its highest and at the end
 WARM_UP = 100  # iterations
 WEIGHT_DECAY = 0.1  # of matrices
 BETAS = (0.9, 0.99)
@@ -87,7 +87,7 @@ def train_step(model: GPT, optimizer: Any, windows: Any, rate: float) -> None:
 
 
 def learning_rate(iteration: int, iterations: int) -> float:
-    """Rises in a line, then falls along a cosine to a tenth at the last of so many iterations."""
+    """Rises linearly, then falls along a cosine to a tenth at the last of so many iterations."""
     if iteration < WARM_UP:
         return RATE * iteration / WARM_UP
     share = (iteration - WARM_UP) / (iterations - WARM_UP)

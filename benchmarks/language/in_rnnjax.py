@@ -30,9 +30,9 @@ from rnnjax.data import parallel_streams
 
 
 def train(given: Task) -> task.Record:
-    """As long as there is time, then what the weights that were kept on the way make of the held-out text."""
+    """Trains as long as there is time, then evaluates the weights that were kept on the way on the held-out text."""
     config = get_config(given.variant)
-    config.schedule = "constant"  # but for the share that is taken of it below
+    config.schedule = "constant"  # the loop below lets it fall
     cell, optimizer = make_cell(config.cells, config, given.different), make_optimizer(config, config.optimizers)
     kernel_bytes = recurrent_kernel_bytes(cell, config, given.different)
     mesh = host_devices.mesh(host_devices.number(config.batch_size, kernel_bytes, host_devices.cores()))

@@ -16,7 +16,7 @@ READ_AT_ONCE = 64  # windows of the held-out text
 
 
 def train(given: Task) -> task.Record:
-    """All iterations, then what the weights that were kept on the way make of the held-out text."""
+    """Trains for all iterations, then evaluates the weights that were kept on the way on the held-out text."""
     place = device_like(given.backend)
     torch.set_num_threads(given.torch_threads or torch.get_num_threads())
     torch.manual_seed(given.seed)
@@ -43,7 +43,7 @@ def train(given: Task) -> task.Record:
 
 
 def held_out(model: GPT, windows: np.ndarray) -> tuple[float, float]:
-    """Nats a character of windows (N, T + 1) that overlap by half: second halves of all, and every second one whole."""
+    """Nats a character of windows (N, T + 1) that overlap by half: of all second halves, and of every second window."""
     place = next(model.parameters()).device
     parts = torch.from_numpy(windows).to(place).long().split(READ_AT_ONCE)
     with torch.inference_mode():

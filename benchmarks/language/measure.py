@@ -1,4 +1,4 @@
-"""The GPT is trained, then the recurrent network for as long; each in a process of its own, timed from its start."""
+"""Trains the GPT, then the recurrent network for as long, each in a process of its own, timed from its start."""
 
 import json
 import math
@@ -24,7 +24,7 @@ Curve = list[dict[str, float]]
 
 
 class Text(NamedTuple):
-    """As tokens; the last tenth is held out."""
+    """A text as tokens; the last tenth is held out."""
 
     train: np.ndarray
     held_out: np.ndarray
@@ -43,7 +43,7 @@ def read(corpus: str, max_characters: int, variant: str) -> Text:
     """The text as ``experiments.language`` reads it.
 
     Raises:
-        ValueError: for one that cannot be read, or is too short.
+        ValueError: if it cannot be read or is too short.
     """
     config = get_config(variant)
     config.corpus, config.max_characters = corpus, max_characters
@@ -60,7 +60,7 @@ def read(corpus: str, max_characters: int, variant: str) -> Text:
 
 
 def overlapping_windows(tokens: np.ndarray) -> np.ndarray:
-    """(N, CONTEXT + 1), each of which begins half a context after the one before."""
+    """Windows (N, CONTEXT + 1), each of which begins half a context after the one before."""
     starts = np.arange(0, len(tokens) - CONTEXT, CONTEXT // 2)
     return tokens[starts[:, None] + np.arange(CONTEXT + 1)]
 
@@ -79,7 +79,7 @@ def measure(text: Text, settings: Settings, seeds: int, device: Device) -> list[
 
 
 def train(way: str, text: Text, settings: Settings, seed: int, device: Device, seconds: float = math.inf) -> Record:
-    """Trains one network in a process of its own, for so long at most."""
+    """Trains one network in a process of its own, the recurrent one for so many seconds at most."""
     with tempfile.TemporaryDirectory() as folder:
         windows = overlapping_windows(text.held_out)
         tokens = (text.train, text.held_out, windows, text.different)

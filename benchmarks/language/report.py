@@ -17,12 +17,12 @@ LINES = {"kept": "-", "fresh": "--"}
 PUBLISHED = (
     "Published for tiny Shakespeare (1,115,394 characters, 65 different), in nanoGPT's README: 1.88 nats a character\n"
     "with these settings of the GPT in about 3 minutes on a CPU; 1.4697, the best of the run, with 6 layers, 384\n"
-    "channels and a context of 256 in about 3 minutes on an A100. Both read windows in the way of the last column."
+    "channels and a context of 256 in about 3 minutes on an A100. Both were evaluated as in the last column."
 )
 
 
 def write(records: list[Record], text: Record) -> str:
-    """The table, the text it is about, and published figures."""
+    """The text that was read, the table, and published figures."""
     source = (
         f"{text['corpus']}: {text['characters']:,} characters, {text['different']} different, the last tenth held out."
     )
@@ -59,11 +59,11 @@ def find(records: list[Record]) -> str:
 
     seeds = f"{len(own)} seed{'s' * (len(own) > 1)}"
     reached = [_first(pair, other["fresh"]) for pair, other in zip(own, gpt, strict=True)]
-    told = "never" if None in reached else f"within {max(filter(None, reached)):.0f} s"
+    told = "at no time" if None in reached else f"within {max(filter(None, reached)):.0f} s"
     return (
         f"After {seconds:.0f} s from process start, the recurrent network comes to {nats(own)},\n"
         f"the GPT to {nats(gpt)}; {seeds}.\n"
-        f"In {READ['fresh']} the recurrent network was at the GPT's last loss {told}."
+        f"In {READ['fresh']} the recurrent network reached the GPT's last loss {told}."
     )
 
 
@@ -83,8 +83,8 @@ def draw(records: list[Record], finding: str, where: str) -> Figure:
             losses = [point[read] for point in record["curve"]]
             axis.plot(seconds, losses, style, color=COLORS[record["way"]], marker=".", label=label)
     axis.set_xlim(left=0)
-    axis.set_xlabel("seconds from process start, imports and compiling included, evaluations not")
+    axis.set_xlabel("seconds from process start, with imports and compiling, without evaluations")
     axis.set_ylabel("cross-entropy, held out (nats a character)")
     axis.legend(frameon=False)
-    axis.set_title(f"{finding}\n{where}.", fontsize=9)
+    axis.set_title(f"{finding}\nMeasured on {where}.", fontsize=9)
     return figure

@@ -1,4 +1,4 @@
-"""What a process that trains is given and gives back, in a folder. It imports little: its time counts."""
+"""What a process that trains is given and gives back, in a folder. It imports little, since its time counts."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 CONTEXT = 64
-"""Characters that the GPT sees, and of a window of held-out text."""
+"""Characters in the GPT's context, and in a window of held-out text."""
 
 Record = dict[str, Any]
 
@@ -22,7 +22,7 @@ class Task(NamedTuple):
     variant: str
     iterations: int  # of the GPT
     evaluations: int
-    torch_threads: int  # of the GPT, 0: PyTorch's default
+    torch_threads: int  # of the GPT; 0 takes PyTorch's default
     seed: int
     backend: str  # JAX's name of the device
     started: float  # seconds since the epoch, when the process was started
@@ -50,7 +50,7 @@ class Snapshot(NamedTuple):
 
 
 def record(params: int, begun: float, characters: int, snapshots: Sequence[Snapshot]) -> Record:
-    """What a process gives back: its training began at that time, and reads so many characters a step."""
+    """What a process gives back, with the time when training began, and how many characters a step reads."""
     curve = [snapshot._asdict() for snapshot in snapshots]
     return {"params": params, "begun": begun, "characters_a_step": characters, "curve": curve}
 

@@ -4,10 +4,10 @@
     python -m benchmarks.memory --quick
     python -m benchmarks.memory --cell=gru --steps=1000,4000,16000,64000 --batch=8 --hidden=64
 
-Each point is a process of its own, which does nothing but compile and run one gradient: the most memory that it ever
-had resident, what it had before the inputs were there, and XLA's own account of the program's temporary memory. The
-loss reads the final state, so that what grows with T beyond the inputs is what is kept for the backward pass; once it
-reads all outputs, to show what those add.
+Each point is a process of its own, which does nothing but compile and run one gradient. Measured are the most memory
+that it ever had resident, what it had before the inputs were there, and XLA's own account of the program's temporary
+memory. The loss reads the final state, so that what grows with T beyond the inputs is what is kept for the backward
+pass. In one of the methods it reads all outputs, to show what those add.
 """
 
 from absl import app, flags
@@ -21,8 +21,8 @@ QUICK = {"steps": ["100", "400"], "batch": 2, "hidden": 8}
 ACCELERATOR = {"steps": ["1000", "4000", "16000"], "batch": 16, "hidden": 512}
 
 flags.DEFINE_string("cell", "lstm", "A cell by rnnjax's name.")
-flags.DEFINE_list("steps", ["1000", "10000", "100000"], "T, several of them; times are compared with the least.")
-flags.DEFINE_integer("batch", 1, "B.", lower_bound=1)
+flags.DEFINE_list("steps", ["1000", "10000", "100000"], "Values of T; times are compared with those of the least.")
+flags.DEFINE_integer("batch", 1, "B, the batch.", lower_bound=1)
 flags.DEFINE_integer("hidden", 128, "H, and the width of the inputs.", lower_bound=1)
 command.define_flags("memory", QUICK, ACCELERATOR)
 FLAGS = flags.FLAGS

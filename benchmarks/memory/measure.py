@@ -1,4 +1,4 @@
-"""One gradient in a process that does nothing else: how much memory it needs, and how long it takes."""
+"""Measures how much memory one gradient needs, and how long it takes, in a process that does nothing else."""
 
 from collections.abc import Callable
 from functools import partial
@@ -21,13 +21,13 @@ CHUNK = 100
 Record = dict[str, Any]
 """One method at one length: mean ``seconds``, and bytes.
 
-``temporary_bytes`` by XLA's account; ``peak_bytes``, what ``peak_bytes`` gives; ``baseline_bytes``, the most
-before there were inputs; ``input_bytes``.
+``temporary_bytes`` is XLA's account, ``peak_bytes`` what the function of that name gives, ``baseline_bytes`` the same
+before there were inputs, ``input_bytes`` the size of the inputs.
 """
 
 
 def of_unroll(loss: Callable[[Any, Array], Array], **options: Any) -> Callable[[rnnjax.Cell], Callable[..., Any]]:
-    """From a cell, the gradient of ``loss(final state, outputs)``."""
+    """A function from a cell to the gradient of ``loss(final state, outputs)``."""
 
     def gradient(cell: rnnjax.Cell) -> Callable[..., Any]:
         return jax.grad(lambda params, inputs: loss(*rnnjax.unroll(cell, params, inputs, **options)))
@@ -81,12 +81,12 @@ def step_seconds(record: Record) -> float:
 
 
 def gradient(method: str, cell: str, steps: int, batch: int, hidden: int) -> Record:
-    """A method at one length, with numbers that follow from it alone."""
+    """What one method at one length gives, apart from comparisons with others."""
     network = rnnjax.cell_named(cell)(hidden)
     params = jax.block_until_ready(network.init(jax.random.key(0), hidden))
     baseline = peak_bytes()
     keys = jax.random.split(jax.random.key(1), steps)
-    inputs = jax.lax.map(lambda key: jax.random.normal(key, (batch, hidden)), keys)  # no more memory than their own
+    inputs = jax.lax.map(lambda key: jax.random.normal(key, (batch, hidden)), keys)  # needs no memory beyond their own
     compiled = jax.jit(METHODS[method](network)).lower(params, inputs).compile()
     account = compiled.memory_analysis()
     assert account
@@ -104,8 +104,8 @@ def gradient(method: str, cell: str, steps: int, batch: int, hidden: int) -> Rec
 def peak_bytes() -> int:
     """The most bytes that the device has given out to this process; on a CPU, what the process has had resident.
 
-    The latter on Linux; what ``getrusage`` gives as ``ru_maxrss`` would count the parent's memory, too, where that is
-    more.
+    The latter is known on Linux. What ``getrusage`` gives as ``ru_maxrss`` would count the parent's memory, too, where
+    that is more.
     """
     statistics = jax.devices()[0].memory_stats()
     if statistics:

@@ -10,8 +10,8 @@ from benchmarks.common.device import Device
 from benchmarks.memory.measure import METHODS, PLAIN, ROOT, ROOT_ALL, Record, step_seconds
 
 MB = 10**6
-TARGET_MB = 600  # resident at most, with Python, jax and the inputs
-TARGET_TIME = 1.4  # times the plain gradient's time per step at the least T
+TARGET_MB = 600  # of memory resident at most, Python, jax and the inputs included
+TARGET_TIME = 1.4  # times the time a step of the plain gradient at the least T
 
 
 def write(records: list[Record], device: Device) -> str:
@@ -20,7 +20,7 @@ def write(records: list[Record], device: Device) -> str:
 
 
 def peak_of(device: Device) -> str:
-    """What was measured as such."""
+    """What the peak is of, on this device."""
     return "most memory resident in the process" if device.on_cpu else "most memory in use on the device"
 
 
@@ -48,7 +48,7 @@ def judge(records: list[Record]) -> str:
         met = record["peak_bytes"] < TARGET_MB * MB and record["step_ratio"] <= TARGET_TIME
         numbers = f"{record['peak_bytes'] / MB:.0f} MB, {record['step_ratio']:.2f}"
         verdicts["Met by" if met else "Missed by"].append(f"{record['method']} ({numbers})")
-    goal = f"under {TARGET_MB} MB resident, a step at most {TARGET_TIME} times plain's at T = {least}"
+    goal = f"under {TARGET_MB} MB resident, and at most {TARGET_TIME} times the time a step of plain at T = {least}"
     lines = [f"{verdict}: {'; '.join(methods)}." for verdict, methods in verdicts.items() if methods]
     return "\n".join([f"Target at T = {greatest}: {goal}.", *lines])
 
@@ -68,12 +68,12 @@ def grow(records: list[Record]) -> str:
             slopes.append(f"{method} T^{np.log(high / low) / np.log(u / t):.2f}")
     last = {record["method"]: record for record in records}
     less = last[PLAIN]["temporary_bytes"] / last[ROOT]["temporary_bytes"]
-    growth = f" Growth: {'; '.join(slopes)}." if slopes else ""
-    return f"Temporary memory with remat='sqrt' is 1/{less:.0f} of plain's.{growth}"
+    growth = f" It grows as: {'; '.join(slopes)}." if slopes else ""
+    return f"Temporary memory with remat='sqrt' is 1/{less:.0f} of that of plain.{growth}"
 
 
 def draw(records: list[Record], device: Device, title: str) -> Figure:
-    """The peak against T, with what all have in common; and the temporary memory, on log axes."""
+    """The peak against T, beside what all methods have in common, and the temporary memory on log axes."""
     figure = Figure((11, 5.5), layout="constrained")
     peak, temporary = figure.subplots(1, 2)
     for (method, marker), style in zip(zip(METHODS, "os^vD", strict=True), ("-", "--", "-.", ":", "-"), strict=True):

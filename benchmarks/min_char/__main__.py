@@ -4,8 +4,8 @@
     python -m benchmarks.min_char --quick
 
 The model and its numbers are those of experiments/min_char: an iteration reads 25 characters, takes the gradient back
-through them and moves the params. rnnjax does several in a program, in float32, NumPy one after the other, in float64,
-as each has it by default; each has a process of its own, and they take turns.
+through them and moves the params. rnnjax does several in one program, in float32, and NumPy does one after the other,
+in float64, as is the default of each. Each has a process of its own, and they take turns.
 """
 
 from absl import app, flags
@@ -17,8 +17,8 @@ from benchmarks.min_char.measure import measure
 QUICK = {"rounds": 1, "iterations": 200, "hidden": 16}
 
 flags.DEFINE_integer("hidden", 100, "H.", lower_bound=1)
-flags.DEFINE_integer("iterations", 1000, "In a sample, of each.", lower_bound=100)
-flags.DEFINE_integer("rounds", 5, "Samples of each.", lower_bound=1)
+flags.DEFINE_integer("iterations", 1000, "Iterations in each sample, a multiple of 100.", lower_bound=100)
+flags.DEFINE_integer("rounds", 5, "Samples of each way.", lower_bound=1)
 command.define_flags("min_char", QUICK, {})
 FLAGS = flags.FLAGS
 

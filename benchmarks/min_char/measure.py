@@ -18,7 +18,7 @@ Record = dict[str, Any]
 
 
 def measure(device: Device, rounds: int, *, hidden: int, iterations: int) -> list[Record]:
-    """Both ways, by turns; what they did before the first sample, compiling above all, does not count."""
+    """A record of each way; they take turns, and what comes before the first sample, as compiling, does not count."""
     samples: dict[str, list[list[float]]] = {way: [] for way in WAYS}
     with workers("benchmarks.min_char.measure", list(WAYS), device) as processes:
         for _ in tqdm(range(rounds), disable=None):
@@ -35,7 +35,7 @@ def measure(device: Device, rounds: int, *, hidden: int, iterations: int) -> lis
 
 
 def work(way: str, device: Device) -> Answer:
-    """Keeps what it has trained, so that iterations go on from one sample to the next."""
+    """Trains on from one sample to the next."""
     return partial(_timed, {"rnnjax": _rnnjax, "numpy": _numpy}[way], {})
 
 

@@ -4,25 +4,27 @@
     python -m benchmarks.online --quick
     python -m benchmarks.online --cells=lstm --hidden=64 --counts=1,50 --output=runs/benchmarks/online_lstm
 
-B = 1, each step from where the last one ended, against PyTorch's cells under ``inference_mode`` and a step written in
-NumPy, all with the same weights: the run fails unless the first outputs agree. Then k steps in one call by ``unroll``,
-which tells what a call costs from what a step costs. "State donated" and "compiled ahead" differ by the latter alone;
-"params constant" donates the state, too; "data from NumPy" is that with inputs from NumPy and outputs to it.
+B is 1, and each step starts where the last one ended. It is compared with PyTorch's cells under ``inference_mode`` and
+with a step written in NumPy. All have the same weights, and the run fails unless the first outputs agree. Then
+``unroll`` does k steps in one call, which tells the cost of a call from that of a step. "Compiled ahead" is "state
+donated" with a program that was compiled beforehand; "params constant" donates the state, too; "data from NumPy" is
+"params constant" with inputs from NumPy and outputs to it.
 
-What to do for the lowest latency, and what it gave with H = 128 (microseconds for Elman, GRU and LSTM, two CPU cores):
+This gives the lowest latency; the figures are microseconds a step for Elman, GRU and LSTM with H = 128 on two CPU
+cores:
 
-- ``jax.jit`` the step: 390, 720 and 710 without, 9, 13 and 14 with it.
+- ``jax.jit`` the step: it takes 390, 720 and 710 without, 9, 13 and 14 with it.
 - ``jax.config.update("jax_cpu_enable_async_dispatch", False)`` before the first array: the program then runs in the
   thread that calls it. By default a program of some size is handed to another one, and a jitted step takes 100.
-- Keep the state as JAX has it: 5 to 8 more where each step takes it to NumPy and back.
-- Donate the state (``donate_argnums``): up to 1 less.
-- Let the params be constants of the program, a closure instead of an argument: another 1 less. It is compiled anew
-  where they change.
-- ``.lower(...).compile()`` makes the first step as fast as the others, as does calling the jitted step once beforehand;
-  no call is faster for it.
+- Keep the state in JAX's arrays: to take it to NumPy and back at each step costs 5 to 8 more.
+- Donate the state (``donate_argnums``), which takes up to 1 less.
+- Make the params constants of the program, by a closure instead of an argument, which takes another 1 less. The program
+  is compiled anew when they change.
+- ``.lower(...).compile()`` makes the first step as fast as the others, and so does one call of the jitted step
+  beforehand. Later calls are not faster for it.
 - Inputs from NumPy and outputs to NumPy cost 2.
-- About 8 are the call, whatever is in it: where more inputs are there already, give them to one ``unroll``, which takes
-  0.9, 2.6 and 3.3 a step. A step in NumPy has no such call: 4, 13 and 15.
+- The call costs about 8, whatever is in it. Where several inputs are there already, give them to one ``unroll``, which
+  takes 0.9, 2.6 and 3.3 a step. A step in NumPy has no such call: it takes 4, 13 and 15.
 """
 
 from absl import app, flags
@@ -37,9 +39,9 @@ from rnnjax.names import lookup
 QUICK = {"hidden": 8, "counts": ["1", "4"], "repeats": 20, "rounds": 2}
 ACCELERATOR = {"hidden": 1024}
 
-flags.DEFINE_list("cells", list(CELLS), "Of elman, gru and lstm.")
+flags.DEFINE_list("cells", list(CELLS), "Cells: elman, gru, lstm.")
 flags.DEFINE_integer("hidden", 128, "H, and the width of the inputs.", lower_bound=1)
-flags.DEFINE_list("counts", ["1", "10", "100"], "k, steps in one call; two and more.")
+flags.DEFINE_list("counts", ["1", "10", "100"], "k, steps in one call: two or more different numbers.")
 flags.DEFINE_integer("repeats", 500, "Calls in each turn.", lower_bound=1)
 flags.DEFINE_integer("rounds", 9, "Turns that each way of calling takes.", lower_bound=1)
 command.define_flags("online", QUICK, ACCELERATOR)

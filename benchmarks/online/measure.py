@@ -17,7 +17,10 @@ CHECKED = 5  # steps whose outputs are compared
 TOLERANCE = 1e-5
 
 Record = dict[str, Any]
-"""A cell and library: either ``skipped``, a reason, or a ``way`` of calling, its ``rounds`` of seconds, and so on."""
+"""A cell and library: either ``skipped``, a reason, or a ``way`` of calling and its ``rounds`` of seconds.
+
+The latter has a median, a 99th percentile and ratios, too, once it is summarized.
+"""
 
 
 def measure(

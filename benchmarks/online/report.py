@@ -15,9 +15,9 @@ PLAIN = ("rnnjax", "jitted")
 
 def texts(records: list[Record], counts: list[int]) -> tuple[str, str]:
     """The tables, and the finding."""
-    legend = "Microseconds of one step, median and 99th percentile:"
+    legend = "Microseconds of one step: the median, and the 99th percentile to its right."
     reasons = ((LIBRARIES[record["library"]], record["skipped"]) for record in records if "skipped" in record)
-    straight = "Microseconds of k steps in one call by unroll, and the line through the least and the greatest k:"
+    straight = "Microseconds of k steps in one call of unroll, and of a call and a step by the line through these:"
     tables = f"{legend}\n\n{table_of_steps(records)}\n\n{straight}\n\n{table_of_calls(records, counts)}"
     return f"{tables}\n\n{skips(reasons)}", find(records, counts)
 
@@ -101,14 +101,14 @@ def find(records: list[Record], counts: list[int]) -> str:
     return (
         f"One step takes {medians(way)} microseconds ({dispatch}, params constant, state donated): "
         f"{'; '.join(ratios)}.\n"
-        f"Merely jitted, dispatched asynchronously, it takes {medians(PLAIN)}. "
-        f"Of a call ({dispatch}) {min(calls):.1f} to {max(calls):.1f} are the call, "
-        f"{min(own):.1f} to {max(own):.1f} the step."
+        f"Merely jitted and dispatched asynchronously, it takes {medians(PLAIN)}. "
+        f"A call ({dispatch}) costs {min(calls):.1f} to {max(calls):.1f} microseconds whatever is in it, "
+        f"a step within it {min(own):.1f} to {max(own):.1f}."
     )
 
 
 def draw(records: list[Record], counts: list[int], title: str) -> Figure:
-    """Left, each way of calling, from the median to the 99th percentile; right, k steps in one call against k."""
+    """Left are all ways of calling, from median to 99th percentile; right are k steps in one call against k."""
     figure = Figure((13, 6), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     markers = dict(zip(("elman", "gru", "lstm"), (("o", "white"), ("s", "0.6"), ("^", "black")), strict=True))
@@ -121,7 +121,7 @@ def draw(records: list[Record], counts: list[int], title: str) -> Figure:
     left.set_xscale("log")
     left.xaxis.set_major_formatter("{x:g}")
     left.legend(frameon=False, ncols=len(markers), loc="lower left", bbox_to_anchor=(0, 1))
-    left.set_xlabel("microseconds of one step: mark, median; end of line, 99th percentile")
+    left.set_xlabel("microseconds of one step (mark: median; end of line: 99th percentile)")
     for (library, cell), line in lines(records, counts).items():
         marker, face = markers[cell]
         dashes = "-" if library == best_way(records)[0] else ":"

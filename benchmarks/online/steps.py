@@ -1,4 +1,4 @@
-"""One online step of a cell in every library, and the ways of calling it here; all from the same weights."""
+"""One online step of a cell in every library, and the ways of calling it in rnnjax; all have the same weights."""
 
 import functools
 from collections.abc import Callable
@@ -21,7 +21,7 @@ LIBRARIES = {
     "torch": "PyTorch",
     "numpy": "NumPy",
 }
-"""Who is measured, each with its title."""
+"""What is measured, with titles for tables."""
 
 STEP, STEPS = "one step", "steps by unroll"
 
@@ -50,7 +50,7 @@ def several(count: int) -> str:
 
 
 def initial_weights(cell: str, hidden: int) -> Weights:
-    """Drawn as PyTorch does, uniformly within 1 / sqrt(H)."""
+    """Weights drawn as PyTorch draws them, uniformly within 1 / sqrt(H)."""
     draw, bound, rows = np.random.default_rng(0), hidden**-0.5, GATES[cell] * hidden
     shapes = {
         "weight_ih_l0": (rows, hidden),
@@ -67,7 +67,7 @@ def input_of_a_step(hidden: int) -> np.ndarray:
 
 
 def chained(step: Step, state: Any, inputs: Any) -> Call:
-    """A call of the step, from the state where the last one ended; it returns the output."""
+    """A call that takes a step from the state where the last one ended, and returns the output."""
 
     def call() -> Any:
         nonlocal state
@@ -115,7 +115,7 @@ def build_rnnjax(cell: str, hidden: int, counts: list[int], device: Device) -> P
 
 
 def finished(step: Step) -> Step:
-    """The step with its output there when it returns, and so the state, which comes from the same program."""
+    """The step, made to return only when its output is there, and so the state, which comes from the same program."""
 
     def finished_step(state: Any, inputs: Any) -> tuple[Any, Any]:
         state, output = step(state, inputs)

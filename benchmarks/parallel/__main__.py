@@ -5,8 +5,7 @@
     python -m benchmarks.parallel --cells=gru --steps=64,1024 --sizes=1x16 --output=runs/benchmarks/parallel_gru
 
 Cells with an affine recurrence run by ``unroll(method="parallel")``, the others by ``newton_unroll`` with the full
-Jacobian and with its diagonal, all against ``unroll``. Calls take turns in one process. See README.md in the folder
-above.
+Jacobian and with its diagonal, all against ``unroll``. Calls take turns in one process.
 """
 
 from absl import app, flags
@@ -32,7 +31,7 @@ ACCELERATOR = {
 flags.DEFINE_list("cells", ["min_gru", "sru", "lru", "elman", "gru"], "Cells by rnnjax's names.")
 flags.DEFINE_list("steps", ["64", "512", "4096", "16384"], "Lengths T.")
 flags.DEFINE_list("sizes", ["1x8", "8x64"], "BxH: batch, and input and hidden width.")
-flags.DEFINE_integer("rounds", 5, "Turns that each program takes.", lower_bound=1)
+flags.DEFINE_integer("rounds", 5, "Turns that each program takes in each case.", lower_bound=1)
 command.define_flags("parallel", QUICK, ACCELERATOR)
 FLAGS = flags.FLAGS
 

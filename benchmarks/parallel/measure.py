@@ -15,7 +15,7 @@ from rnnjax import Cell
 SCAN, AFFINE, FULL, DIAGONAL = "scan", "affine", "full", "diagonal"
 MATRICES = 2**25  # numbers in the Jacobians of one layer, T B H^2, beyond which "full" is left out: 128 MiB a copy
 MATRICES_OF_ACCELERATOR = 2**29  # the same for a GPU or TPU: 2 GiB a copy
-SECONDS = 0.02  # how long the repeated calls of one program take in a round, at least one call
+SECONDS = 0.02  # about how long the repeated calls of one program take in a round; one is always made
 MOST = 20
 LONG = 2.0  # seconds: a program that takes longer has two turns only
 PROGRAMS = (FORWARD, GRADIENT)
@@ -81,7 +81,7 @@ def take_turns(calls: dict[str, Call], most_rounds: int) -> dict[str, list[list[
 def build(cell: Cell, program: str, size: Size, steps: int, method: str) -> Call:
     """The call of one jitted program, which waits for its result; gradients are those of all params.
 
-    Forward, the result is the outputs and, from Newton's method, the report.
+    The result of the forward pass is the outputs and, from Newton's method, the report.
     """
     params, inputs = params_and_inputs(cell, steps, size.batch, size.hidden)
 

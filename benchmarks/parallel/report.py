@@ -10,15 +10,15 @@ from benchmarks.parallel.measure import AFFINE, DIAGONAL, FULL, PROGRAMS, Record
 
 
 def find(records: list[Record]) -> str:
-    """What the numbers say: how often all steps at once are faster, and the best case."""
+    """How often computing all steps at once is faster, and by how much in the best case."""
     lines = []
     for kind, methods in (("Affine cells", [AFFINE]), ("Newton's method", [FULL, DIAGONAL])):
         measured = [record for record in records if record["method"] in methods and "ratio" in record]
         ratios = [(r["ratio"][program].value, describe(r, program)) for r in measured for program in PROGRAMS]
         if ratios:
             faster, (best, case) = sum(value < 1 for value, _ in ratios), min(ratios)
-            score = f"all steps at once beat the scan in {faster} of {len(ratios)} cases"
-            lines.append(f"{kind}: {score}, at best {best:.2g} x its time ({case}).")
+            score = f"computing all steps at once is faster than the scan in {faster} of {len(ratios)} cases"
+            lines.append(f"{kind}: {score}, and takes {best:.2g} times as long in the best ({case}).")
     return "\n".join(lines)
 
 
@@ -37,7 +37,7 @@ def table(records: list[Record]) -> str:
     for key, line in lines.items():
         crossovers = " / ".join(crossover(line, program) for program in PROGRAMS)
         body.append([*key, *("too large" if "skipped" in r else cell_of_table(r) for r in line), crossovers])
-    guide = "Forward / forward + backward; in brackets Newton's iterations, ! where they did not converge."
+    guide = "Forward / forward + backward; the brackets have Newton's iterations, with ! if they did not converge."
     alignment = ("left", "left", *("right" for _ in heads[2:]))
     return f"{guide}\n\n" + tabulate(body, heads, colalign=alignment, disable_numparse=True)
 

@@ -1,12 +1,12 @@
-"""Where does the time of a gradient go: into the loops forward and back, their products, or what is outside of them?
+"""Does the time of a gradient go into the loops forward and back, into their products, or outside of the loops?
 
     python -m benchmarks.profile
     python -m benchmarks.profile --quick
     python -m benchmarks.profile --cells=gru --shapes=100x32x128x128
 
-JAX's profiler tells when each operation of the compiled program began and ended; the program's text tells which of
-them are matrix products, and in which loop they stand. Times are on one device, medians over calls. The profiler makes
-small operations take longer: how much, the table says, and where it is much, shares of the loops are too large.
+JAX's profiler tells when each operation of the compiled program began and ended; the program's text tells which of them
+are matrix products, and in which loop they stand. Times are on one device, medians over calls. The profiler makes small
+operations take longer. The table says how much; where it is much, the shares of the loops are too large.
 """
 
 from absl import app, flags
@@ -21,8 +21,8 @@ QUICK = {"shapes": ["5x2x3x4"], "cells": ["lstm"], "calls": 2}
 ACCELERATOR = {"shapes": ["200x64x512x512", "100x256x1024x1024", "50x512x2048x2048", "1000x128x64x256"]}
 
 flags.DEFINE_list("cells", ["elman", "lstm", "gru", "gru_reset_after"], "Cells by rnnjax's names.")
-flags.DEFINE_list("shapes", ["100x32x128x128", "200x16x64x64", "50x50x512x512", "1000x8x32x64"], "TxBxIxH.")
-flags.DEFINE_integer("calls", 7, "Calls to measure.", lower_bound=1)
+flags.DEFINE_list("shapes", ["100x32x128x128", "200x16x64x64", "50x50x512x512", "1000x8x32x64"], "Shapes TxBxIxH.")
+flags.DEFINE_integer("calls", 7, "Calls that are measured of each cell and shape.", lower_bound=1)
 command.define_flags("profile", QUICK, ACCELERATOR)
 FLAGS = flags.FLAGS
 

@@ -1,4 +1,4 @@
-"""A gradient is called without and with JAX's profiler, whose events are laid beside the program's text."""
+"""Calls a gradient without and with JAX's profiler, and finds the profiler's events in the program's text."""
 
 import gzip
 import json
@@ -20,12 +20,12 @@ PARTS = ("forward, products", "forward, the rest", "back, products", "back, the 
 """What a gradient's time is divided into."""
 
 PRODUCT = re.compile(r' dot\(|custom_call_target="__cublas')
-"""A matrix product in a program's text: on a GPU it may be a call of a library."""
+"""A matrix product in a program's text; on a GPU it may be a call of a library."""
 
 Record = dict[str, Any]
 """A cell and shape: ``seconds`` of a call and, under the profiler, ``profiled`` seconds and ``parts`` of these.
 
-``skipped`` says why there are no parts; ``fresh_megabytes`` is what a call got from the system anew, on a CPU.
+``skipped`` says why there are no parts; ``fresh_megabytes`` is what a call got anew from the system, on a CPU.
 """
 
 
@@ -37,11 +37,11 @@ class Loop(NamedTuple):
 
 
 Event = tuple[str, float, float]
-"""What the profiler tells of an operation: name, start, duration, in seconds."""
+"""What the profiler tells of an operation: its name, and its start and duration in seconds."""
 
 
 def measure(cell: str, shape: list[int], device: Device, calls: int) -> Record:
-    """A gradient of the sum of squares, called without and with the profiler."""
+    """The record of a gradient of the sum of squares, called without and with the profiler."""
     steps, batch, input_size, hidden_size = shape
     network = rnnjax.cell_named(cell)(hidden_size)
     params, inputs = params_and_inputs(network, steps, batch, input_size)
@@ -70,7 +70,7 @@ def measure(cell: str, shape: list[int], device: Device, calls: int) -> Record:
 
 
 def read_events(folder: Path) -> list[Event]:
-    """The profiler's events in the order of time, by the names of operations where it knows them; each once."""
+    """The profiler's events in order of time, each once, by the names of operations where it knows them."""
     (file,) = folder.rglob("*.trace.json.gz")
     events = json.loads(gzip.decompress(file.read_bytes()))["traceEvents"]
     timed = [event for event in events if event.get("ph") == "X"]

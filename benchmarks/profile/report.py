@@ -11,8 +11,8 @@ from benchmarks.profile.measure import PARTS, Record
 SHADES = dict(zip(PARTS, ("0.15", "0.45", "0.6", "0.78", "0.95"), strict=True))
 
 NOTES = (
-    "profiled: times as long under the profiler, of which the parts are shares.\n"
-    "fresh MB: memory that a call got from the system anew, and touched for the first time."
+    "profiled: how many times as long a call takes under the profiler; the parts are shares of that time.\n"
+    "fresh MB: memory that a call got anew from the system and touched for the first time."
 )
 
 
@@ -47,7 +47,7 @@ def share(record: Record, part: str) -> float:
 
 
 def find(records: list[Record]) -> str:
-    """What takes the most, on the whole."""
+    """What takes the most time, on average over all cells and shapes."""
     divided = [record for record in records if "parts" in record]
     if not divided:
         return "What the profiler tells does not divide a gradient's time here."
@@ -55,13 +55,13 @@ def find(records: list[Record]) -> str:
     in_loops = sum(mean for part, mean in means.items() if "," in part)
     products = sum(mean for part, mean in means.items() if part.endswith("products"))
     return (
-        f"The loops take {in_loops:.0%} of a gradient's time in the mean, {products:.0%} in their products;\n"
-        f"{means['outside the loops']:.0%} is outside: all steps at once, and the program's memory."
+        f"On average the loops take {in_loops:.0%} of a gradient's time, their products {products:.0%}.\n"
+        f"{means['outside the loops']:.0%} is outside: what is done for all steps at once, and the program's memory."
     )
 
 
 def draw(records: list[Record], finding: str) -> Figure:
-    """One bar a case, divided into its parts."""
+    """One bar for each case, divided into its parts."""
     divided = [record for record in records if "parts" in record]
     figure = Figure((8, 1.8 + 0.3 * len(records)), layout="constrained")
     axis = figure.subplots()

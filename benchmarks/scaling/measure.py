@@ -19,7 +19,7 @@ from benchmarks.common.workload import gradient_of, params_and_inputs
 class Axis(NamedTuple):
     flag: str
     name: str
-    target: int  # the exponent, at most
+    target: int  # the greatest exponent that is aimed at
 
 
 AXES = {"T": Axis("steps", "time steps", 1), "B": Axis("batch", "batch", 1), "H": Axis("hidden", "hidden width", 2)}
@@ -36,7 +36,7 @@ class Size(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """seconds = factor * value^exponent, from this value on."""
+    """The law seconds = factor * value^exponent, fitted from the value ``start`` on."""
 
     start: int
     exponent: float
@@ -46,7 +46,7 @@ class Fit(NamedTuple):
 class Growth(NamedTuple):
     """Seconds of all calls at each value of one of T, B and H; power laws fitted to the least of them.
 
-    ``fresh_bytes`` is the memory that the system gave anew to one call; on other devices than a CPU it is not known.
+    ``fresh_bytes`` is the memory that the system gave anew to one call; it is known on a CPU only.
     """
 
     axis: str
@@ -86,7 +86,7 @@ def build(cell_name: str, size: Size) -> Call:
 
 
 def compile_times(cell: str, sizes: Sequence[Size], rounds: int) -> Compiling:
-    """Every size in turn, so that noise meets them alike, and a round before, to wake the compiler."""
+    """Times all sizes in turns, so that noise meets them alike, after a first round that wakes the compiler."""
     taken = [[compile_seconds(cell, size) for size in sizes] for _ in range(rounds + 1)][1:]
     first, last = ([[seconds[place]] for seconds in taken] for place in (0, -1))
     return Compiling([size.T for size in sizes], taken, ratio(last, first))
@@ -113,7 +113,7 @@ def grow(cell: str, axis: str, values: list[int], base: Size, device: Device, re
 
 
 def fresh_bytes(call: Call) -> int:
-    """How much memory the system gives to a second call, by its page faults."""
+    """How much memory the system gives anew to a second call, by its page faults."""
     call()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     call()
@@ -121,6 +121,6 @@ def fresh_bytes(call: Call) -> int:
 
 
 def fit(values: Sequence[int], seconds: Sequence[float]) -> Fit:
-    """A line through the logarithms."""
+    """The power law whose logarithm fits those of the seconds best."""
     exponent, factor = np.polyfit(np.log(values), np.log(seconds), 1).tolist()
     return Fit(values[0], exponent, float(np.exp(factor)))

@@ -9,7 +9,7 @@ from tabulate import tabulate
 
 from benchmarks.scaling.measure import AXES, EMPTY, Compiling, Growth, Size, fit
 
-TOLERANCE = 0.1  # how far above its target an exponent may be, and above 1 the growth of the time to compile
+TOLERANCE = 0.1  # how far an exponent may be above its target, and the growth of the time to compile above 1
 
 
 def table(growths: list[Growth], base: Size) -> str:
@@ -19,7 +19,7 @@ def table(growths: list[Growth], base: Size) -> str:
 
 
 def rows_of(growth: Growth, base: Size) -> list[list[str]]:
-    """A row for each value, with the growth since the one before as that of a doubling."""
+    """A row for each value, with the growth since the one before, converted to that of a doubling."""
     rows: list[list[str]] = []
     fresh: Sequence[int | None] = growth.fresh_bytes or [None] * len(growth.values)
     points = zip(growth.values, growth.seconds, fresh, strict=True)
@@ -43,7 +43,7 @@ def find(cell: str, growths: list[Growth], compiling: Compiling, empty: float) -
         )
     more, least, greatest = compiling.growth, compiling.steps[0], compiling.steps[-1]
     lines.append(
-        f"Compiling for T = {greatest} takes {more} times the processor time of T = {least}; "
+        f"Compiling for T = {greatest} takes {more} times the processor time that it takes for T = {least}; "
         f"target 1: {verdict(more.value - 1)}."
     )
     return "\n".join(lines)

@@ -4,11 +4,12 @@
     python -m benchmarks.streaming --quick
     python -m benchmarks.streaming --cells=lstm --hidden=64 --output=runs/benchmarks/streaming_lstm
 
-A process reads a sample a line, does one step of a cell with one input and a readout to one number, and writes the
-estimate: the loop of ``experiments.tracking.stream``, with the step in several ways and libraries, from equal weights;
-the run fails unless the first answers agree. A line's time is taken by the process that writes it and waits for the
-answer, a step's within the loop, between waiting for one line and the next, where caches have cooled and cores have
-gone to sleep: ``benchmarks.online`` has steps one right after the other. All on the CPU.
+A process reads one sample from each line, does one step of a cell with one input and a readout to one number, and
+writes the estimate. This is the loop of ``experiments.tracking.stream``, with the step done in several ways and
+libraries from equal weights; the run fails unless the first answers agree. The time of a line is taken by the process
+that writes it and waits for the answer. The time of a step is taken within the loop, after it has waited for the line,
+so that caches have cooled and cores have gone to sleep; in ``benchmarks.online`` steps follow each other directly. All
+runs on the CPU.
 """
 
 from absl import app, flags
@@ -22,10 +23,10 @@ from rnnjax.names import lookup
 
 QUICK = {"hidden": ["8"], "repeats": 20, "rounds": 2}
 
-flags.DEFINE_list("cells", list(CELLS), "Of gru and lstm.")
-flags.DEFINE_list("hidden", ["16", "64", "256"], "H; one or more.")
+flags.DEFINE_list("cells", list(CELLS), "Cells: gru, lstm.")
+flags.DEFINE_list("hidden", ["16", "64", "256"], "Values of H.")
 flags.DEFINE_integer("repeats", 500, "Samples in each turn.", lower_bound=1)
-flags.DEFINE_integer("rounds", 9, "Turns that each way takes.", lower_bound=1)
+flags.DEFINE_integer("rounds", 9, "Turns that each way of doing a step takes.", lower_bound=1)
 command.define_flags("streaming", QUICK, {})
 FLAGS = flags.FLAGS
 

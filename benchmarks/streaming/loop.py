@@ -21,7 +21,7 @@ def main(way: str, cell: str, hidden: int) -> None:
     except ModuleNotFoundError as error:
         print(json.dumps(f"not installed ({error}): run `make peers`"), flush=True)
         return
-    state, _ = step(state, 0.0)  # which compiles; the same first step in all
+    state, _ = step(state, 0.0)  # compiles; the first step is the same in all ways
     print(json.dumps(time.perf_counter() - start), flush=True)
     seconds = []
 

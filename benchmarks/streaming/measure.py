@@ -22,7 +22,7 @@ CHECKED = 20
 TOLERANCE = 1e-5
 
 CPU = Device("cpu", "cpu", 1, False)
-"""Where a sample at a time is answered, whatever device there is besides."""
+"""The device that answers one sample at a time, whatever other devices there are."""
 
 Loop = subprocess.Popen[str]
 
@@ -51,7 +51,7 @@ def measure(cells: Sequence[str], sizes: Sequence[int], rounds: int, repeats: in
 
 @contextmanager
 def loops(case: Sequence[Record]) -> Iterator[list[Loop]]:
-    """A process for each record; Ctrl-C reaches the parent alone, and they end with their standard input."""
+    """A process for each record. Ctrl-C reaches the parent alone; the processes end with their standard input."""
     started = []
     for record in case:
         words = [
@@ -72,7 +72,7 @@ def loops(case: Sequence[Record]) -> Iterator[list[Loop]]:
 
 
 def started(loop: Loop, record: Record) -> bool:
-    """Whether it can do that here; how long it took to be ready, or why not, is put down."""
+    """Whether the loop can run here; how long it took to be ready, or why it cannot, goes into the record."""
     told = json.loads(answer_of(loop))
     record.update({"skipped": told} if isinstance(told, str) else {"ready_seconds": told})
     return "skipped" not in record
@@ -94,7 +94,7 @@ def turn(loop: Loop, count: int) -> tuple[list[float], list[float]]:
 
 
 def answer_of(loop: Loop) -> str:
-    """Its next line; a ``RuntimeError`` where it died (its traceback is on standard error)."""
+    """The loop's next line; a ``RuntimeError`` if it died (its traceback is on standard error)."""
     assert loop.stdout
     line = loop.stdout.readline()
     if not line:
@@ -120,7 +120,7 @@ def assert_equal_answers(told: dict[str, list[float]]) -> None:
 
 
 def summarize(case: Sequence[Record]) -> None:
-    """Gives each record its medians, its 99th percentiles, and its ratios to ours, PyTorch's and NumPy's."""
+    """Gives each record its medians, its 99th percentiles, and its ratios to rnnjax, PyTorch and NumPy."""
     others = {record["way"]: record for record in case if record["way"] in (OURS, "torch", "numpy")}
     for record in case:
         for of in ("lines", "steps"):

@@ -20,7 +20,7 @@ def texts(records: list[Record]) -> tuple[str, str]:
     }
     tables = "\n\n".join(f"{told}\n\n{table(records, of)}" for of, told in heads.items())
     reasons = ((WAYS[record["way"]].title, record["skipped"]) for record in records if "skipped" in record)
-    ready = "Seconds until a loop is ready, imports of its libraries and compiling included:"
+    ready = "Seconds until a loop is ready, which include importing its libraries and compiling:"
     return f"{tables}\n\n{ready}\n\n{table_of_starts(records)}\n\n{skips(reasons)}", find(records)
 
 
@@ -55,7 +55,7 @@ def _table(records: list[Record], cell: Any) -> str:
 
 
 def find(records: list[Record]) -> str:
-    """What a step and a line take here, how that stands to others, and what a step takes in other ways."""
+    """What a step and a line take in rnnjax, beside other libraries, and what a step takes in other ways."""
     found, cases = by_way(records), cases_of(records)
     ours = found[OURS]
 
@@ -70,14 +70,16 @@ def find(records: list[Record]) -> str:
     for way, name in (("numpy", "NumPy"), ("torch", "PyTorch")):
         if way in found:
             parts.append(f"{ratios(OURS, way)} times {name}'s")
-    lines = f"A line takes {medians(ours, 'lines')}, of which {medians(found['nothing'], 'lines')} without a network."
+    lines = (
+        f"A line takes {medians(ours, 'lines')} microseconds, without a network {medians(found['nothing'], 'lines')}."
+    )
     others = [way for way in found if way != OURS and WAYS[way].title.startswith("rnnjax")]
     beside = "; ".join(f"{WAYS[way].title.removeprefix('rnnjax, ')} {ratios(way, OURS)}" for way in others)
-    return f"{'; '.join(parts)}.\n{lines}\nIn other ways a step takes, as times of that: {beside}."
+    return f"{'; '.join(parts)}.\n{lines}\nDone in other ways, a step takes so many times as long: {beside}."
 
 
 def draw(records: list[Record], title: str) -> Figure:
-    """Left a step, right a line: of each way and case the median, and a line on to the 99th percentile."""
+    """Left are steps, right are lines: for each way and case the median, and a line from it to the 99th percentile."""
     figure = Figure((13, 6), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     found, cases = by_way(records), cases_of(records)
@@ -97,7 +99,7 @@ def draw(records: list[Record], title: str) -> Figure:
         axis.set_axisbelow(True)
     left.set_yticks(range(len(found)), [WAYS[way].title for way in found])
     left.invert_yaxis()
-    left.set_xlabel("microseconds of a step: mark, median; end of line, 99th percentile")
+    left.set_xlabel("microseconds of a step (mark: median; end of line: 99th percentile)")
     right.set_xlabel("microseconds of a line through pipes to another process and back")
     left.legend(frameon=False, ncols=len(cases), loc="lower left", bbox_to_anchor=(0, 1))
     figure.suptitle(title, fontsize=9)

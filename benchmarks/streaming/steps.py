@@ -1,6 +1,6 @@
-"""One step of a tracker, from a sample to an estimate, in each way that is measured; all from the same weights.
+"""One step of a tracker, from a sample to an estimate, in each way that is measured; all have the same weights.
 
-A cell of one input, and a dense readout to one number. Each library is imported by those alone that use it.
+The tracker is a cell with one input and a dense readout to one number. A library is imported only where it is used.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ class Way(NamedTuple):
 
 
 def weights_of(cell: str, hidden: int) -> dict[str, np.ndarray]:
-    """By the names that PyTorch gives them, drawn as it does, uniformly within 1 / sqrt(H); and of the readout."""
+    """Weights by PyTorch's names, drawn as it draws them, uniformly within 1 / sqrt(H); the readout's as well."""
     draw, bound, rows = np.random.default_rng(0), hidden**-0.5, CELLS[cell] * hidden
     shapes = {
         "weight_ih_l0": (rows, 1),
@@ -36,7 +36,7 @@ def weights_of(cell: str, hidden: int) -> dict[str, np.ndarray]:
 
 
 def nothing(cell: str, hidden: int) -> tuple[Step, Any]:
-    """No network: what the loop and the pipe take without one."""
+    """A step without a network, which shows what the loop and the pipe take."""
     return lambda state, sample: (state, sample), None
 
 
@@ -67,7 +67,7 @@ def in_numpy(cell: str, hidden: int) -> tuple[Step, Any]:
 
 
 def in_torch(cell: str, hidden: int) -> tuple[Step, Any]:
-    """PyTorch's cell under ``inference_mode`` in one thread: more of them are slower for products as small as these."""
+    """PyTorch's cell under ``inference_mode`` in one thread; more threads are slower for products as small as these."""
     import torch
 
     torch.set_num_threads(1)
@@ -86,7 +86,7 @@ def in_torch(cell: str, hidden: int) -> tuple[Step, Any]:
 
 
 def in_flax(cell: str, hidden: int) -> tuple[Step, Any]:
-    """flax.linen's cell, jitted as ours is: params constant, state donated, dispatched synchronously."""
+    """flax.linen's cell, jitted as rnnjax's is: params constant, state donated, dispatched synchronously."""
     import flax.linen as nn
     import jax
 
@@ -104,7 +104,7 @@ def in_flax(cell: str, hidden: int) -> tuple[Step, Any]:
 
 
 def flax_params(cell: str, hidden: int) -> dict[str, dict[str, np.ndarray]]:
-    """A dense layer for each gate, of inputs and of the state, where flax has the LSTM's biases."""
+    """For each gate a dense layer of the inputs and one of the state, where flax has the LSTM's biases."""
     weights, names = weights_of(cell, hidden), {"gru": "rzn", "lstm": "ifgo"}[cell]
     gates = {name: np.split(weight, len(names)) for name, weight in weights.items() if name != "readout"}
     found: dict[str, dict[str, np.ndarray]] = {}
@@ -123,15 +123,15 @@ def flax_params(cell: str, hidden: int) -> dict[str, dict[str, np.ndarray]]:
 def in_rnnjax(
     cell: str, hidden: int, *, constant: bool = True, donated: bool = True, ahead: bool = False, waits: bool = True
 ) -> tuple[Step, Any]:
-    """``cell.step``, jitted, in the way of ``experiments.tracking.stream`` or with one thing otherwise.
+    """``cell.step``, jitted, as ``experiments.tracking.stream`` does it or with one thing changed.
 
     Args:
-        cell: its name.
+        cell: the cell's name.
         hidden: H.
         constant: whether the params are constants of the program, or arguments of each call.
         donated: whether the state's memory is used for the new one.
         ahead: whether what is called was compiled by ``.lower(...).compile()``.
-        waits: whether a program is run by the thread that calls it, or by another one, as JAX has it.
+        waits: whether a program is run by the thread that calls it, or by another one, which is JAX's default.
     """
     import jax
 
@@ -168,7 +168,7 @@ def with_numpy(jitted: Callable[[Any, Any], tuple[Any, Any]]) -> Step:
 
 
 def otherwise(**options: bool) -> Callable[[str, int], tuple[Step, Any]]:
-    """``in_rnnjax`` with one thing otherwise."""
+    """``in_rnnjax`` with one thing changed."""
     return lambda cell, hidden: in_rnnjax(cell, hidden, **options)
 
 
@@ -185,4 +185,4 @@ WAYS = {
     "torch": Way("PyTorch, one thread", in_torch),
     "numpy": Way("NumPy", in_numpy),
 }
-"""All, in the order of the table."""
+"""All ways, in the order of the table."""

@@ -4,10 +4,10 @@
     python -m benchmarks.study --quick
     python -m benchmarks.study --cells=lstm,gru --depths=1,8 --seeds=100 --devices=1,4
 
-Six cells at three depths with twenty seeds, at initialization: ||dL/dh_t|| at every step and layer, for a loss at the
-last step. Two scripts do the same: ``benchmarks.study.in_rnnjax``, with an empty and with a filled cache of compiled
-programs, and ``benchmarks.study.in_torch``. Each command is a process of its own, they take turns, and are timed from
-outside; each records what its threads did and when.
+The study measures ||dL/dh_t|| at every step and layer, for a loss at the last step, of six cells at three depths with
+twenty seeds at initialization. Two scripts do the same: ``benchmarks.study.in_rnnjax``, with an empty and with a filled
+cache of compiled programs, and ``benchmarks.study.in_torch``. Each command is a process of its own, and is timed from
+outside. The commands take turns, and each records what its threads did and when.
 """
 
 from absl import app, flags
@@ -26,10 +26,10 @@ ACCELERATOR = {"batch": 64, "hidden": 256, "devices": ["1"]}
 script.define_flags()
 flags.DEFINE_list("devices", ["1", "2"], "Numbers of devices among which rnnjax divides the seeds.")
 flags.DEFINE_integer(
-    "torch_threads", 1, "PyTorch's threads, 0: its default; one is best for most products here.", lower_bound=0
+    "torch_threads", 1, "PyTorch's threads; 0 takes its default. One is best for most products here.", lower_bound=0
 )
-flags.DEFINE_integer("rounds", 3, "Times each command is run.", lower_bound=1)
-flags.DEFINE_integer("repeats", 5, "Times the compiled programs are run again, to compare devices.", lower_bound=1)
+flags.DEFINE_integer("rounds", 3, "How many times each command is run.", lower_bound=1)
+flags.DEFINE_integer("repeats", 5, "How many times compiled programs are run again, to compare devices.", lower_bound=1)
 command.define_flags("study", QUICK, ACCELERATOR)
 FLAGS = flags.FLAGS
 
@@ -57,7 +57,7 @@ def device_counts(texts: list[str], settings: Settings, device: Device) -> list[
     """The numbers of devices among which the seeds are divided.
 
     Raises:
-        ValueError: for those that are none, are not there, or do not divide the seeds.
+        ValueError: if one is not a whole number above 0, is more than JAX finds, or does not divide the seeds.
     """
     counts = arguments.whole_numbers("devices", texts)
     if uneven := [count for count in counts if settings.seeds % count]:

@@ -2,10 +2,10 @@
 
     python -m benchmarks.study.in_rnnjax --devices=2
 
-Seeds are divided among devices, and done one after the other on each that is a CPU, all at once on others. A program
-has all depths, whose layers are one and the same cell, traced once; the four Elman networks are one program, their
-activation a number among their params. Programs are traced and compiled in threads, each runs as soon as it is there,
-and JAX keeps them in its persistent cache.
+Seeds are divided among devices. A CPU does its seeds one after the other, other devices do them all at once. One
+program has all depths of a cell, so that the cell is traced once; the four Elman networks are one program, in which the
+activation is a number among the params. Programs are traced and compiled in threads, each runs as soon as it is
+compiled, and JAX keeps them in its persistent cache.
 """
 
 import os
@@ -47,11 +47,11 @@ ACTIVATION_OF = {"elman_tanh": 0, "elman_relu": 1, "elman_sigmoid": 2, "irnn": 1
 COMPILER_OPTIONS: dict[str, str | bool] = {"xla_backend_optimization_level": "1"}
 """LLVM at -O1 takes about 30% less processor time to compile these programs than at XLA's -O3; they run as fast.
 
-For a CPU only.
+The option is used on a CPU only.
 """
 
 TRACING = threading.Lock()
-"""Tracing is Python, of which one thread at a time runs anyway: this way the first program is there sooner."""
+"""Held while tracing: one thread at a time runs Python anyway, and so the first program is ready sooner."""
 
 FLAGS = flags.FLAGS
 
@@ -75,7 +75,7 @@ def main(argv: list[str]) -> None:
 
 
 def study(settings: Settings, mesh: Mesh, threads: int | None, timeline: Timeline) -> tuple[Norms, list[Call]]:
-    """The norms of all networks; and the programs that found them, each as a call."""
+    """The norms of all networks, and the programs that computed them, each as a call."""
     families = families_of(settings)
     over_seeds = NamedSharding(mesh, P("seeds"))
     seeds = jax.device_put(np.arange(settings.seeds), over_seeds)
@@ -130,16 +130,16 @@ def compile_program(
 
 
 Each = Callable[[Callable[[Any], Any], Any], Any]
-"""``each(function, arguments)`` is the function of every element along the leading axis."""
+"""``each(function, arguments)`` applies the function to every element along the leading axis."""
 
 
 def one_by_one(function: Callable[[Any], Any], arguments: Any) -> Any:
-    """Faster on a CPU."""
+    """Applies the function to one element after the other, which is faster on a CPU."""
     return jax.lax.map(function, arguments)
 
 
 def all_at_once(function: Callable[[Any], Any], arguments: Any) -> Any:
-    """Fills a GPU or TPU."""
+    """Applies the function to all elements at once, which fills a GPU or TPU."""
     return jax.vmap(function)(arguments)
 
 
@@ -163,9 +163,9 @@ def draw(
 
 
 def weights_from(gates: LSTMParams, family: str, hidden: int) -> Params:
-    """Weights of a family's cell that has the first of an LSTM's gates, and no biases: cells differ in nothing else.
+    """Weights of a family's cell: as many of an LSTM's gates as it needs, the first ones, and zero biases.
 
-    So all cells start from the same draws, which is one program to compile instead of three.
+    All cells start from the same draws, so that there is one program to compile instead of three.
     """
     if family == "lstm":
         return gates
@@ -179,7 +179,7 @@ def weights_from(gates: LSTMParams, family: str, hidden: int) -> Params:
 def measure(family: str, settings: Settings, each: Each = one_by_one) -> Callable[[Params, Array], list[Array]]:
     """A function of params (S, V, L, ...) and inputs (S, T, B, H): for each depth norms (S, V, depth, T).
 
-    All depths are one program, since what is alike in its loops is compiled once: half the time that three take.
+    All depths are one program, since what is alike in its loops is compiled once, in half the time of three programs.
     """
     cell = cell_of(family, settings.hidden)
 
@@ -200,9 +200,9 @@ def measure(family: str, settings: Settings, each: Each = one_by_one) -> Callabl
 
 
 class AnyElmanParams(NamedTuple):
-    """Of an Elman network that takes its activation as a number."""
+    """Params of an Elman network that takes its activation as a number."""
 
-    activation: Array  # its place in ``ACTIVATIONS``
+    activation: Array  # an index into ``ACTIVATIONS``
     weights: Params
 
 
@@ -223,7 +223,7 @@ def variant(name: str, weights: Params) -> Params:
 
 
 def cell_of(family: str, hidden: int) -> rnnjax.Cell:
-    """The cell that is measured: for the Elman networks one of any activation."""
+    """The cell that is measured; the Elman networks share one cell, which has any activation."""
     plain = plain_cell(family, hidden)
     if family != "elman":
         return plain
@@ -245,11 +245,11 @@ def define_flags() -> None:
     script.define_flags()
     script.define_record_flag()
     flags.DEFINE_integer(
-        "devices", 1, "Devices among which the seeds are divided, on a CPU parts of it.", lower_bound=1
+        "devices", 1, "Devices among which the seeds are divided; on a CPU they are parts of it.", lower_bound=1
     )
-    flags.DEFINE_integer("threads", 0, "Programs traced and compiled at the same time; 0: one a core.", lower_bound=0)
-    flags.DEFINE_string("cache", None, "Folder where compiled programs are kept; without it they are not.")
-    flags.DEFINE_integer("repeats", 0, "After the study, runs all its programs again so many times.", lower_bound=0)
+    flags.DEFINE_integer("threads", 0, "Programs compiled at the same time; 0 takes one a core.", lower_bound=0)
+    flags.DEFINE_string("cache", None, "Folder where compiled programs are kept; without it they are not kept.")
+    flags.DEFINE_integer("repeats", 0, "How many times all programs are run again after the study.", lower_bound=0)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python -m benchmarks.study.in_torch --method=autograd.grad --processes=2
 
-Loops over cells, step by step, as PyTorch's documentation has them; where a cell is written out, the input's products
-are taken for all steps at once. Weights are distributed as in rnnjax, inputs are the same.
+These are loops over cells, step by step, as PyTorch's documentation has them. Where a cell is written out, its input
+projection is computed for all steps at once. Weights have the same distribution as in rnnjax, and inputs are the same.
 """
 
 from collections.abc import Callable
@@ -80,7 +80,7 @@ def norms(network: list["Layer"], inputs: Tensor, method: str) -> Tensor:
 
 
 class Layer(NamedTuple):
-    """A layer's weights, and itself as a function of its inputs at every step: the states h_t."""
+    """A layer's weights, and the function that takes its inputs at every step to its states h_t."""
 
     kernel: Tensor  # (G H, H), G = 1, 3 or 4 gates
     recurrent_kernel: Tensor  # (G H, H)
@@ -89,10 +89,10 @@ class Layer(NamedTuple):
 
 
 def layer_of(cell: str, hidden: int) -> Layer:
-    """A layer of one of the ``CELLS``, its weights distributed as rnnjax's are."""
+    """A layer of one of the ``CELLS``, with weights of the same distribution as rnnjax's."""
     layer = _elman(hidden, ACTIVATIONS[cell]) if cell in ACTIVATIONS else _gated(cell, hidden)
     gates = len(layer.bias) // hidden
-    deviation = hidden**-0.5 / 0.87962566  # of what is cut off at two standard deviations: LeCun's is left
+    deviation = hidden**-0.5 / 0.87962566  # of a normal whose cut at two deviations leaves LeCun's
     nn.init.trunc_normal_(layer.kernel, std=deviation, a=-2 * deviation, b=2 * deviation)
     for block in layer.recurrent_kernel.detach().chunk(gates):
         if cell == "irnn":
@@ -139,10 +139,10 @@ def define_flags() -> None:
     script.define_record_flag()
     methods = ["retain_grad", "autograd.grad"]
     flags.DEFINE_enum(
-        "method", "retain_grad", methods, "backward(), or autograd.grad with respect to the states alone."
+        "method", "retain_grad", methods, "By backward(), or by autograd.grad with respect to the states alone."
     )
-    flags.DEFINE_enum("backend", "cpu", ["cpu", "gpu", "tpu"], "Where to compute, as JAX calls it.")
-    flags.DEFINE_integer("threads", 1, "PyTorch's threads in each process; 0: its default.", lower_bound=0)
+    flags.DEFINE_enum("backend", "cpu", ["cpu", "gpu", "tpu"], "The device to compute on, by JAX's name for it.")
+    flags.DEFINE_integer("threads", 1, "PyTorch's threads in each process; 0 takes its default.", lower_bound=0)
     flags.DEFINE_integer("processes", 1, "Processes, among which the seeds are divided.", lower_bound=1)
 
 

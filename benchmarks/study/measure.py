@@ -20,7 +20,7 @@ from benchmarks.common.device import ROOT, Device, environment
 from benchmarks.study.script import Norms, Settings
 
 CACHES = ("cold", "warm")
-"""Of compiled programs, when a command starts; the first fills it."""
+"""The cache of compiled programs when a command starts: empty, or filled by the command before."""
 
 Record = dict[str, Any]
 """One command: ``seconds`` and ``processor_seconds`` of each round, ``phases`` and, of the last round, ``timeline``."""
@@ -32,7 +32,7 @@ class Command(NamedTuple):
     script: str
     flags: tuple[str, ...]
     devices: int = 0
-    cache: str = ""  # of compiled programs, beforehand: cold or warm; PyTorch has none
+    cache: str = ""  # of compiled programs, when it starts: cold or warm; PyTorch has none
 
     @property
     def name(self) -> str:
@@ -50,7 +50,7 @@ def devices_in_words(count: int) -> str:
 
 
 class Effort(NamedTuple):
-    """How much of it."""
+    """How often things are measured, and with how many threads in PyTorch."""
 
     rounds: int
     repeats: int  # of the compiled programs, to compare devices
@@ -71,7 +71,7 @@ def commands(devices: list[int], with_torch: bool) -> list[Command]:
 def measure(
     settings: Settings, devices: list[int], device: Device, effort: Effort, with_torch: bool
 ) -> tuple[list[Record], dict[int, list[float]]]:
-    """Every command in turns; and seconds of running all programs again, by the number of devices."""
+    """A record of every command, which take turns, and seconds of running all programs again, by number of devices."""
     todo = commands(devices, with_torch)
     records: list[Record] = [{"name": one.name, "seconds": [], "processor_seconds": [], "phases": []} for one in todo]
     again: dict[int, list[float]] = {count: [] for count in devices}
@@ -117,7 +117,7 @@ def time_command(running: AbstractContextManager[Path], record: Record) -> Norms
 
 @contextmanager
 def run(one: Command, settings: Settings, device: Device, effort: Effort, caches: Path) -> Iterator[Path]:
-    """Runs a command; gives the folder with its record."""
+    """Runs a command and yields the folder with its record."""
     with tempfile.TemporaryDirectory() as folder:
         words = [sys.executable, "-m", f"benchmarks.study.in_{one.script}", f"--record={folder}", *one.flags]
         if one.devices:
@@ -135,13 +135,13 @@ def run(one: Command, settings: Settings, device: Device, effort: Effort, caches
 
 
 def processor_seconds() -> float:
-    """Of all processes that this one has started and that have ended."""
+    """Processor time of all processes that this one has started and that have ended."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
 def check(todo: list[Command], norms: list[Norms]) -> None:
-    """Fails where two commands have not measured the same."""
+    """Raises unless all commands have measured the same."""
     first = {name: array.shape for name, array in norms[0].items()}
     for one, found in zip(todo, norms, strict=True):
         if {name: array.shape for name, array in found.items()} != first:

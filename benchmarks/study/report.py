@@ -11,15 +11,15 @@ from benchmarks.common.measure import ratio
 from benchmarks.study.measure import CACHES, Record, devices_in_words, name_of_ours
 
 PHASES = {"importing": "0.85", "tracing": "0.6", "compiling": "0.35", "running": "0.0"}
-"""Most of what a command does, with shades of grey. To take a program from the cache is compiling, too."""
+"""Most of what a command does, with shades of grey. Taking a program from the cache counts as compiling."""
 TARGETS = {"cold": 1 / 3, "warm": 1 / 10}
-"""Of the time of PyTorch, by the cache's state."""
+"""The share of PyTorch's time that is aimed at, by the state of the cache."""
 SPEEDUP = 1.7
-"""What the greatest number of devices is to gain over the least."""
+"""How many times as fast the greatest number of devices is to be as the least."""
 
 
 def table(records: list[Record]) -> str:
-    """Seconds of every command, of the processor, and of every phase."""
+    """Seconds of every command, its processor time, and the time of every phase."""
     heads = ["command", "seconds", "processor", *PHASES]
     rows = [
         [
@@ -31,7 +31,7 @@ def table(records: list[Record]) -> str:
     ]
     alignment = ("left", *["right"] * (len(heads) - 1))
     text = tabulate(rows, heads, colalign=alignment, disable_numparse=True)
-    return f"{text}\nPhases are summed over threads, which overlap."
+    return f"{text}\nThe time of a phase is summed over threads, which run at the same time."
 
 
 def median_of_phase(record: Record, phase: str) -> float:
@@ -40,7 +40,7 @@ def median_of_phase(record: Record, phase: str) -> float:
 
 
 def find(records: list[Record], devices: int) -> list[str]:
-    """Whether the targets are met, a line for each way with PyTorch."""
+    """Whether the targets are met, with a line for each way of doing it in PyTorch."""
     ours = {cache: record for record in records for cache in CACHES if record["name"] == name_of_ours(cache, devices)}
     lines = []
     for record in records:
@@ -50,18 +50,18 @@ def find(records: list[Record], devices: int) -> list[str]:
                 f"{cache} {shares[cache]} (target 1/{1 / target:.0f}: {met(shares[cache].value <= target)})"
                 for cache, target in TARGETS.items()
             ]
-            lines.append(f"of {record['name']}: {', '.join(parts)}")
-    head = [f"What rnnjax takes on {devices_in_words(devices)}, with a cold and with a warm cache,"] if lines else []
+            lines.append(f"{record['name']}: {', '.join(parts)}")
+    head = [f"Time of rnnjax on {devices_in_words(devices)} by its cache, as multiples of the time of"] if lines else []
     return head + lines
 
 
 def met(fulfilled: bool) -> str:
-    """For a target."""
+    """The verdict on a target."""
     return "met" if fulfilled else "not met"
 
 
 def find_devices(again: dict[int, list[float]]) -> list[str]:
-    """What the greatest number of devices gains over the least, when the programs run."""
+    """How many times as fast the programs run on the greatest number of devices as on the least."""
     least, most = min(again), max(again)
     if least == most:
         return []
@@ -76,7 +76,7 @@ def one_each(record: Record) -> list[list[float]]:
 
 
 def draw(records: list[Record], finding: str) -> Figure:
-    """Above, seconds of every command; below, what the threads did in those of rnnjax."""
+    """Seconds of every command above; below, what the threads of rnnjax's commands did."""
     ours = [record for record in records if record["name"].startswith("rnnjax")]
     figure = Figure((9, 8), layout="tight")
     above, below = figure.subplots(2, 1, height_ratios=(len(records) + 1, 2 * len(ours) + 1))
@@ -113,6 +113,6 @@ def draw_timelines(axis: Any, records: list[Record]) -> None:
                 )
     axis.set_yticks(range(len(records)), [record["name"] for record in records])
     axis.invert_yaxis()
-    axis.set_xlabel("seconds from process start, in the last round; a line for each thread")
+    axis.set_xlabel("seconds from process start in the last round, with a line for each thread")
     handles = [Patch(color=shade, label=phase) for phase, shade in PHASES.items()]
     axis.legend(handles=handles, frameon=False, fontsize=8)

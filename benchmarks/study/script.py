@@ -1,6 +1,6 @@
-"""What the two sides of ``benchmarks.study`` have in common: flags, cells, inputs, and a record of what was done when.
+"""What the two scripts of ``benchmarks.study`` share: flags, cells, inputs, and a record of what was done when.
 
-It imports little, since its own time counts on both sides.
+It imports little, since the time that this takes counts for both scripts.
 """
 
 import json
@@ -80,24 +80,24 @@ def name_of(cell: str, depth: int) -> str:
 
 def define_flags() -> None:
     """One flag for each setting."""
-    flags.DEFINE_list("cells", list(CELLS), "Some of those cells.")
-    flags.DEFINE_integer("steps", 200, "T.", lower_bound=1)
-    flags.DEFINE_integer("batch", 16, "B.", lower_bound=1)
+    flags.DEFINE_list("cells", list(CELLS), "Cells to measure.")
+    flags.DEFINE_integer("steps", 200, "T, time steps.", lower_bound=1)
+    flags.DEFINE_integer("batch", 16, "B, the batch.", lower_bound=1)
     flags.DEFINE_integer("hidden", 64, "H, and the width of the inputs.", lower_bound=1)
     flags.DEFINE_list("depths", ["1", "2", "4"], "Numbers of layers.")
-    flags.DEFINE_integer("seeds", 20, "Independent weights and inputs.", lower_bound=1)
+    flags.DEFINE_integer("seeds", 20, "Seeds, each with weights and inputs of its own.", lower_bound=1)
 
 
 def define_record_flag() -> None:
-    """Where a script leaves what it found."""
+    """The flag for the folder that a script leaves its results in."""
     flags.DEFINE_string("record", None, "Folder for norms.npz and timeline.json; without it only a line is printed.")
 
 
 def settings() -> Settings:
-    """What the flags say.
+    """The settings that the flags give.
 
     Raises:
-        ValueError: for cells and depths that are none.
+        ValueError: if a cell is unknown or a depth is not a whole number above 0.
     """
     values = flags.FLAGS
     if not values.cells or not set(values.cells) <= set(CELLS):
@@ -108,7 +108,7 @@ def settings() -> Settings:
 
 
 def finish(timeline: Timeline, norms: Norms, again: Sequence[float] = ()) -> None:
-    """Keeps what was found and when, where a folder was given; prints a line."""
+    """Saves norms and timeline if a folder was given, and prints a line."""
     if flags.FLAGS.record:
         folder = Path(flags.FLAGS.record)
         folder.mkdir(parents=True, exist_ok=True)

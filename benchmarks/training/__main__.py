@@ -4,11 +4,12 @@
     python -m benchmarks.training --quick
     python -m benchmarks.training --hidden=256 --steps=100 --batch=32 --output=runs/benchmarks/training_256
 
-One training step of two LSTM layers and a readout on one-hot characters: mean cross entropy, its gradient, clipping by
-global norm, Adam. Params and the optimizer's state are donated, new characters come from NumPy at each step, and the
-step has ended when the loss and the new params are there. Two devices are two parts of the processor
-(``jax_num_cpu_devices``), each with half the batch and all params: divided by ``jax.jit`` along a ``NamedSharding``, or
-by hand in ``jax.shard_map``, so that the gradients of the two halves are added once, behind the loop over time.
+What is timed is one training step of two LSTM layers and a readout on one-hot characters: mean cross entropy, its
+gradient, clipping by global norm, and Adam. Params and the optimizer's state are donated, new characters come from
+NumPy at each step, and the step has ended when the loss and the new params are there. Two devices are two parts of the
+processor (``jax_num_cpu_devices``), each with half the batch and all params: divided by ``jax.jit`` along a
+``NamedSharding``, or by hand in ``jax.shard_map``, so that the gradients of the two halves are added once, behind the
+loop over time.
 
 All start from the same weights and see the same characters; the run fails unless they then have the same losses and
 weights, up to rounding. For that PyTorch's second bias, which adds nothing, stays at zero.
@@ -25,12 +26,12 @@ from benchmarks.training.steps import LAYERS, Size
 QUICK = {"hidden": ["8"], "steps": 5, "batch": 4, "vocabulary": 7, "repeats": 2, "rounds": 2}
 ACCELERATOR = {"hidden": ["512", "2048"], "steps": 100, "batch": 512}
 
-flags.DEFINE_list("hidden", ["64", "128", "256", "384", "512"], "H of both layers, several of them.")
-flags.DEFINE_integer("steps", 50, "T.", lower_bound=1)
-flags.DEFINE_integer("batch", 50, "B, even.", lower_bound=1)
-flags.DEFINE_integer("vocabulary", 96, "V.", lower_bound=2)
+flags.DEFINE_list("hidden", ["64", "128", "256", "384", "512"], "Values of H, the width of both layers.")
+flags.DEFINE_integer("steps", 50, "T, time steps.", lower_bound=1)
+flags.DEFINE_integer("batch", 50, "B, an even number.", lower_bound=1)
+flags.DEFINE_integer("vocabulary", 96, "V, the number of different characters.", lower_bound=2)
 flags.DEFINE_integer("repeats", 3, "Training steps in each turn.", lower_bound=1)
-flags.DEFINE_integer("rounds", 7, "Turns that each takes on each size.", lower_bound=1)
+flags.DEFINE_integer("rounds", 7, "Turns that each way of training takes at each width.", lower_bound=1)
 command.define_flags("training", QUICK, ACCELERATOR)
 FLAGS = flags.FLAGS
 

@@ -16,10 +16,10 @@ from benchmarks.training.steps import Size, Trainer, initial_weights, train_rnnj
 WAYS = ("rnnjax", "jit_2_devices", "shard_map_2_devices", "torch")
 CHECKED = 5  # training steps after which losses and weights are compared
 LOSS_TOLERANCE = 1e-4  # relative
-WEIGHT_TOLERANCE = 1e-3  # of the way that the weights went
+WEIGHT_TOLERANCE = 1e-3  # relative to how far the weights have moved
 
 Record = dict[str, Any]
-"""One way of training at one size: either ``skipped``, a reason, or ``rounds`` of seconds, and what follows of them."""
+"""One way of training at one size: either ``skipped``, a reason, or ``rounds`` of seconds, and what these give."""
 
 
 def measure(sizes: list[Size], device: Device, rounds: int, repeats: int) -> list[Record]:
@@ -43,7 +43,7 @@ def measure(sizes: list[Size], device: Device, rounds: int, repeats: int) -> lis
 
 
 def agreement(record: Record, reference: Record, folder: Path) -> Record:
-    """How far losses and weights are from the reference's; an ``AssertionError`` where that is not rounding."""
+    """How far losses and weights are from the reference's; an ``AssertionError`` if that is more than rounding."""
     losses = np.divide(record["losses"], reference["losses"])
     start = initial_weights(record["size"])
     with np.load(folder / f"{record['way']}.npz") as ours, np.load(folder / f"{reference['way']}.npz") as other:
@@ -63,7 +63,7 @@ def summarize(record: Record, torch: Record) -> Record:
     record["median_seconds"] = pooled_median(record["rounds"])
     record["characters_per_second"] = size.steps * size.batch / record["median_seconds"]
     if "rounds" in torch:
-        record["speed"] = ratio(torch["rounds"], record["rounds"])  # of times, so the other way round
+        record["speed"] = ratio(torch["rounds"], record["rounds"])  # speeds are inverse to times
     return record
 
 

@@ -30,8 +30,8 @@ TARGET = 1.0  # times PyTorch's characters per second
 def write(records: list[Record]) -> str:
     """The table and what it takes to read it."""
     checked = (
-        f"After {CHECKED} steps losses differ by at most {largest(records, 'loss_difference'):.0e} of themselves, "
-        f"weights by {largest(records, 'weight_difference'):.0e} of the way they went."
+        f"After {CHECKED} steps the losses differ by at most {largest(records, 'loss_difference'):.0e} of their value, "
+        f"and the weights by {largest(records, 'weight_difference'):.0e} of how far they have moved."
     )
     reasons = ((TITLES[record["way"]], record["skipped"]) for record in records if "skipped" in record)
     return f"{checked}\n\n{table(records)}\n\n{skips(reasons)}"
@@ -75,7 +75,7 @@ def find(records: list[Record]) -> str:
 
 
 def rule(records: list[Record]) -> list[str]:
-    """How fast the number of devices is that experiments choose, beside the fastest."""
+    """How fast training is on as many devices as experiments choose, beside the faster number."""
     found = []
     for size in dict.fromkeys(record["size"] for record in records):
         kernel_bytes = 4 * size.hidden * 4 * size.hidden
@@ -85,8 +85,8 @@ def rule(records: list[Record]) -> list[str]:
             for count, ways in DEVICES.items()
         }
         fastest = max(speeds, key=speeds.__getitem__)
-        found.append(f"{chosen} at H = {size.hidden} ({speeds[chosen] / speeds[fastest]:.2f} of the fastest)")
-    return [f"Of 1 and 2 devices experiments choose {', '.join(found)}."]
+        found.append(f"{chosen} at H = {size.hidden} ({speeds[chosen] / speeds[fastest]:.2f} of the best speed)")
+    return [f"Of 1 and 2 devices, experiments choose {', '.join(found)}."]
 
 
 def verdict(speed: Ratio) -> str:
@@ -94,7 +94,7 @@ def verdict(speed: Ratio) -> str:
 
 
 def draw(records: list[Record], finding: str, where: str) -> Figure:
-    """Bars of characters per second, one panel a size."""
+    """Bars of characters per second, with a panel for each size."""
     sizes = list(dict.fromkeys(record["size"] for record in records))
     figure = Figure((max(8.5, 4.5 * len(sizes)), 5), layout="constrained")
     axes = figure.subplots(1, len(sizes), squeeze=False)
@@ -107,12 +107,12 @@ def draw(records: list[Record], finding: str, where: str) -> Figure:
         axis.set_ylabel("thousand characters per second")
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=len(TITLES), frameon=False)
     shape = f"T = {sizes[0].steps}, B = {sizes[0].batch}, V = {sizes[0].vocabulary}"
-    figure.suptitle(f"{finding}\n{shape}. Lines: quartiles over rounds. {where}.", fontsize=9)
+    figure.suptitle(f"{finding}\n{shape}. Lines join the quartiles over rounds. Measured on {where}.", fontsize=9)
     return figure
 
 
 def bar(axis: Any, place: int, record: Record) -> None:
-    """Of one way."""
+    """The bar of one way of training."""
     looks = {"label": TITLES[record["way"]], **STYLES[record["way"]]}
     speed_bar(
         axis,

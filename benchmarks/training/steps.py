@@ -38,7 +38,7 @@ class Trainer(NamedTuple):
 
 
 def initial_weights(size: Size) -> Weights:
-    """Drawn as PyTorch does, uniformly within 1 / sqrt(H); the second biases are zero."""
+    """Weights drawn as PyTorch draws them, uniformly within 1 / sqrt(H); the second biases are zero."""
     rows, bound = 4 * size.hidden, size.hidden**-0.5
     shapes: dict[str, tuple[int, ...]] = {"readout.weight": (size.vocabulary, size.hidden)}
     shapes["readout.bias"] = (size.vocabulary,)
@@ -52,13 +52,13 @@ def initial_weights(size: Size) -> Weights:
 
 
 def windows(size: Size) -> Iterator[np.ndarray]:
-    """Tokens (T + 1, B) without end, the same for everyone: of random characters, some more frequent than others."""
+    """Endless windows of tokens (T + 1, B), the same for all libraries; some characters are more frequent."""
     draws = np.random.default_rng(1).random((8, size.steps + 1, size.batch))
     return itertools.cycle((size.vocabulary * draws**2).astype(np.int32))
 
 
 def train_rnnjax(way: str, size: Size, device: Device) -> Trainer:
-    """The training step of ``experiments.character_model``, jitted, on one device or two."""
+    """The training step of ``experiments.networks.character_model``, jitted, on one device or two."""
     mesh = Mesh(take(2 if way.endswith("2_devices") else 1, device), ("batch",))
     whole, columns = PartitionSpec(), PartitionSpec(None, "batch")
     cell = rnnjax.stack(*(rnnjax.lstm(size.hidden) for _ in range(LAYERS)))
@@ -104,7 +104,7 @@ def weights_of(params: character_model.CharacterParams) -> Weights:
 
 
 def train_torch(way: str, size: Size, device: Device) -> Trainer:
-    """The same in PyTorch, with its own kernels and number of threads."""
+    """The same training step in PyTorch, with its own kernels and number of threads."""
     import torch
 
     place = device_like(device.backend)

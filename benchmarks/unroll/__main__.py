@@ -5,7 +5,8 @@
     python -m benchmarks.unroll --cells=lstm --shapes=100x32x128x128 --peers=scan,flax --output=runs/benchmarks/lstm
 
 Each library runs in a process of its own, since the thread pools of XLA and PyTorch disturb each other, and the
-processes take turns, so that a busy machine slows all of them alike. See README.md in the folder above.
+processes take turns, so that a busy machine slows all of them alike. README.md and TRIED.md in the folder above say how
+it is measured.
 """
 
 from collections.abc import Iterable
@@ -37,8 +38,8 @@ flags.DEFINE_integer("rounds", 9, "Turns that each library takes on each cell an
 flags.DEFINE_float(
     "seconds",
     12,
-    f"For each cell and shape, about. A turn repeats its call so that they suffice, 1 to {MOST_REPEATS} times; once "
-    f"they are over, {FEWEST_ROUNDS} rounds will do.",
+    f"Seconds for each cell and shape, about. A turn repeats its call 1 to {MOST_REPEATS} times to keep to them; when "
+    f"they are over, measuring ends after {FEWEST_ROUNDS} rounds.",
     lower_bound=0,
 )
 command.define_flags("unroll", QUICK, ACCELERATOR)

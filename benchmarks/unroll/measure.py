@@ -42,7 +42,7 @@ def measure(
 
 
 def prepare(crew: list[Worker], cell: str, shape: Shape) -> dict[str, Record]:
-    """Has every library build its programs, several at a time, and call them first, one by one: records, no samples."""
+    """Records without samples: libraries build their programs, several at a time, and first call them, one by one."""
     case: dict[str, Record] = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         builds = list(pool.map(lambda worker: worker.ask(task="build", cell=cell, shape=shape), crew))
@@ -90,7 +90,7 @@ def take_turns(
 
 
 def summarize(record: Record, own: Record) -> Record:
-    """The record with medians, ratios to rnnjax, compile times and what its gradient flow costs beside a gradient."""
+    """The record with medians, ratios to rnnjax, compile times, and the cost of its gradient flow beside a gradient."""
     if "skipped" in record:
         return record
     record |= {"median_seconds": {}, "ratio": {}}
@@ -112,7 +112,7 @@ def summarize(record: Record, own: Record) -> Record:
 
 
 def work(library: str, device: Device) -> Answer:
-    """Builds a library's programs for a cell and shape, and times them, as it is asked to."""
+    """Builds a library's programs for a cell and shape, and times them on request."""
     built = functools.lru_cache(maxsize=1)(functools.partial(peers.build, library, device=device))
     steady: dict[str, float] = {}
 

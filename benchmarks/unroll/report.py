@@ -1,4 +1,4 @@
-"""What ``benchmarks.unroll`` says about its records: a finding, targets met or not, tables and a figure."""
+"""What ``benchmarks.unroll`` says about its records: a finding, verdicts on the targets, tables and a figure."""
 
 import statistics
 from collections.abc import Callable, Iterable, Sequence
@@ -49,7 +49,7 @@ MARKERS = {
 
 
 class Speedup(NamedTuple):
-    """A target: how many times as long the fastest rival shall take, for each shape and in each cell's mean."""
+    """A target: how many times as long the fastest rival is to take, at each shape and on average for each cell."""
 
     cells: tuple[str, ...]
     rivals: tuple[str, ...]
@@ -64,9 +64,9 @@ SPEEDUPS = (
     Speedup(("lstm",), ("torch",), "PyTorch", 1, 1.3),
     Speedup(("gru_reset_after", "elman"), ("torch",), "PyTorch", 4, 4),
 )
-PRODUCTS = {"50x50x512x512": 1.6}  # rnnjax's time at most so many times that of the matrix products
-FLOW_OVERHEAD = 1.1  # gradient_flow's time at most so many times that of the gradient
-LOOPS = {"200x16x64x64": 8, "100x32x128x128": 2}  # PyTorch's loop at least so many times gradient_flow's time
+PRODUCTS = {"50x50x512x512": 1.6}  # rnnjax is to take at most so many times as long as the matrix products
+FLOW_OVERHEAD = 1.1  # gradient_flow is to take at most so many times as long as the gradient
+LOOPS = {"200x16x64x64": 8, "100x32x128x128": 2}  # PyTorch's loop is to take so many times as long as gradient_flow
 
 
 def find(records: Iterable[Record]) -> str:
@@ -81,7 +81,7 @@ def find(records: Iterable[Record]) -> str:
     flow = f"gradient_flow takes {min(overheads):.2f} to {max(overheads):.2f} times as long as the gradient."
     if not parts:
         return flow
-    heading = "Times as long as rnnjax, forward + backward on one device, geometric means over shapes:"
+    heading = "How many times as long as rnnjax, forward + backward on one device, geometric means over shapes:"
     return "\n".join((heading, ";\n".join(parts) + ".", flow))
 
 
@@ -126,10 +126,11 @@ def write(results: Record) -> str:
     tables["Forward + backward beside the matrix products alone; gradient_flow"] = _table(cases, GRADIENT, columns)
     tables["Seconds to compile forward + backward, and gradient_flow; medians over shapes"] = _compile_table(cases)
     means = (
-        "Means are geometric, over those shapes that were measured. Targets: the worst case, and the worst cell's mean."
+        "Means are geometric, over the shapes that were measured. Each target shows the worst case,\n"
+        "the mean of the worst cell, and how many cases were measured."
     )
     body = "\n\n".join(f"{heading}\n\n{table}" for heading, table in tables.items())
-    targets = tabulate(results["targets"], headers="keys", disable_numparse=True) or "The targets are a CPU's."
+    targets = tabulate(results["targets"], headers="keys", disable_numparse=True) or "The targets are for a CPU."
     return f"{DOUBT}\n{means}\n\n{body}\n\n{targets}\n\n{_skips(cases)}\n{results['finding']}\n"
 
 
@@ -232,7 +233,7 @@ def _labelled(cases: Iterable[Case], of: Callable[[Case], Ratio | None]) -> dict
 
 def _wording(target: Speedup) -> str:
     everywhere = f"at least {target.everywhere:g} times as fast as {target.name} at every shape"
-    return f"{', '.join(target.cells)}: {everywhere}, {target.mean:g} in the mean"
+    return f"{', '.join(target.cells)}: {everywhere}, {target.mean:g} on average"
 
 
 def _check_speedup(cases: list[Case], target: Speedup, own: str) -> str:
@@ -258,7 +259,7 @@ def _verdict(met: bool) -> str:
 
 
 def _listed(values: dict[str, Ratio], choose: Callable[..., str] | None = None) -> str:
-    """Each value with its name, or the chosen one alone."""
+    """Each value with its name, or only the chosen one."""
     chosen = [choose(values, key=lambda name: values[name])] if choose else values
     return ", ".join(f"{values[name]} ({name})" for name in chosen)
 
@@ -337,12 +338,12 @@ def _label(case: Case) -> str:
 
 
 def _caption(figure: Figure, axes: Any, results: Record) -> None:
-    """The finding above, and below how to read the figure."""
+    """The finding above the panels, and how to read the figure below them."""
     handles: dict[str, Any] = {}
     for axis in axes.flat:
         handles |= {label: handle for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     guide = (
-        "Above 1: slower than rnnjax on one device. Lines: quartiles over rounds. Dashed: the target for "
+        "Above 1 is slower than rnnjax on one device. Lines join the quartiles over rounds. Dashed is the target for "
         f"gradient_flow, {FLOW_OVERHEAD:g}.\n"
         "Under each shape (TxB, IxH): milliseconds of forward + backward with rnnjax on one device of "
         f"{place(results['machine'])}."

@@ -4,14 +4,14 @@
     python -m benchmarks.word_vectors --quick
 
 The text, its vocabulary, window, noise words, thinning out and epochs are those of ``experiments.word_vectors
---variant=negative_sampling``, the learning rate is what each has by default and falls to nothing in a line. A word
-counts when it is read, whether it is then thinned out or not, as gensim counts. gensim has as many workers as there are
-cores. Each has a process of its own, and they take turns; reading the text, counting words and compiling are not timed.
-What differs: here the pairs of a block share their noise words, and the gradient of a mean of vectors is divided by how
-many these are, which gensim leaves out.
+--variant=negative_sampling``; the learning rate is the default of each, and falls linearly to zero. A word counts when
+it is read, whether it is then thinned out or not, as gensim counts. gensim has as many workers as there are cores. Each
+has a process of its own, and they take turns; reading the text, counting words and compiling are not timed. Two things
+differ: in rnnjax the pairs of a block share their noise words, and the gradient of a mean of vectors is divided by the
+number of vectors, which gensim leaves out.
 
-Agreement is how many of the ten words nearest to a word are the same, over the 500 most frequent words; that of gensim
-with itself from another seed is what can be had.
+Agreement is the share of the ten words nearest to a word that are the same, over the 500 most frequent words. No more
+can be expected than the agreement of gensim with itself from another seed.
 """
 
 from absl import app, flags
@@ -22,9 +22,9 @@ from benchmarks.word_vectors.measure import measure
 
 QUICK = {"rounds": 1, "epochs": 1, "max_characters": 200_000}
 
-flags.DEFINE_integer("max_characters", 0, "Of the text are read; 0: all.", lower_bound=0)
-flags.DEFINE_integer("epochs", 5, "Of a sample, which begins anew.", lower_bound=1)
-flags.DEFINE_integer("rounds", 3, "Samples of each.", lower_bound=1)
+flags.DEFINE_integer("max_characters", 0, "Characters of the text that are read; 0 takes all.", lower_bound=0)
+flags.DEFINE_integer("epochs", 5, "Epochs of each sample, which starts from new weights.", lower_bound=1)
+flags.DEFINE_integer("rounds", 3, "Samples of each library and model.", lower_bound=1)
 command.define_flags("word_vectors", QUICK, {})
 FLAGS = flags.FLAGS
 

@@ -17,16 +17,16 @@ MODELS = ("cbow", "skip_gram")
 FREQUENT, NEAREST = 500, 10
 
 Record = dict[str, Any]
-"""A way and a model: ``speeds`` in words a second of each sample, their ``ratio`` to gensim's, ``same_kind`` as
-``experiments.word_vectors`` has it, ``agreement`` with gensim from the first seed; ``skipped`` with a reason where the
+"""A library and a model: ``speeds`` in words a second of each sample, their ``ratio`` to gensim's, ``same_kind`` as
+``experiments.word_vectors`` has it, ``agreement`` with gensim from the first seed; ``skipped`` with a reason if the
 library is missing."""
 
 
 def measure(device: Device, rounds: int, *, epochs: int, max_characters: int) -> list[Record]:
-    """Both ways and models, by turns; each round has a seed of its own."""
+    """A record of each library and model; they take turns, and each round has a seed of its own."""
     answers: dict[tuple[str, str], list[Record]] = {(model, way): [] for model in MODELS for way in WAYS}
     with workers("benchmarks.word_vectors.measure", list(WAYS), device) as processes:
-        for seed in tqdm(range(max(rounds, 2)), disable=None):  # two, for gensim to agree with itself
+        for seed in tqdm(range(max(rounds, 2)), disable=None):  # two at least, to compare gensim with itself
             for model in MODELS:
                 for worker in processes:
                     asked = {"model": model, "epochs": epochs, "max_characters": max_characters, "seed": seed}
@@ -47,7 +47,7 @@ def _record(model: str, way: str, found: list[Record], peers: list[Record]) -> R
 
 
 def agreement(one: list[list[int]], other: list[list[int]]) -> float:
-    """Which share of the nearest words are the same, whatever their order."""
+    """The share of the nearest words that are the same, whatever their order."""
     return float(np.mean([len({*a} & {*b}) / len(a) for a, b in zip(one, other, strict=True)]))
 
 
@@ -55,7 +55,7 @@ def agreement(one: list[list[int]], other: list[list[int]]) -> float:
 
 
 def work(way: str, device: Device) -> Answer:
-    """Trains from the beginning each time."""
+    """Trains from new weights each time."""
     return partial(_timed, {"rnnjax": _rnnjax, "gensim": _gensim}[way])
 
 
@@ -121,7 +121,7 @@ def _step(model: str, epochs: int, max_characters: int) -> Any:
 
 
 def _kept_share(given: Any) -> float:
-    """Of the words that are read, those that are not thinned out."""
+    """The share of the words read that are not thinned out."""
     from experiments.word_vectors.data import kept_probability
 
     counts = given.data.counts()

@@ -40,15 +40,15 @@ def find(records: list[Record]) -> str:
     """How many times gensim's words a second, by model, and whether that meets the target."""
     ours = {record["model"]: record for record in records if record["way"] == "rnnjax"}
     if not all("ratio" in record for record in ours.values()):
-        return "There was nothing to compare with."
+        return "gensim was not measured."
     told = [f"{TITLES[model]} {ours[model]['ratio']}" for model in MODELS]
     met = ", ".join("met" if ours[model]["ratio"].value >= TARGET else "missed" for model in MODELS)
     agree = [f"{TITLES[model]} {statistics.mean(ours[model]['agreement']):.0%}" for model in MODELS]
     itself = [f"{statistics.mean(record['agreement']):.0%}" for record in records if record["way"] == "gensim"]
     return (
         f"Times gensim's words a second: {', '.join(told)} (target {TARGET:g}: {met}).\n"
-        f"Of the ten nearest words as many are gensim's: {', '.join(agree)}; gensim's with another seed: "
-        f"{', '.join(itself)}."
+        f"Share of the ten nearest words that are gensim's, too: {', '.join(agree)}; "
+        f"of those of gensim with another seed: {', '.join(itself)}."
     )
 
 

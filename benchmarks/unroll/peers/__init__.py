@@ -27,14 +27,14 @@ BUILDERS: dict[str, Callable[[str, Shape, Device], Programs]] = {
 }
 
 JAX_PEERS = ("scan", "flax", "nnx", "haiku", "equinox", "keras", "cudnn")
-"""What else a researcher with JAX would take."""
+"""What a researcher with JAX would take otherwise."""
 
 PACKAGES = ("flax", "dm-haiku", "equinox", "keras", "torch")
-"""What they are from: all of these come with ``make peers``."""
+"""The packages that peers come from; ``make peers`` installs all of them."""
 
 
 def build(library: str, cell: str, shape: Shape, device: Device) -> Programs:
-    """The programs of one library; ``UnavailableError`` where it lacks the cell or cannot run on the device."""
+    """The programs of one library; an ``UnavailableError`` if it lacks the cell or cannot run on the device."""
     programs = BUILDERS[library](cell, shape, device)
     expected = (shape.steps, shape.batch, shape.hidden_size), weights_in_matrices(cell, shape)
     if programs[1:] != expected:

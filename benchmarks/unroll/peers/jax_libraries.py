@@ -86,7 +86,7 @@ def build_equinox(cell: str, shape: Shape, device: Device) -> Programs:
 def build_keras(cell: str, shape: Shape, device: Device) -> Programs:
     """Keras layers on its JAX backend, called statelessly.
 
-    They take and return (batch, time, width): here they get their inputs and leave their outputs as they like them.
+    They take and return (batch, time, width); inputs and outputs are left in this order.
     """
     os.environ["KERAS_BACKEND"] = "jax"
     import keras
@@ -106,14 +106,14 @@ def build_keras(cell: str, shape: Shape, device: Device) -> Programs:
         return layer.stateless_call(params, fixed, inputs)[0]
 
     programs = jax_programs(outputs, params, inputs)
-    matrices = [v.value for v in layer.trainable_variables if v.name != "bias"]  # that of GRU has two rows
+    matrices = [v.value for v in layer.trainable_variables if v.name != "bias"]  # the GRU's has two rows
     return time_major(programs)._replace(matrix_weights=sum(matrix.size for matrix in matrices))
 
 
 def build_cudnn(cell: str, shape: Shape, device: Device) -> Programs:
-    """CuDNN's LSTM, which ``jax.experimental.rnn`` calls: from rnnjax's weights it must have rnnjax's outputs.
+    """CuDNN's LSTM, which ``jax.experimental.rnn`` calls; with rnnjax's weights it must have rnnjax's outputs.
 
-    It takes and returns (batch, time, width), and has its inputs and outputs as it likes them.
+    It takes and returns (batch, time, width); inputs and outputs are left in this order.
     """
     if not device.cuda:
         raise UnavailableError(f"cuDNN needs a GPU of NVIDIA, JAX found {device}")
@@ -134,7 +134,7 @@ def build_cudnn(cell: str, shape: Shape, device: Device) -> Programs:
 
 
 def cudnn_weights(params: LSTMParams) -> Array:
-    """Of one layer as one vector: W_ih, W_hh, b_ih, b_hh as PyTorch has them, row after row."""
+    """The weights of one layer as one vector: W_ih, W_hh, b_ih, b_hh as PyTorch has them, row after row."""
     weights = to_torch(params)
     names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
     return jnp.concatenate([jnp.ravel(jnp.asarray(weights[name])) for name in names])

@@ -1,4 +1,4 @@
-"""One recurrent layer in any library: its shape, its programs, and what it takes to time them."""
+"""One recurrent layer in any library: its shape, its programs, and what timing them needs."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -35,17 +35,17 @@ class Programs(NamedTuple):
 
 
 def weights_in_matrices(cell: str, shape: Shape) -> int:
-    """As many as every library must have."""
+    """How many weights in matrices every library must have."""
     return GATES[cell] * shape.hidden_size * (shape.input_size + shape.hidden_size)
 
 
 def inputs_of(shape: Shape) -> Array:
-    """(T, B, I), standard normal."""
+    """Standard normal inputs (T, B, I)."""
     return jax.random.normal(jax.random.key(1), shape[:3])
 
 
 def same_cell(cell: str, cells: dict[str, Any]) -> Any:
-    """The library's own for that cell; an ``UnavailableError`` where it has none."""
+    """The library's own for that cell; an ``UnavailableError`` if it has none."""
     other = {"gru": "gru_reset_after", "gru_reset_after": "gru"}.get(cell)
     if cell in cells:
         return cells[cell]
@@ -56,7 +56,7 @@ def same_cell(cell: str, cells: dict[str, Any]) -> Any:
 
 
 def jax_programs(outputs: Callable[[Any, Array], Array], params: Any, inputs: Array) -> Programs:
-    """The layer forward, and its gradient with respect to all params."""
+    """The programs of a layer: forward, and its gradient with respect to all params."""
     calls = {
         FORWARD: call_of(jax.jit(outputs), params, inputs),
         GRADIENT: call_of(jax.jit(loss_and_gradient(outputs)), params, inputs),
@@ -66,7 +66,7 @@ def jax_programs(outputs: Callable[[Any, Array], Array], params: Any, inputs: Ar
 
 
 def call_of(program: Callable[..., Any], *arguments: Any) -> Call:
-    """The call of a program, which waits for its result."""
+    """A call of the program that waits for its result."""
     return lambda: jax.block_until_ready(program(*arguments))
 
 
@@ -75,7 +75,7 @@ def loss_and_gradient(outputs: Callable[[Any, Array], Array]) -> Callable[[Any, 
 
 
 def assert_close(actual: Array, expected: Array) -> None:
-    """Up to rounding."""
+    """Raises unless the arrays are equal up to rounding."""
     np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5 * float(jnp.abs(expected).max()))
 
 

@@ -59,7 +59,7 @@ def build_rnnjax_2_devices(cell: str, shape: Shape, device: Device) -> Programs:
 
 
 def build_scan(cell: str, shape: Shape, device: Device) -> Programs:
-    """The loop that a researcher writes by hand: both products in the body of ``lax.scan``, automatic gradients."""
+    """The loop that a researcher writes by hand: both products in the body of ``lax.scan``, gradients by JAX."""
     H = shape.hidden_size
     columns = GATES[cell] * H
     keys = jax.random.split(jax.random.key(0))
@@ -100,9 +100,9 @@ def build_scan(cell: str, shape: Shape, device: Device) -> Programs:
 
 
 def build_products(cell: str, shape: Shape, device: Device) -> Programs:
-    """The matrix products alone, each over all time steps at once: no large layer is faster.
+    """The matrix products alone, each over all time steps at once; no layer with large products is faster.
 
-    Forward x W and h U; backward, with d the gradient of their sum, d U^T, x^T d and h^T d.
+    They are x W and h U forward, and d U^T, x^T d and h^T d backward, where d is the gradient of the sum of the former.
     """
     steps, batch, width, H = shape
     columns = GATES[cell] * H
@@ -116,7 +116,7 @@ def build_products(cell: str, shape: Shape, device: Device) -> Programs:
 
 
 def rnnjax_layer(cell: str, shape: Shape) -> tuple[rnnjax.Cell, Callable[[Any, Array], Array], Any, Array]:
-    """The cell, its outputs as a function of params and inputs, and these."""
+    """The cell, its outputs as a function of params and inputs, and params and inputs."""
     net = rnnjax.cell_named(cell)(shape.hidden_size)
     params = net.init(jax.random.key(0), shape.input_size)
     return net, lambda params, inputs: rnnjax.unroll(net, params, inputs)[1], params, inputs_of(shape)
