@@ -1,59 +1,67 @@
-r"""What should a recurrent network be fed in training, the truth or what it said itself, and what does each cost?
+"""What should a recurrent network be fed in training, the truth or what it said itself, and what does each cost?
 
     python -m experiments.feedback                                                all defaults
     python -m experiments.feedback --variant=text --workdir=runs/feedback-text    characters of real text
 
-The lecture names what can be fed back: the raw output, a sample of it or its argmax, the truth (teacher forcing). That
-"makes training more robust since errors don't accumulate, and the training converges faster. The disadvantage is that
-inference is different than training which leads to exposure bias. Some alternatives include curriculum learning and
-professor forcing." Each of these claims is held against a source of brackets of which every probability is known: a
-network's own text has a true continuation, and the divergence of what it says of that tells what its errors cost.
+The lecture lists what can be fed back: the raw output, a sample of it or its argmax, or the truth (teacher forcing).
+The last "makes training more robust since errors don't accumulate, and the training converges faster. The disadvantage
+is that inference is different than training which leads to exposure bias. Some alternatives include curriculum learning
+and professor forcing." Each of these claims is tested on a source of brackets of which every probability is known.
+There a network's own text has a true continuation, and the divergence of the network's prediction from it shows what
+its errors cost.
 
 Run time: 3 min on two CPU cores; text 2 to 3 min; the quick variant 15 s, 60 s where other programs use the cores, too.
 
-Expect, of five seeds, a GRU of 64 units after 600 training steps of 32 texts of 64 symbols, schedules that fall to
-feeding the truth at half of the steps. Ranges are over seeds; entropy 1.688 nats a symbol, 2.065 for one who sees
-nothing:
+What to expect of five seeds: a GRU of 64 units after 600 training steps of 32 texts of 64 symbols, with schedules that
+fall to feeding the truth at half of the steps. Ranges are over seeds. The source's entropy is 1.688 nats a symbol; a
+predictor that sees nothing loses 2.065.
 
-* teacher forcing loses 1.773 nats (1.767 to 1.777) on new texts. It converges faster than 8 of 13 others: 90 % of the
-  way takes it 200 to 250 steps; with an inverse sigmoid, which feeds the truth for long, it is as many in some seeds,
-  with the other schedules, and never fed with the truth, it is never reached.
-* That it is more robust is refuted here: its losses spread by 0.010 nats over seeds, those of 8 of 13 others by less,
-  and 12 of 13 have smaller gradients. Raw outputs fed at every step are what is not robust: 2.111 to 3.134 nats with
-  the truth fed, gradients of up to 120.
-* Inference differs from training: after 128 symbols of its own KL(p || q) is 0.035 nats larger (0.028 to 0.047) than
-  after 128 true ones, after 2 it is not; 0.076 of the first true symbol after them, 0.021 of the eighth (medians). Its
-  own text is 0.296 nats a symbol (0.287 to 0.304) less probable than the source's, its 3-grams are off by 0.066, true
-  texts by 0.063. A discriminator that learns along tells its free states from its forced ones in 71 % (69 to 73).
-* Curriculum learning takes away most of the exposure bias (0.007 to 0.018 with samples, means; below 0 with argmax and
-  probabilities) at a price that is larger: 0.023 to 0.136 nats with the truth fed, in all of nine regimes. After its
-  own text, too, seven of them are farther from the source than teacher forcing (KL 0.196 to 0.250 against 0.145),
-  those fed with raw outputs and probabilities are not told apart from it. As the truth gets rarer the loss rises
-  again: the target is how the text goes on, not how one goes on that has just said something else, and so a network
-  learns to distrust its input (Huszár, 2015).
-* A coin for each sequence is better than one for each token, by 0.047 to 0.050 nats, where Bengio et al. (2015) found
-  it much worse: sequences that are fed with the truth throughout are teacher forcing, and nothing in these texts
-  depends on anything else than themselves, as captions do on their image.
-* Professor forcing does not help: 1.785 nats (1.782 to 1.792), 0.033 after its own text (-0.003 to 0.077), though it
-  does what it is for: the discriminator is right in 68 % (66 to 70). By the paper's rule the network listened in 3 to 8
-  % of the steps. With ten times the weight (one seed, 1,000 steps) the discriminator fell from 70 to 63 %, and the loss
-  rose by 0.027.
-* Never fed with the truth a network learns the frequencies alone, 2.065 to 2.068 nats, by all four kinds of feedback.
-* One to eight steps before the loss 5 to 9 % of dL/dh_t come by the output where probabilities are fed back, 27 to 41
-  % before training and 28 to 52 % after it where raw outputs are; nothing where a sample or argmax is.
+* Teacher forcing loses 1.773 nats (1.767 to 1.777) on new texts. It converges faster than 8 of 13 other regimes: it has
+  done 90 % of the way to its last loss after 200 to 250 steps. With an inverse sigmoid, which feeds the truth for long,
+  it takes as many in some seeds. With the other schedules, and where the truth is never fed, that loss is never
+  reached.
+* That it is more robust is refuted here. Its losses spread by 0.010 nats over seeds; those of 8 of 13 others spread by
+  less, and 12 of 13 have smaller gradients. What is not robust is feeding raw outputs at every step: 2.111 to 3.134
+  nats with the truth fed, and gradients of up to 120.
+* Inference differs from training. After 128 symbols of its own, KL(p || q) is 0.035 nats larger (0.028 to 0.047) than
+  after 128 true ones; after 2 symbols it is not. At the first true symbol after them it is 0.076 nats larger, at the
+  eighth 0.021 (medians). The network's own text is 0.296 nats a symbol (0.287 to 0.304) less probable than the
+  source's. Its 3-grams are off by 0.066, those of true texts by 0.063. A discriminator that learns along tells its free
+  states from its forced ones in 71 % of the cases (69 to 73).
+* Curriculum learning takes away most of the exposure bias (it leaves 0.007 to 0.018 with samples, means; below 0 with
+  argmax and probabilities), at a price that is larger: 0.023 to 0.136 nats with the truth fed, in all of nine regimes.
+  After its own text, too, seven of them are farther from the source than teacher forcing (KL 0.196 to 0.250 against
+  0.145); those fed with raw outputs and probabilities cannot be told apart from it. As the truth gets rarer the loss
+  rises again. The target is how the text goes on, not how a text goes on that has just said something else, and so a
+  network learns to distrust its input (Huszár, 2015).
+* A coin for each sequence is better than a coin for each token, by 0.047 to 0.050 nats, where Bengio et al. (2015)
+  found it much worse. Sequences that are fed with the truth throughout are teacher forcing, and nothing in these texts
+  depends on anything outside of them, as captions depend on their image.
+* Professor forcing does not help: it loses 1.785 nats (1.782 to 1.792), and 0.033 after its own text (-0.003 to 0.077).
+  It does what it is meant to do: the discriminator is right in 68 % of the cases (66 to 70). By the paper's rule the
+  network listened to it in 3 to 8 % of the steps. With ten times the weight (one seed, 1,000 steps) the discriminator
+  fell from 70 to 63 %, and the loss rose by 0.027.
+* A network that is never fed with the truth learns the frequencies alone, 2.065 to 2.068 nats, with all four kinds of
+  feedback.
+* One to eight steps before the loss, 5 to 9 % of dL/dh_t come through the output where probabilities are fed back, and
+  27 to 41 % before training and 28 to 52 % after it where raw outputs are. Nothing comes through a sample or an argmax.
 
-text, docstrings in 48 characters, a GRU of 128 units after 500 steps, five seeds; windows of 64 with a fresh state:
+The variant text reads docstrings in 48 characters, with a GRU of 128 units after 500 steps, five seeds, and windows of
+64 from a fresh state:
 
-* teacher forcing loses 1.977 nats a character (1.973 to 1.981), scheduled sampling by the inverse sigmoid 2.182 (2.177
-  to 2.186) with a coin for each token and 2.155 (2.138 to 2.166) with one for each sequence, professor forcing 2.102
-  (2.057 to 2.196), without the truth 3.216. All that see the truth have done 90 % of the way at step 200 to 250.
-* What follows 40 characters of its own costs teacher forcing 0.836 nats more (0.816 to 0.864), what follows 40 of
-  another passage 0.827 (0.810 to 0.859): that they are its own makes 0.009 (-0.006 to 0.032), undecided; what it costs
-  is that the right ones are missing. After one character its own is better than another's (0.364 against 0.492).
-* After such a break scheduled sampling, which has learned to distrust what it reads, loses less than teacher forcing,
-  2.491 (a token) and 2.509 (a sequence) against 2.655; its text is farther from the true one, 3-grams off by 0.541 and
-  0.565 against 0.412 (professor forcing 0.448, true texts 0.239).
-* Fed with its probabilities, 26 to 37 % of dL/dh_t come by the output after teacher forcing, 1 to 2 % before training.
+* Teacher forcing loses 1.977 nats a character (1.973 to 1.981). Scheduled sampling by the inverse sigmoid loses 2.182
+  (2.177 to 2.186) with a coin for each token and 2.155 (2.138 to 2.166) with one for each sequence, professor forcing
+  2.102 (2.057 to 2.196), and training without the truth 3.216. All regimes that see the truth have done 90 % of the way
+  after 200 to 250 steps.
+* After 40 characters of its own, teacher forcing loses 0.836 nats more on what follows (0.816 to 0.864); after 40
+  characters of another passage it loses 0.827 more (0.810 to 0.859). That the characters are its own makes 0.009
+  (-0.006 to 0.032), which is undecided; what costs is that the right ones are missing. After one character its own is
+  better than another's (0.364 against 0.492).
+* After such a break scheduled sampling, which has learned to distrust what it reads, loses less than teacher forcing:
+  2.491 (a coin for each token) and 2.509 (for each sequence) against 2.655. Its text is farther from the true one: its
+  3-grams are off by 0.541 and 0.565 against 0.412 (professor forcing 0.448, true texts 0.239).
+* Where the network is fed with its probabilities, 26 to 37 % of dL/dh_t come through the output after teacher forcing,
+  and 1 to 2 % before training.
 """
 
 from ml_collections import ConfigDict

@@ -1,22 +1,23 @@
-r"""How well does a recurrent network predict text that it has not seen?
+"""How well does a recurrent network predict text that it has not seen?
 
     python -m experiments.language                                                         Python's own sources
     python -m experiments.language --config.corpus=FILE --workdir=runs/mine                any UTF-8 text
     python -m experiments.language --variant=characters --config.corpus=FILE --workdir=runs/characters
     python -m experiments.language.generate --workdir=runs/language --prompt="def "        what it says
     python -m experiments.language.score --workdir=runs/language --text="import os"        how likely a text is
-    python -m experiments.language.suggest --workdir=runs/language --text="impo"           what comes next, as on a phone
+    python -m experiments.language.suggest --workdir=runs/language --text="impo"           what comes next
 
-The text is read in parallel streams, the state is carried on from window to window for ever, and the gradient goes back
-through one window. The last tenth is held out: its first half is for choosing, its second for reporting, with the state
-carried on through all of it, and in windows of 256 tokens from a fresh state. The gradient's flow is measured on the
-way.
+The text is read in parallel streams. The state is carried on from window to window for ever, and the gradient goes back
+through one window. The last tenth is held out. Its first half is for choosing and its second for reporting, with the
+state carried on through all of it, and in windows of 256 tokens from a fresh state. The gradient's flow is measured
+during training.
 
 Run time: 50 s on two CPU cores; characters 1 min, two_layers 3 min, best about 20 min; the variants that compare 10 to
 20 min; the quick variant 10 s.
 
-Expect, of one seed on the standard library's sources: 1.34 nats a character on the half of the held-out text that was
-not chosen by, with the state carried on, 1.38 in windows of 256 from a fresh state.
+What to expect, from one seed on the standard library's sources: 1.34 nats a character on the half of the held-out text
+that nothing was chosen by, with the state carried on, and 1.38 in windows of 256 from a fresh state. The variants'
+results are in their docstrings below.
 """
 
 from ml_collections import ConfigDict

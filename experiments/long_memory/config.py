@@ -1,4 +1,4 @@
-r"""Who learns to remember, and over how long a lag, on the classical tasks of long-term dependency?
+"""Who learns to remember, and over how long a lag, on the classical tasks of long-term dependency?
 
     python -m experiments.long_memory                                                      all defaults
     python -m experiments.long_memory --variant=VARIANT --workdir=runs/VARIANT
@@ -6,30 +6,31 @@ r"""Who learns to remember, and over how long a lag, on the classical tasks of l
 Run time: 3 min 30 s on two CPU cores; others 1 min 50 s, copy 50 s, adding 40 s, latching and digits 30 s; the quick
 variant 10 to 20 seconds.
 
-Expect, of three seeds each (where two machines differ, the range of both):
+What to expect, from three seeds each. Where two machines differ, the range covers both.
 
-* default: adding, the GRU and the LSTM solve it at T = 20, 50 and 100; the tanh Elman net at 20 (2 or 3 seeds), and
-  from 50 on it is no better than the best guess without a memory. Patterns, the GRU up to 100, the LSTM up to 50, the
-  Elman net at none or at 20 (0 or 1 seed). Temporal order, all at 20; at 50 GRU and LSTM, and one or two Elman nets; at
-  100 one LSTM. After training, the first of 100 steps has 10^-0.9 to 10^+0.8 of the last one's gradient where the task
-  was solved (10 networks), 10^-0.5 to nothing that float32 holds where it was not (17, median 10^-12.3). Before
-  training nothing of that is to be seen: the GRU's gradient then dies first, a tenth is left at lag 6 to 7, where it is
-  10 and more in the Elman net.
-* adding at T = 100: GRU after 300 to 400 steps (mean squared error 0.003), LSTM after 900 to 1,000 (0.002), and of the
-  gradient more than a tenth is left at all 100 steps; in the Elman net a tenth is left at lag 1 to 19, its error 0.16
-  to 0.22 beside 0.165, the best without a memory (chance is 1/6).
-* copy: the Elman net stays within 1 % of chance, 10 ln 8 / (T + 20), at T = 20 and 100. The GRU has left it after 2,000
-  steps, at 0.7 of chance, and is far from solving it.
-* latching, task 2a of Hochreiter & Schmidhuber (1997): both cells solve it at p = 4 and 10 after 100 to 200 steps
+* The default has three tasks. Adding: the GRU and the LSTM solve it at T = 20, 50 and 100. The tanh Elman net solves it
+  at 20 (2 or 3 seeds), and from 50 on it is no better than the best guess without a memory. Patterns: the GRU solves it
+  up to 100, the LSTM up to 50, the Elman net at no length or at 20 (0 or 1 seed). Temporal order: all solve it at 20.
+  At 50 the GRU and the LSTM do, and one or two Elman nets; at 100 one LSTM does.
+* After training, the first of 100 steps has 10^-0.9 to 10^+0.8 of the last one's gradient where the task was solved (10
+  networks), and 10^-0.5 to nothing that float32 holds where it was not (17 networks, median 10^-12.3). Before training
+  nothing of that can be seen: the GRU's gradient then dies first, with a tenth left at lag 6 to 7, where it is 10 and
+  more in the Elman net.
+* adding, T = 100. The GRU solves it after 300 to 400 steps (mean squared error 0.003), the LSTM after 900 to 1,000
+  (0.002), and both then have more than a tenth of the gradient left at all 100 steps. In the Elman net a tenth is left
+  at lag 1 to 19. Its error is 0.16 to 0.22, beside 0.165 for the best guess without a memory (chance is 1/6).
+* copy. The Elman net stays within 1 % of chance, 10 ln 8 / (T + 20), at T = 20 and 100. The GRU has left it after 2,000
+  steps, at 0.7 of chance, and is far from solving the task.
+* latching is task 2a of Hochreiter & Schmidhuber (1997). Both cells solve it at p = 4 and 10 after 100 to 200 steps
   (1,600 to 3,200 sequences). At p = 100 the LSTM does after 1,200 to 1,400 (19,200 to 22,400 sequences; theirs after
-  5,040), the Elman net never. For that the LSTM's forget gates start open (bias 5) and its cell learns a hundred times
-  slower than the readout. With one rate for both, 1e-3 to 1e-2, and biases of 1, 5 and 7, none did in 2,000 to 4,000
-  steps, nor did lstm_1997 at 3e-3: all of the memory was soon taken by which symbol comes next. It is the paper's
-  "abuse problem", for which it adds memory cells late.
-* others, at lags of 10, 20 and 50: multiplication, GRU and LSTM at all, the Elman net up to 20. Parity, GRU and LSTM at
-  10, nobody from 20 on. Random permutation, the GRU at all, the Elman net up to 20, the LSTM at 10 and twice at 20.
-  Temporal order of three symbols, all at all.
-* digits, one seed: GRU and LSTM read the rows in order with 3 to 5 % wrong, the Elman net with 15 to 19 %; pixels in a
+  5,040), and the Elman net never does. For that the LSTM's forget gates start open (bias 5), and its cell learns a
+  hundred times slower than the readout. With one rate for both, 1e-3 to 1e-2, and biases of 1, 5 and 7, no LSTM solved
+  it in 2,000 to 4,000 steps, nor did lstm_1997 at 3e-3: soon all of the memory was used to predict the next symbol.
+  This is the paper's "abuse problem", for which it adds memory cells late.
+* others, at lags of 10, 20 and 50. Multiplication: the GRU and the LSTM solve it at all lags, the Elman net up to 20.
+  Parity: the GRU and the LSTM solve it at 10, nobody from 20 on. Random permutation: the GRU at all lags, the Elman net
+  up to 20, the LSTM at 10 and with two seeds at 20. Temporal order of three symbols: all at all lags.
+* digits, one seed. GRU and LSTM read the rows in order with 3 to 5 % wrong, the Elman net with 15 to 19 %. Pixels in a
   random order are read with 9 to 13 % wrong by all three.
 """
 

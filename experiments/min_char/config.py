@@ -1,21 +1,22 @@
-r"""What does the smallest recurrent model of characters learn, exactly as it is taught?
+"""What does the smallest recurrent model of characters learn, exactly as it is taught?
 
     python -m experiments.min_char                                                    all defaults
     python -m experiments.min_char --config.corpus=input.txt --workdir=runs/mine      any UTF-8 text
 
-The minimal character model: 100 tanh units, weights from N(0, 0.01²), 25 characters at a time with the state carried on
-and set to zero at the start of the text, the loss of a window the sum of its cross-entropies, elements of the gradient
-clipped to 5, Adagrad with a rate of 0.1 and 1e-8 inside the root, a smoothed loss of which 0.999 stays at each
-iteration, and 200 characters drawn every 100 iterations. It is a cell of rnnjax, a dense readout and optax; the tests
-hold it, iteration by iteration, to the same thing written as loops in NumPy.
+This is the minimal character model. It has 100 tanh units with weights from N(0, 0.01²) and reads 25 characters at a
+time; the state is carried, and set to zero at the start of the text. The loss of a window is the sum of its
+cross-entropies. Elements of the gradient are clipped to 5. Adagrad has a rate of 0.1 and 1e-8 inside the root. Of the
+smoothed loss 0.999 stays at each iteration, and 200 characters are drawn every 100 iterations. All of it is a cell of
+rnnjax, a dense readout and optax; the tests compare it, iteration by iteration, with the same model written as loops in
+NumPy.
 
 Run time: 30 s on two CPU cores; the quick variant 10 s.
 
-Expect, of one seed on the standard library's sources: in 50,000 iterations the smoothed loss falls from 4.56 nats a
-character (guessing among 96) to between 1.1 and 1.9, up and down with the file that is being read. Before training a
-step back leaves a tenth of the gradient, the spectral radius of 100 units with weights from N(0, 0.01²); on the way a
-tenth is left at lag 5 to 16. Run free, two of its courses that differ in the last digit part within thirty iterations:
-Adagrad's first steps are as large as its rate for every weight.
+What to expect, from one seed on the standard library's sources: in 50,000 iterations the smoothed loss falls from 4.56
+nats a character (guessing among 96) to between 1.1 and 1.9, up and down with the file that is being read. Before
+training a step back leaves a tenth of the gradient, the spectral radius of 100 units with weights from N(0, 0.01²).
+During training a tenth is left at lag 5 to 16. Two runs that differ in the last digit of a number part within thirty
+iterations, because Adagrad's first steps are as large as its rate for every weight.
 """
 
 from ml_collections import ConfigDict

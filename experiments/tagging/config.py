@@ -1,39 +1,41 @@
-r"""Is "Teddy" part of a person's name? Which tag has each word of a sentence, and which way must a network read it?
+"""Is "Teddy" part of a person's name? Which tag has each word of a sentence, and which way must a network read it?
 
     python -m experiments.tagging                                              names and other words, generated
     python -m experiments.tagging --variant=corpus --workdir=runs/corpus       parts of speech, spoken Cantonese
     python -m experiments.tagging.tag --sentence="Teddy bears are on sale"     what a trained network says
 
-The lectures, of a tag for each word: in "Teddy bears are on sale!" and in "Teddy Roosevelt was a great president!" all
-that stands up to the word in question is the same, so that a network which reads forward cannot know; one that reads
+The lectures give each word a tag. In "Teddy bears are on sale!" and in "Teddy Roosevelt was a great president!" all
+that stands before the word in question is the same, so that a network which reads forward cannot know; one that reads
 both ways can. Here each way is a network of about the same number of params. A grammar makes sentences in which one
-word, so many words to the right or to the left, decides, and of which the best guess without that word is known in
-closed form. The variant corpus is HKCanCor (Luke & Wong, 2015), conversations and radio programmes, as the package
-pycantonese brings them, by ``pip install -e ".[tagging]"``; the recordings of the latest days are those to test on.
+word, a given number of words to the right or to the left, decides. What can be guessed without that word is known in
+closed form. The variant corpus is HKCanCor (Luke & Wong, 2015), conversations and radio programmes that the package
+pycantonese brings: ``pip install -e ".[tagging]"``. The recordings of the latest days are for testing.
 
-Run time: 1 min on two CPU cores, 3 to 4 min where other programs use them, too; there corpus 10 min; the quick
-variant 15 to 60 s.
+Run time: 1 min on two CPU cores, 3 to 4 min where other programs use them, too; there corpus 10 min; the quick variant
+15 to 60 s.
 
-Expect, five seeds each:
+What to expect, from five seeds each:
 
-* default, GRUs of 48 units in each of two directions (36,232 params) or of 74 in one (36,482); ambiguous words decided
-  by another one, 1 to 12 words away. Without that word 63.3 % are right at best. Forward has 63.3 % right where it is
-  decided to the right, backward 63.3 % where it is decided to the left, with every seed and at every distance. What a
-  network sees it tells at all distances alike: 100.0 % by words that were seen in training, with every seed; by words
-  held out, over all distances, bidirectional 97.6 to 100.0 % from the left and 94.2 to 100.0 % from the right, backward
-  94.4 to 98.8 %, forward 98.0 to 99.4 %. That "Teddy" is part of a name has a probability of 0.0 to 0.1 % in "Teddy
-  bears are on sale" and of 93.1 to 99.9 % in "Teddy Roosevelt was a great president" to bidirectional, and of 44.6 to
-  51.3 % in both to forward. Before training, the gradient of a decision with respect to what is read is 10^-1.9 to
-  10^-2.1 of that at the word itself 12 words away, afterwards 10^-0.8 to 10^-1.6 (medians): there, at the word that
-  decides, it rises again, but for bidirectional to the left.
-* corpus, 96 units in each of two directions or 147 in one (636,559 and 636,640 params), 33,123 words to test on: right
-  are 92.9 % (92.7 to 93.1) with both, 92.7 % (92.4 to 92.8) forward, 91.9 % (91.6 to 92.2) backward, 90.8 % by the most
-  frequent tag of each word. Of the 2,448 words that were not seen in training, 62.1 % (61.0 to 62.9), 60.9 % (60.6 to
-  61.0), 55.5 % (54.3 to 56.3) and 43.6 %. That both directions are better than backward and than counting is confirmed;
-  than forward, it is undecided. Word dropout, its form, and the size of vectors before training were chosen in seven
-  trials of one seed on the latest recordings of those to train on.
+* The default has GRUs of 48 units in each of two directions (36,232 params) or of 74 in one (36,482). Ambiguous words
+  are decided by another word, 1 to 12 words away. Without that word 63.3 % can be right at best. Forward has 63.3 %
+  right where the word to the right decides, and backward 63.3 % where the word to the left does, with every seed and at
+  every distance.
+* What a network can see it uses at all distances alike. It has 100.0 % right where a word that was seen in training
+  decides, with every seed. Where a word that was held out decides, over all distances, bidirectional has 97.6 to 100.0
+  % right from the left and 94.2 to 100.0 % from the right, backward 94.4 to 98.8 % and forward 98.0 to 99.4 %.
+* That "Teddy" is part of a name has a probability of 0.0 to 0.1 % in "Teddy bears are on sale" and of 93.1 to 99.9 % in
+  "Teddy Roosevelt was a great president" for bidirectional, and of 44.6 to 51.3 % in both for forward.
+* Before training, the gradient of a decision with respect to what is read 12 words away is 10^-1.9 to 10^-2.1 of that
+  at the word itself, after training 10^-0.8 to 10^-1.6 (medians). There, at the word that decides, it rises again,
+  except for bidirectional to the left.
+* corpus has 96 units in each of two directions or 147 in one (636,559 and 636,640 params) and 33,123 words to test on.
+  Both directions have 92.9 % right (92.7 to 93.1), forward 92.7 % (92.4 to 92.8), backward 91.9 % (91.6 to 92.2), and
+  the most frequent tag of each word 90.8 %. Of the 2,448 words that were not seen in training they have 62.1 % (61.0 to
+  62.9), 60.9 % (60.6 to 61.0), 55.5 % (54.3 to 56.3) and 43.6 % right. So both directions are better than backward and
+  than counting; whether they are better than forward is undecided. Word dropout, its form, and the size of vectors were
+  chosen before that in seven trials of one seed, on the latest recordings of the training part.
 
-Held-out words of the grammar have the endings of those that were seen: no more is claimed of them.
+Held-out words of the grammar have the endings of words that were seen; no more is claimed of them.
 """
 
 from ml_collections import ConfigDict

@@ -1,37 +1,37 @@
-r"""How well does a network track what it sees in noise, beside the best there is: ahead of time, at once or later?
+"""How well does a network track what it sees in noise, beside the best there is: ahead of time, at once or later?
 
     python -m experiments.tracking                                              a mass on a spring
     python -m experiments.tracking --variant=jumps --workdir=runs/jumps         a target that jumps
     python -m experiments.tracking.samples | python -m experiments.tracking.stream
 
-The lectures: recurrent networks "can be used in tracking: incremental prediction", and among the shapes of sequence
-problems is "delayed sequence to sequence". Here a network that has seen x_1 ... x_t is asked for the position at t - d,
-for several delays d, of which those below 0 look ahead. For the spring the least possible error is known for each of
-them: of Kalman's filter, the fixed-lag smoother, and the smoother of the whole, beside which stands a network of both
-directions. For the target that jumps the exact estimate is a nonlinear recursion, and the best linear one is worse. The
-second command reads samples as they come, one a line, and answers each at once.
+The lectures say that recurrent networks "can be used in tracking: incremental prediction", and name "delayed sequence
+to sequence" among the shapes of sequence problems. Here a network that has seen x_1 ... x_t is asked for the position
+at t - d, for several delays d; delays below 0 look ahead. For the spring the least possible error is known at each
+delay: that of Kalman's filter, of the fixed-lag smoother, and of the smoother of the whole sequence, beside which
+stands a network of both directions. For the target that jumps the exact estimate is a nonlinear recursion, and the best
+linear estimate is worse. The third command reads samples as they come, one in each line, and answers each at once.
 
 Run time: 3 min on two CPU cores, 9 min where other programs use them, too; jumps 4 min; the quick variant 10 to 40 s.
 
-Expect, of networks of 32 units after 1,500 training steps, by how much the error is above the least, from the least to
-the greatest of three seeds:
+What to expect of networks of 32 units after 1,500 training steps. Numbers say by how much the error is above the least
+possible one, from the least to the greatest of three seeds.
 
-* default, the spring. The least error is 0.357 of the variance 8 steps ahead, 0.171 at once and 0.094 16 steps late.
-  GRU and LSTM are above it by 0.2 to 0.4 % ahead and at once, by 0.3 to 1.0 % up to 8 steps late, by 1.8 to 2.8 % at
-  16; the tanh Elman net by 0.9 to 7.7 % up to 4 steps late, by 9 to 31 % at 8 and 36 to 44 % at 16 (28 to 33 % at a
-  third of the learning rate, two seeds). That recurrent networks can track is confirmed.
-* What GRU and LSTM make of each sample seen before is what the filter makes of it, but for a share of 0.02 (medians
-  over delays and seeds; 0.01 to 0.10, most 16 steps late). Their dL/ds_t falls as the filter's does, whose factor is
-  0.899 a step, the largest eigenvalue: by 0.896 to 0.920 (R² of at least 0.9 in 48 of 48 networks; of the Elman nets in
-  14 of 24, by 0.896 to 0.945).
-* With the whole sequence seen 0.092 are left, and a GRU in each direction is above that by 0.6 to 0.8 %.
-* jumps. The best linear estimate is above the least error by 11 % 8 steps ahead, 91 % at once, 270 % 16 steps late. All
-  72 networks are nearer to it: above it by 0.03 to 0.14 % ahead and at once, by 0.6 to 1.3 % 2 steps late, by 21 to
-  24 % (GRU and LSTM) and 26 to 36 % (Elman) at 16, where it is 0.038. With the whole sequence seen a GRU in each
-  direction is above the least by 71 to 72 %, with a dense layer of tanh above both by 0.7 to 0.8 %: what the past and
-  the future tell has to be added before it is squashed, and a linear readout adds what has been squashed. 63 steps back
-  10^-16.7 of dL/ds_t are left in Elman nets, 10^-5.0 in LSTMs, 10^-2.4 in GRUs (medians over delays and seeds): how far
-  back a gradient reaches does not tell how well they track.
+* The default is the spring. The least error is 0.357 of the variance 8 steps ahead, 0.171 at once and 0.094 16 steps
+  late. GRU and LSTM are above it by 0.2 to 0.4 % ahead and at once, by 0.3 to 1.0 % up to 8 steps late, and by 1.8 to
+  2.8 % at 16. The tanh Elman net is above it by 0.9 to 7.7 % up to 4 steps late, by 9 to 31 % at 8 and by 36 to 44 % at
+  16 (28 to 33 % at a third of the learning rate, two seeds). That recurrent networks can track is confirmed.
+* GRU and LSTM weigh each sample that they have seen as the filter weighs it, except for a share of 0.02 (medians over
+  delays and seeds; 0.01 to 0.10, most 16 steps late). Their dL/ds_t falls as the filter's does. The filter's factor is
+  0.899 a step, the largest eigenvalue; theirs is 0.896 to 0.920 (R² of at least 0.9 in 48 of 48 networks; in 14 of 24
+  Elman nets, by 0.896 to 0.945).
+* With the whole sequence seen the least error is 0.092, and a GRU in each direction is above that by 0.6 to 0.8 %.
+* jumps. The best linear estimate is above the least error by 11 % 8 steps ahead, 91 % at once and 270 % 16 steps late.
+  All 72 networks are nearer to it: they are above it by 0.03 to 0.14 % ahead and at once, by 0.6 to 1.3 % 2 steps late,
+  and by 21 to 24 % (GRU and LSTM) and 26 to 36 % (Elman) at 16, where it is 0.038. With the whole sequence seen a GRU
+  in each direction is above the least error by 71 to 72 %, and with a dense layer of tanh above both by 0.7 to 0.8 %.
+  What the past and the future tell has to be added before it is squashed, and a linear readout adds what has been
+  squashed. 63 steps back 10^-16.7 of dL/ds_t is left in Elman nets, 10^-5.0 in LSTMs and 10^-2.4 in GRUs (medians over
+  delays and seeds), so how far back a gradient reaches does not tell how well a network tracks.
 """
 
 from ml_collections import ConfigDict

@@ -1,36 +1,40 @@
-r"""What do distances between words mean, once words are projected to fewer dimensions by what they predict?
+"""What do distances between words mean, once words are projected to fewer dimensions by what they predict?
 
     python -m experiments.word_vectors                                                   English, about Python
     python -m experiments.word_vectors --config.corpus=FILE --workdir=runs/mine          any UTF-8 text
     python -m experiments.word_vectors --variant=negative_sampling --workdir=runs/negative_sampling
     python -m experiments.word_vectors.nearest --workdir=runs/word_vectors --word=list   nearest words
 
-The lectures: one-hot words are all equally far from each other, "a tremendously inefficient use of dimensions"; let one
-matrix, the same for all positions, project them into fewer, learned with what it serves to predict, and "distances
-between projected points will capture semantic relations". Words are projected by the TDNN of Bengio et al. (2003), a
-window of projected words into a tanh layer and a softmax, with direct connections past that layer and without; by a
-recurrent cell in its place; by CBOW, the soft bag of words, and by skip-gram.
+The lectures: one-hot words are all equally far from each other, "a tremendously inefficient use of dimensions". Let one
+matrix, the same for all positions, project them to fewer dimensions, and learn it together with a prediction that it
+serves; then "distances between projected points will capture semantic relations". Words are projected by the TDNN of
+Bengio et al. (2003), which feeds a window of projected words into a tanh layer and a softmax, with direct connections
+past that layer and without them; by a recurrent cell in its place; by CBOW, the soft bag of words; and by skip-gram.
 
-Whether distances mean anything is asked of Python's own names in the text: of a word that is an exception, a type, a
-function, a method, a module or a keyword, is the nearest of all these of the same kind? Beside stand one-hot words, and
-words projected at random. The last tenth of the text is held out: its first half to choose by, its second to report.
+Whether distances mean anything is asked of Python's own names in the text. Of a word that is an exception, a type, a
+function, a method, a module or a keyword: is the nearest of all these words of the same kind? Beside them stand one-hot
+words and words that are projected at random. The last tenth of the text is held out, its first half to choose by and
+its second to report.
 
 Run time: 5 min 30 s on two CPU cores that others use, too; negative_sampling 50 s, the quick variant 15 s to 1 min.
 
-Expect, of three seeds each, ranges over seeds in brackets:
+What to expect, from three seeds each; ranges over seeds are in brackets:
 
-* default, 468,398 words to train on, the 2,000 most frequent: of 177 names the nearest is of the same kind for 55 % (52
-  to 56) by the TDNN on 2 words, 52 % (51 to 53) on 4, 54 % (51 to 58) with direct connections and 51 % (49 to 54) on 8
-  words, 53 % (51 to 55) by a GRU and by CBOW (51 to 55), 50 % (48 to 53) by skip-gram, half-widths of 95 % intervals
-  over words 5 to 7 points; one-hot 21 %, which is chance, projected at random 21 % (19 to 23). So the lectures' claim
-  is confirmed of all seven, whose intervals overlap: which is best is not told.
-* held-out perplexity at that vocabulary, after two epochs: GRU 39.9 to 40.2, 5-grams 43.0, trigrams 45.9, the TDNN on 4
-  words with direct connections 45.4 to 45.8, without 47.5 to 47.7, on 8 words 46.7 to 46.9, on 2 words 50.7 to 50.9.
-* CBOW and skip-gram with full softmax need 6.12 (6.116 to 6.119) and 6.36 (6.357 to 6.362) nats a held-out pair, 6.51
-  without context.
-* negative_sampling, 4,613 words, of 261 names: CBOW 65 % (62 to 67; over words 60 to 70), skip-gram 61 % (61 to 62; 56
-  to 67), one-hot 23 %, projected at random 27 % (21 to 30). Nats a held-out pair, of which one in six is real: 2.13 and
-  2.49 (2.491 to 2.494), 2.70 without context.
+* The default has 468,398 words to train on and keeps the 2,000 most frequent. Of 177 names, the nearest is of the same
+  kind for 55 % (52 to 56) with the TDNN on 2 words, 52 % (51 to 53) on 4 words, 54 % (51 to 58) there with direct
+  connections, and 51 % (49 to 54) on 8 words; for 53 % (51 to 55) with a GRU and with CBOW (51 to 55), and for 50 % (48
+  to 53) with skip-gram. Half-widths of 95 % intervals over words are 5 to 7 points. One-hot words have 21 %, which is
+  chance, and words projected at random 21 % (19 to 23). So the lectures' claim is confirmed for all seven. Their
+  intervals overlap, so that none of them is shown to be best.
+* Perplexity on the held-out text at that vocabulary, after two epochs: GRU 39.9 to 40.2, 5-grams 43.0, trigrams 45.9;
+  the TDNN on 4 words with direct connections 45.4 to 45.8, without them 47.5 to 47.7, on 8 words 46.7 to 46.9, on 2
+  words 50.7 to 50.9.
+* CBOW and skip-gram with a full softmax lose 6.12 (6.116 to 6.119) and 6.36 (6.357 to 6.362) nats a held-out pair,
+  beside 6.51 without context.
+* negative_sampling has 4,613 words. Of 261 names the nearest is of the same kind for 65 % (62 to 67; over words 60 to
+  70) with CBOW, 61 % (61 to 62; 56 to 67) with skip-gram, 23 % with one-hot words and 27 % (21 to 30) with words
+  projected at random. The loss is 2.13 and 2.49 (2.491 to 2.494) nats a held-out pair, of which one in six is real,
+  beside 2.70 without context.
 """
 
 from ml_collections import ConfigDict
