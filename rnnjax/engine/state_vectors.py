@@ -99,5 +99,5 @@ def check_same_backward(receiver: str, cell: Cell, params: Params, state: State,
     if has_own_backward_pass(program_of(advance, params, state, inputs)):
         raise TypeError(
             f"{receiver} received a cell with a backward pass of its own (jax.custom_vjp), such as clip_gradient_norm "
-            "or mixed_precision makes: expected one with the gradients of its values; pass the cell without it"
+            "or mixed_precision makes: expected one whose gradients are those of its values; pass the cell without it"
         )
