@@ -47,7 +47,7 @@ def norms_by_lag(flows: Curves | Mapping[str, Curves], axes: Axes | None = None,
     axes.set_yscale("log")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel(f"lag (steps back from the loss{'; grey line: a tenth is left' if relative else ''})")
-    axes.set_ylabel("gradient norm, relative to that at the loss" if relative else "gradient norm")
+    axes.set_ylabel("gradient norm relative to the norm at the loss" if relative else "gradient norm")
     axes.spines[["top", "right"]].set_visible(False)
     if len(curves) > 1:
         axes.legend(frameon=False)
