@@ -244,7 +244,7 @@ def lru(hidden_size: int, *, r_min: float = 0.0, r_max: float = 1.0, max_phase: 
 
     The params are real, so optimizers need not handle complex numbers. The memory is complex64 (complex128 for float64
     params), since its recurrence is an elementwise product only as a complex one. It is the only leaf of any cell's
-    state that is not real. The norm of dL/ds_t is that of the gradient with respect to real and imaginary parts.
+    state that is not real. The norm of dL/ds_t is the norm of the gradient with respect to real and imaginary parts.
 
     Args:
         hidden_size: H.
@@ -334,7 +334,7 @@ def _input_kernels(key: Key, gates: int, input_size: int, size: int, kernel_init
 def _init(
     size: int, gates: int, kernel_init: Initializer, gate_bias: tuple[int, float] = (0, 0.0)
 ) -> Callable[[Key, int], LinearGatesParams]:
-    """Each gate's kernel drawn on its own; biases 0 except that of one gate, given with its index."""
+    """Kernels drawn separately for each gate; biases 0, except for one gate, which is given by its index."""
     gate, value = gate_bias
 
     def init(key: Key, input_size: int) -> LinearGatesParams:

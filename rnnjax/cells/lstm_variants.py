@@ -102,11 +102,11 @@ def lstm_1997(
         c_t = c_{t-1} + i_t * g_t                         the constant error carousel: its own derivative is 1
         h_t = o_t * tanh(c_t)
 
-    Made against vanishing gradients: what the memory holds stays, and so does its gradient. The paper applies 2 tanh(a
-    / 2) on the way into the memory and tanh(c / 2) on the way out, which is this cell with half the candidate's weights
-    and half of c. Its gates may also see the gates of the step before. Many of its experiments start them nearly
-    closed, with negative biases. Its learning rule cuts the gradient off where it enters a gate or a memory cell. This
-    cell does none of that.
+    Made against vanishing gradients: what the memory holds stays, and so does its gradient. The paper applies
+    2 tanh(a / 2) on the way into the memory and tanh(c / 2) on the way out, which is this cell with half the
+    candidate's weights and half of c. Its gates may also see the gates of the step before. Many of its experiments
+    start them nearly closed, with negative biases. Its learning rule cuts the gradient off where it enters a gate or a
+    memory cell. This cell does none of that.
 
     Args:
         hidden_size: H.
@@ -168,7 +168,8 @@ def janet(
 
     Args:
         hidden_size: H.
-        beta: how much more is written than forgotten; fixed, not learned. At 0 the two are coupled.
+        beta: the shift of the gate by which more is written than forgotten; fixed, not learned. At 0 the two are
+            coupled.
         forget_bias: initial b_f, a number or an initializer (b_g starts at 0).
         kernel_init: for W_f and W_g (I, H); columns f, g.
         recurrent_init: for U_f and U_g (H, H).

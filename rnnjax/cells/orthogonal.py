@@ -62,8 +62,8 @@ def orthogonal_rnn(
         parametrization: "exponential" or "cayley".
         activation: "modrelu", or g as for ``elman``; "relu" and similar ones do not keep norms.
         kernel_init: for W (I, H).
-        skew_init: for S (H, H), by default rotations of pairs of units, as in the papers, by angles uniform in [-pi,
-            pi] for "exponential" (Henaff et al., 2016) and in [0, pi/2] for "cayley".
+        skew_init: for S (H, H), by default rotations of pairs of units, as in the papers, by angles uniform in
+            [-pi, pi] for "exponential" (Henaff et al., 2016) and in [0, pi/2] for "cayley".
         bias_init: for b (H,).
 
     Raises:

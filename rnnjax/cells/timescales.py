@@ -98,8 +98,8 @@ def scrn(
     fast = size - slow
     if fast < 1:
         raise ValueError(
-            f"context_size is {slow} of hidden_size {size}: expected less, since hidden_size counts them, too; "
-            "raise hidden_size or lower context_size"
+            f"context_size is {slow} of hidden_size {size}: expected less, since hidden_size counts the context units, "
+            "too; raise hidden_size or lower context_size"
         )
     kept, g = number_between("alpha", alpha, 0, 1), activation_named(activation)
 

@@ -30,8 +30,8 @@ def stack(*cells: Cell, input_to_all: bool = False, all_to_output: bool = False)
 
     Args:
         *cells: from the input upwards.
-        input_to_all: every layer above the first also sees the input.
-        all_to_output: the output is that of all layers, side by side.
+        input_to_all: every layer above the first also sees the inputs of the stack.
+        all_to_output: the outputs of all layers, side by side, are the output of the stack.
 
     Raises:
         ValueError: if there are no cells.

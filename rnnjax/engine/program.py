@@ -59,8 +59,8 @@ def fix_first(function: Callable[..., Any], fixed: Any, *others: Any) -> Rest:
     """``function`` with its first argument fixed; what depends on that argument alone is computed now, once.
 
     This takes such operations out of a scan's loop, and out of its backward loop too: the gradient with respect to a
-    matrix that is made from the params is first summed over the steps and then goes through the making of the matrix
-    once.
+    matrix that is made from the params is first summed over the steps and then passed once through the computation of
+    the matrix.
 
     Args:
         function: any function of pytrees.

@@ -33,7 +33,7 @@ def forward_memory(
     limits what a loss at step T can learn from x_t.
 
     Args:
-        cell: any cell, stacks included; h_T is what it outputs.
+        cell: any cell, stacks included; h_T is its output.
         params: from ``cell.init``.
         inputs: (T, ..., I).
         state: s_0, by default ``cell.initial_state``.

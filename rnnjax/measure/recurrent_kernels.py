@@ -32,8 +32,9 @@ def recurrent_spectra(cell: Cell, params: Params, input_size: int) -> Any:
 
     A matrix is taken as the step uses it, as U in x @ U, where U is made from the params in any way. A matrix of shape
     (H, kH), k gates side by side, counts as k square blocks. Elementwise weights, as in ``indrnn`` or ``lru``, are not
-    kernels; products within a ``jax.jit`` or a loop inside the step are not found. For an Elman network ||dh_T/dh_t||
-    <= (gamma * largest_singular_value)^(T - t), with gamma = 1 for tanh, 1/4 for sigmoid (Pascanu et al., 2013).
+    kernels; products within a ``jax.jit`` or a loop inside the step are not found. For an Elman network
+    ||dh_T/dh_t|| <= (gamma * largest_singular_value)^(T - t), with gamma = 1 for tanh and 1/4 for sigmoid (Pascanu et
+    al., 2013).
 
     To follow the spectra over training, call it on the params between steps. It can be jitted on platforms where JAX
     has eigenvalues of general matrices, such as CPUs.

@@ -120,7 +120,7 @@ def generate(
     Args:
         cell: any cell, stacks included.
         params: from ``cell.init``.
-        state: after what was read so far.
+        state: the state after everything that was read so far.
         logits: (..., V), of the first token.
         key: for all draws; step t uses ``jax.random.fold_in(key, t)``.
         embed: tokens (...) to inputs (..., I).
@@ -196,7 +196,7 @@ def beam_search(
     Args:
         cell: any cell, stacks included.
         params: from ``cell.init``.
-        state: after what was read so far.
+        state: the state after everything that was read so far.
         logits: (..., V), of the first token.
         embed: tokens (...) to inputs (..., I).
         readout: outputs (..., O) to logits (..., V).

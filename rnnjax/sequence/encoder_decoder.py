@@ -141,8 +141,8 @@ def _check_alike(received: State, expected: State) -> None:
     structures = {jax.tree.structure(state) for state in (received, expected)}
     if len(structures) > 1 or ours != theirs:
         raise ValueError(
-            f"the encoder's state is {ours}, the decoder's {theirs}: expected equal ones, since the decoder "
-            "starts from it; use equal cells, or learn a map with encoder_decoder(encoder, one_to_many(decoder))"
+            f"the encoder's state is {ours}, the decoder's {theirs}: expected equal ones, since one is the start "
+            "of the other; use equal cells, or learn a map with encoder_decoder(encoder, one_to_many(decoder))"
         )
 
 

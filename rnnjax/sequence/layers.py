@@ -25,9 +25,9 @@ class SequenceLayer(NamedTuple):
 
     Attributes:
         init: ``(key, input_size) -> params``.
-        apply: ``(params, inputs (T, ..., I), mask=None, reset=None) -> outputs (T, ..., O)``; With a boolean mask (T,
-            ...), padding does not change what is computed at real steps, and its outputs are zero. With resets (T,
-            ...), as in ``unroll``, each document is computed as if it were alone.
+        apply: ``(params, inputs (T, ..., I), mask=None, reset=None) -> outputs (T, ..., O)``. With a boolean mask
+            (T, ...), padding does not change what is computed at real steps, and its outputs are zero. With resets
+            (T, ...), as in ``unroll``, each document is computed as if it were alone.
     """
 
     init: Callable[[Key, int], Params]
