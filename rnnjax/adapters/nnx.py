@@ -59,7 +59,7 @@ class RNN(nnx.Module):  # type: ignore[misc]
 
         Args:
             cell: any rnnjax cell, stacks included.
-            in_features: I.
+            in_features: I, the input width.
             reverse: run from the last step to the first, within the lengths; outputs stay at the places of their
                 inputs.
             return_carry: whether a call returns the final carry beside the outputs.

@@ -1,7 +1,7 @@
-"""Weights from and to PyTorch's nn.RNN, nn.LSTM and nn.GRU, copied as arrays; PyTorch itself is not needed.
+"""Weights from and to PyTorch's nn.RNN, nn.LSTM and nn.GRU.
 
-PyTorch multiplies from the other side and has two biases. Each layer k has these weights, with the gates one below the
-other:
+They are copied as arrays; PyTorch itself is not needed. PyTorch multiplies from the other side and has two biases. Each
+layer k has these weights, with the gates one below the other:
 
     weight_ih_lk (G H, I)  = kernel^T               bias_ih_lk (G H,)
     weight_hh_lk (G H, H)  = recurrent_kernel^T     bias_hh_lk (G H,)

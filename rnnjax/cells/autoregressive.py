@@ -1,4 +1,4 @@
-"""Predictors with taps: windows of past inputs (TDNN), or of past inputs and past outputs (NARX).
+"""Predictors with taps: TDNN on past inputs, NARX on past inputs and outputs.
 
 What an input adds to this step and to later ones needs no state, so ``project`` computes it in one product for all
 taps. The state holds the pending sums for this step, for the next one, and so on, side by side. Each step shifts them
@@ -62,7 +62,7 @@ def tdnn(
     L_1 + L_2 - 1 steps. Inputs before the sequence are zero.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         taps: L, the present input and the L - 1 before it.
         activation: g, a name or any elementwise function, as for ``elman``.
         kernel_init: for all W_l together, (L I, H).
@@ -121,7 +121,7 @@ def narx(
         _, forecast = unroll(cell, params, x_later, state)
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         output_size: O, by default H.
         output_taps: K past outputs.
         input_taps: L, the present input and the L - 1 before it.

@@ -1,7 +1,7 @@
-"""Recurrent networks designed as differential equations with stable dynamics, so that gradients last; discretized.
+"""Recurrent networks designed as differential equations with stable dynamics.
 
-The step size and the other numbers of the equations are fixed, not learned. Weights start from this library's usual
-initializers unless stated otherwise.
+Stable dynamics make gradients last. The equations are discretized. The step size and the other numbers of the equations
+are fixed, not learned. Weights start from this library's usual initializers unless stated otherwise.
 """
 
 import math
@@ -87,7 +87,7 @@ def antisymmetric(
     of the paper's W_h, which multiplies columns.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         step_size: epsilon.
         diffusion: gamma, 0 for none.
         kernel_init: for W (I, H).
@@ -171,7 +171,7 @@ def lipschitz(
     multiplied from the left.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         step_size: epsilon.
         skew_share: beta, from 0 (symmetric) to 1 (skew-symmetric); the paper takes 0.5 to 1.
         diffusion: gamma, which shifts all eigenvalues to the left.
@@ -230,7 +230,7 @@ def cornn(
     MNIST.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         step_size: dt.
         frequency: gamma, the square of an uncoupled oscillator's frequency, positive.
         damping: epsilon, positive.
@@ -286,7 +286,7 @@ def lem(
     output is y. The authors draw all initial weights uniformly from +-1/sqrt(H).
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         step_size: dt, up to 1 in the paper.
         kernel_init: for each W (I, H).
         recurrent_init: for each U and V (H, H).

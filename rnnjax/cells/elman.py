@@ -1,4 +1,4 @@
-"""The Elman network, an affine map of input and previous hidden state with an activation, and its closest relatives.
+"""The Elman network and its closest relatives.
 
 ``jordan`` feeds back the output instead of the hidden state, ``leaky`` mixes the new state with the old one, and
 ``indrnn`` gives each unit a single recurrent weight, from itself.
@@ -71,7 +71,7 @@ def elman(
     ``recurrent_init=rnnjax.initializers.identity()`` it is the IRNN.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         activation: g, a name (tanh, sigmoid, relu, elu, softplus, identity, leaky_relu, hard_tanh) or any elementwise
             function.
         kernel_init: for W (I, H).
@@ -125,7 +125,7 @@ def jordan(
     most texts.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         output_size: O, by default H.
         activation: g, a name or any elementwise function, as for ``elman``.
         output_activation: k, likewise.
@@ -186,7 +186,7 @@ def leaky(
     the state.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         rate: a, from 0 (nothing changes) to 1 (Elman).
         activation: g, as for ``elman``.
         kernel_init: for W (I, H).
@@ -225,7 +225,7 @@ def learned_leaky(
     param is l, so that a stays between 0 and 1.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         rate: the initial a, between 0 and 1.
         activation: g, as for ``elman``.
         kernel_init: for W (I, H).
@@ -278,7 +278,7 @@ def indrnn(
     linear and ``affine`` is set.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         activation: g, as for ``elman``.
         kernel_init: for W (I, H).
         recurrent_init: for u (H,), by default uniform over [0, 1], where no unit explodes. (Training may leave that

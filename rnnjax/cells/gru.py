@@ -60,7 +60,7 @@ def gru(
     and what to forget.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         reset: "before" the recurrent product (Cho et al., 2014) or "after" it, which adds the bias c.
         update_bias: initial b_z (the other biases start at 0), a number or an initializer such as
             ``initializers.chrono(100)``. The larger it is, the more of the old state is kept.

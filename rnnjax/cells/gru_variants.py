@@ -40,7 +40,7 @@ def minimal_gated_unit(
     ``gru`` the update gate z is the share of the old state.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         kernel_init: for W_f and W_n (I, H); columns f, n.
         recurrent_init: for U_f and U_n (H, H).
 
@@ -83,7 +83,7 @@ def ugrnn(
     here.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         update_bias: initial b_z (b_n starts at 0); the larger it is, the longer the memory before training.
         kernel_init: for W_z and W_n (I, H); columns z, n.
         recurrent_init: for U_z and U_n (H, H).
@@ -132,7 +132,7 @@ def recurrent_highway(
     with z = 1 - r. The paper's h and t are n and r here, since h and t stand for the hidden state and time.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         depth: the number of micro layers in a time step.
         transform_bias: initial b_r (b_n starts at 0); if negative, most of the state is carried on before training.
         kernel_init: for W_n and W_r (I, H); columns n, r.

@@ -1,4 +1,6 @@
-"""Diagonal linear recurrences: the old state is multiplied, unit by unit, by factors that depend on the inputs alone.
+"""Diagonal linear recurrences.
+
+The old state is multiplied, unit by unit, by factors that depend on the inputs alone:
 
     s_t = factor_t * s_{t-1} + term_t
 
@@ -47,7 +49,7 @@ def min_gru(hidden_size: int, *, kernel_init: Initializer = jax.nn.initializers.
     values. As in the paper, z is the share of the new candidate; in ``gru`` it is the share of the old state.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         kernel_init: for W_z and W_n (I, H); columns z, n.
 
     Raises:
@@ -78,7 +80,7 @@ def min_lstm(
     length of the sequence. This is the paper's plain form; its log-space form restricts g to positive values.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         forget_bias: initial b_f (the other biases start at 0).
         kernel_init: for each gate's W (I, H); columns i, f, g.
 
@@ -122,7 +124,7 @@ def qrnn(
     cell.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         forget_bias: initial b_f (the other biases start at 0).
         kernel_init: for each gate's W (I, H); columns f, g, o.
 
@@ -174,7 +176,7 @@ def sru(
     highway, this is the cell of the first preprint (2017).
 
     Args:
-        hidden_size: H. If it equals the input width, there is no W_x.
+        hidden_size: H, the number of units. If it equals the input width, there is no W_x.
         forget_bias: initial b_f (b_r starts at 0).
         kernel_init: for each W (I, H), with the columns f, r, memory; and for W_x.
 
@@ -247,7 +249,7 @@ def lru(hidden_size: int, *, r_min: float = 0.0, r_max: float = 1.0, max_phase: 
     state that is not real. The norm of dL/ds_t is the norm of the gradient with respect to real and imaginary parts.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         r_min: smallest initial |lambda|.
         r_max: largest initial |lambda|; near 1 for long memories.
         max_phase: largest initial angle of lambda; smaller for longer oscillations.

@@ -59,7 +59,7 @@ def lstm(
     keep near 1, or lower to 0 when the past no longer matters.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         forget_bias: initial b_f, a number or an initializer (the other biases start at 0). With 1 the half-life of the
             memory is about 2 steps, with 5 about 100 (Jozefowicz et al., 2015). With an initializer, such as
             ``initializers.chrono(100)``, b_i = -b_f, so that a unit that forgets slowly also writes slowly (Tallec &

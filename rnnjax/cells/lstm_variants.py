@@ -51,7 +51,7 @@ def cifg_lstm(
     reversed, and has peepholes, which are missing here.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         forget_bias: initial b_f, a number or an initializer (the other biases start at 0).
         kernel_init: for each gate's W (I, H); columns f, g, o.
         recurrent_init: for each gate's U (H, H).
@@ -109,7 +109,7 @@ def lstm_1997(
     memory cell. This cell does none of that.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         kernel_init: for each gate's W (I, H); columns i, g, o.
         recurrent_init: for each gate's U (H, H).
 
@@ -167,7 +167,7 @@ def janet(
     starts at 1, as here.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         beta: the shift of the gate by which more is written than forgotten; fixed, not learned. At 0 the two are
             coupled.
         forget_bias: initial b_f, a number or an initializer (b_g starts at 0).
@@ -232,7 +232,7 @@ def layer_norm_lstm(
     one here.
 
     Args:
-        hidden_size: H. With 1, N(c_t) is 0 and the output does not depend on c_t.
+        hidden_size: H, the number of units. With 1, N(c_t) is 0 and the output does not depend on c_t.
         forget_bias: initial b_f, a number or an initializer, as for ``lstm`` (the other biases start at 0, the gains at
             1).
         kernel_init: for each gate's W (I, H); columns i, f, g, o.
@@ -302,7 +302,7 @@ def slstm(
     code, where b_f starts at a different value for each unit. The paper's z is g here.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         forget_bias: initial b_f, a number or an initializer (the other biases start at 0).
         kernel_init: for each gate's W (I, H); columns i, f, g, o.
         recurrent_init: for each gate's U (H, H).

@@ -1,4 +1,4 @@
-"""Layers without a memory: the dense layer, and layers that combinators put beside a cell or after it.
+"""Layers without a memory: dense ones, and those that combinators add to a cell.
 
 The output of such a layer is its whole state, so ``gradient_flow`` measures dL/d(outputs) of it like any dL/ds_t.
 """
@@ -46,7 +46,7 @@ def dense(
     It is a cell, so it can be a layer of a stack, and it runs over all time steps at once.
 
     Args:
-        output_size: O.
+        output_size: O, the number of outputs.
         activation: g, a name or any elementwise function, as for ``elman``.
         kernel_init: for W (I, O).
 

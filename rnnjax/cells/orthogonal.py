@@ -1,4 +1,7 @@
-"""A network whose recurrent matrix stays orthogonal under any optimizer, since its param is a skew-symmetric matrix."""
+"""A network whose recurrent matrix stays orthogonal under any optimizer.
+
+The params hold a skew-symmetric matrix, from which the orthogonal one is computed.
+"""
 
 from collections.abc import Callable
 from typing import Literal, NamedTuple
@@ -58,7 +61,7 @@ def orthogonal_rnn(
     -1 (scoRNN reaches the others by a fixed diagonal of signs, which is the identity here).
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         parametrization: "exponential" or "cayley".
         activation: "modrelu", or g as for ``elman``; "relu" and similar ones do not keep norms.
         kernel_init: for W (I, H).

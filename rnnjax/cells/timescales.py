@@ -1,4 +1,4 @@
-"""Cells with several time scales side by side: slow units, slow clocks, or direct links to the distant past."""
+"""Cells with slow units, slow clocks, or direct links to the distant past."""
 
 import itertools
 import math
@@ -220,7 +220,7 @@ def mist(
     logarithmically many links, among which each step chooses. States before the sequence are zero.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         delays: N, at least 2. The state holds the last 2^(N-1) hidden states.
         activation: g, a name or any elementwise function.
         kernel_init: for each W and for U_a (H, N).

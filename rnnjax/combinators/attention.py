@@ -1,4 +1,4 @@
-"""Cells that attend to another sequence at each step, by additive or multiplicative attention.
+"""Additive and multiplicative attention: cells that attend to another sequence.
 
 The other sequence, the memory, is usually the output of an encoder. It is an explicit argument: a cell is made for one
 memory, inside the function that is differentiated, and gradients flow back into the memory.

@@ -1,4 +1,7 @@
-"""Gradient clipping at every step of backpropagation through time, not at its end as in optimizers."""
+"""Gradient clipping at every step of backpropagation through time.
+
+Optimizers clip a gradient only at the end of it.
+"""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Cells made of cells: depth, connections past a layer, normalized outputs, learned initial states."""
+"""Depth, connections past a layer, normalized outputs, learned initial states."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""Random regularizers of recurrent networks: several kinds of dropout, zoneout, and dropped weights.
+"""Random regularizers: several kinds of dropout, zoneout, and dropped weights.
 
 Each function takes a cell and a key and returns the cell to train with, which has the same params. The key is explicit:
 every training step makes its cell with a new key, inside the function that is differentiated. Without a key the

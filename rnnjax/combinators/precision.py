@@ -1,4 +1,7 @@
-"""Matrix products in lower precision, everything else in float32, so that a memory keeps its digits."""
+"""Matrix products in lower precision.
+
+Everything else stays in float32, so that a memory keeps its digits.
+"""
 
 from collections.abc import Callable
 from functools import partial

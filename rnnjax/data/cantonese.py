@@ -1,4 +1,7 @@
-"""HKCanCor: spoken Cantonese with a part of speech for each word, as included in the package pycantonese."""
+"""HKCanCor: spoken Cantonese with a part of speech for each word.
+
+The corpus is included in the package pycantonese.
+"""
 
 import datetime
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Text as a sequence of characters, from any file or from the sources, docstrings and manual of Python itself."""
+"""Text from any file, or from Python's own sources, docstrings and manual."""
 
 import ast
 import os

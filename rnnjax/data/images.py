@@ -1,4 +1,4 @@
-"""Labelled images: IDX files as of MNIST, Debian's fashion-MNIST, or scikit-learn's handwritten digits."""
+"""Labelled images from IDX files, fashion-MNIST or scikit-learn's digits."""
 
 import gzip
 import math

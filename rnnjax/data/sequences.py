@@ -1,4 +1,4 @@
-"""Labelled sequences of any lengths, padded to one array; and handwritten digits as such sequences."""
+"""Labelled sequences of any lengths, and handwritten digits as such."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple

@@ -1,4 +1,4 @@
-"""Examples from one long text: parallel streams with a carried state, and sliding windows with padding."""
+"""Examples from one long text: parallel streams and sliding windows."""
 
 import numpy as np
 

@@ -1,4 +1,7 @@
-"""Text to numbers and back, by characters, words or bytes; a vocabulary is plain data that is saved with a model."""
+"""Text to numbers and back, by characters, words or bytes.
+
+A vocabulary is plain data that is saved with a model.
+"""
 
 import collections
 import re

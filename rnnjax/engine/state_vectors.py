@@ -27,7 +27,7 @@ class StateVectors(NamedTuple):
     Attributes:
         of_state: ``state -> vectors (..., S)``, in float32 or float64.
         to_state: ``(vectors, state) -> state``, which takes only leaves without a derivative from the given ``state``.
-        size: S.
+        size: S, the length of a vector.
         dtype: of the vectors.
     """
 

@@ -1,4 +1,4 @@
-"""The constant error carousel: the path of the gradient along an LSTM's memory, beside all paths together."""
+"""The constant error carousel: the gradient's path along an LSTM's memory."""
 
 from functools import partial
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""A curve of gradient norms in numbers: the lag at which it falls to a half, its asymptotic rate, and a verdict."""
+"""A curve of gradient norms in numbers: lags, asymptotic rate and verdict."""
 
 from typing import Any, Literal, NamedTuple
 

@@ -1,4 +1,4 @@
-"""A cell as a dynamical system: its state Jacobians along a trajectory, and its Lyapunov exponents.
+"""A cell as a dynamical system: state Jacobians and Lyapunov exponents.
 
 States are vectors here; ``engine.state_vectors`` defines their order. ``measure.singular_values`` shows what products
 of Jacobians do to gradients.

@@ -1,4 +1,4 @@
-"""Where gradients vanish or explode: norms of dL/ds_t and of each step's share of dL/dparams, for every layer."""
+"""Where gradients vanish or explode: their norms at every step and layer."""
 
 from collections.abc import Callable
 from functools import partial

@@ -1,4 +1,4 @@
-"""The mean-field prediction of how the gradient grows or decays, on average, in a wide random network."""
+"""The mean-field prediction of gradients in a wide random network."""
 
 import functools
 import math
@@ -48,7 +48,7 @@ def mean_field(
     Args:
         activation: phi, a name or any elementwise function.
         gain: g, the standard deviation of a weight times sqrt(H).
-        steps: T.
+        steps: T, the number of steps or layers.
         input_variance: s^2.
         start: q_1, by default s^2, as for an initial state of zero.
 

@@ -1,8 +1,8 @@
-"""Penalties that keep gradients from vanishing or exploding through time, to be added to the loss in training.
+"""Penalties that keep gradients from vanishing or exploding through time.
 
-The other remedy, clipping, is in optax: ``optax.clip_by_global_norm`` and ``optax.clip``, with ``optax.snapshot``
-before and after to see the effect. ``rnnjax.clip_gradient_norm`` and ``rnnjax.clip_gradient_values`` clip at every step
-of backpropagation through time.
+They are added to the loss in training. The other remedy, clipping, is in optax: ``optax.clip_by_global_norm`` and
+``optax.clip``, with ``optax.snapshot`` before and after to see the effect. ``rnnjax.clip_gradient_norm`` and
+``rnnjax.clip_gradient_values`` clip at every step of backpropagation through time.
 """
 
 import itertools

@@ -1,4 +1,7 @@
-"""Spectral radius and largest singular value of every recurrent kernel: two bounds on how a gradient can grow."""
+"""Spectral radius and largest singular value of every recurrent kernel.
+
+They are two bounds on how a gradient can grow.
+"""
 
 from typing import Any, NamedTuple
 

@@ -1,4 +1,7 @@
-"""The fraction of saturated units and gates: where tanh and the logistic function are flat, no gradient passes."""
+"""The fraction of saturated units and gates.
+
+Where tanh and the logistic function are flat, no gradient passes.
+"""
 
 from collections.abc import Callable
 from functools import partial

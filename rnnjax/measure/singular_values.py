@@ -1,6 +1,7 @@
-"""Singular values of long products of Jacobians, as logarithms: by how much gradients can grow or shrink through time.
+"""Singular values of long products of Jacobians, as logarithms.
 
-A plain product overflows, underflows, or loses all but its largest singular value. Here the product is kept as
+They bound how much gradients can grow or shrink through time. A plain product overflows, underflows, or loses all but
+its largest singular value. Here the product is kept as
 
     ds_T/ds_t = W diag(exp(l)) V^T        with orthogonal W, V
 

@@ -1,4 +1,7 @@
-"""A table of a cell: its layers, the shapes of their params, states and outputs, and how many numbers are learned."""
+"""A table of a cell's layers.
+
+It has the shapes of params, states and outputs, and how many numbers are learned.
+"""
 
 import math
 from collections.abc import Iterator
@@ -27,7 +30,7 @@ def summary(cell: Cell, input_size: int) -> str:
 
     Args:
         cell: any cell, stacks included.
-        input_size: I.
+        input_size: I, the input width.
 
     Raises:
         TypeError: if ``cell`` is not a cell, or ``input_size`` is not a whole number.

@@ -1,4 +1,4 @@
-"""Decoding from a trained network: tokens drawn one by one and fed back, or the likeliest sequences by beam search.
+"""Decoding: tokens drawn one by one, or the likeliest sequences by beam search.
 
 A token is a whole number from 0 to V - 1, where V is the size of the vocabulary. The caller provides the functions that
 turn tokens into inputs (``embed``) and outputs into logits (``readout``), for instance an embedding and a dense layer.
@@ -125,7 +125,7 @@ def generate(
         key: for all draws; step t uses ``jax.random.fold_in(key, t)``.
         embed: tokens (...) to inputs (..., I).
         readout: outputs (..., O) to logits (..., V).
-        length: T.
+        length: T, the number of tokens.
         choose: ``sample``, ``greedy`` or any function of a key and logits, such as ``lambda key, logits: sample(key,
             top_k(temperature(logits, 0.8), 40))``.
         end: a token that ends a text; all tokens after it are ``end``, too.
@@ -201,7 +201,7 @@ def beam_search(
         embed: tokens (...) to inputs (..., I).
         readout: outputs (..., O) to logits (..., V).
         length: T, the greatest length.
-        beams: K.
+        beams: K, the number of beams.
         end: a token that ends a sequence; None if all sequences have T tokens.
         length_penalty: 0 or more.
 

@@ -1,4 +1,4 @@
-"""From one sequence to another of a different length: an encoder reads the source, a decoder starts from its state.
+"""An encoder that reads one sequence, and a decoder that writes another of a different length.
 
 In training, the inputs of the decoder are the true sequence, shifted by one step, after a start symbol:
 

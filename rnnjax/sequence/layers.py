@@ -1,4 +1,4 @@
-"""Layers over whole sequences: several in a row, and layers whose outputs come later than their inputs.
+"""Layers over whole sequences, and outputs that come later than their inputs.
 
 A cell sees one step at a time. A layer that needs the whole sequence at once is a ``SequenceLayer``, a pair of pure
 functions. (``rnnjax.bidirectional`` needs it, too, but is a cell.)

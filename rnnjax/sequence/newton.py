@@ -1,4 +1,4 @@
-"""Newton's method for running a nonlinear cell over all steps of a sequence at once, with a report.
+"""Newton's method for running a nonlinear cell over all steps at once.
 
 The states of a sequence are the root of r_t = s_t - f(s_{t-1}, x_t), t = 1, ..., T. Newton's method replaces f by its
 linearization J_t at the last iterate. What remains is an affine recurrence, which a parallel prefix scan solves:

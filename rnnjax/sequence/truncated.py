@@ -1,4 +1,7 @@
-"""Truncated backpropagation through time: the state is carried on, the gradient goes back a limited number of steps."""
+"""Truncated backpropagation through time.
+
+The state is carried on, and the gradient goes back a limited number of steps.
+"""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,7 @@
-"""Running a cell over a sequence: a ``lax.scan``, so that ``jax.grad`` of it is backpropagation through time."""
+"""Unrolling a cell over a sequence.
+
+It is a ``lax.scan``, so that ``jax.grad`` of it is backpropagation through time.
+"""
 
 import math
 from collections.abc import Callable

@@ -25,7 +25,7 @@ def adding(length: int) -> Task:
     (Pascanu et al., 2013); for normal errors that is a mean squared error of 0.006.
 
     Args:
-        length: T.
+        length: T, the number of steps.
 
     Raises:
         ValueError: if length < 2.
@@ -44,7 +44,7 @@ def multiplication(length: int) -> Task:
     = 1/36.
 
     Args:
-        length: T.
+        length: T, the number of steps.
 
     Raises:
         ValueError: if length < 2.
@@ -84,7 +84,7 @@ def parity(length: int) -> Task:
     step then teaches the exclusive or of its input and the parity before.)
 
     Args:
-        length: T.
+        length: T, the number of steps.
 
     Raises:
         ValueError: if length < 1.

@@ -29,7 +29,7 @@ def copy_memory(lag: int) -> Task:
     blanks are right, and the symbols of the last ten steps are guessed. A sequence is wrong if any step is.
 
     Args:
-        lag: T.
+        lag: T, the number of steps between the last symbol and the first repeated one.
 
     Raises:
         ValueError: if lag < 1.
@@ -62,7 +62,7 @@ def temporal_order(length: int, relevant: int = 2) -> Task:
     start and at the end. Chance is ln 4 with two relevant symbols and ln 8 with three.
 
     Args:
-        length: T.
+        length: T, the number of steps.
         relevant: 2 or 3, the number of symbols that decide.
 
     Raises:
@@ -101,7 +101,7 @@ def random_permutation(length: int) -> Task:
     ln 2.
 
     Args:
-        length: T.
+        length: T, the number of steps.
 
     Raises:
         ValueError: if length < 1.

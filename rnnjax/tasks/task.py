@@ -26,9 +26,9 @@ class Task(NamedTuple):
     """A synthetic problem or a data set with sequences of one length. All functions are pure.
 
     Attributes:
-        input_size: I.
+        input_size: I, the input width.
         output_size: O, the width of the readout: classes or values.
-        length: T.
+        length: T, the number of steps.
         sample: ``(key, batch_size) -> Batch`` for training.
         sample_test: the same for testing; for a data set, sequences that ``sample`` never returns, else ``sample``
             itself.
