@@ -8,13 +8,16 @@ WORKDIR ?= runs/gradient_flow
 .PHONY: help run quick test test-fast lint types peers bench cells docs clean
 
 help:
-	@echo "make run     where do gradients die? figures and a table in $(WORKDIR) (one to two minutes on two cores)"
-	@echo "make quick   the same in seconds, on tiny networks, in runs/quick"
-	@echo "make test    the tests"
-	@echo "make lint    ruff; make types: mypy; make peers: install PyTorch, haiku, equinox, Keras, gensim to compare with"
-	@echo "make bench   the benchmarks: peers, memory, compiling, parallel time, training, online steps, writing, a study (three quarters of an hour)"
-	@echo "make docs    the site, in docs/_build/html, its tutorials executed (a minute or two)"
-	@echo "make cells   docs/cells.md anew: every cell's equation, size, and how fast its gradient decays"
+	@echo "make run        the main experiment, where gradients die: figures and a page in $(WORKDIR) (one to two minutes on two cores)"
+	@echo "make quick      the same in seconds, on tiny networks, in runs/quick"
+	@echo "make test       all tests"
+	@echo "make test-fast  the tests without the slow ones"
+	@echo "make lint       check style and format with ruff"
+	@echo "make types      check types with mypy"
+	@echo "make peers      install PyTorch, haiku, equinox, Keras and gensim, with which benchmarks and tests compare"
+	@echo "make bench      all benchmarks: peers, memory, compiling, parallel time, training, online steps, writing, a study (three quarters of an hour)"
+	@echo "make docs       build the site in docs/_build/html and execute its tutorials (a minute or two)"
+	@echo "make cells      measure how fast the gradient of every cell decays, and rewrite docs/cells.md (10 minutes of processor time)"
 
 run: $(VENV)/.installed
 	$(BIN)/python -m experiments.gradient_flow --workdir=$(WORKDIR)

@@ -1,7 +1,7 @@
-"""How far back the gradient of each cell reaches: what docs/cells.md tells of it, measured seed by seed.
+"""Measurements for docs/cells.md of how far back the gradient of each cell reaches, seed by seed.
 
-``docs/cells.csv`` has a row for each network and seed. A network is a cell as the table has it, or with something
-changed: the changes show why some cells keep their gradient.
+``docs/cells.csv`` has a row for each network and seed. A network is a cell of the table, or such a cell with a
+change: the changes show why some cells keep their gradient.
 """
 
 import functools
@@ -29,7 +29,7 @@ STRONG, WEAK = 1.0, 0.1  # the standard deviations of the inputs
 
 
 class Network(NamedTuple):
-    """A cell, what is changed of it, and how it is driven; ``change`` is empty for a cell of the table."""
+    """A cell, what is changed in it, and how it is driven; ``change`` is empty for a cell of the table."""
 
     cell: str
     change: str
@@ -45,7 +45,7 @@ def networks() -> list[Network]:
 
 
 def changes() -> list[Network]:
-    """What is to be seen of the cells that keep the gradient, and of those that never settle."""
+    """Changes to the cells that keep the gradient, and to those that never settle."""
     return [*_not_linear(), *_larger_steps(), *_longer_warm_ups()]
 
 
@@ -79,7 +79,7 @@ class ResidualParams(NamedTuple):
 
 
 def residual_tanh(hidden_size: int, step_size: float) -> rnnjax.Cell:
-    """``antisymmetric`` without what it is called for: h_t = h_{t-1} + epsilon tanh(h_{t-1} U + x_t W)."""
+    """``antisymmetric`` without the antisymmetric matrix: h_t = h_{t-1} + epsilon tanh(h_{t-1} U + x_t W)."""
     draw = jax.nn.initializers.lecun_normal()
 
     def init(key: Array, input_size: int) -> ResidualParams:
@@ -98,7 +98,7 @@ def residual_tanh(hidden_size: int, step_size: float) -> rnnjax.Cell:
     return rnnjax.Cell(init, initial_state, project, advance)
 
 
-# Measured
+# Measuring
 
 
 def measure(chosen: Iterable[Network], seeds: int = SEEDS) -> pd.DataFrame:
@@ -131,8 +131,8 @@ def gradient_norms(
     make: Callable[..., rnnjax.Cell], scale: float = STRONG, *, warm_up: int = WARM_UP, seeds: int = SEEDS
 ) -> np.ndarray:
     """||dL/ds_t|| (seeds, T) at initialization, over all fields of the state together; L = sum over B of y_T . v."""
-    # Seed by seed: the QR that draws orthogonal matrices is very slow in batches where cores are few. In float64, since
-    # in float32 the fastest leave the range of the numbers long before the beginning.
+    # One seed after the other, since the QR that draws orthogonal matrices is very slow in batches on few cores. In
+    # float64, since in float32 the fastest decays leave the range of the numbers long before the beginning.
     with jax.enable_x64(True):
         of_seed = _program(make, warm_up)
         return np.stack([np.hypot.reduce(np.array(of_seed(jax.random.key(seed), scale))) for seed in range(seeds)])
@@ -163,18 +163,18 @@ def deviation(make: Callable[..., rnnjax.Cell], seeds: int = SEEDS) -> float:
     The root of the mean over units and seeds of the sum over inputs of W²; NaN for a cell that has no such kernel.
     """
     drawn: list[Any] = [make(H).init(jax.random.key(seed), I) for seed in range(seeds)]
-    drawn = [getattr(params, "elman", params) for params in drawn]  # learned_leaky has one inside
+    drawn = [getattr(params, "elman", params) for params in drawn]  # learned_leaky contains one
     kernels = [np.asarray(params.kernel) for params in drawn if hasattr(params, "kernel")]
     if not kernels:
         return float("nan")
     return float(np.sqrt(np.mean([np.square(kernel).sum(axis=0).mean() for kernel in kernels])))
 
 
-# Kept
+# Keeping
 
 
 def write(found: pd.DataFrame) -> None:
-    """docs/cells.csv, six digits, under a line that says by which jax it was measured."""
+    """Write docs/cells.csv with six digits, under a line with the version of jax."""
     columns = ["cell", "change", "scale", "deviation", "warm_up", "seed", "half_lag", "tenth_lag", "thousandth_lag"]
     columns += ["asymptotic_rate", "r_squared", "last_lag", "left", "lowest", "highest", "verdict"]
     rows = found[columns].to_csv(index=False, float_format="%.6g")
@@ -182,7 +182,7 @@ def write(found: pd.DataFrame) -> None:
 
 
 def read() -> tuple[pd.DataFrame, str]:
-    """docs/cells.csv, and the version of jax that it was measured by."""
+    """Read docs/cells.csv, and the version of jax that it was measured with."""
     version = DATA.read_text(encoding="utf-8").split("\n", 1)[0].removeprefix("# jax ")
     numbers = {"deviation": "", "asymptotic_rate": "", "r_squared": ""}
     return pd.read_csv(DATA, comment="#", keep_default_na=False, na_values=numbers), version

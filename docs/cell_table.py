@@ -1,7 +1,8 @@
-"""docs/cells.md: every cell's equation and source, how many params it has, and how far back its gradient reaches.
+"""Write docs/cells.md: every cell's equation and source, how many params it has, and how far its gradient reaches.
 
-``python -m docs.cell_table`` measures anew, in 10 minutes of processor time, and writes the page. With ``--kept`` it
-writes the page from docs/cells.csv, the measurements as they are. What a cell is comes from its docstring.
+``python -m docs.cell_table`` repeats all measurements, in 10 minutes of processor time, and writes the page. With
+``--kept`` it writes the page from the existing measurements in docs/cells.csv. The descriptions of the cells come from
+their docstrings.
 """
 
 import functools
@@ -29,7 +30,7 @@ TERMS = ("IH", "H²", "H", "I", "")
 
 
 class Text(NamedTuple):
-    """What the docstring of a cell's constructor says."""
+    """The parts of the docstring of a cell's constructor."""
 
     summary: str
     source: str
@@ -38,7 +39,7 @@ class Text(NamedTuple):
 
 
 def main(arguments: list[str]) -> None:
-    """Measures all cells, unless ``--kept`` is among the arguments, and writes the page."""
+    """Measure all cells, unless ``--kept`` is among the arguments, and write the page."""
     if "--kept" not in arguments:
         cell_measurements.write(cell_measurements.measure(cell_measurements.networks()))
     found, version = cell_measurements.read()
@@ -46,11 +47,11 @@ def main(arguments: list[str]) -> None:
     print(f"{cell_findings.learned(found)}\n\n{PAGE}")
 
 
-# From the docstring
+# Docstrings
 
 
 def text_of(constructor: Callable[..., rnnjax.Cell]) -> Text:
-    """Summary, source, purpose and equation.
+    """Return summary, source, purpose and equation from a docstring.
 
     Raises:
         ValueError: if the docstring lacks one of them.
@@ -75,7 +76,7 @@ def text_of(constructor: Callable[..., rnnjax.Cell]) -> Text:
 
 
 def call_of(constructor: Callable[..., rnnjax.Cell]) -> str:
-    """How the cell is made, with the options it has by default: ``rnnjax.gru(H, reset="after")``."""
+    """Return the call that makes the cell, with its default options: ``rnnjax.gru(H, reset="after")``."""
     function, given = _unwrapped(constructor)
     defaults = {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
     plain = {
@@ -95,16 +96,16 @@ def _unwrapped(constructor: Callable[..., rnnjax.Cell]) -> tuple[Callable[..., r
 
 
 def count_params(constructor: Callable[..., rnnjax.Cell], input_size: int, hidden_size: int) -> int:
-    """How many numbers ``init`` draws."""
+    """Return how many numbers the params of a cell have."""
     shapes = jax.eval_shape(lambda: constructor(hidden_size).init(jax.random.key(0), input_size))
     return sum(leaf.size for leaf in jax.tree.leaves(shapes))
 
 
 def coefficients(constructor: Callable[..., rnnjax.Cell]) -> dict[str, Fraction]:
-    """The count as a polynomial a IH + b H² + c H + d I + e, from its values at five sizes.
+    """Return the number of params as a polynomial a IH + b H² + c H + d I + e, from its values at five sizes.
 
-    The sizes are multiples of 8, since some cells set a quarter of their units aside, and I is not H, where ``sru``
-    needs one kernel less.
+    The sizes are multiples of 8, since some cells treat a quarter of their units differently, and I is not H, since
+    ``sru`` then needs one kernel less.
     """
     sizes = [(1, 8), (2, 8), (1, 16), (2, 16), (1, 24)]
     equations = [[i * h, h * h, h, i, 1] for i, h in sizes]
@@ -113,7 +114,7 @@ def coefficients(constructor: Callable[..., rnnjax.Cell]) -> dict[str, Fraction]
 
 
 def formula(constructor: Callable[..., rnnjax.Cell]) -> str:
-    """The polynomial as it is written: ``4H(I + H + 1)``."""
+    """Return the polynomial in writing: ``4H(I + H + 1)``."""
     values = coefficients(constructor)
     denominator = math.lcm(*(a.denominator for a in values.values()))
     whole = {term: int(a * denominator) for term, a in values.items() if a}
@@ -133,13 +134,13 @@ def _sum(terms: dict[str, int]) -> str:
 
 
 def page(found: pd.DataFrame, version: str) -> str:
-    """docs/cells.md, with these measurements."""
+    """Return the text of docs/cells.md for these measurements."""
     sections = [section(name, make) for name, make in rnnjax.CELLS.items()]
     return "\n".join([introduction(found, version), table(found), "", cell_findings.reasons(found), *sections])
 
 
 def table(found: pd.DataFrame) -> str:
-    """A row for each cell."""
+    """Make the table with a row for each cell."""
     strong, weak = (cell_findings.of_cells(found, scale) for scale in (STRONG, WEAK))
     rows = [
         {
@@ -153,7 +154,7 @@ def table(found: pd.DataFrame) -> str:
 
 
 def introduction(found: pd.DataFrame, version: str) -> str:
-    """What is to be learned, and what the columns are."""
+    """Return the findings, the conditions of the measurements, and the meaning of the columns."""
     level = round(100 * (LEVEL - 1))
     return f"""# The cells
 
@@ -161,36 +162,36 @@ def introduction(found: pd.DataFrame, version: str) -> str:
 
 {cell_findings.drive(found)}
 
-All of it is at initialization, with the options that each cell has by default, and depends on them: a gate that starts
+All measurements are at initialization, with the default options of each cell, and depend on these: a gate that starts
 half open halves the gradient at every step. In the equations x_t are the inputs, `*` multiplies element by element, two
-symbols side by side are a matrix product with the vector on the left, and W, U, b and the like are learned. What else
-stands there is an option of the constructor; its docstring says which.
+symbols side by side are a matrix product with the vector on the left, and W, U, b and similar letters are learned. The
+other symbols are options of the constructor, which its docstring explains.
 
-What is measured is the norm of dL/ds_t, of all fields of the state and of the whole batch together. L is a random
-linear readout of the last output. The inputs are independent Gaussian numbers of standard deviation {STRONG:g}.
-The first {WARM_UP} steps are a warm-up, which gives the initial state; T = {T} steps follow, and gradients pass through
-these alone. There are B = {B} examples, I = {I} inputs, H = {H} units. A range is that of {SEEDS} seeds, which are all
-in [cells.csv](cells.csv). A complex field counts with its real and imaginary part; a counter has no gradient.
+The measured quantity is the norm of dL/ds_t over all fields of the state and the whole batch together. L is a random
+linear readout of the last output. The inputs are independent Gaussian numbers of standard deviation {STRONG:g}. The
+first {WARM_UP} steps are a warm-up, which gives the initial state; T = {T} steps follow, and gradients pass through
+these alone. There are B = {B} examples, I = {I} inputs and H = {H} units. Ranges are over {SEEDS} seeds, all of which
+are in [cells.csv](cells.csv). A complex field counts with its real and its imaginary part; a counter has no gradient.
 
-- **params**: how many numbers are learned, by formula and at these sizes.
+- **params**: the number of learned numbers, as a formula and at these sizes.
 - **1/2 at lag**, **1/10 at lag**: the first lag, in steps before the loss, at which the norm is at most this share of
   the norm at the loss. "never": not within {T - 1} steps.
-- **1/10, weak drive**: the same with inputs of standard deviation {WEAK:g}.
-- **asymptotic rate**: the factor by which a step back multiplies the norm, by a line fitted to its logarithm over all
-  lags: the geometric mean over seeds, and the range. "level": the norm varies by less than {level} % over all
-  lags. "not exponential": the line does not fit every seed (R² below {EXPONENTIAL:g}), so that there is no such factor.
-- **left at lag {T - 1}**: the norm there as a share of that at the loss.
-- **verdict**: of `rnnjax.decay`, with the number of seeds where they disagree. "vanishes": a tenth or less is left at
-  lag {T - 1}. "explodes": ten times the norm at the loss or more, and still growing. "preserved": between these two at
-  all lags. "no trend": beyond them and back, or up and down.
+- **1/10, weak drive**: the lag of 1/10 with inputs of standard deviation {WEAK:g}.
+- **asymptotic rate**: the factor by which a step back multiplies the norm, from a line fitted to its logarithm over all
+  lags; the geometric mean over seeds, and the range. "level": the norm varies by less than {level} % over all lags.
+  "not exponential": the line does not fit every seed (R² below {EXPONENTIAL:g}), so there is no such factor.
+- **left at lag {T - 1}**: the norm at this lag as a share of the norm at the loss.
+- **verdict**: from `rnnjax.decay`, with the number of seeds where they disagree. "vanishes": a tenth or less is left at
+  lag {T - 1}. "explodes": the norm there is at least ten times the norm at the loss and still growing. "preserved": the
+  norm stays between these two at all lags. "no trend": it leaves this range and returns, or goes up and down.
 
-This page is written by `python -m docs.cell_table` (`make cells`), from the cells' docstrings and measurements
-in float64 with jax {version}.
+This page is written by `python -m docs.cell_table` (`make cells`) from the cells' docstrings and from measurements in
+float64 with jax {version}.
 """
 
 
 def section(name: str, constructor: Callable[..., rnnjax.Cell]) -> str:
-    """One cell: what it is, what for, its equation."""
+    """Return the section of a cell: its summary, purpose, call and equation."""
     text = text_of(constructor)
     function, _ = _unwrapped(constructor)
     path = f"{function.__module__.replace('.', '/')}.py"

@@ -1,7 +1,8 @@
-"""Recurrent neural networks as pure functions, and where their gradients go.
+"""Recurrent neural networks as pure functions, with measurements of where their gradients go.
 
-Cells are NamedTuples of pure functions; ``unroll`` scans them over time, ``jax.grad`` of that is backpropagation
-through time, and ``gradient_flow`` measures dL/ds_t at every step and layer.
+Cells are NamedTuples of pure functions. ``unroll`` scans them over time, and ``jax.grad`` of that is backpropagation
+through time. ``gradient_flow`` measures the norm of dL/ds_t, the gradient with respect to the state, at every step and
+layer.
 """
 
 from rnnjax import initializers

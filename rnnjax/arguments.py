@@ -1,4 +1,4 @@
-"""Arguments of public functions, checked for the kinds that the functions are annotated with."""
+"""Checks that the arguments of public functions are of the kinds that their annotations name."""
 
 import functools
 import inspect
@@ -21,10 +21,10 @@ Result = TypeVar("Result")
 
 
 def of_their_kinds(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """The function, which raises ``TypeError`` for an argument of another kind than it is annotated with.
+    """Wrap a function so that it raises ``TypeError`` for an argument of another kind than its annotation.
 
-    Whole numbers, numbers, flags, words, functions, arrays of numbers and random keys are told apart. What the function
-    itself says of them, a range or a shape, is checked there.
+    The kinds are whole numbers, numbers, flags, strings, functions, arrays of numbers and random keys. Other
+    requirements, such as a range or a shape, are checked by the function itself.
     """
     signature = inspect.signature(function)
     checks = {name: _check_of(name, each.annotation) for name, each in signature.parameters.items()}
@@ -56,7 +56,7 @@ def _check_of(name: str, annotation: Any) -> Callable[[str, Any], Any]:
 
 
 def _accept(name: str, value: Any) -> None:
-    """Whatever it is: the function looks itself."""
+    """Accept any value: the function checks it itself."""
 
 
 def _unless_none(check: Callable[[str, Any], Any], name: str, value: Any) -> None:
@@ -104,7 +104,7 @@ def _check_count(name: str, value: Any) -> None:
 
 
 def _check_float(name: str, value: Any) -> None:
-    # One that is being differentiated has no value to look at.
+    # A number that is being differentiated has no value to check.
     if not (isinstance(value, Array) and not value.shape and jnp.issubdtype(value.dtype, jnp.floating)):
         check_number(name, value)
 

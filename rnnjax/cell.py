@@ -1,12 +1,14 @@
 """The contract: a recurrent cell is a NamedTuple of pure functions.
 
-A cell is a state-space model: from the inputs x_t comes a new state, from the state an output,
+A cell is a state-space model. It computes a new state from the old state and the inputs x_t, and an output from the new
+state:
 
     s_t = f(s_{t-1}, x_t)        y_t = g(s_t)
 
-``project`` is the part of f that needs no state (and so can be done for all time steps at once), ``advance`` the rest,
-and ``output`` is g. Because the output is read *from the state*, adding a zero to the state shows everything that
-depends on it, which is how ``rnnjax.gradient_flow`` sees dL/ds_t of any cell.
+``project`` is the part of f that needs no state, so it can be computed for all time steps at once. ``advance`` is the
+rest of f, and ``output`` is g. Because the output is read *from the state*, everything that follows depends on the
+state alone. The gradient with respect to a zero that is added to the state is therefore dL/ds_t; this is how
+``rnnjax.gradient_flow`` measures it for any cell.
 """
 
 from collections.abc import Callable
@@ -28,22 +30,24 @@ def hidden_of(params: Params, state: State) -> Array:
     if not hasattr(state, "shape"):
         raise TypeError(
             f"the state is a {type(state).__name__} without a field 'hidden': give Cell a function "
-            "output(params, state) that says what the outputs are"
+            "output(params, state) that returns the outputs"
         )
     return state
 
 
 class Wiring(NamedTuple):
-    """How a cell is made of other cells, its layers, so that each can be run over a whole sequence in turn.
+    """How a cell is composed of other cells, its layers, so that each layer can run over a whole sequence in turn.
 
-    A wrapper around a cell that has a wiring should hand it on, as ``learned_initial_state`` does; without one the
-    whole is run step by step, and ``gradient_flow`` sees of its inner layers only what enters the next step.
+    A wrapper around a cell with a wiring should pass the wiring on, as ``learned_initial_state`` does. Without it the
+    wrapped cell runs step by step, and ``gradient_flow`` measures an inner layer only through what enters the next
+    step.
 
     Attributes:
-        layers: ``params -> ((cell, its params), ...)``, picked out of the params without computing with them. The state
-            of the whole is the tuple of the layers' states.
-        feed: ``(inputs of the whole, outputs of the layer before) -> inputs`` of a layer; None is before the first.
-        combine: ``outputs of all layers, a list -> outputs`` of the whole.
+        layers: ``params -> ((cell, its params), ...)``, selected from the params without computing with them. The state
+            of the composed cell is the tuple of the layers' states.
+        feed: ``(inputs, below) -> inputs`` of a layer, from the inputs of the composed cell and the outputs of the
+            layer below, which are None for the first layer.
+        combine: ``outputs -> outputs``, from the list of all layers' outputs to the outputs of the composed cell.
     """
 
     layers: Callable[[Any], tuple[tuple["Cell", Any], ...]]
@@ -52,13 +56,13 @@ class Wiring(NamedTuple):
 
 
 class Repetition(NamedTuple):
-    """How a cell is made of equal layers, with a leading axis for the layers in every leaf of their params.
+    """How a cell is composed of equal layers, whose params have a leading axis for the layers in every leaf.
 
     Attributes:
-        layers: ``params -> params of the layers``, picked out of the params without computing with them. The state of
-            the whole is the tuple of the layers' states.
-        cell: of which each layer is one.
-        times: how many there are.
+        layers: ``params -> params of the layers``, selected from the params without computing with them. The state of
+            the composed cell is the tuple of the layers' states.
+        cell: the cell that is repeated.
+        times: the number of layers.
     """
 
     layers: Callable[[Any], Any]
@@ -66,11 +70,11 @@ class Repetition(NamedTuple):
     times: int
 
     def feed(self, inputs: Array, below: Array | None) -> Array:
-        """As of a ``Wiring``: each layer sees the one below."""
+        """Return the inputs of a layer, as in ``Wiring``: the outputs of the layer below."""
         return inputs if below is None else below
 
     def combine(self, outputs: list[Array]) -> Array:
-        """As of a ``Wiring``: the outputs of the last layer."""
+        """Return the outputs of the composed cell, as in ``Wiring``: the outputs of the last layer."""
         return outputs[-1]
 
 
@@ -78,19 +82,19 @@ class Repetition(NamedTuple):
 class Cell(NamedTuple):
     """A recurrent cell: four pure functions, and a fifth where the output is not the hidden state.
 
-    Sizes are given to whoever makes the cell. All functions take any leading axes: ``(..., I)``.
+    Sizes are arguments of the constructor that makes the cell. All functions take any leading axes: ``(..., I)``.
 
     Attributes:
         init: ``(key, input_size) -> params``.
         initial_state: ``(params, batch_shape) -> state``, zero or learned.
-        project: ``(params, inputs (..., I)) -> drive``: everything that needs no state.
-        advance: ``(params, state, drive) -> state``: the recurrence proper.
+        project: ``(params, inputs (..., I)) -> drive``: the part of a step that needs no state.
+        advance: ``(params, state, drive) -> state``: the recurrence itself.
         output: ``(params, state) -> outputs (..., O)``, by default the state's ``hidden``.
-        wiring: set by combinators such as ``stack`` and ``repeat``; None for a cell of one piece.
-        affine: ``(params, drive) -> (factor, term)``, both like the state, where the recurrence is
-            s_t = factor_t * s_{t-1} + term_t, element by element; None for any other. See ``affine_cell``.
-        memoryless: True where ``advance`` does not look at the old state: all steps are then done at once.
-        reverse: True where it runs from the last step to the first, as the second cell of ``bidirectional`` does.
+        wiring: set by combinators such as ``stack`` and ``repeat``; None for a cell that is not composed of others.
+        affine: ``(params, drive) -> (factor, term)``, both like the state, if the recurrence is
+            s_t = factor_t * s_{t-1} + term_t, element by element; None for any other recurrence. See ``affine_cell``.
+        memoryless: True if ``advance`` ignores the old state; all steps are then computed at once.
+        reverse: True if the cell runs from the last step to the first, as the second cell of ``bidirectional`` does.
     """
 
     init: Callable[[Key, int], Params]
@@ -104,19 +108,19 @@ class Cell(NamedTuple):
     reverse: bool = False
 
     def step(self, params: Params, state: State, inputs: Array) -> tuple[State, Array]:
-        """One online step, in ``lax.scan``'s order: ``partial(cell.step, params)`` is a scan body.
+        """Run one step, with the state first as in ``lax.scan``: ``partial(cell.step, params)`` is a scan body.
 
         Args:
             params: from ``init``.
-            state: from ``initial_state`` or the step before.
+            state: from ``initial_state`` or from the step before.
             inputs: (..., I), with the leading axes of the state.
 
         Returns:
             The new state and the outputs (..., O).
 
         Raises:
-            ValueError: params or state are not this cell's, or not of these sizes.
-            TypeError: the inputs are not real numbers.
+            ValueError: if params or state belong to another cell or have other sizes.
+            TypeError: if the inputs are not real numbers.
         """
         check_params(self, params, inputs)
         check_state(self, params, state, inputs.shape[:-1])
@@ -136,7 +140,7 @@ def affine_cell(
 
         s_t = factor_t * s_{t-1} + term_t
 
-    What an output needs besides, it may carry in the state: with factor 0 a field is just remembered for the step.
+    Whatever else the output needs can be a field of the state with factor 0, which holds a value for this step only.
     """
 
     def advance(params: Params, state: State, drive: Drive) -> State:
@@ -147,10 +151,10 @@ def affine_cell(
 
 
 def zero_state(batch_shape: tuple[int, ...], widths: tuple[int, ...], dtype: Any) -> list[Array]:
-    """Zeros (..., H) for each width H, each an array of its own, that it may be donated.
+    """Zeros (..., H) for each width H, as separate arrays, so that each can be donated.
 
     Raises:
-        TypeError: if the batch shape is no tuple.
+        TypeError: if the batch shape is not a tuple.
     """
     check_batch_shape(batch_shape)
     return [jnp.zeros((*batch_shape, width), dtype) for width in widths]
@@ -162,7 +166,7 @@ def output_like(cell: Cell, params: Params) -> jax.ShapeDtypeStruct:
 
 
 def check_cell(receiver: str, cell: Any, example: str) -> None:
-    """Raises ``TypeError`` unless ``cell`` is a ``Cell``."""
+    """Raise ``TypeError`` unless ``cell`` is a ``Cell``."""
     if not isinstance(cell, Cell):
         received = getattr(cell, "__name__", None) or told(cell)
         raise TypeError(f"{receiver} received {received}: expected cells, made with their sizes, as in {example}")

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 
 def positive_integer(name: str, value: Any) -> int:
-    """``value`` as an ``int``; raises ``TypeError`` if it is not a whole number, ``ValueError`` below 1."""
+    """Return ``value`` as an ``int``; raise ``TypeError`` if it is not a whole number, ``ValueError`` below 1."""
     number = check_whole_number(name, value)
     if number < 1:
         raise ValueError(f"{name} is {number}: expected at least 1")
@@ -21,7 +21,7 @@ def positive_integer(name: str, value: Any) -> int:
 
 
 def check_whole_number(name: str, value: Any) -> int:
-    """``value`` as an ``int``; raises ``TypeError`` if it is not a whole number."""
+    """Return ``value`` as an ``int``; raise ``TypeError`` if it is not a whole number."""
     try:
         number = operator.index(value)
     except TypeError:
@@ -32,7 +32,7 @@ def check_whole_number(name: str, value: Any) -> int:
 
 
 def whole_numbers(name: str, value: Any) -> Any:
-    """``value`` as an array of whole numbers; raises ``TypeError`` if it is none."""
+    """Return ``value`` as an array of whole numbers; raise ``TypeError`` if it is not one."""
     try:
         numbers = jnp.asarray(value)
     except (TypeError, ValueError, OverflowError):
@@ -44,7 +44,7 @@ def whole_numbers(name: str, value: Any) -> Any:
 
 
 def check_key(key: Any) -> Any:
-    """``key``; raises ``TypeError`` if it is no random key."""
+    """Return ``key``; raise ``TypeError`` if it is not a random key."""
     dtype = getattr(key, "dtype", None)
     if dtype is not None and (jnp.issubdtype(dtype, jax.dtypes.prng_key) or (dtype == jnp.uint32 and jnp.ndim(key))):
         return key
@@ -52,7 +52,7 @@ def check_key(key: Any) -> Any:
 
 
 def as_arrays(name: str, tree: Any) -> Any:
-    """A pytree with its numbers and NumPy arrays as JAX's; raises ``TypeError`` for other leaves."""
+    """Return a pytree with its numbers and NumPy arrays as JAX arrays; raise ``TypeError`` for other leaves."""
     for leaf in jax.tree.leaves(tree):
         is_array = hasattr(leaf, "dtype") and getattr(leaf.dtype, "kind", "f") not in "USOM"
         if not is_array and not isinstance(leaf, bool | int | float | complex):
@@ -61,25 +61,25 @@ def as_arrays(name: str, tree: Any) -> Any:
 
 
 def check_batch_shape(batch_shape: Any) -> None:
-    """Raises ``TypeError`` unless it is a tuple."""
+    """Raise ``TypeError`` unless ``batch_shape`` is a tuple."""
     if not isinstance(batch_shape, tuple | list) or hasattr(batch_shape, "_fields"):
         raise TypeError(f"batch_shape is {told(batch_shape)}: expected a tuple, such as (32,), or () for one example")
 
 
 def check_function(name: str, value: Any, example: str) -> None:
-    """Raises ``TypeError`` unless it can be called."""
+    """Raise ``TypeError`` unless ``value`` can be called."""
     if not callable(value):
         raise TypeError(f"{name} is {told(value)}: expected a function, such as {example}")
 
 
 def check_flag(name: str, value: Any) -> None:
-    """Raises ``TypeError`` unless it is True or False."""
+    """Raise ``TypeError`` unless ``value`` is True or False."""
     if not isinstance(value, bool):
         raise TypeError(f"{name} is {told(value)}: expected True or False")
 
 
 def told(value: Any) -> str:
-    """What was received, in a few words: never the contents of an array."""
+    """Describe a received value in a few words, without the contents of arrays."""
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return f"an array of shape {tuple(value.shape)} and dtype {value.dtype}"
     if any(hasattr(leaf, "shape") for leaf in jax.tree.leaves(value)):
@@ -89,7 +89,7 @@ def told(value: Any) -> str:
 
 
 def number_between(name: str, value: Any, low: float, high: float) -> float:
-    """``value`` as a ``float``; ``TypeError`` if it is not a number, ``ValueError`` outside [low, high]."""
+    """Return ``value`` as a ``float``; raise ``TypeError`` if not a number, ``ValueError`` outside [low, high]."""
     number = check_number(name, value)
     if not low <= number <= high:
         expected = f"at least {low:g}" if high == math.inf else f"a number from {low:g} to {high:g}"
@@ -98,7 +98,7 @@ def number_between(name: str, value: Any, low: float, high: float) -> float:
 
 
 def positive_number(name: str, value: Any) -> float:
-    """``value`` as a ``float``; ``TypeError`` if it is not a number, ``ValueError`` unless positive and finite."""
+    """Return ``value`` as a ``float``; raise ``TypeError`` if not a number, ``ValueError`` unless 0 < value < inf."""
     number = check_number(name, value)
     if not 0 < number < math.inf:
         raise ValueError(f"{name} is {number:g}: expected a positive number")
@@ -106,7 +106,7 @@ def positive_number(name: str, value: Any) -> float:
 
 
 def finite_number(name: str, value: Any) -> float:
-    """``value`` as a ``float``; ``TypeError`` if it is not a number, ``ValueError`` for NaN and infinities."""
+    """Return ``value`` as a ``float``; raise ``TypeError`` if not a number, ``ValueError`` for NaN and infinities."""
     number = check_number(name, value)
     if not math.isfinite(number):
         raise ValueError(f"{name} is {number}: expected a finite number, such as 1.0")
@@ -114,7 +114,7 @@ def finite_number(name: str, value: Any) -> float:
 
 
 def check_number(name: str, value: Any) -> float:
-    """``value`` as a ``float``; raises ``TypeError`` if it is not a number."""
+    """Return ``value`` as a ``float``; raise ``TypeError`` if it is not a number."""
     has_axes = bool(getattr(value, "shape", ()))
     try:
         number = None if isinstance(value, str | bool) or has_axes else float(value)
@@ -126,7 +126,7 @@ def check_number(name: str, value: Any) -> float:
 
 
 def check_sequence(inputs: Any) -> None:
-    """Raises unless ``inputs`` are real numbers of shape (T, ..., I) with T >= 1."""
+    """Raise unless ``inputs`` are an array of shape (T, ..., I) with T >= 1."""
     _check_array(inputs)
     shape = jnp.shape(inputs)
     if len(shape) < 2:
@@ -139,7 +139,7 @@ def check_sequence(inputs: Any) -> None:
 
 
 def check_params(cell: Any, params: Any, inputs: Any) -> None:
-    """Raises unless ``inputs`` are real vectors and ``params`` those of ``cell`` for vectors of this width."""
+    """Raise unless ``inputs`` are real vectors and ``params`` belong to ``cell`` with inputs of this width."""
     _check_array(inputs)
     if not jnp.issubdtype(inputs.dtype, jnp.floating):
         raise TypeError(
@@ -156,15 +156,15 @@ def check_params(cell: Any, params: Any, inputs: Any) -> None:
 
 
 def check_state(cell: Any, params: Any, state: Any, batch_shape: tuple[int, ...]) -> None:
-    """Raises unless ``state`` belongs to ``cell`` and has these batch axes."""
+    """Raise unless ``state`` belongs to ``cell`` and has these batch axes."""
     expected = jax.eval_shape(lambda p: cell.initial_state(p, batch_shape), params)
-    remedy = "make it with cell.initial_state(params, batch_shape), or pass state=None to start afresh"
+    remedy = "make it with cell.initial_state(params, batch_shape), or pass state=None to start from the initial state"
     _check_like("state", state, expected, f"for batch shape {batch_shape}", remedy)
 
 
 def check_advanced(state: Any, new_state: Any) -> None:
-    """Raises unless a step's new state is like the old one, as a scan's carry must be."""
-    remedy = "advance returns the new state alone, like the old one"
+    """Raise unless the new state has structure, shapes and dtypes of the old one, as a scan requires of its carry."""
+    remedy = "return the new state alone from advance, with the structure and shapes of the old one"
     _check_like("the new state", new_state, state, "before the step", remedy)
     for (path, leaf), old in zip(jax.tree_util.tree_leaves_with_path(new_state), jax.tree.leaves(state), strict=True):
         if leaf.dtype != old.dtype:
@@ -175,14 +175,14 @@ def check_advanced(state: Any, new_state: Any) -> None:
 
 
 def check_perturbation(state: Any, perturbation: Any, steps: int) -> None:
-    """Raises unless ``perturbation`` has the structure of ``state`` with a leading time axis of ``steps``."""
+    """Raise unless ``perturbation`` has the structure of ``state`` with a leading time axis of ``steps``."""
     expected = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((steps, *jnp.shape(leaf)), leaf.dtype), state)
     remedy = "give every leaf of the state a leading time axis"
     _check_like("perturbation", perturbation, expected, f"for {steps} time steps", remedy)
 
 
 def check_loss(value: Any) -> None:
-    """Raises unless what a loss returned is a real scalar that depends on the outputs."""
+    """Raise unless a loss returned a real scalar array."""
     if not hasattr(value, "shape") or not jnp.issubdtype(value.dtype, jnp.floating):
         received = value.dtype if hasattr(value, "dtype") else type(value).__name__
         raise TypeError(f"loss returned {received}: expected a real scalar array that depends on the outputs")
@@ -191,7 +191,7 @@ def check_loss(value: Any) -> None:
 
 
 def check_mask(mask: Any, expected: tuple[int, ...], name: str = "mask") -> None:
-    """Raises unless a mask is boolean with the shape (T, ...) of the inputs less their width."""
+    """Raise unless a mask is boolean and has the expected shape (T, ...), that of the inputs without their width."""
     if not hasattr(mask, "dtype") or mask.dtype != jnp.bool_:
         received = getattr(mask, "dtype", type(mask).__name__)
         raise TypeError(f"{name} has dtype {received}: expected bool, True at real steps; compare, as in mask > 0")
@@ -207,12 +207,12 @@ def _check_array(inputs: Any) -> None:
         raise TypeError(f"inputs are a {type(inputs).__name__}: expected an array; wrap them in jnp.asarray")
 
 
-# Weak, so that a cell made inside a traced function is not kept alive after it, nor its tracers.
+# Weak references, so that a cell that was made inside a traced function is not kept alive with its tracers.
 _params_by_init: "weakref.WeakKeyDictionary[Any, dict[int, Any]]" = weakref.WeakKeyDictionary()
 
 
 def _params_for_width(init: Any, width: int) -> Any:
-    """Shapes of the params that init makes, or None for an init that cannot be traced or looked up."""
+    """Return the shapes of the params that init makes, or None for an init that cannot be traced or looked up."""
     try:
         known = _params_by_init.setdefault(init, {})
         if width not in known:

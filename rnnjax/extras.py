@@ -1,4 +1,4 @@
-"""Packages that a part of rnnjax needs and the rest does not; an extra installs each."""
+"""Optional packages, which only a part of rnnjax needs; each is installed by an extra."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,15 +6,16 @@ from contextlib import contextmanager
 
 @contextmanager
 def needed(package: str, *, by: str, extra: str = "") -> Iterator[None]:
-    """Around the imports of a package: where it is missing, the error says which module needs it and what installs it.
+    """Import a package in this context: if it is missing, the error says which module needs it and what installs it.
 
     Args:
-        package: by the name that is imported.
+        package: the name that is imported.
         by: the module that needs it.
-        extra: what installs it, by default the extra of its own name.
+        extra: the extra that installs it, by default the one with the name of the package.
 
     Raises:
-        ModuleNotFoundError: the package is not installed. One that is installed and misses another says so itself.
+        ModuleNotFoundError: if the package is not installed. If it is installed and misses another package, its own
+            error is raised.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Recurrent initializers that ``jax.nn.initializers`` lacks (Gaussian ones are there)."""
+"""Initializers for recurrent networks that ``jax.nn.initializers`` does not have."""
 
 import math
 
@@ -14,10 +14,11 @@ from rnnjax.typing import Initializer, Key
 
 @of_their_kinds
 def orthogonal(scale: float = 1.0) -> Initializer:
-    """``jax.nn.initializers.orthogonal`` (Saxe, McClelland & Ganguli, 2014), one matrix after the other under ``vmap``.
+    """A random orthogonal matrix (Saxe, McClelland & Ganguli, 2014); under ``vmap`` one is drawn after the other.
 
-    Several QR decompositions of batches of matrices in one program can wait for each other for ever: on a CPU each
-    takes a thread and wants more of them (seen in jaxlib 0.10 with two cores, for the weights of 20 seeds at once).
+    The matrices are those of ``jax.nn.initializers.orthogonal``. They are not drawn as a batch, since several QR
+    decompositions of batches in one program can deadlock: on a CPU each takes a thread and waits for more of them (seen
+    in jaxlib 0.10 with two cores, for the weights of 20 seeds at once).
     """
     draw = jax.nn.initializers.orthogonal()
 
@@ -30,7 +31,7 @@ def orthogonal(scale: float = 1.0) -> Initializer:
 
 @of_their_kinds
 def identity(scale: float = 1.0) -> Initializer:
-    """The scaled identity, W = scale I, as the IRNN starts from (Le, Jaitly & Hinton, 2015).
+    """The scaled identity, W = scale I, from which the IRNN starts (Le, Jaitly & Hinton, 2015).
 
     Raises:
         ValueError: from the initializer, if the shape is not square.
@@ -47,7 +48,7 @@ def identity(scale: float = 1.0) -> Initializer:
 def spectral_normal(radius: float) -> Initializer:
     """A Gaussian matrix scaled so that its largest eigenvalue modulus is exactly ``radius``.
 
-    Linear recurrences shrink where radius < 1 and grow where radius > 1 (Jaeger, 2001; Pascanu et al., 2013).
+    A linear recurrence decays if radius < 1 and grows if radius > 1 (Jaeger, 2001; Pascanu et al., 2013).
 
     Raises:
         ValueError: if ``radius`` is not positive, or, from the initializer, if the shape is not square.
@@ -64,13 +65,13 @@ def spectral_normal(radius: float) -> Initializer:
 
 @of_their_kinds
 def chrono(longest: float) -> Initializer:
-    """Biases of gates that remember, for every time span up to the longest (Tallec & Ollivier, 2018).
+    """Biases of memory gates for time spans of 2 steps to the longest (Tallec & Ollivier, 2018).
 
         b = log u        u uniform over [1, longest - 1]
 
-    A gate sigmoid(b) = u / (u + 1) left alone keeps a memory for 1 + u steps (to 1/e of it, nearly): the spans of the
-    units are spread evenly over 2 to ``longest``. For ``lstm(H, forget_bias=chrono(100))`` or ``gru(H,
-    update_bias=chrono(100))``.
+    A gate that stays at sigmoid(b) = u / (u + 1) keeps a memory for 1 + u steps, until about 1/e of it is left. The
+    spans of the units are therefore spread evenly from 2 to ``longest``. Use it as ``lstm(H, forget_bias=chrono(100))``
+    or ``gru(H, update_bias=chrono(100))``.
 
     Raises:
         ValueError: unless ``longest`` is at least 2.
@@ -84,10 +85,11 @@ def chrono(longest: float) -> Initializer:
 
 
 def spectral_radius(matrix: Array) -> Array:
-    """The largest eigenvalue modulus of a square matrix (H, H), by products alone.
+    """The largest eigenvalue modulus of a square matrix (H, H), computed from matrix products alone.
 
-    Gelfand's formula, rho(W) = lim ||W^k||^(1/k), with k = 2^50 reached by squaring: unlike an eigenvalue solver it
-    compiles for every platform. The limit's error is a factor kappa^(1/k), below rounding.
+    It uses Gelfand's formula, rho(W) = lim ||W^k||^(1/k), with k = 2^50 reached by repeated squaring. Unlike an
+    eigenvalue solver it compiles for every platform. The error of the limit is a factor kappa^(1/k), which is below
+    rounding.
     """
 
     def square(_: int, carry: tuple[Array, Array]) -> tuple[Array, Array]:

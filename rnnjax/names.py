@@ -1,4 +1,4 @@
-"""Looking things up by name, with an error that proposes the nearest valid names."""
+"""Lookup by name, with an error that suggests the nearest valid names."""
 
 import difflib
 import textwrap
@@ -10,11 +10,11 @@ from rnnjax.checks import told
 Value = TypeVar("Value")
 
 LONGEST = 300
-"""Characters of a message."""
+"""The greatest length of a message, in characters."""
 
 
 def lookup(kind: str, name: str, table: Mapping[str, Value]) -> Value:
-    """``table[name]``, or a ``ValueError`` that names the valid ones, nearest first, as far as they fit."""
+    """Return ``table[name]``, or raise a ``ValueError`` that lists valid names, nearest first, as many as fit."""
     if isinstance(name, str) and name in table:
         return table[name]
     near = difflib.get_close_matches(name, table, n=3, cutoff=0.5) if isinstance(name, str) else []

@@ -1,9 +1,8 @@
-"""What remembers how it was made: equal, hashed, shown, copied and pickled by its constructor and arguments.
+"""Objects that know how they were made: they are compared, hashed, shown, copied and pickled by their constructor call.
 
-``remembered`` decorates the constructors of cells and of what is made of cells. It puts an ``Origin`` in the place of
-``init``, which is called as the function that it stands for. Whoever changes another function of the whole, as
-``cell._replace(advance=...)`` does, has made something new: then the origin no longer fits, and the whole is known by
-its functions alone.
+``remembered`` decorates the constructors of cells and of objects that are made of cells. It replaces the field ``init``
+by an ``Origin``, which is called like the original function. Changing another field, as ``cell._replace(advance=...)``
+does, makes something new: the origin then no longer applies, and the object is identified by its functions alone.
 """
 
 import functools
@@ -27,7 +26,7 @@ Class = TypeVar("Class", bound=type)
 
 
 def remembered(constructor: Callable[Arguments, Made]) -> Callable[Arguments, Made]:
-    """A constructor whose results are equal where its arguments are, and say so."""
+    """Decorate a constructor so that its results are equal if its arguments are, and are shown as the call."""
 
     @functools.wraps(constructor)
     def construct(*args: Arguments.args, **options: Arguments.kwargs) -> Made:
@@ -36,7 +35,7 @@ def remembered(constructor: Callable[Arguments, Made]) -> Callable[Arguments, Ma
             _check_option(signature.parameters[name], value)
         made: Any = constructor(*args, **options)
         if any(made is each for each in (*args, *options.values())):
-            return made  # nothing was added to it
+            return made  # the constructor has returned one of its arguments
         if hasattr(made, "initial_state"):
             made = made._replace(initial_state=_of_its_params(made.initial_state))
         bound.apply_defaults()
@@ -49,7 +48,7 @@ def remembered(constructor: Callable[Arguments, Made]) -> Callable[Arguments, Ma
 
 
 def _check_option(parameter: inspect.Parameter, value: Any) -> None:
-    """What the name of a constructor's argument says of it."""
+    """Check an argument of a constructor by what its name implies."""
     name = parameter.name
     if name.endswith("_init") and value is not None:
         check_function(name, value, "jax.nn.initializers.normal(0.1)")
@@ -60,26 +59,26 @@ def _check_option(parameter: inspect.Parameter, value: Any) -> None:
 
 
 def _of_its_params(initial_state: Callable[..., Any]) -> Callable[..., Any]:
-    """The same, with a message for params that are not the cell's."""
+    """Wrap ``initial_state`` to raise a clear error for params that are not the cell's."""
 
     @functools.wraps(initial_state)
     def call(params: Any, batch_shape: tuple[int, ...] = ()) -> Any:
         try:
             return initial_state(params, batch_shape)
         except AttributeError as error:
-            raise TypeError(f"params are {told(params)}: expected those that this cell's init made") from error
+            raise TypeError(f"params are {told(params)}: expected the params that this cell's init made") from error
 
     return call
 
 
 class Origin:
-    """The ``init`` of what was made by a constructor, and how it was made.
+    """The ``init`` of an object, with the constructor call that made the object.
 
     Attributes:
         init: the function itself.
-        constructor: the public one.
+        constructor: the public constructor.
         arguments: by name, defaults included.
-        others: what stands beside ``init``.
+        others: the other fields of the object.
     """
 
     def __init__(
@@ -96,11 +95,11 @@ class Origin:
         self.__doc__ = init.__doc__
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        """The params, from a random key and the sizes that ``init`` takes.
+        """Make the params from a random key and the sizes that ``init`` takes.
 
         Raises:
-            TypeError: if the key is none, or a size not a whole number.
-            ValueError: for a size below 1.
+            TypeError: if ``key`` is not a random key, or a size is not a whole number.
+            ValueError: if a size is below 1.
         """
         given = self._signature.bind(*args, **options)
         for name, value in given.arguments.items():
@@ -122,7 +121,7 @@ class Origin:
         return f"{self.constructor.__name__}({', '.join(shown)})"
 
     def call(self) -> tuple[list[Any], dict[str, Any]]:
-        """What to call the constructor with, no more than is needed: arguments by place, and by name."""
+        """Return the positional and the named arguments of the shortest call that makes the object."""
         args: list[Any] = []
         options: dict[str, Any] = {}
         left_out = False
@@ -139,13 +138,13 @@ class Origin:
         return args, options
 
 
-# What a NamedTuple is known by whose first field is ``init``
+# Methods of NamedTuples whose first field is ``init``
 
 
 def remembering(made: Class) -> Class:
-    """The class decorator that goes with ``remembered``."""
+    """Decorate a class whose constructors are ``remembered``."""
     methods = {"eq": _equal, "hash": _hash, "repr": _shown, "reduce": _reduced}
-    itself = {"copy": lambda self: self, "deepcopy": lambda self, memo: self}  # for it cannot be changed
+    itself = {"copy": lambda self: self, "deepcopy": lambda self, memo: self}  # since it cannot be changed
     for name, method in (methods | itself).items():
         setattr(made, f"__{name}__", method)
     made.remembers = True  # type: ignore[attr-defined]
@@ -153,7 +152,7 @@ def remembering(made: Class) -> Class:
 
 
 def origin_of(made: Any) -> Origin | None:
-    """How something was made; None for what was put together by hand."""
+    """Return how an object was made; None if it was assembled by hand."""
     init = made[0]
     return init if isinstance(init, Origin) and init.others == tuple(made[1:]) else None
 
@@ -181,11 +180,11 @@ def _reduced(self: Any) -> tuple[Any, ...]:
     return functools.partial(origin.constructor, **by_name), tuple(map(_portable, args))
 
 
-# By value
+# Comparison by value
 
 
 def identity(value: Any) -> Any:
-    """Something with a hash, equal for values that do the same: functions of the same code and surroundings, too."""
+    """Return a hashable that is equal for values that do the same, also for functions with equal code and closures."""
     return _identity(value, ())
 
 
@@ -247,7 +246,7 @@ class _Itself:
 
 
 class _Values:
-    """An array, by its values; one that is being traced has none yet, and equals itself alone."""
+    """An array, compared by its values; a traced array has no values yet and equals only itself."""
 
     def __init__(self, array: Any) -> None:
         self.array = array
@@ -270,11 +269,11 @@ def _same(mine: Any, yours: Any) -> bool:
     return bool(np.array_equal(mine, yours))
 
 
-# In words, and in bytes
+# Descriptions and pickles
 
 
 def described(value: Any) -> str:
-    """Short, and without addresses in memory."""
+    """Describe a value briefly, without addresses in memory."""
     if isinstance(value, np.ndarray | jax.Array):
         return "key" if jnp.issubdtype(value.dtype, jax.dtypes.prng_key) else f"{value.dtype}{list(value.shape)}"
     if isinstance(value, types.FunctionType):
@@ -290,7 +289,7 @@ def described(value: Any) -> str:
 
 
 def _factory_of(function: types.FunctionType) -> tuple[Callable[..., Any], dict[str, Any]] | None:
-    """The function that made this one, as ``jax.nn.initializers.normal`` does, and with what, if that is known."""
+    """Return the function that made this one, such as ``jax.nn.initializers.normal``, and its arguments, if known."""
     name, inner, _ = function.__qualname__.partition(".<locals>")
     factory = getattr(sys.modules.get(function.__module__), name, None) if inner else None
     if factory is None:
@@ -300,18 +299,18 @@ def _factory_of(function: types.FunctionType) -> tuple[Callable[..., Any], dict[
     options = {name: around[name] for name in inspect.signature(factory).parameters if name in around}
     try:
         again = factory(**options)
-    except Exception:  # whatever a stranger's function does when it is called without an argument
+    except Exception:  # a user's function may raise anything when an argument is missing
         return None
     return (factory, options) if identity(again) == identity(function) else None
 
 
 def _portable(value: Any) -> Any:
-    """What pickles as the value does, where that is a function that pickle does not find by its name, too."""
+    """Return a stand-in that can be pickled, also for a function that pickle does not find by its name."""
     return _Portable(value) if callable(value) and hasattr(value, "__qualname__") else value
 
 
 class _Portable:
-    """A function, pickled by its own name, or as what the function makes that it is inside of."""
+    """A function that is pickled by its own name, or as a call of the function that made it."""
 
     def __init__(self, function: Any) -> None:
         self.function = function

@@ -5,7 +5,7 @@
     ...  any leading axes  O  output width          N  width of a vector that a sequence starts from
     S  steps of a source   J  width of a source
 
-Sequences are time-major: ``(T, B, I)``, or ``(T, ..., I)`` for any number of batch axes, none included.
+Sequences are time-major: ``(T, B, I)``, or ``(T, ..., I)`` with any number of batch axes, also none.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ Activation = Callable[[Array], Array]
 """An elementwise function."""
 
 Initializer = Callable[[Key, tuple[int, ...]], Array]
-"""``(key, shape) -> array``, as those of ``jax.nn.initializers``."""
+"""``(key, shape) -> array``, like the initializers in ``jax.nn.initializers``."""
 
 Loss = Callable[[Array], Array]
-"""``outputs (T, ..., O) -> scalar``: any divergence over the whole output sequence."""
+"""``outputs (T, ..., O) -> scalar``: any function of the whole output sequence."""

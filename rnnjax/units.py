@@ -1,7 +1,7 @@
-"""Weights of units, and arrays with an axis of units.
+"""Weights with one value per unit, combined with arrays that have an axis of units.
 
-Both are given equally many axes before they meet. NumPy does so silently, and JAX can be told to forbid that
-(``jax_numpy_rank_promotion="raise"``).
+Both get the same number of axes before they are combined. NumPy would add the axes silently, and JAX can be set to
+forbid that (``jax_numpy_rank_promotion="raise"``).
 """
 
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from jax import Array
 
 
 def beside(weights: Array, values: Array) -> Array:
-    """Weights (..., H) with leading axes of length 1, as many axes as the values have."""
+    """The weights (..., H) with leading axes of length 1 added, so that they have as many axes as the values."""
     return jnp.expand_dims(weights, tuple(range(values.ndim - weights.ndim)))
 
 

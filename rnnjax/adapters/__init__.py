@@ -1,1 +1,1 @@
-"""Cells in other libraries' clothes. Import the one you need: ``linen`` and ``nnx`` need flax, ``torch`` nothing."""
+"""Adapters to other libraries. Import the one you need: ``linen`` and ``nnx`` need flax, ``torch`` needs nothing."""

@@ -1,4 +1,4 @@
-"""Any cell as a flax.linen module, beside Dense and Embed.
+"""Any cell as a flax.linen module, for use with Dense, Embed and others.
 
     class LanguageModel(nn.Module):
         @nn.compact
@@ -30,24 +30,24 @@ with needed("flax", by=__name__):
 
 
 class RNN(nn.Module):  # type: ignore[misc]
-    """Runs a cell over a sequence, as ``flax.linen.RNN`` does; time first by default, where flax has the batch first.
+    """A module that runs a cell over a sequence like ``flax.linen.RNN``, but by default with time first, not the batch.
 
-    The cell's params stand under the name ``cell``, one leaf each: ``kernel`` of an LSTM, ``0/kernel`` in a stack.
-    ``flax.serialization.from_state_dict`` and ``to_state_dict`` lead from there to rnnjax's params and back.
+    The params of the cell are under the name ``cell``, such as ``cell/kernel`` for an LSTM and ``cell/0/kernel`` in a
+    stack. ``flax.serialization.from_state_dict`` and ``to_state_dict`` convert them to rnnjax's params and back.
 
     The collection ``perturbations`` holds a zero epsilon_t, added to the state inside the recurrence:
 
         s_t = f(s_{t-1}, x_t) + epsilon_t
 
-    so the gradient with respect to it is dL/ds_t, at ``perturbations/.../state``, like the cell's state with a leading
-    time axis (None for a counter, which has no gradient). It has the T and batch axes that ``init`` was called with;
-    for training, or for other sizes, call ``apply`` with the params alone.
+    The gradient with respect to it is therefore dL/ds_t, at ``perturbations/.../state``: like the cell's state with a
+    leading time axis (None for a counter, which has no gradient). It has the T and the batch axes of the call of
+    ``init``; for training, or for other sizes, call ``apply`` with the params alone.
 
     Attributes:
         cell: any rnnjax cell, stacks included.
-        reverse: runs from the last step to the first, within the lengths; outputs stay where their inputs are.
+        reverse: run from the last step to the first, within the lengths; outputs stay at the places of their inputs.
         return_carry: whether a call returns the final carry beside the outputs.
-        remat: keeps states only every that many steps, see ``rnnjax.unroll``.
+        remat: keep states only every ``remat`` steps, see ``rnnjax.unroll``.
         method: "scan", or "parallel" for cells that are linear in their state, see ``rnnjax.unroll``.
         time_major: False for inputs (..., T, I).
     """
@@ -69,7 +69,7 @@ class RNN(nn.Module):  # type: ignore[misc]
         mask: Array | None = None,
         reset: Array | None = None,
     ) -> Array | tuple[State, Array]:
-        """Outputs (T, ..., O), or with ``return_carry`` the final carry and the outputs.
+        """Return the outputs (T, ..., O), or with ``return_carry`` the final carry and the outputs.
 
         Without ``time_major`` the time axis of inputs, mask, reset and outputs comes after the batch axes.
 
@@ -77,12 +77,13 @@ class RNN(nn.Module):  # type: ignore[misc]
             inputs: (T, ..., I), time first.
             initial_carry: the cell's state before the first step, by default the cell's own initial state.
             seq_lengths: (...), the number of real steps of each example; the padding is at the end.
-            mask: (T, ...) instead, True at real steps. In padding the carry holds and the output is zero.
-            reset: (T, ...), True where a step starts afresh from the cell's own initial state.
+            mask: (T, ...), instead of ``seq_lengths``: True at real steps. In padding the carry does not change and the
+                output is zero.
+            reset: (T, ...), True where a step starts from the cell's own initial state.
 
         Raises:
-            ValueError: shapes that do not fit together, or both ``seq_lengths`` and ``mask``.
-            TypeError: something else than a cell, inputs that are not real numbers, a mask or reset not boolean.
+            ValueError: for shapes that do not fit together, or both ``seq_lengths`` and ``mask``.
+            TypeError: if ``cell`` is not a cell, inputs are not real numbers, or a mask or reset is not boolean.
         """
         check_cell("RNN", self.cell, "RNN(lstm(64))")
         check_sequence(inputs)
@@ -108,7 +109,7 @@ class RNN(nn.Module):  # type: ignore[misc]
         return (carry, outputs) if self.return_carry else outputs
 
     def _perturbation(self, carry: State, steps: int) -> State | None:
-        # What self.perturb does, for a whole state that is not at hand here, but inside unroll.
+        # This does what self.perturb does, but for a whole state, which exists only inside of unroll.
         if not (self.is_mutable_collection("perturbations") or self.has_variable("perturbations", "state")):
             return None
 

@@ -1,4 +1,4 @@
-"""Any cell as a flax.nnx module, beside Linear and Embed.
+"""Any cell as a flax.nnx module, for use with Linear, Embed and others.
 
     class LanguageModel(nnx.Module):
         def __init__(self, rngs):
@@ -31,7 +31,7 @@ with needed("flax", by=__name__):
 
 
 class RNN(nnx.Module):  # type: ignore[misc]
-    """Runs a cell over a sequence, as ``flax.nnx.RNN`` does; time first by default, where flax has the batch first.
+    """A module that runs a cell over a sequence like ``flax.nnx.RNN``, but by default with time first, not the batch.
 
     ``params`` are the cell's params, each leaf an ``nnx.Param``: ``rnn.params.kernel``, ``rnn.params[0].kernel``.
 
@@ -39,8 +39,8 @@ class RNN(nnx.Module):  # type: ignore[misc]
 
         s_t = f(s_{t-1}, x_t) + epsilon_t
 
-    so the gradient with respect to it is dL/ds_t (T, ...), under the names ``state.hidden``, ``state[0].hidden`` and
-    so on, one for each field and layer. A counter, which has no gradient, has none.
+    The gradient with respect to it is therefore dL/ds_t (T, ...), under the names ``state.hidden``, ``state[0].hidden``
+    and so on, one for each field and layer. A counter, which has no gradient, has no entry.
     """
 
     def __init__(
@@ -55,21 +55,22 @@ class RNN(nnx.Module):  # type: ignore[misc]
         time_major: bool = True,
         rngs: nnx.Rngs,
     ) -> None:
-        """Makes the params.
+        """Make the params.
 
         Args:
             cell: any rnnjax cell, stacks included.
-            in_features: I.
-            reverse: runs from the last step to the first, within the lengths; outputs stay where their inputs are.
+            in_features: I, the input width.
+            reverse: run from the last step to the first, within the lengths; outputs stay at the places of their
+                inputs.
             return_carry: whether a call returns the final carry beside the outputs.
-            remat: keeps states only every that many steps, see ``rnnjax.unroll``.
+            remat: keep states only every ``remat`` steps, see ``rnnjax.unroll``.
             method: "scan", or "parallel" for cells that are linear in their state, see ``rnnjax.unroll``.
             time_major: False for inputs (..., T, I).
-            rngs: its stream ``params`` draws the params.
+            rngs: the params are drawn from its stream ``params``.
 
         Raises:
-            ValueError: in_features < 1.
-            TypeError: something else than a cell, in_features that is not a whole number.
+            ValueError: if in_features < 1.
+            TypeError: if ``cell`` is not a cell, or in_features is not a whole number.
         """
         check_cell("RNN", cell, "RNN(lstm(64), in_features, rngs=nnx.Rngs(0))")
         self.cell = nnx.static(cell)
@@ -86,7 +87,7 @@ class RNN(nnx.Module):  # type: ignore[misc]
         mask: Array | None = None,
         reset: Array | None = None,
     ) -> Any:
-        """Outputs (T, ..., O), or with ``return_carry`` the final carry and the outputs.
+        """Return the outputs (T, ..., O), or with ``return_carry`` the final carry and the outputs.
 
         Without ``time_major`` the time axis of inputs, mask, reset and outputs comes after the batch axes.
 
@@ -94,12 +95,13 @@ class RNN(nnx.Module):  # type: ignore[misc]
             inputs: (T, ..., I), time first.
             initial_carry: the cell's state before the first step, by default the cell's own initial state.
             seq_lengths: (...), the number of real steps of each example; the padding is at the end.
-            mask: (T, ...) instead, True at real steps. In padding the carry holds and the output is zero.
-            reset: (T, ...), True where a step starts afresh from the cell's own initial state.
+            mask: (T, ...), instead of ``seq_lengths``: True at real steps. In padding the carry does not change and the
+                output is zero.
+            reset: (T, ...), True where a step starts from the cell's own initial state.
 
         Raises:
-            ValueError: shapes that do not fit together, or both ``seq_lengths`` and ``mask``.
-            TypeError: inputs that are not real numbers, a mask or reset that is not boolean.
+            ValueError: for shapes that do not fit together, or both ``seq_lengths`` and ``mask``.
+            TypeError: for inputs that are not real numbers, or a mask or reset that is not boolean.
         """
         check_sequence(inputs)
         mask = mask_of(inputs, mask, seq_lengths, self.time_major)

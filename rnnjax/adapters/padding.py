@@ -1,4 +1,4 @@
-"""The padding of a batch, said in flax's words or in rnnjax's."""
+"""The padding of a batch, given as lengths, as in flax, or as a mask, as in rnnjax."""
 
 from typing import Any
 
@@ -9,17 +9,17 @@ from rnnjax.sequence.unroll import length_mask
 
 
 def mask_of(inputs: Array, mask: Array | None, seq_lengths: Any, time_major: bool) -> Array | None:
-    """The mask for ``unroll`` from whichever of the two was given.
+    """The mask for ``unroll``, from a mask or from lengths; None if neither was given.
 
     Raises:
-        ValueError: both were given, or lengths that do not have the batch axes of the inputs.
-        TypeError: lengths that are not whole numbers.
+        ValueError: if both were given, or lengths do not have the batch axes of the inputs.
+        TypeError: if lengths are not whole numbers.
     """
     if seq_lengths is None:
         return mask
     if mask is not None:
         raise ValueError(
-            "received both mask and seq_lengths: expected one of them; seq_lengths can be part of the mask"
+            "received both mask and seq_lengths: expected one of them; give a mask alone, False after the lengths"
         )
     lengths = jnp.asarray(seq_lengths)
     if not jnp.issubdtype(lengths.dtype, jnp.integer):

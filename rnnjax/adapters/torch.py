@@ -1,18 +1,19 @@
-"""Weights from and to PyTorch's nn.RNN, nn.LSTM and nn.GRU, by value; PyTorch itself is not needed.
+"""Weights from and to PyTorch's nn.RNN, nn.LSTM and nn.GRU.
 
-PyTorch multiplies from the other side and has two biases. For each layer k, with the gates one below the other,
+They are copied as arrays; PyTorch itself is not needed. PyTorch multiplies from the other side and has two biases. Each
+layer k has these weights, with the gates one below the other:
 
     weight_ih_lk (G H, I)  = kernel^T               bias_ih_lk (G H,)
     weight_hh_lk (G H, H)  = recurrent_kernel^T     bias_hh_lk (G H,)
 
-with G = 1 for nn.RNN; 4 for nn.LSTM, in the order i, f, g, o; 3 for nn.GRU, in the order r, z, n. The orders are
-rnnjax's own. A second direction has the same names and ``_reverse`` at the end.
+Here G = 1 for nn.RNN, G = 4 for nn.LSTM, in the order i, f, g, o, and G = 3 for nn.GRU, in the order r, z, n. rnnjax
+has the same orders. A second direction has the same names with ``_reverse`` at the end.
 
 Both biases are added to the same sum, so one is enough here: bias = bias_ih + bias_hh. Only the candidate of the GRU,
 
     n_t = tanh(x_t W_n + b_n + r_t * (h_{t-1} U_n + c)),
 
-keeps them apart: b_n is the last third of bias_ih, c that of bias_hh.
+keeps them separate: b_n is the last third of bias_ih, and c the last third of bias_hh.
 """
 
 from collections.abc import Mapping
@@ -35,27 +36,27 @@ PARAMS = (ElmanParams, LSTMParams, GRUResetAfterParams)
 
 @of_their_kinds
 def from_torch(state_dict: Mapping[str, Any], cell_name: str, prefix: str = "") -> tuple[Params, ...]:
-    """The params, one element a layer, as ``stack`` takes them.
+    """The params of a PyTorch module, as a tuple with one element for each layer, as ``stack`` takes them.
 
         module = torch.nn.LSTM(I, H, num_layers=2)
         params = from_torch(module.state_dict(), "lstm")
         unroll(stack(lstm(H), lstm(H)), params, inputs)
 
-    Of a bidirectional module each element is a ``BidirectionalParams``, so that the tuple is what ``chain`` takes:
+    For a bidirectional module each element is a ``BidirectionalParams``, so that ``chain`` takes the tuple:
 
         chain(bidirectional(lstm(H), lstm(H)), bidirectional(lstm(H), lstm(H))).apply(params, inputs)
 
-    Without biases (``bias=False``) they are zero here.
+    The biases of a module without biases (``bias=False``) are zero here.
 
     Args:
-        state_dict: of an nn.RNN, nn.LSTM or nn.GRU: tensors or anything that NumPy takes.
-        cell_name: "elman" for nn.RNN, whose nonlinearity is not among the weights: elman(H, "tanh") or
-            elman(H, "relu"); "lstm"; or "gru", for gru(H, reset="after").
-        prefix: what stands before the names in the state_dict of a larger model, such as "encoder.rnn.".
+        state_dict: of an nn.RNN, nn.LSTM or nn.GRU, with tensors or anything that NumPy takes.
+        cell_name: "elman" for nn.RNN, "lstm", or "gru" for gru(H, reset="after"). The nonlinearity of an nn.RNN is not
+            among the weights: use elman(H, "tanh") or elman(H, "relu") accordingly.
+        prefix: the prefix of the names in the state_dict of a larger model, such as "encoder.rnn.".
 
     Raises:
-        ValueError: an unknown cell_name; a key that is missing or not known; a shape that is not this cell's; an LSTM
-            with proj_size.
+        ValueError: for an unknown cell_name, a key that is missing or unknown, a shape that is not this cell's, or an
+            LSTM with proj_size.
     """
     lookup("cell_name", cell_name, GATES)
     if f"{prefix}weight_hr_l0" in state_dict:
@@ -90,16 +91,16 @@ def to_torch(params: Params) -> dict[str, np.ndarray]:
 
         module.load_state_dict({name: torch.from_numpy(weight) for name, weight in to_torch(params).items()})
 
-    The whole bias goes into bias_ih; bias_hh is zero, but for the GRU's c. PyTorch trains on from there in its own way:
-    it gives both biases the gradient, and so each step moves their sum about twice as far.
+    The whole bias goes into bias_ih; bias_hh is zero, except for the GRU's c. Training in PyTorch goes on differently
+    from there: both biases get the gradient, so each step moves their sum about twice as far.
 
     Args:
-        params: of an ``elman``, ``lstm`` or ``gru(H, reset="after")``; a tuple of such, as of a stack, or of
-            ``BidirectionalParams`` of such.
+        params: of an ``elman``, ``lstm`` or ``gru(H, reset="after")``; or a tuple of such params, as of a stack, or of
+            ``BidirectionalParams`` of them.
 
     Raises:
-        ValueError: params of a GRU with reset="before", which PyTorch does not have.
-        TypeError: params of another cell.
+        ValueError: for params of a GRU with reset="before", which PyTorch does not have.
+        TypeError: for params of another cell.
     """
     layers = params if type(params) in (tuple, list) else (params,)
     state_dict: dict[str, np.ndarray] = {}
@@ -132,7 +133,7 @@ def _direction_from_torch(
 
 
 def _array(state_dict: Mapping[str, Any], key: str, cell_name: str, shape: tuple[int | None, ...]) -> np.ndarray:
-    """The value of that key as an array of that shape, None for any size."""
+    """The value of a key as an array of the given shape, in which None stands for any size."""
     if key not in state_dict:
         first = f", the first {next(iter(state_dict))!r}" if state_dict else ""
         raise ValueError(
@@ -140,7 +141,7 @@ def _array(state_dict: Mapping[str, Any], key: str, cell_name: str, shape: tuple
             "nn.LSTM or nn.GRU; pass its own state_dict(), or the prefix of its names"
         )
     value = state_dict[key]
-    for method in ("detach", "cpu", "numpy"):  # those of a tensor, which may need a gradient or be on a GPU
+    for method in ("detach", "cpu", "numpy"):  # methods of a tensor, which may need a gradient or be on a GPU
         value = getattr(value, method)() if hasattr(value, method) else value
     value = np.asarray(value)
     if value.ndim != len(shape) or any(size not in (None, n) for size, n in zip(shape, value.shape, strict=True)):

@@ -1,4 +1,4 @@
-"""Cells by family, and by name for experiments and benchmarks."""
+"""The cells by family, and by name for experiments and benchmarks."""
 
 from collections.abc import Callable
 from functools import partial
@@ -56,5 +56,5 @@ CELLS: dict[str, Callable[..., Cell]] = {
 
 
 def cell_named(name: str) -> Callable[..., Cell]:
-    """The constructor of that name; a ``ValueError`` with the nearest valid names for any other."""
+    """The constructor with this name; any other name raises a ``ValueError`` with the nearest valid ones."""
     return lookup("cell", name, CELLS)

@@ -29,7 +29,7 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 def activation_named(activation: str | Activation) -> Activation:
-    """The activation of that name, or the function itself if it is one.
+    """The activation with this name, or the given function itself.
 
     Raises:
         ValueError: for an unknown name, with the nearest valid ones.

@@ -1,12 +1,11 @@
-"""Predictors with taps: windows of past inputs (TDNN), and of past outputs besides (NARX).
+"""Predictors with taps: TDNN on past inputs, NARX on past inputs and outputs.
 
-What an input adds to this step and to later ones needs no state, so ``project`` does it in one product for all taps,
-and the state holds the sums that are pending: for this step, for the next one, and so on, side by side. A step shifts
-them by one place and adds to them.
+What an input adds to this step and to later ones needs no state, so ``project`` computes it in one product for all
+taps. The state holds the pending sums for this step, for the next one, and so on, side by side. Each step shifts them
+by one place and adds to them.
 
 A NARX network has one set of params and three sources of feedback: ``narx`` feeds back its own predictions,
-``series_parallel`` makes of it a cell that is given the true outputs, ``error_feedback`` one that is fed with true less
-predicted outputs.
+``series_parallel`` the true outputs, and ``error_feedback`` the true minus the predicted outputs.
 """
 
 from collections.abc import Callable
@@ -54,16 +53,16 @@ def tdnn(
     *,
     kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
 ) -> Cell:
-    """The time-delay network, a layer of it: the same window slides over all steps (Waibel et al., 1989).
+    """A layer of the time-delay network: the same window slides over all steps (Waibel et al., 1989).
 
         h_t = g(sum over l = 0, ..., L - 1 of x_{t-l} W_l + b)
 
-    Invented for phonemes, which are the same wherever in time they start. It is a convolution over time that sees no
-    future, and its response is finite: an input acts on L steps and on no other. In a ``stack`` the windows add up,
-    to L_1 + L_2 - 1. Inputs before the sequence are zero.
+    Invented to recognize phonemes, which are the same at whatever time they start. It is a causal convolution over time
+    with a finite response: an input acts on L steps and on no others. Two of them in a ``stack`` have a window of
+    L_1 + L_2 - 1 steps. Inputs before the sequence are zero.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         taps: L, the present input and the L - 1 before it.
         activation: g, a name or any elementwise function, as for ``elman``.
         kernel_init: for all W_l together, (L I, H).
@@ -110,19 +109,19 @@ def narx(
         y_t = h_t V + c
 
     Made for time series; Lin, Horne, Tino & Giles found that it learns longer dependencies than other recurrent
-    networks, since a gradient comes K steps back in one. With one tap each it is ``jordan`` with a linear output.
+    networks, since a gradient goes K steps back at once. With one tap each it is ``jordan`` with a linear output.
     Inputs and outputs before the sequence are zero.
 
-    Here the network's own predictions feed back: the closed loop, or parallel mode, for forecasts of many steps.
-    ``series_parallel`` gives it the true outputs instead, mostly for training. The same params and states serve both,
-    so a forecast goes on from the state after the known steps:
+    Here the network's own predictions are fed back: this is the closed loop, or parallel mode, for forecasts of many
+    steps. ``series_parallel`` feeds back the true outputs instead, mostly for training. Both take the same params and
+    states, so a forecast can go on from the state after the known steps:
 
         cell = narx(16, 1)
         state, _ = unroll(series_parallel(cell), params, known)          known: [x_t, y*_{t-1}] side by side
         _, forecast = unroll(cell, params, x_later, state)
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         output_size: O, by default H.
         output_taps: K past outputs.
         input_taps: L, the present input and the L - 1 before it.
@@ -173,18 +172,18 @@ def series_parallel(cell: Cell) -> Cell:
 
         y_t = f(x_t, ..., x_{t-L+1}, y*_{t-1}, ..., y*_{t-K})        y* true, inputs [x_t, y*_{t-1}] (..., I + O)
 
-    The true output of one step ago comes with the inputs, behind them; those before it are kept in the state. So
+    The true output of one step ago comes with the inputs, behind them; earlier ones are kept in the state. The
+    following predicts each step from the true outputs before it:
 
         previous = jnp.concatenate([jnp.zeros_like(true[:1]), true[:-1]])
         _, predictions = unroll(series_parallel(cell), params, jnp.concatenate([x, previous], axis=-1))
 
-    predicts each step from the true outputs before it. No gradient flows through predictions: this is a feed-forward
-    network over two windows. Params and states are those of ``cell``, which can go on from here: the last prediction
-    is then the first that it feeds back. Whoever knows y*_t of the last step t goes one step further, with
-    [x_{t+1}, y*_t].
+    No gradient flows through predictions, so this is a feed-forward network over two windows. Params and states are
+    those of ``cell``, which can go on from the final state; it then first feeds back the last prediction. If y*_t of
+    the last step t is known, run one more step here, with [x_{t+1}, y*_t].
 
     Raises:
-        TypeError: if ``cell`` is not a ``narx`` cell, or one that is given true outputs already.
+        TypeError: if ``cell`` is not a ``narx`` cell, or is one that is given true outputs already.
         ValueError: from ``init``, if no inputs remain beside the true outputs.
     """
     return _fed_with("series_parallel", cell, lambda true, predicted: true)
@@ -196,21 +195,21 @@ def error_feedback(cell: Cell) -> Cell:
 
         y_t = f(x_t, ..., x_{t-L+1}, e_{t-1}, ..., e_{t-K})        e_t = y*_t - y_t, inputs [x_t, y*_{t-1}] (..., I + O)
 
-    For a predictor that corrects itself: what it is told about the past is only by how much it was wrong. (A NARMAX
-    model also sees the past outputs themselves.) Inputs as for ``series_parallel``; errors before the sequence are zero
-    if y*_0 is given as zero. Params have the shapes of ``cell``'s, but weigh errors: those trained here are to be used
-    here. Where the true outputs end, the expected error is zero: give the prediction for the true output, step by step,
-    [x_{t+1}, cell.output(params, state)].
+    It is a predictor that corrects itself: of the past outputs it only sees how wrong it was. (A NARMAX model also sees
+    the past outputs themselves.) Inputs are as for ``series_parallel``; errors before the sequence are zero if y*_0 is
+    given as zero. Params have the same shapes as for ``cell`` but weigh errors, so params that are trained here must be
+    used here. After the last true output the expected error is zero: give the prediction in place of the true output,
+    step by step, as [x_{t+1}, cell.output(params, state)].
 
     Raises:
-        TypeError: if ``cell`` is not a ``narx`` cell, or one that is given true outputs already.
+        TypeError: if ``cell`` is not a ``narx`` cell, or is one that is given true outputs already.
         ValueError: from ``init``, if no inputs remain beside the true outputs.
     """
     return _fed_with("error_feedback", cell, lambda true, predicted: true - predicted)
 
 
 def _fed_with(receiver: str, cell: Cell, feedback: Callable[[Array, Array], Array]) -> Cell:
-    """``cell`` with ``feedback(true, predicted)`` of the step before in the place of its prediction."""
+    """``cell`` with ``feedback(true, predicted)`` of the step before instead of its prediction."""
     width = _output_size(receiver, cell)
 
     def init(key: Key, input_size: int) -> Params:
@@ -259,12 +258,12 @@ def _output_size(receiver: str, cell: Cell) -> int:
 
 
 def _tapped_kernel(key: Key, input_size: int, taps: int, size: int, kernel_init: Initializer) -> Array:
-    """(I, taps H), drawn as (taps I, H), so that an initializer sees how many inputs a unit has."""
+    """The kernel (I, taps H), drawn as (taps I, H), so that the initializer sees how many inputs a unit has."""
     width = positive_integer("input_size", input_size)
     kernel = kernel_init(key, (taps * width, size)).reshape(taps, width, size)
     return jnp.moveaxis(kernel, 0, 1).reshape(width, taps * size)
 
 
 def _one_step_on(pending: Array, size: int) -> Array:
-    """The sums one step nearer: this step's fall out, nothing is known yet of the most distant."""
+    """The sums moved one step nearer: those of this step are dropped, those of the most distant step begin at zero."""
     return jnp.concatenate([pending[..., size:], jnp.zeros_like(pending[..., :size])], axis=-1)

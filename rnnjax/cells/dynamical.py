@@ -1,7 +1,7 @@
-"""Recurrent networks designed as differential equations, discretized: stable dynamics, hence gradients that last.
+"""Recurrent networks designed as differential equations with stable dynamics.
 
-The step size and the other numbers of the equations are fixed, not learned. Weights start from this library's usual
-initializers unless stated otherwise.
+Stable dynamics make gradients last. The equations are discretized. The step size and the other numbers of the equations
+are fixed, not learned. Weights start from this library's usual initializers unless stated otherwise.
 """
 
 import math
@@ -83,19 +83,19 @@ def antisymmetric(
         h_t = h_{t-1} + epsilon tanh(h_{t-1} A + x_t W + b)
 
     Invented for long-term dependencies: eigenvalues of an antisymmetric matrix are imaginary, so the differential
-    equation is on the edge of stability; gamma makes up for what Euler's method adds. U is the transpose of the
-    paper's W_h, which multiplies columns.
+    equation is on the edge of stability; gamma compensates for the growth that Euler's method adds. U is the transpose
+    of the paper's W_h, which multiplies columns.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         step_size: epsilon.
         diffusion: gamma, 0 for none.
         kernel_init: for W (I, H).
         recurrent_init: for U (H, H), by default of variance 1/H, as in the paper.
 
     Raises:
-        ValueError: hidden_size < 1, step_size not positive, diffusion negative.
-        TypeError: if hidden_size is not a whole number, or another of them not a number.
+        ValueError: if hidden_size < 1, step_size is not positive, or diffusion is negative.
+        TypeError: if hidden_size is not a whole number, or another argument is not a number.
     """
     size = positive_integer("hidden_size", hidden_size)
     epsilon, gamma = positive_number("step_size", step_size), number_between("diffusion", diffusion, 0, math.inf)
@@ -126,9 +126,9 @@ def gated_antisymmetric(
         z_t = sigmoid(h_{t-1} A + x_t W_z + b_z)
         h_t = h_{t-1} + epsilon z_t * tanh(h_{t-1} A + x_t W_h + b_h)
 
-    Invented to choose, without losing the antisymmetry, how much of each step to take.
+    Invented so that a gate can choose how much of each step to take, without losing the antisymmetry.
 
-    Args and errors as for ``antisymmetric``.
+    Arguments and errors are as for ``antisymmetric``.
     """
     size = positive_integer("hidden_size", hidden_size)
     epsilon, gamma = positive_number("step_size", step_size), number_between("diffusion", diffusion, 0, math.inf)
@@ -165,21 +165,23 @@ def lipschitz(
         S(M) = (1 - beta) (M + M^T) + beta (M - M^T) - gamma I
         h_t = h_{t-1} + epsilon (h_{t-1} S(A) + tanh(h_{t-1} S(U) + x_t W + b))
 
-    Invented for dynamics that are provably stable and still expressive: a linear part, and a nonlinear part that is
-    Lipschitz continuous, whose symmetric and skew-symmetric parts are weighed apart. The paper lets beta and gamma
-    differ between A and U; here, as in the authors' code, they are shared, and rows are multiplied from the left.
+    Invented for dynamics that are provably stable and still expressive: they have a linear part and a Lipschitz
+    continuous nonlinear part, and the symmetric and skew-symmetric parts of their matrices are weighted separately. The
+    paper lets beta and gamma differ between A and U; here, as in the authors' code, they are shared, and rows are
+    multiplied from the left.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         step_size: epsilon.
         skew_share: beta, from 0 (symmetric) to 1 (skew-symmetric); the paper takes 0.5 to 1.
         diffusion: gamma, which shifts all eigenvalues to the left.
         kernel_init: for W (I, H).
-        recurrent_init: for A and U (H, H), by default Gaussian with standard deviation 1/H, as the authors'.
+        recurrent_init: for A and U (H, H), by default Gaussian with standard deviation 1/H, as in the authors' code.
 
     Raises:
-        ValueError: hidden_size < 1, step_size not positive, skew_share outside [0, 1], diffusion negative.
-        TypeError: if hidden_size is not a whole number, or another of them not a number.
+        ValueError: if hidden_size < 1, step_size is not positive, skew_share is outside [0, 1], or diffusion is
+            negative.
+        TypeError: if hidden_size is not a whole number, or another argument is not a number.
     """
     size = positive_integer("hidden_size", hidden_size)
     epsilon, beta = positive_number("step_size", step_size), number_between("skew_share", skew_share, 0, 1)
@@ -223,11 +225,12 @@ def cornn(
         y_t = y_{t-1} + dt z_t
 
     Invented after networks of oscillating neurons: damped, driven oscillators have bounded states and gradients. Each
-    step is implicit in z for y, explicit in y for z. The damping is explicit too, as in the authors' code; the paper
-    names this as one of two choices. The output is y; the defaults are the authors' for sequential MNIST.
+    step updates z from the old y, and y from the new z. The damping is explicit, with the old z, as in the authors'
+    code; the paper names this as one of two choices. The output is y; the defaults are the authors' for sequential
+    MNIST.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         step_size: dt.
         frequency: gamma, the square of an uncoupled oscillator's frequency, positive.
         damping: epsilon, positive.
@@ -235,8 +238,8 @@ def cornn(
         recurrent_init: for U and V (H, H).
 
     Raises:
-        ValueError: hidden_size < 1, or another of them not positive.
-        TypeError: if hidden_size is not a whole number, or another of them not a number.
+        ValueError: if hidden_size < 1, or another argument is not positive.
+        TypeError: if hidden_size is not a whole number, or another argument is not a number.
     """
     size, dt = positive_integer("hidden_size", hidden_size), positive_number("step_size", step_size)
     gamma, epsilon = positive_number("frequency", frequency), positive_number("damping", damping)
@@ -280,17 +283,17 @@ def lem(
         y_t = (1 - e_t) * y_{t-1} + e_t * tanh(z_t V + x_t W_y + b_y)
 
     Invented for processes with many time scales: each unit sets its own at each step, and gradients stay bounded. The
-    output is y. The authors start all weights uniform in +-1/sqrt(H).
+    output is y. The authors draw all initial weights uniformly from +-1/sqrt(H).
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         step_size: dt, up to 1 in the paper.
         kernel_init: for each W (I, H).
         recurrent_init: for each U and V (H, H).
 
     Raises:
-        ValueError: hidden_size < 1, or step_size not positive.
-        TypeError: if hidden_size is not a whole number, or step_size not a number.
+        ValueError: if hidden_size < 1, or step_size is not positive.
+        TypeError: if hidden_size is not a whole number, or step_size is not a number.
     """
     size, dt = positive_integer("hidden_size", hidden_size), positive_number("step_size", step_size)
 

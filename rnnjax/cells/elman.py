@@ -1,7 +1,7 @@
-"""The Elman network, one affine map of input and previous hidden state and an activation, and its nearest kin.
+"""The Elman network and its closest relatives.
 
-``jordan`` feeds the output back instead, ``leaky`` mixes the new state with the old one, ``indrnn`` gives each unit a
-recurrent weight of its own.
+``jordan`` feeds back the output instead of the hidden state, ``leaky`` mixes the new state with the old one, and
+``indrnn`` gives each unit a single recurrent weight, from itself.
 """
 
 import math
@@ -66,12 +66,12 @@ def elman(
 
         h_t = g(x_t W + h_{t-1} U + b)
 
-    Invented to find structure in time, such as the classes of words in sentences: the context of an input is what the
-    hidden units made of those before it. With ``activation="relu"`` and
+    Invented to find structure in time, such as the classes of words in sentences: the context of an input is the hidden
+    state that the inputs before it have left. With ``activation="relu"`` and
     ``recurrent_init=rnnjax.initializers.identity()`` it is the IRNN.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         activation: g, a name (tanh, sigmoid, relu, elu, softplus, identity, leaky_relu, hard_tanh) or any elementwise
             function.
         kernel_init: for W (I, H).
@@ -120,15 +120,15 @@ def jordan(
         h_t = g(x_t W + y_{t-1} U + b)
         y_t = k(h_t V + c)
 
-    Invented for sequences of actions: what was done last decides what comes next. All that it remembers passes
-    through its outputs. Jordan's state units may also keep a decaying trace of their own; here that decay is 0, the
-    form of most texts.
+    Invented for sequences of actions: what was done last decides what comes next. Everything that it remembers passes
+    through its outputs. Jordan's state units may also keep a decaying trace of themselves; here they keep none, as in
+    most texts.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         output_size: O, by default H.
         activation: g, a name or any elementwise function, as for ``elman``.
-        output_activation: k, the same.
+        output_activation: k, likewise.
         kernel_init: for W (I, H) and V (H, O).
         recurrent_init: for U (O, H).
 
@@ -181,12 +181,12 @@ def leaky(
         tau dh/dt = -h + g(x W + h U + b)
         h_t = (1 - a) h_{t-1} + a g(x_t W + h_{t-1} U + b)        a = step / tau, the leak rate
 
-    Invented as a model of neurons, whose membranes average over time: a memory of about 1/a steps. With a = 1 it is
-    ``elman``. Texts that write tau du/dt = -u + x W + g(u) U (Funahashi & Nakamura, 1993) take the sum before g for
+    Invented as a model of neurons, whose membranes average over time, with a memory of about 1/a steps. With a = 1 it
+    is ``elman``. Texts that write tau du/dt = -u + x W + g(u) U (Funahashi & Nakamura, 1993) take the sum before g as
     the state.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         rate: a, from 0 (nothing changes) to 1 (Elman).
         activation: g, as for ``elman``.
         kernel_init: for W (I, H).
@@ -195,7 +195,7 @@ def leaky(
 
     Raises:
         ValueError: for an unknown activation, hidden_size < 1, or a rate outside [0, 1].
-        TypeError: if hidden_size is not a whole number, or rate not a number.
+        TypeError: if hidden_size is not a whole number, or rate is not a number.
     """
     fixed_rate = number_between("rate", rate, 0, 1)
     options = {"kernel_init": kernel_init, "recurrent_init": recurrent_init, "bias_init": bias_init}
@@ -221,11 +221,11 @@ def learned_leaky(
 
         h_t = (1 - a) * h_{t-1} + a * g(x_t W + h_{t-1} U + b)        a = sigmoid(l), one for each unit
 
-    Invented for trajectories of unknown speed: some units come to follow slow structure, others fast. What is learned
-    is l, so that a stays between 0 and 1.
+    Invented for trajectories of unknown speed: some units learn to follow slow structure, others fast structure. The
+    param is l, so that a stays between 0 and 1.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         rate: the initial a, between 0 and 1.
         activation: g, as for ``elman``.
         kernel_init: for W (I, H).
@@ -233,8 +233,8 @@ def learned_leaky(
         bias_init: for b (H,).
 
     Raises:
-        ValueError: for an unknown activation, hidden_size < 1, or a rate that is not between 0 and 1.
-        TypeError: if hidden_size is not a whole number, or rate not a number.
+        ValueError: for an unknown activation, hidden_size < 1, or a rate that is not strictly between 0 and 1.
+        TypeError: if hidden_size is not a whole number, or rate is not a number.
     """
     first_rate = number_between("rate", rate, 0, 1)
     if first_rate in (0, 1):
@@ -269,20 +269,20 @@ def indrnn(
     recurrent_init: Initializer = jax.nn.initializers.uniform(1.0),
     bias_init: Initializer = jax.nn.initializers.zeros,
 ) -> Cell:
-    """The independently recurrent network: each unit sees of the past only itself (Li et al., 2018).
+    """The independently recurrent network: each unit sees only its own past (Li et al., 2018).
 
         h_t = g(x_t W + u * h_{t-1} + b)
 
-    Invented for long memory and depth: the gradient through time is the power of one number for each unit, which is
-    easy to keep in range, and units mix in the next layer. With ``activation="identity"`` the recurrence is linear
-    and ``affine`` is set.
+    Invented for long memory and depth: through time the gradient of each unit is multiplied by powers of one number,
+    which is easy to keep in range, and units mix in the next layer. With ``activation="identity"`` the recurrence is
+    linear and ``affine`` is set.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         activation: g, as for ``elman``.
         kernel_init: for W (I, H).
         recurrent_init: for u (H,), by default uniform over [0, 1], where no unit explodes. (Training may leave that
-            range; the authors clip |u| to 2^(1/T), which is the optimizer's part.)
+            range; the authors clip |u| to 2^(1/T), which is left to the optimizer here.)
         bias_init: for b (H,).
 
     Raises:

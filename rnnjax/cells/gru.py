@@ -1,8 +1,8 @@
 """The gated recurrent unit, with the reset gate before or after the recurrent product.
 
-The gates stand side by side in every weight: columns in the order r, z, n (reset gate, update gate, candidate), H of
-each. z is the share of the old state that is kept, as in Cho et al. (2014), PyTorch, cuDNN and flax; texts that write
-h_t = (1 - z_t) h_{t-1} + z_t n_t have the same cell with the signs of the update gate's weights turned.
+The gates stand side by side in every weight: columns in the order r, z, n (reset gate, update gate, candidate), H
+columns each. z is the share of the old state that is kept, as in Cho et al. (2014), PyTorch, cuDNN and flax. Texts that
+write h_t = (1 - z_t) h_{t-1} + z_t n_t have the same cell with the signs of the update gate's weights reversed.
 """
 
 from typing import Literal, NamedTuple
@@ -60,10 +60,10 @@ def gru(
     and what to forget.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         reset: "before" the recurrent product (Cho et al., 2014) or "after" it, which adds the bias c.
         update_bias: initial b_z (the other biases start at 0), a number or an initializer such as
-            ``initializers.chrono(100)``. Above 0 more of the old state is kept.
+            ``initializers.chrono(100)``. The larger it is, the more of the old state is kept.
         kernel_init: for each gate's W (I, H).
         recurrent_init: for each gate's U (H, H).
 
@@ -99,7 +99,7 @@ def _project(params: GRUParams | GRUResetAfterParams, inputs: Array) -> tuple[Ar
 
 def _project_after(params: GRUResetAfterParams, inputs: Array) -> tuple[Array, ...]:
     drives = _project(params, inputs)
-    # The recurrent bias, too, needs no state; as a drive it costs its gradient no more than the others cost theirs.
+    # The recurrent bias needs no state either; as a drive, its gradient costs no more than those of the other biases.
     return *drives, jnp.broadcast_to(params.recurrent_bias, drives[-1].shape)
 
 

@@ -1,4 +1,4 @@
-"""Gated cells with the hidden state alone, simpler or deeper than the GRU."""
+"""Gated cells whose state is the hidden state alone, simpler or deeper than the GRU."""
 
 from typing import NamedTuple
 
@@ -36,16 +36,16 @@ def minimal_gated_unit(
         n_t = tanh(x_t W_n + (f_t * h_{t-1}) U_n + b_n)
         h_t = (1 - f_t) * h_{t-1} + f_t * n_t
 
-    Made to find the least gating that still learns like a GRU. As in the paper, f is the share that is new; in
-    ``gru`` here the update gate z is the share that is kept.
+    Made to find the least gating that still learns like a GRU. As in the paper, f is the share of the new candidate; in
+    ``gru`` the update gate z is the share of the old state.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         kernel_init: for W_f and W_n (I, H); columns f, n.
         recurrent_init: for U_f and U_n (H, H).
 
     Raises:
-        ValueError: hidden_size < 1.
+        ValueError: if hidden_size < 1.
         TypeError: if hidden_size is not a whole number.
     """
     size = positive_integer("hidden_size", hidden_size)
@@ -78,17 +78,18 @@ def ugrnn(
         n_t = tanh(x_t W_n + h_{t-1} U_n + b_n)
         h_t = z_t * h_{t-1} + (1 - z_t) * n_t
 
-    Made to compare how well architectures train and how much they hold: the least that is gated. The paper adds a
-    constant to b_z (its code: 1), which is b_z's initial value here. Its g is z here, its c is n.
+    Made to compare how well architectures train and how much they store: it is the simplest gated network. The paper
+    adds a constant to b_z (1 in its code), which is the initial value of b_z here. The paper's g and c are z and n
+    here.
 
     Args:
-        hidden_size: H.
-        update_bias: initial b_z (b_n starts at 0): the larger, the longer the memory before training.
+        hidden_size: H, the number of units.
+        update_bias: initial b_z (b_n starts at 0); the larger it is, the longer the memory before training.
         kernel_init: for W_z and W_n (I, H); columns z, n.
         recurrent_init: for U_z and U_n (H, H).
 
     Raises:
-        ValueError: hidden_size < 1.
+        ValueError: if hidden_size < 1.
         TypeError: if hidden_size is not a whole number.
     """
     size = positive_integer("hidden_size", hidden_size)
@@ -127,18 +128,18 @@ def recurrent_highway(
         r^l_t = sigmoid([l = 1] x_t W_r + s^{l-1}_t U^l_r + b^l_r)        transform gate
         s^l_t = r^l_t * n^l_t + (1 - r^l_t) * s^{l-1}_t                   the carry gate is 1 - r, as in the experiments
 
-    Made so that a transition from step to step may be deep without gradients dying in it. With depth 1 it is ``ugrnn``
-    with z = 1 - r. The paper's h and t are n and r here, where h and t are the hidden state and time.
+    Made so that the transition from step to step can be deep without vanishing gradients. With depth 1 it is ``ugrnn``
+    with z = 1 - r. The paper's h and t are n and r here, since h and t stand for the hidden state and time.
 
     Args:
-        hidden_size: H.
-        depth: micro layers in a time step.
-        transform_bias: initial b_r (b_n starts at 0); negative, so that most is carried on before training.
+        hidden_size: H, the number of units.
+        depth: the number of micro layers in a time step.
+        transform_bias: initial b_r (b_n starts at 0); if negative, most of the state is carried on before training.
         kernel_init: for W_n and W_r (I, H); columns n, r.
         recurrent_init: for each layer's U_n and U_r (H, H).
 
     Raises:
-        ValueError: hidden_size < 1 or depth < 1.
+        ValueError: if hidden_size < 1 or depth < 1.
         TypeError: if hidden_size or depth is not a whole number.
     """
     size, layers = positive_integer("hidden_size", hidden_size), positive_integer("depth", depth)

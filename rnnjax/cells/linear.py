@@ -1,9 +1,11 @@
-"""Diagonal linear recurrences: the state enters itself through a product unit by unit, by factors of the inputs alone.
+"""Diagonal linear recurrences.
+
+The old state is multiplied, unit by unit, by factors that depend on the inputs alone:
 
     s_t = factor_t * s_{t-1} + term_t
 
-So all steps of a sequence can be had at once by a parallel prefix, and dL/ds_t flows back by the factors alone. What an
-output needs besides is in the state too, with factor 0, which remembers it for the step.
+All steps of a sequence can therefore be computed at once by a parallel prefix scan, and dL/ds_t flows back through the
+factors alone. Whatever else the output needs is a field of the state with factor 0, which holds it for this step only.
 """
 
 import math
@@ -44,14 +46,14 @@ def min_gru(hidden_size: int, *, kernel_init: Initializer = jax.nn.initializers.
         h_t = (1 - z_t) * h_{t-1} + z_t * n_t
 
     Made to train as fast as a transformer. This is the paper's plain form; its log-space form restricts n to positive
-    values. As in the paper, z is the share that is new; in ``gru`` here it is the share that is kept.
+    values. As in the paper, z is the share of the new candidate; in ``gru`` it is the share of the old state.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         kernel_init: for W_z and W_n (I, H); columns z, n.
 
     Raises:
-        ValueError: hidden_size < 1.
+        ValueError: if hidden_size < 1.
         TypeError: if hidden_size is not a whole number.
     """
     size = positive_integer("hidden_size", hidden_size)
@@ -78,12 +80,12 @@ def min_lstm(
     length of the sequence. This is the paper's plain form; its log-space form restricts g to positive values.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         forget_bias: initial b_f (the other biases start at 0).
         kernel_init: for each gate's W (I, H); columns i, f, g.
 
     Raises:
-        ValueError: hidden_size < 1.
+        ValueError: if hidden_size < 1.
         TypeError: if hidden_size is not a whole number.
     """
     size = positive_integer("hidden_size", hidden_size)
@@ -117,16 +119,17 @@ def qrnn(
         c_t = f_t * c_{t-1} + (1 - f_t) * g_t
         y_t = o_t * c_t
 
-    Made for speed on long texts: a convolution over time in parallel, and the least recurrence after it. The paper's
-    window may be wider and its z is g here; the authors' code turns f around, which is the same cell.
+    Made for speed on long texts: a convolution runs over time in parallel, and only a minimal recurrence follows it.
+    The paper's window may be wider, and its z is g here. The authors' code has 1 - f in place of f, which is the same
+    cell.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         forget_bias: initial b_f (the other biases start at 0).
         kernel_init: for each gate's W (I, H); columns f, g, o.
 
     Raises:
-        ValueError: hidden_size < 1.
+        ValueError: if hidden_size < 1.
         TypeError: if hidden_size is not a whole number.
     """
     size = positive_integer("hidden_size", hidden_size)
@@ -148,7 +151,7 @@ def qrnn(
 class SRUParams(NamedTuple):
     kernel: Array  # (I, 3H)
     bias: Array  # (2H,), of the gates f and r
-    highway_kernel: Array | None  # (I, H), or None where I = H: then the input itself is the highway's
+    highway_kernel: Array | None  # (I, H), or None if I = H: then the input itself is the highway
 
 
 class SRUState(NamedTuple):
@@ -161,7 +164,7 @@ class SRUState(NamedTuple):
 def sru(
     hidden_size: int, *, forget_bias: float = 0.0, kernel_init: Initializer = jax.nn.initializers.lecun_normal()
 ) -> Cell:
-    """The simple recurrent unit, its gates without peepholes (Lei et al., 2018).
+    """The simple recurrent unit, with gates that do not see the memory (Lei et al., 2018).
 
         f_t = sigmoid(x_t W_f + b_f)
         r_t = sigmoid(x_t W_r + b_r)
@@ -169,16 +172,16 @@ def sru(
         y_t = r_t * tanh(c_t) + (1 - r_t) * x_t           x_t W_x where the widths differ
 
     Made for speed, with a highway around each layer so that many can be stacked. In the published version the gates
-    also see v * c_{t-1}, which would make the recurrence nonlinear; without it, with tanh and without a scale on the
-    highway, this is the first preprint's (2017).
+    also see v * c_{t-1}, which would make the recurrence nonlinear. Without it, with tanh, and without a scale on the
+    highway, this is the cell of the first preprint (2017).
 
     Args:
-        hidden_size: H. Where it is the input width, there is no W_x.
+        hidden_size: H, the number of units. If it equals the input width, there is no W_x.
         forget_bias: initial b_f (b_r starts at 0).
-        kernel_init: for each W (I, H); columns f, r and the memory's; and for W_x.
+        kernel_init: for each W (I, H), with the columns f, r, memory; and for W_x.
 
     Raises:
-        ValueError: hidden_size < 1.
+        ValueError: if hidden_size < 1.
         TypeError: if hidden_size is not a whole number.
     """
     size = positive_integer("hidden_size", hidden_size)
@@ -236,23 +239,23 @@ def lru(hidden_size: int, *, r_min: float = 0.0, r_max: float = 1.0, max_phase: 
         s_t = lambda * s_{t-1} + gamma * (x_t B)           s, lambda, B, C complex; gamma is learned, too
         y_t = Re(s_t C) + x_t D
 
-    Made to show what a linear recurrence needs to do the long-range tasks of state-space models: initial eigenvalues
+    Made to show what a linear recurrence needs to solve the long-range tasks of state-space models: initial eigenvalues
     uniform in a ring near the unit circle, an exponential parametrization, and an input normalized by gamma, which is
     sqrt(1 - |lambda|^2) at initialization. D is a full matrix here; the authors' code has a diagonal one, for inputs
     and outputs of the same width. There are H complex memories and H outputs.
 
-    The params are real, so that optimizers see nothing special. The memory is complex64 (complex128 for float64
-    params), the only leaf of a state that is not real: only so is its recurrence a product element by element. The norm
-    of dL/ds_t is that of the gradient with respect to real and imaginary part.
+    The params are real, so optimizers need not handle complex numbers. The memory is complex64 (complex128 for float64
+    params), since its recurrence is an elementwise product only as a complex one. It is the only leaf of any cell's
+    state that is not real. The norm of dL/ds_t is the norm of the gradient with respect to real and imaginary parts.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         r_min: smallest initial |lambda|.
         r_max: largest initial |lambda|; near 1 for long memories.
         max_phase: largest initial angle of lambda; smaller for longer oscillations.
 
     Raises:
-        ValueError: hidden_size < 1, or unless 0 <= r_min < r_max <= 1 and 0 < max_phase <= 2 pi.
+        ValueError: if hidden_size < 1, or unless 0 <= r_min < r_max <= 1 and 0 < max_phase <= 2 pi.
         TypeError: if hidden_size is not a whole number.
     """
     size = positive_integer("hidden_size", hidden_size)
@@ -333,7 +336,7 @@ def _input_kernels(key: Key, gates: int, input_size: int, size: int, kernel_init
 def _init(
     size: int, gates: int, kernel_init: Initializer, gate_bias: tuple[int, float] = (0, 0.0)
 ) -> Callable[[Key, int], LinearGatesParams]:
-    """Each gate's kernel drawn on its own; biases 0 except that of one gate, given with its index."""
+    """Kernels drawn separately for each gate; biases 0, except for one gate, which is given by its index."""
     gate, value = gate_bias
 
     def init(key: Key, input_size: int) -> LinearGatesParams:

@@ -1,7 +1,7 @@
 """Long short-term memory, without and with peepholes.
 
 The gates of one step stand side by side in every weight: columns in the order i, f, g, o (input gate, forget gate,
-candidate, output gate), H of each.
+candidate, output gate), H columns each.
 """
 
 from typing import NamedTuple
@@ -55,19 +55,20 @@ def lstm(
         c_t = f_t * c_{t-1} + i_t * g_t
         h_t = o_t * tanh(c_t)
 
-    Invented against vanishing gradients: along the memory c they are multiplied by f_t alone, which each unit can keep
-    near 1, or let go to 0 where the past no longer matters.
+    Invented against vanishing gradients: along the memory c a gradient is multiplied by f_t alone, which each unit can
+    keep near 1, or lower to 0 when the past no longer matters.
 
     Args:
-        hidden_size: H.
-        forget_bias: initial b_f (the other biases start at 0). At 1 the memory's half-life is about 2 steps, at 5
-            about 100 (Jozefowicz et al., 2015). Or an initializer for it, such as ``initializers.chrono(100)``, and
-            then b_i = -b_f: a unit that forgets slowly also writes slowly (Tallec & Ollivier, 2018).
+        hidden_size: H, the number of units.
+        forget_bias: initial b_f, a number or an initializer (the other biases start at 0). With 1 the half-life of the
+            memory is about 2 steps, with 5 about 100 (Jozefowicz et al., 2015). With an initializer, such as
+            ``initializers.chrono(100)``, b_i = -b_f, so that a unit that forgets slowly also writes slowly (Tallec &
+            Ollivier, 2018).
         kernel_init: for each gate's W (I, H).
         recurrent_init: for each gate's U (H, H).
 
     Raises:
-        ValueError: hidden_size < 1.
+        ValueError: if hidden_size < 1.
         TypeError: if hidden_size is not a whole number.
     """
     size = positive_integer("hidden_size", hidden_size)
@@ -102,9 +103,9 @@ def peephole_lstm(
         o_t = sigmoid(x_t W_o + h_{t-1} U_o + p_o * c_t + b_o)        sees the new memory
         h_t = o_t * tanh(c_t)
 
-    Invented to time and to count: the gates see the memory even while the output gate is shut.
+    Invented to measure time and to count: the gates see the memory even while the output gate is closed.
 
-    Args and errors as for ``lstm``; ``peephole_init`` is for p (3, H), rows p_i, p_f, p_o.
+    Arguments and errors are as for ``lstm``; ``peephole_init`` is for p (3, H), with the rows p_i, p_f, p_o.
     """
     size = positive_integer("hidden_size", hidden_size)
 
@@ -124,7 +125,7 @@ def peephole_lstm(
 
 
 def lstm_bias(key: Key, size: int, forget_bias: float | Initializer) -> Array:
-    """Initial bias (4H,): b_f, and b_i = -b_f where b_f is drawn, so that the two gates begin as complements."""
+    """Initial bias (4H,): b_f, and b_i = -b_f if b_f is drawn, so that the two gates begin as complements."""
     forget, zeros = gate_bias(key, 4, size, forget_bias), jnp.zeros(size)
     return jnp.concatenate([-forget if callable(forget_bias) else zeros, forget, zeros, zeros])
 

@@ -1,7 +1,7 @@
 """LSTMs with fewer gates, with normalization, or with an exponential input gate.
 
-As in ``lstm``, the gates of one step stand side by side in every weight, H columns of each: those that the cell has of
-i, f, g, o (input gate, forget gate, candidate, output gate), in that order.
+As in ``lstm``, the gates of one step stand side by side in every weight, H columns each, in the order i, f, g, o (input
+gate, forget gate, candidate, output gate) without those that the cell does not have.
 """
 
 from typing import Any, NamedTuple
@@ -46,18 +46,18 @@ def cifg_lstm(
         c_t = f_t * c_{t-1} + (1 - f_t) * g_t
         h_t = o_t * tanh(c_t)
 
-    What is written is what is forgotten, as in a GRU: c_t is a running average and stays within [-1, 1]. Made to find
+    As in a GRU, as much is written as is forgotten, so c_t is a running average and stays within [-1, 1]. Made to find
     out which of the gates an LSTM needs. The paper writes f = 1 - i, which is the same cell with the signs of one gate
-    turned, and has peepholes; here there are none.
+    reversed, and has peepholes, which are missing here.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         forget_bias: initial b_f, a number or an initializer (the other biases start at 0).
         kernel_init: for each gate's W (I, H); columns f, g, o.
         recurrent_init: for each gate's U (H, H).
 
     Raises:
-        ValueError: hidden_size < 1.
+        ValueError: if hidden_size < 1.
         TypeError: if hidden_size is not a whole number.
     """
     size = positive_integer("hidden_size", hidden_size)
@@ -94,7 +94,7 @@ def lstm_1997(
     kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
     recurrent_init: Initializer = orthogonal(),
 ) -> Cell:
-    """Long short-term memory as it was first, without forget gate (Hochreiter & Schmidhuber, 1997).
+    """The original long short-term memory, without a forget gate (Hochreiter & Schmidhuber, 1997).
 
         i_t = sigmoid(x_t W_i + h_{t-1} U_i + b_i)
         g_t = tanh(x_t W_g + h_{t-1} U_g + b_g)
@@ -102,19 +102,19 @@ def lstm_1997(
         c_t = c_{t-1} + i_t * g_t                         the constant error carousel: its own derivative is 1
         h_t = o_t * tanh(c_t)
 
-    Made against vanishing gradients: what the memory holds stays, and so does its gradient. The paper squashes by
-    2 tanh(a / 2) on the way into the memory and by tanh(c / 2) out of it, which is this cell with half the candidate's
-    weights and half of c. Its gates may also see the gates of the step before, many of its experiments start them
-    nearly shut, by negative biases, and its learning rule cuts the gradient off where it enters a gate or a memory
-    cell. None of that is so here.
+    Made against vanishing gradients: what the memory holds stays, and so does its gradient. The paper applies
+    2 tanh(a / 2) on the way into the memory and tanh(c / 2) on the way out, which is this cell with half the
+    candidate's weights and half of c. Its gates may also see the gates of the step before. Many of its experiments
+    start them nearly closed, with negative biases. Its learning rule cuts the gradient off where it enters a gate or a
+    memory cell. This cell does none of that.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         kernel_init: for each gate's W (I, H); columns i, g, o.
         recurrent_init: for each gate's U (H, H).
 
     Raises:
-        ValueError: hidden_size < 1.
+        ValueError: if hidden_size < 1.
         TypeError: if hidden_size is not a whole number.
     """
     size = positive_integer("hidden_size", hidden_size)
@@ -162,19 +162,20 @@ def janet(
         g_t = tanh(x_t W_g + h_{t-1} U_g + b_g)
         h_t = sigmoid(f_t) * h_{t-1} + (1 - sigmoid(f_t - beta)) * g_t
 
-    Made to ask how much of the LSTM is due to its forget gate. With beta > 0 a little more is written than is
-    forgotten. Where the longest time span is known, the authors start b_f by ``initializers.chrono``; else at 1, as
-    here.
+    Made to find out how much of what an LSTM achieves is due to its forget gate. With beta > 0 a little more is written
+    than is forgotten. If the longest time span is known, the authors draw b_f by ``initializers.chrono``; otherwise it
+    starts at 1, as here.
 
     Args:
-        hidden_size: H.
-        beta: how far the writing lags behind the forgetting; fixed, not learned. At 0 the two are coupled.
+        hidden_size: H, the number of units.
+        beta: the shift of the gate by which more is written than forgotten; fixed, not learned. At 0 the two are
+            coupled.
         forget_bias: initial b_f, a number or an initializer (b_g starts at 0).
         kernel_init: for W_f and W_g (I, H); columns f, g.
         recurrent_init: for U_f and U_g (H, H).
 
     Raises:
-        ValueError: hidden_size < 1, or a beta that is not finite.
+        ValueError: if hidden_size < 1, or a beta that is not finite.
         TypeError: if hidden_size is not a whole number or beta not a number.
     """
     size = positive_integer("hidden_size", hidden_size)
@@ -225,18 +226,20 @@ def layer_norm_lstm(
         h_t = sigmoid(o_t) * tanh(a_c * N(c_t) + b_c)
         N(z) = (z - mean z) / sqrt(var z + 1e-5)
 
-    Made so that activations keep their scale through time whatever the weights' scale. The mean and variance are over
-    all 4H columns of a product at once, as in the authors' code, not gate by gate; the memory itself is not changed by
-    its normalization. The paper's shifts of the two products add up with b to one bias, which is the only one here.
+    Made so that activations keep their scale through time, whatever the scale of the weights. The mean and variance are
+    over all 4H columns of a product at once, as in the authors' code, not gate by gate; the memory itself is not
+    changed by its normalization. The paper's shifts of the two products add up with b to one bias, which is the only
+    one here.
 
     Args:
-        hidden_size: H. At 1, N(c_t) is 0 and so is the output's dependence on it.
-        forget_bias: initial b_f (the other biases start at 0, the gains at 1), or an initializer, as for ``lstm``.
+        hidden_size: H, the number of units. With 1, N(c_t) is 0 and the output does not depend on c_t.
+        forget_bias: initial b_f, a number or an initializer, as for ``lstm`` (the other biases start at 0, the gains at
+            1).
         kernel_init: for each gate's W (I, H); columns i, f, g, o.
         recurrent_init: for each gate's U (H, H).
 
     Raises:
-        ValueError: hidden_size < 1.
+        ValueError: if hidden_size < 1.
         TypeError: if hidden_size is not a whole number.
     """
     size = positive_integer("hidden_size", hidden_size)
@@ -282,7 +285,7 @@ def slstm(
     kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
     recurrent_init: Initializer = orthogonal(),
 ) -> Cell:
-    """The sLSTM of xLSTM, with exponential input gate, one head (Beck et al., 2024).
+    """The sLSTM of xLSTM, with an exponential input gate and one head (Beck et al., 2024).
 
         i_t = x_t W_i + h_{t-1} U_i + b_i                     the logarithm of the input gate
         f_t = log sigmoid(x_t W_f + h_{t-1} U_f + b_f)        the logarithm of the forget gate
@@ -295,17 +298,17 @@ def slstm(
 
     Made so that an LSTM can revise what it stored: one large input gate outweighs all that is in the memory. h_t does
     not depend on m, which only keeps the exponentials in range. c_0 = n_0 = 0, and m_0 stands for minus infinity, so
-    that m_1 = i_1 and n_1 = 1, as in the authors' code. Of the paper's two forget gates this is the sigmoid, the one of
-    that code, where b_f starts at another value for each unit. The paper's z is g here.
+    that m_1 = i_1 and n_1 = 1, as in the authors' code. Of the paper's two forget gates this is the sigmoid, as in that
+    code, where b_f starts at a different value for each unit. The paper's z is g here.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         forget_bias: initial b_f, a number or an initializer (the other biases start at 0).
         kernel_init: for each gate's W (I, H); columns i, f, g, o.
         recurrent_init: for each gate's U (H, H).
 
     Raises:
-        ValueError: hidden_size < 1.
+        ValueError: if hidden_size < 1.
         TypeError: if hidden_size is not a whole number.
     """
     size = positive_integer("hidden_size", hidden_size)
@@ -317,7 +320,7 @@ def slstm(
 
     def initial_state(params: LSTMParams, batch_shape: tuple[int, ...] = ()) -> SLSTMState:
         cell, normalizer, hidden, nothing = zero_state(batch_shape, 4 * (size,), params.recurrent_kernel.dtype)
-        # Finite, so that differences of states, and weight decay of a learned one, are no NaN.
+        # Finite, so that differences of states, and weight decay of a learned state, do not give NaN.
         nothing_yet = float(jnp.finfo(nothing.dtype).min) / 2
         return SLSTMState(cell, normalizer, hidden, jnp.full_like(nothing, nothing_yet))
 

@@ -1,6 +1,6 @@
-"""Layers without a memory: a dense one, and those that combinators put beside a cell or after it.
+"""Layers without a memory: dense ones, and those that combinators add to a cell.
 
-What such a layer gives is its whole state, so that ``gradient_flow`` shows dL/d(outputs) of it like any other.
+The output of such a layer is its whole state, so ``gradient_flow`` measures dL/d(outputs) of it like any dL/ds_t.
 """
 
 from collections.abc import Callable
@@ -39,14 +39,14 @@ def dense(
     *,
     kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
 ) -> Cell:
-    """A layer that sees one step alone: a readout on top of a ``stack``, an embedding below, or between two cells.
+    """A dense layer, which sees one step alone: as a readout on top of a ``stack``, as an embedding, or in between.
 
         y_t = g(x_t W + b)
 
-    It is a cell, so that a stack may have it for a layer, and it runs over all time steps at once.
+    It is a cell, so it can be a layer of a stack, and it runs over all time steps at once.
 
     Args:
-        output_size: O.
+        output_size: O, the number of outputs.
         activation: g, a name or any elementwise function, as for ``elman``.
         kernel_init: for W (I, O).
 
@@ -67,13 +67,13 @@ def dense(
 
 
 def pass_on(cell: Cell, params: Params) -> Cell:
-    """y_t = x_t, for inputs as wide as the outputs of ``cell``, whose params tell; it has none itself."""
+    """The cell y_t = x_t, without params, for inputs as wide as the outputs of ``cell`` with these params."""
     return _memoryless(lambda key, input_size: (), lambda _, inputs: inputs, lambda _: output_like(cell, params))
 
 
 @remembered
 def dense_gate(bias: float) -> Cell:
-    """y_t = sigmoid(x_t W + b), as wide as the inputs."""
+    """The cell y_t = sigmoid(x_t W + b), with outputs as wide as the inputs."""
 
     def init(key: Key, input_size: int) -> DenseParams:
         kernel = jax.nn.initializers.lecun_normal()(key, (input_size, input_size))
@@ -87,7 +87,7 @@ def dense_gate(bias: float) -> Cell:
 
 @remembered
 def normalization() -> Cell:
-    """y_t = normalized(x_t), see there."""
+    """The cell y_t = ``normalized(x_t)``."""
 
     def init(key: Key, input_size: int) -> NormParams:
         return NormParams(jnp.ones(input_size), jnp.zeros(input_size))
@@ -110,7 +110,7 @@ def _memoryless(
     respond: Callable[[Any, Array], Array],
     like: Callable[[Any], Any],
 ) -> Cell:
-    """The cell y_t = respond(params, x_t), whose outputs have shape and dtype of ``like(params)``."""
+    """The cell y_t = respond(params, x_t), whose outputs have the shape and dtype of ``like(params)``."""
 
     def initial_state(params: Params, batch_shape: tuple[int, ...] = ()) -> LayerState:
         wanted = like(params)

@@ -1,4 +1,7 @@
-"""A recurrent matrix that stays orthogonal whatever the optimizer does: the params are a skew-symmetric matrix."""
+"""A network whose recurrent matrix stays orthogonal under any optimizer.
+
+The params hold a skew-symmetric matrix, from which the orthogonal one is computed.
+"""
 
 from collections.abc import Callable
 from typing import Literal, NamedTuple
@@ -21,7 +24,7 @@ Response = Callable[[Array, Array], Array]
 
 class OrthogonalParams(NamedTuple):
     kernel: Array  # (I, H)
-    skew: Array  # (H, H), of which only what stands above the diagonal is read
+    skew: Array  # (H, H), of which only the part above the diagonal is read
     bias: Array  # (H,)
 
 
@@ -53,17 +56,17 @@ def orthogonal_rnn(
         h_t = sign(z_t) * relu(|z_t| + b)    "modrelu" (Arjovsky et al., 2016), or
         h_t = g(z_t + b)                     any other activation g
 
-    Invented so that gradients can neither vanish nor explode by the recurrent matrix, whose products keep every norm,
-    with any ordinary optimizer on S. "exponential" reaches every rotation; "cayley" those without eigenvalue -1 (scoRNN
-    adds a fixed diagonal of signs to reach the others; here it is the identity).
+    Invented so that the recurrent matrix, which keeps every norm, lets gradients neither vanish nor explode, while any
+    ordinary optimizer can train S. "exponential" reaches every rotation. "cayley" reaches those without the eigenvalue
+    -1 (scoRNN reaches the others by a fixed diagonal of signs, which is the identity here).
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         parametrization: "exponential" or "cayley".
-        activation: "modrelu", or g as for ``elman``; "relu" and the like lose the norms again.
+        activation: "modrelu", or g as for ``elman``; "relu" and similar ones do not keep norms.
         kernel_init: for W (I, H).
-        skew_init: for S (H, H), by default rotations of pairs of units, as the authors start: by angles uniform in
-            [-pi, pi] for "exponential" (Henaff et al., 2016), in [0, pi/2] for "cayley".
+        skew_init: for S (H, H), by default rotations of pairs of units, as in the papers, by angles uniform in
+            [-pi, pi] for "exponential" (Henaff et al., 2016) and in [0, pi/2] for "cayley".
         bias_init: for b (H,).
 
     Raises:
@@ -125,7 +128,7 @@ def _angles(key: Key, shape: tuple[int, ...]) -> Array:
 
 
 def _half_tangents(key: Key, shape: tuple[int, ...]) -> Array:
-    """What the Cayley transform turns into angles in [0, pi/2]: -sqrt((1 - cos) / (1 + cos)) of them."""
+    """Entries that the Cayley transform turns into angles in [0, pi/2]: -sqrt((1 - cos) / (1 + cos)) of the angles."""
     return -jnp.tan(jax.random.uniform(key, shape, maxval=jnp.pi / 2) / 2)
 
 
@@ -143,5 +146,5 @@ def _biased(g: Activation) -> Response:
     return lambda pre_activation, bias: g(pre_activation + beside(bias, pre_activation))
 
 
-# modReLU is the one whose bias stands inside.
+# Only modReLU has its bias inside.
 RESPONSES: dict[str, Response] = {"modrelu": _modrelu} | {name: _biased(g) for name, g in ACTIVATIONS.items()}

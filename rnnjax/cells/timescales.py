@@ -1,4 +1,4 @@
-"""Cells with slow units, slow clocks or direct links to the distant past: several time scales side by side."""
+"""Cells with slow units, slow clocks, or direct links to the distant past."""
 
 import itertools
 import math
@@ -36,7 +36,7 @@ class SCRNState(NamedTuple):
 
 class ClockworkParams(NamedTuple):
     kernel: Array  # (I, H)
-    recurrent_kernel: Array  # (H, H), of which a link from a faster module to a slower one is never read
+    recurrent_kernel: Array  # (H, H), where links from faster modules to slower ones are never read
     bias: Array  # (H,)
 
 
@@ -75,30 +75,31 @@ def scrn(
         h_t = g(s_t P + x_t A + h_{t-1} R + b)
         y_t = [h_t, s_t]
 
-    Invented for longer memory in language models than an Elman network has, at a fraction of an LSTM: the recurrent
-    matrix of the s units is held at alpha times the identity. The authors read out f(h_t U + s_t V), which is a dense
-    layer on this output; b is not in the paper. In their code h_t sees s_{t-1}; here, as in the paper, it sees s_t.
-    Here H counts all units; theirs counts those of h.
+    Invented to give language models a longer memory than that of an Elman network at a fraction of the cost of an LSTM:
+    the recurrent matrix of the s units is fixed at alpha times the identity. The authors read out f(h_t U + s_t V),
+    which is a dense layer on this output; b is not in the paper. In their code h_t sees s_{t-1}; here, as in the paper,
+    it sees s_t. H counts all units here, and the units of h alone in the paper.
 
     Args:
         hidden_size: H, all units.
-        context_size: C, how many of them are slow, by default a quarter of H.
-        alpha: how much of the context stays at each step, from 0 to 1: a half-life of 13.5 steps at 0.95.
+        context_size: C, the number of slow units among them, by default a quarter of H.
+        alpha: the share of the context that stays at each step, from 0 to 1; 0.95 gives a half-life of 13.5 steps.
         activation: g, a name or any elementwise function.
         kernel_init: for A (I, H - C), B (I, C) and P (C, H - C).
         recurrent_init: for R (H - C, H - C).
 
     Raises:
-        ValueError: for an unknown activation, alpha outside [0, 1], or sizes < 1 or that leave no other unit.
-        TypeError: if a size is not a whole number, or alpha not a number.
+        ValueError: for an unknown activation, alpha outside [0, 1], a size < 1, or a context_size that leaves no other
+            unit.
+        TypeError: if a size is not a whole number, or alpha is not a number.
     """
     size = positive_integer("hidden_size", hidden_size)
     slow = max(1, size // 4) if context_size is None else positive_integer("context_size", context_size)
     fast = size - slow
     if fast < 1:
         raise ValueError(
-            f"context_size is {slow} of hidden_size {size}: expected less, hidden_size counts the context units too; "
-            "raise hidden_size or lower context_size"
+            f"context_size is {slow} of hidden_size {size}: expected less, since hidden_size counts the context units, "
+            "too; raise hidden_size or lower context_size"
         )
     kept, g = number_between("alpha", alpha, 0, 1), activation_named(activation)
 
@@ -141,23 +142,23 @@ def clockwork(
     kernel_init: Initializer = jax.nn.initializers.lecun_normal(),
     recurrent_init: Initializer = jax.nn.initializers.lecun_normal(),
 ) -> Cell:
-    """The clockwork network: modules that run at clocks of their own (Koutnik et al., 2014).
+    """The clockwork network: modules that run at different clock rates (Koutnik et al., 2014).
 
         module i at step t = 0, 1, 2, ...:
         h^i_t = g(x_t W^i + sum over modules j with T_j >= T_i of h^j_{t-1} U^{ji} + b^i)        if t mod T_i = 0
         h^i_t = h^i_{t-1}                                                                       otherwise
 
-    Invented for long time lags at fewer operations: slow modules hold what they saw for T_i steps, and their gradient
-    with it. Links run from slower modules to faster ones and within a module. With the periods in rising order U is
-    block lower triangular for our row vectors (h U), block upper triangular in the paper's columns. All modules run
-    at the first step.
+    Invented for long time lags with fewer operations: a slow module holds its state, and the gradient with it, for T_i
+    steps. Links run from slower modules to faster ones and within a module. With the periods in rising order U is block
+    lower triangular for our row vectors (h U), block upper triangular in the paper's columns. All modules run at the
+    first step.
 
     Args:
-        hidden_size: H, cut into one module for each period, as equal as possible (equal in the paper).
+        hidden_size: H, divided into one module for each period, as equally as possible (equally in the paper).
         periods: T_1 < T_2 < ..., whole numbers.
         activation: g, a name or any elementwise function.
         kernel_init: for W (I, H).
-        recurrent_init: for U (H, H), before the links that do not exist are left out.
+        recurrent_init: for U (H, H), of which links that do not exist are then set to 0.
 
     Raises:
         ValueError: for an unknown activation, periods that do not rise, or fewer units than periods.
@@ -215,11 +216,11 @@ def mist(
         m_t = sum over i = 0, ..., N - 1 of a_{t,i} h_{t - 2^i}
         h_t = g(x_t W_h + (r_t * m_t) U_h + b_h)
 
-    Invented as a NARX network that is cheap: a gradient from k steps ago needs about log2 k steps instead of k, with
-    log many links, of which each step chooses. States before the sequence are zero.
+    Invented as a cheaper NARX network: a gradient goes back k steps in about log2 k steps instead of k, over
+    logarithmically many links, among which each step chooses. States before the sequence are zero.
 
     Args:
-        hidden_size: H.
+        hidden_size: H, the number of units.
         delays: N, at least 2. The state holds the last 2^(N-1) hidden states.
         activation: g, a name or any elementwise function.
         kernel_init: for each W and for U_a (H, N).

@@ -1,1 +1,1 @@
-"""Cells made of cells: stacked, repeated, with noise, in lower precision, with clipped gradients."""
+"""Functions that make cells of cells: stacked, repeated, with noise, in lower precision, with clipped gradients."""

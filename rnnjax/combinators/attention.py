@@ -1,15 +1,15 @@
-"""Cells that look back at another sequence at each step: attention, additive and multiplicative.
+"""Additive and multiplicative attention: cells that attend to another sequence.
 
-The other sequence, the memory, is mostly what an encoder gave. As a random key is, it is explicit: a cell is made for
-one memory, inside the function that is differentiated, and gradients flow back into the memory.
+The other sequence, the memory, is usually the output of an encoder. It is an explicit argument: a cell is made for one
+memory, inside the function that is differentiated, and gradients flow back into the memory.
 
     def loss(params, source, inputs):
         _, memory = rnnjax.unroll(encoder, params.encoder, source)                            # (S, B, E)
         cell = rnnjax.additive_attention(decoder, memory)
         return cross_entropy(rnnjax.unroll(cell, params.decoder, inputs)[1])
 
-Params depend on the memory's width alone: ``additive_attention(decoder, jnp.zeros((1, E))).init(key, input_size)``.
-The state is that of the cell that looks, so that it may start from an encoder's last one.
+Params depend on the width of the memory alone: ``additive_attention(decoder, jnp.zeros((1, E))).init(key, input_size)``
+makes them. The state is that of the inner cell, so it may start from the last state of an encoder.
 """
 
 import math
@@ -26,36 +26,36 @@ from rnnjax.typing import Drive, Key, State
 
 
 class AdditiveAttentionParams(NamedTuple):
-    cell: Any  # those of the cell itself
+    cell: Any  # the params of the cell itself
     query_kernel: Array  # (O, A)
     memory_kernel: Array  # (E, A)
     score_kernel: Array  # (A,)
 
 
 class MultiplicativeAttentionParams(NamedTuple):
-    cell: Any  # those of the cell itself
+    cell: Any  # the params of the cell itself
     score_kernel: Array  # (O, E)
     output_kernel: Array  # (E + O, O)
 
 
 @remembered
 def additive_attention(cell: Cell, memory: Array, mask: Array | None = None, attention_size: int | None = None) -> Cell:
-    """A cell that looks at a memory before each step (Bahdanau, Cho & Bengio, 2015).
+    """A cell that attends to a memory before each step (Bahdanau, Cho & Bengio, 2015).
 
         e_tj = v . tanh(y_{t-1} W + m_j U)        a_t = softmax over j of e_t        c_t = sum over j of a_tj m_j
         s_t = f(s_{t-1}, [x_t, c_t])        y_t = g(s_t)
 
-    y_{t-1} is what the cell gave one step ago, at the first step what its initial state gives.
+    y_{t-1} is the output of the cell one step ago, at the first step the output of its initial state.
 
     Args:
         cell: any cell, stacks included, with outputs (..., O).
         memory: (S, ..., E), time first, with the batch axes of the state.
-        mask: boolean, (S, ...), True where the memory is to be looked at; everywhere without one. Where it is False
-            throughout, c_t is 0.
+        mask: boolean, (S, ...), True at the steps of the memory that may be attended to; by default all. Where it is
+            False at all steps, c_t is 0.
         attention_size: A, by default O.
 
     Raises:
-        TypeError: if ``cell`` is not one, or the memory not of real numbers.
+        TypeError: if ``cell`` is not a cell, or the memory does not hold real numbers.
         ValueError: for a memory without a time axis, or a mask of another shape; from a step, for other batch axes.
     """
     check_cell("additive_attention", cell, "additive_attention(gru(64), memory)")
@@ -92,23 +92,23 @@ def additive_attention(cell: Cell, memory: Array, mask: Array | None = None, att
 
 @remembered
 def multiplicative_attention(cell: Cell, memory: Array, mask: Array | None = None) -> Cell:
-    """A cell that looks at a memory after each step (Luong, Pham & Manning, 2015: global, general).
+    """A cell that attends to a memory after each step (Luong, Pham & Manning, 2015: global, general).
 
         s_t = f(s_{t-1}, x_t)        h_t = g(s_t)
         e_tj = h_t W m_j        a_t = softmax over j of e_t        c_t = sum over j of a_tj m_j
         y_t = tanh([c_t, h_t] V)
 
-    What it looks at is no part of the recurrence: all steps look at once, after the last of them. Luong et al. also
-    feed y_t back to the next step; ``feedback`` does that.
+    The attention is not part of the recurrence, so it is computed for all steps at once, after the last one. Luong et
+    al. also feed y_t back to the next step; ``feedback`` does that.
 
     Args:
         cell: any cell, stacks included, with outputs (..., O).
         memory: (S, ..., E), time first, with the batch axes of the state.
-        mask: boolean, (S, ...), True where the memory is to be looked at; everywhere without one. Where it is False
-            throughout, c_t is 0.
+        mask: boolean, (S, ...), True at the steps of the memory that may be attended to; by default all. Where it is
+            False at all steps, c_t is 0.
 
     Raises:
-        TypeError: if ``cell`` is not one, or the memory not of real numbers.
+        TypeError: if ``cell`` is not a cell, or the memory does not hold real numbers.
         ValueError: for a memory without a time axis, or a mask of another shape; from a step, for other batch axes.
     """
     check_cell("multiplicative_attention", cell, "multiplicative_attention(gru(64), memory)")
@@ -147,10 +147,10 @@ def multiplicative_attention(cell: Cell, memory: Array, mask: Array | None = Non
 def additive_weights(
     params: AdditiveAttentionParams, queries: Array, memory: Array, mask: Array | None = None
 ) -> Array:
-    """Where ``additive_attention`` looks: a_tj (..., S) for queries y_{t-1} (..., O), of a step or of all steps.
+    """The weights of ``additive_attention``: a_tj (..., S) for queries y_{t-1} (..., O), of one step or of all.
 
     Raises:
-        TypeError: for params of another kind, or queries or a memory that are not of real numbers.
+        TypeError: for params of another kind, or queries or a memory that do not hold real numbers.
         ValueError: for other widths, batch axes or masks.
     """
     _check_params(params, AdditiveAttentionParams)
@@ -163,10 +163,10 @@ def additive_weights(
 def multiplicative_weights(
     params: MultiplicativeAttentionParams, queries: Array, memory: Array, mask: Array | None = None
 ) -> Array:
-    """Where ``multiplicative_attention`` looks: a_tj (..., S) for queries h_t (..., O), outputs of the cell inside.
+    """The weights of ``multiplicative_attention``: a_tj (..., S) for queries h_t (..., O), outputs of the inner cell.
 
     Raises:
-        TypeError: for params of another kind, or queries or a memory that are not of real numbers.
+        TypeError: for params of another kind, or queries or a memory that do not hold real numbers.
         ValueError: for other widths, batch axes or masks.
     """
     _check_params(params, MultiplicativeAttentionParams)
@@ -183,13 +183,13 @@ def _looked_at(weights: Array, memory: Array) -> Array:
 
 
 def _in_rows(memory: Array, keys: Array, queries: Array) -> tuple[Array, Array]:
-    """Keys as (S, N, ...), queries as (L, N, ...): the batch axes as one, and what queries have in front of them."""
+    """Keys as (S, N, ...) and queries as (L, N, ...): batch axes are merged, and so are axes of queries before them."""
     examples = math.prod(memory.shape[1:-1])
     return keys.reshape(keys.shape[0], examples, -1), queries.reshape(-1, examples, queries.shape[-1])
 
 
 def _softmax(scores: Array, memory: Array, mask: Array | None) -> Array:
-    """Of scores (L, N, S), where the mask (S, ...) is True; 0 elsewhere, even where there is nothing else."""
+    """The softmax of scores (L, N, S) where the mask (S, ...) is True, and 0 elsewhere, even if it is True nowhere."""
     if mask is None:
         return jax.nn.softmax(scores)
     seen = mask.reshape(memory.shape[0], -1).T[None]

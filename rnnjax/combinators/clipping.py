@@ -1,4 +1,7 @@
-"""Gradients clipped inside time: at every step of backpropagation, not at its end as optimizers do."""
+"""Gradient clipping at every step of backpropagation through time.
+
+Optimizers clip a gradient only at the end of it.
+"""
 
 from collections.abc import Callable
 
@@ -20,16 +23,16 @@ Clip = Callable[[list[Array], list[int]], list[Array]]
 
 @remembered
 def clip_gradient_norm(cell: Cell, largest: float) -> Cell:
-    """A cell through whose recurrence gradients flow back with a norm of at most ``largest``, for each example.
+    """A cell whose recurrence limits the norm of each example's gradient to ``largest`` at every step back.
 
         (ds_t/ds_{t-1})^T dL/ds_t   becomes   itself * min(1, largest / its norm)
 
-    Forward nothing changes, derivatives forward (``jax.jvp``) included. Gradients can then not explode through time, at
-    the price of no longer being those of the loss. Norms are over one layer's whole state. Outputs hand their gradient
-    down unclipped.
+    The forward pass and forward-mode derivatives (``jax.jvp``) do not change. Gradients can then not explode through
+    time, but they are no longer exactly those of the loss. Norms are over the whole state of one layer. Gradients that
+    come in through the outputs are not clipped.
 
     Raises:
-        TypeError: if ``cell`` is not one, or ``largest`` not a number.
+        TypeError: if ``cell`` is not a cell, or ``largest`` is not a number.
         ValueError: unless ``largest`` is positive and finite.
     """
     limit = positive_number("largest", largest)
@@ -46,12 +49,12 @@ def clip_gradient_norm(cell: Cell, largest: float) -> Cell:
 
 @remembered
 def clip_gradient_values(cell: Cell, largest: float) -> Cell:
-    """A cell through whose recurrence each component of a gradient flows back as at most ``largest`` (Graves, 2013).
+    """A cell whose recurrence limits each component of the gradient to ``largest`` at every step back (Graves, 2013).
 
         (ds_t/ds_{t-1})^T dL/ds_t   becomes   its components, limited to [-largest, largest]
 
-    As ``clip_gradient_norm`` otherwise. Graves clips at the sums inside the gates; here it is at the state. Real and
-    imaginary part of a complex state are two components.
+    Otherwise it is like ``clip_gradient_norm``. Graves clips the gradients of the sums inside the gates; here the
+    gradient of the state is clipped. The real and the imaginary part of a complex state are two components.
     """
     limit = positive_number("largest", largest)
 

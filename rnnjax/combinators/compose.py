@@ -1,4 +1,4 @@
-"""Cells made of cells: depth, connections past a layer, normalized outputs, learned initial states."""
+"""Depth, connections past a layer, normalized outputs, learned initial states."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -19,23 +19,23 @@ from rnnjax.typing import Key, Params, State
 
 @remembered
 def stack(*cells: Cell, input_to_all: bool = False, all_to_output: bool = False) -> Cell:
-    """Layers on top of each other, any cell in any of them; itself a cell.
+    """Layers on top of each other, each of them any cell; the result is a cell.
 
         h^1_t = cell_1(h^1_{t-1}, x_t)
         h^l_t = cell_l(h^l_{t-1}, h^{l-1}_t)         with skips from the input: [x_t, h^{l-1}_t]
         y_t   = h^L_t                                with skips to the output: [h^1_t, ..., h^L_t]
 
-    Params and states are tuples, one element a layer. Unrolled, the layers run one after the other over the whole
-    sequence. The skip connections are those of Graves (2013).
+    Params and states are tuples with one element for each layer. ``unroll`` runs the layers one after the other over
+    the whole sequence. The skip connections are from Graves (2013).
 
     Args:
         *cells: from the input upwards.
-        input_to_all: every layer above the first also sees the input.
-        all_to_output: the outputs of all layers, side by side, are the output.
+        input_to_all: every layer above the first also sees the inputs of the stack.
+        all_to_output: the outputs of all layers, side by side, are the output of the stack.
 
     Raises:
-        ValueError: without cells.
-        TypeError: if something else is among them.
+        ValueError: if there are no cells.
+        TypeError: if an argument is not a cell.
     """
     if not cells:
         raise ValueError("stack received no cells: expected at least one, as in stack(lstm(64), lstm(64))")
@@ -66,17 +66,18 @@ def stack(*cells: Cell, input_to_all: bool = False, all_to_output: bool = False)
 
 @remembered
 def repeat(cell: Cell, times: int) -> Cell:
-    """Equal layers on top of each other, compiled as one: for deep networks.
+    """Equal layers on top of each other that are compiled as one, for deep networks.
 
         h^l_t = cell(h^l_{t-1}, h^{l-1}_t)        l = 1, ..., times, each with params of its own; h^0_t = x_t
 
-    As ``stack`` of ``times`` such cells, but for its params: those of the cell with a leading axis for the layers. (The
-    state is a tuple, one element a layer.) The time to compile grows little with depth; to run, it takes a little more
-    than a stack on a CPU, since what the backward pass needs of a layer is copied. Inputs and outputs must be equally
-    wide: put what changes the width below, as in stack(lstm(64), repeat(lstm(64), 31)).
+    It computes the same as a ``stack`` of ``times`` such cells. Its params are those of the cell with a leading axis
+    for the layers; its state is a tuple with one element for each layer. The compile time grows little with depth. The
+    run time on a CPU is a little longer than that of a stack, since what the backward pass needs of a layer is copied.
+    Inputs and outputs must be equally wide: put a layer that changes the width below, as in ``stack(lstm(64),
+    repeat(lstm(64), 31))``.
 
     Raises:
-        TypeError: if ``cell`` is not one, or ``times`` not a whole number.
+        TypeError: if ``cell`` is not a cell, or ``times`` is not a whole number.
         ValueError: if ``times`` < 1; from ``init``, if outputs and inputs differ in width.
     """
     check_cell("repeat", cell, "repeat(lstm(64), 8)")
@@ -93,7 +94,7 @@ def repeat(cell: Cell, times: int) -> Cell:
 
 @traced_once
 def _init_layers(cell: Cell, keys: Key, *, input_size: int) -> Params:
-    """One after the other: matrices that are decomposed in batches take long on few cores."""
+    """Params of all layers, drawn one after the other, since decomposing batches of matrices is slow on few cores."""
     return jax.lax.map(lambda key: cell.init(key, input_size), keys)
 
 
@@ -106,11 +107,11 @@ def residual(cell: Cell) -> Cell:
 
         y_t = x_t + cell(x_t)
 
-    The gradient reaches the layers below along the sum undiminished. Params are those of ``cell``; the state is
-    (the state of ``cell``, the inputs passed on).
+    Through the sum the gradient reaches the layers below undiminished. Params are those of ``cell``; the state is (the
+    state of ``cell``, the inputs passed on).
 
     Raises:
-        TypeError: if ``cell`` is not one.
+        TypeError: if ``cell`` is not a cell.
         ValueError: from ``init``, if outputs and inputs differ in width.
     """
     check_cell("residual", cell, "residual(lstm(64))")
@@ -133,20 +134,20 @@ class HighwayParams(NamedTuple):
 
 @remembered
 def highway(cell: Cell, bias: float = -2.0) -> Cell:
-    """A cell past which a gate lets the inputs through (Srivastava et al., 2015).
+    """A cell with a gate that passes part of the inputs on unchanged (Srivastava et al., 2015).
 
         t_t = sigmoid(x_t W + b)                   transform gate
         y_t = t_t * cell(x_t) + (1 - t_t) * x_t
 
-    Invented so that very deep networks can be trained: before training most of the inputs pass, and so does the
-    gradient. The state is (the state of ``cell``, the gate, the inputs passed on).
+    Invented so that very deep networks can be trained: before training most of the input passes unchanged, and with it
+    the gradient. The state is (the state of ``cell``, the gate, the inputs passed on).
 
     Args:
         cell: any cell whose outputs are as wide as its inputs.
-        bias: the initial b. Below 0, to begin with more of the inputs than of the cell.
+        bias: the initial b; below 0 the output begins with more of the inputs than of the cell.
 
     Raises:
-        TypeError: if ``cell`` is not one.
+        TypeError: if ``cell`` is not a cell.
         ValueError: from ``init``, if outputs and inputs differ in width.
     """
     check_cell("highway", cell, "highway(lstm(64))")
@@ -179,11 +180,11 @@ def layer_norm(cell: Cell) -> Cell:
 
         y_t = scale * (u_t - mean(u_t)) / sqrt(var(u_t) + 1e-5) + bias        u_t the outputs of ``cell``
 
-    For deep stacks, where it keeps the inputs of every layer in range. What recurs inside ``cell`` is not normalized:
-    for that see ``layer_norm_lstm``. The state is (the state of ``cell``, the normalized outputs).
+    In deep stacks it keeps the inputs of every layer in range. The recurrence inside ``cell`` is not normalized; for
+    that see ``layer_norm_lstm``. The state is (the state of ``cell``, the normalized outputs).
 
     Raises:
-        TypeError: if ``cell`` is not one.
+        TypeError: if ``cell`` is not a cell.
     """
     check_cell("layer_norm", cell, "layer_norm(lstm(64))")
     norm = normalization()
@@ -219,17 +220,17 @@ def _check_equal_widths(receiver: str, input_size: int, output_size: int) -> Non
 
 class LearnedInitialStateParams(NamedTuple):
     cell: Any  # the params of the cell itself
-    state: Any  # its state before the first step, without batch axes; None in the place of what has no gradient
+    state: Any  # its state before the first step, without batch axes; None for leaves that have no gradient
 
 
 @remembered
 def learned_initial_state(cell: Cell) -> Cell:
-    """The same cell with s_0 among its params, starting from zero; it serves every example of a batch.
+    """The cell with s_0 among its params, initially the cell's own s_0; it is shared by all examples of a batch.
 
-    Counters and random keys in a state are not learned.
+    Counters and random keys in the state are not learned.
 
     Raises:
-        TypeError: if ``cell`` is not one.
+        TypeError: if ``cell`` is not a cell.
     """
     check_cell("learned_initial_state", cell, "learned_initial_state(lstm(64))")
 
@@ -240,7 +241,7 @@ def learned_initial_state(cell: Cell) -> Cell:
 
     def initial_state(params: LearnedInitialStateParams, batch_shape: tuple[int, ...] = ()) -> State:
         def choose(fresh: Array, learned: Array | None) -> Array:
-            # A copy, without batch axes too: what is donated must not be a param.
+            # A copy, even without batch axes, since a donated state must not share its buffer with a param.
             return fresh if learned is None else jnp.array(jnp.broadcast_to(learned, (*batch_shape, *learned.shape)))
 
         return jax.tree.map(choose, cell.initial_state(params.cell, batch_shape), params.state)
@@ -262,10 +263,10 @@ def learned_initial_state(cell: Cell) -> Cell:
 
 
 def each_layer(cell: Cell, change: Callable[[Cell, tuple[int, ...]], Cell], path: tuple[int, ...] = ()) -> Cell:
-    """A cell with ``change(layer, path)`` for each layer that has a memory, however deep in the wiring it lies.
+    """A cell with ``change(layer, path)`` instead of each layer that has a memory, at any depth of the wiring.
 
-    The changed layer takes the same params, and its ``initial_state`` calls that of the layer. ``path`` has the layer's
-    index in each composed cell around it.
+    The changed layer takes the same params, and its ``initial_state`` calls the one of the layer. ``path`` holds the
+    layer's index in each composed cell around it.
     """
     if cell.memoryless:
         return cell
@@ -274,7 +275,7 @@ def each_layer(cell: Cell, change: Callable[[Cell, tuple[int, ...]], Cell], path
     wiring = cell.wiring
 
     def initial_state(params: Params, batch_shape: tuple[int, ...] = ()) -> tuple[State, ...]:
-        # The whole may begin otherwise than its layers would by themselves: with a state that it has learned.
+        # The composed cell may start its layers from another state than their own, such as a learned one.
         states = cell.initial_state(params, batch_shape)
         parts = enumerate(zip(layers_of(wiring, params), states, strict=True))
         begun = [(i, layer._replace(initial_state=lambda *_, s=state: s), p) for i, ((layer, p), state) in parts]

@@ -1,7 +1,8 @@
-"""What a network said at the last step, fed back to it at the next one, or the truth instead.
+"""Cells that are fed their own last output, or the true one instead.
 
-Everything that can be fed back is one cell under ``unroll`` with different flags: true outputs in training (teacher
-forcing), a coin for each step or sequence (scheduled sampling, Bengio et al., 2015), the network's own in free running.
+All kinds of feedback are one cell under ``unroll`` with different flags in its inputs: the true outputs in training
+(teacher forcing), a coin toss for each step or sequence (scheduled sampling, Bengio et al., 2015), and the network's
+own outputs when it runs freely.
 """
 
 from collections.abc import Callable
@@ -21,8 +22,8 @@ from rnnjax.typing import Key, Params
 
 class FeedbackState(NamedTuple):
     cell: Any  # the state of the cell itself
-    choice: Array  # (..., F), what of this step's outputs will be fed back
-    key: Array | None  # (...), a random key for each example where something is drawn, else None
+    choice: Array  # (..., F), made of this step's outputs, to be fed back at the next step
+    key: Array | None  # (...), a random key for each example if something is drawn, else None
 
 
 def _probabilities(outputs: Array) -> Array:
@@ -42,32 +43,35 @@ CHOICES: dict[str, Callable[[Array], Array]] = {
 
 @remembered
 def feedback(cell: Cell, choice: str | Callable[..., Array], key: Key | None = None) -> Cell:
-    """A cell whose own last output is among its inputs, or the true one where a flag in the inputs says so.
+    """A cell with its own last output among its inputs, or the true one where a flag in the inputs says so.
 
         f_t = m_t y*_{t-1} + (1 - m_t) c(y_{t-1})        m_t is 0 or 1, y* true, c what is chosen of an output
         s_t = f(s_{t-1}, [x_t, f_t])        y_t = g(s_t)        inputs [x_t, y*_{t-1}, m_t] (..., I + F + 1)
 
-    The true value of one step ago and the flag come with the inputs, behind x_t, which may be missing. So
+    The true value of one step ago and the flag come with the inputs, behind x_t, which may be missing. This is training
+    by teacher forcing:
 
         previous = jnp.concatenate([jnp.zeros_like(true[:1]), true[:-1]])                       (T, ..., F)
         inputs = jnp.concatenate([x, previous, jnp.ones_like(true[..., :1])], axis=-1)
         _, outputs = unroll(feedback(stack(gru(64), dense(F)), "sampled", key), params, inputs)
 
-    is training by teacher forcing; with zeros in the place of the ones the network runs freely; with a coin for each
-    step or each sequence it is scheduled sampling (Bengio et al., 2015). Params are those of ``cell``, which may be a
-    stack with its readout, and serve all of them. What will be fed back is a field ``choice`` of the state, zero at the
-    start. So ``gradient_flow`` tells apart what reaches a step by the cell's own state, dL/dstate.cell, and by what the
-    network said, dL/dstate.choice: 0 where the truth was fed. Layers of a stack run together step by step here.
+    With zeros instead of the ones the network runs freely; with a coin toss for each step or each sequence it is
+    scheduled sampling (Bengio et al., 2015). Params are those of ``cell``, which may be a stack with its readout, and
+    are the same in all cases. What will be fed back is the field ``choice`` of the state, zero at the start. So
+    ``gradient_flow`` distinguishes what reaches a step through the cell's own state, dL/dstate.cell, from what reaches
+    it through the fed output, dL/dstate.choice, which is 0 where the truth was fed. The layers of a stack run together,
+    step by step, here.
 
     Args:
-        cell: any cell, stacks included; its outputs are what is chosen from.
-        choice: "outputs" as they are; "probabilities", their softmax; "argmax", 1 at the largest, 0 elsewhere;
-            "sampled", 1 at one drawn from the softmax; or a function of outputs (..., O) to (..., F). No gradient
-            flows through argmax and sampled.
-        key: to draw with, and for "sampled" alone. Each training step makes its cell with a key of its own.
+        cell: any cell, stacks included.
+        choice: what is fed back: "outputs", the outputs unchanged; "probabilities", their softmax; "argmax", 1 at the
+            largest and 0 elsewhere; "sampled", 1 at one drawn from the softmax and 0 elsewhere; or a function from
+            outputs (..., O) to (..., F). No gradient flows through "argmax" and "sampled".
+        key: for "sampled", which draws with it, and for no other choice. Each training step makes its cell with a new
+            key.
 
     Raises:
-        TypeError: if ``cell`` is not one, ``choice`` neither a name nor a function, or ``key`` no key.
+        TypeError: if ``cell`` is not a cell, ``choice`` is neither a name nor a function, or ``key`` is not a key.
         ValueError: for an unknown choice, a key where nothing is drawn, or none where something is; from ``init``, for
             inputs too narrow for the true value and the flag.
     """
@@ -78,7 +82,7 @@ def feedback(cell: Cell, choice: str | Callable[..., Array], key: Key | None = N
         raise ValueError(
             "feedback draws what is fed back: expected a key, such as jax.random.key(0)"
             if draws
-            else f"feedback received a key, and draws nothing with choice {told(choice)}: leave the key away"
+            else f"feedback received a key, but draws nothing with choice {told(choice)}: expected no key; leave it out"
         )
     start = own_key("feedback", key) if draws else None
 

@@ -1,4 +1,4 @@
-"""Random keys that go along in a cell's state, one for each example."""
+"""Random keys that are carried in a cell's state, one for each example."""
 
 import zlib
 from collections.abc import Callable
@@ -13,10 +13,10 @@ from rnnjax.typing import Key
 
 
 def own_key(receiver: str, key: Any) -> Key:
-    """A key that follows from this one, another one for each receiver.
+    """A key derived from this one, a different one for each receiver.
 
     Raises:
-        TypeError: if it is no random key.
+        TypeError: if ``key`` is not a random key.
     """
     dtype = getattr(key, "dtype", None)
     if dtype == jnp.uint32:
@@ -27,7 +27,7 @@ def own_key(receiver: str, key: Any) -> Key:
 
 
 def numbered(keys: Array, number: int) -> Array:
-    """Keys that follow from these, other ones for each number."""
+    """Keys derived from these, different ones for each number."""
     return each_key(lambda key: jax.random.fold_in(key, number), keys)
 
 
@@ -37,7 +37,7 @@ def next_keys(keys: Array) -> Array:
 
 
 def each_key(function: Callable[..., Array], keys: Array, *arrays: Array) -> Array:
-    """The function of each key, and of what belongs to its example in arrays with the same leading axes."""
+    """The function of each key and of its example's part of the arrays, which have the same leading axes."""
     for _ in range(keys.ndim):
         function = jax.vmap(function)
     return function(keys, *arrays)

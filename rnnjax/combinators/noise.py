@@ -1,16 +1,16 @@
-"""Random regularizers of recurrent networks: dropout in its forms, zoneout, dropped weights.
+"""Random regularizers: several kinds of dropout, zoneout, and dropped weights.
 
-Each takes a cell and a key and gives the cell to train with, for the same params. The key is explicit: every training
-step makes its cell with a key of its own, inside the function that is differentiated. Without a key each gives the cell
-to evaluate with.
+Each function takes a cell and a key and returns the cell to train with, which has the same params. The key is explicit:
+every training step makes its cell with a new key, inside the function that is differentiated. Without a key the
+functions return the cell to evaluate with.
 
     def loss(params, key, inputs):
         cell = rnnjax.zoneout(rnnjax.lstm(64), 0.1, key)
         return jnp.sum(rnnjax.unroll(cell, params, inputs)[1] ** 2)
 
-Of a ``stack`` and other composed cells every layer that has a memory is changed, each with its own key. What is drawn
-for a sequence follows from a key for each example in the state, so that single steps draw the same as ``unroll``, and a
-state that is carried on goes on drawing. Where ``reset`` starts a step afresh, it draws what a first step does.
+In a ``stack`` and other composed cells every layer that has a memory is changed, each with its own key. The state
+carries a key for each example, from which all draws of a sequence follow. Single steps therefore draw the same as
+``unroll``, and a state that is carried on continues the draws. After a ``reset`` the draws are those of a first step.
 """
 
 import functools
@@ -40,7 +40,7 @@ RECURRENT = (
     "velocity_kernel",
     "memory_kernel",
 )
-"""What the cells here call the weights that a state is multiplied by."""
+"""The names that the cells of rnnjax give to the weights that multiply a state."""
 
 
 class NoisyState(NamedTuple):
@@ -50,21 +50,21 @@ class NoisyState(NamedTuple):
 
 @remembered
 def dropout(cell: Cell, rate: float, key: Key | None = None, each: Literal["step", "sequence"] = "step") -> Cell:
-    """Outputs dropped at random on their way up: dropout between layers (Zaremba et al., 2014).
+    """A cell with outputs dropped at random, for dropout between layers (Zaremba et al., 2014).
 
         y_t = m_t * y'_t / (1 - rate)        m_t = 1 with probability 1 - rate, else 0; y' the outputs of ``cell``
 
-    The recurrence itself is left alone. In a stack the outputs of every layer are dropped, those of the last too. What
-    ``residual``, ``highway`` or ``layer_norm`` does to the outputs of a layer it does to those that are left.
+    The recurrence itself does not change. In a stack the outputs of every layer are subject to dropout, also those of
+    the last. ``residual``, ``highway`` and ``layer_norm`` act on the outputs of a layer after dropout.
 
     Args:
         cell: any cell.
         rate: the probability that an output is dropped.
         key: for training; without one nothing is dropped.
-        each: "step" draws m_t anew at each step, "sequence" once for a whole sequence (Gal & Ghahramani, 2016).
+        each: "step" draws m_t at each step, "sequence" once for a whole sequence (Gal & Ghahramani, 2016).
 
     Raises:
-        TypeError: if ``cell`` is not one, or ``key`` no key.
+        TypeError: if ``cell`` is not a cell, or ``key`` is not a key.
         ValueError: for a rate outside [0, 1), or another ``each``.
     """
     kept = 1 - _rate("dropout", cell, rate)
@@ -86,23 +86,23 @@ def dropout(cell: Cell, rate: float, key: Key | None = None, each: Literal["step
 
 @remembered
 def variational_dropout(cell: Cell, rate: float, key: Key | None = None) -> Cell:
-    """Recurrent dropout, the same at all steps of a sequence (Gal & Ghahramani, 2016).
+    """A cell with recurrent dropout that is the same at all steps of a sequence (Gal & Ghahramani, 2016).
 
         h_{t-1} U   becomes   (m * h_{t-1} / (1 - rate)) U        m drawn once for each sequence and product
 
-    It acts on what enters the recurrent products, so on all matrices U that a step multiplies by something that comes
-    from the old state. What a state adds to itself directly, as a GRU's z_t * h_{t-1} does, is not dropped: it would be
-    forgotten for good. An LSTM's drops for the four gates are one and the same.
+    It acts on the operands of the recurrent products, that is, of all matrices U that multiply something computed from
+    the old state. What enters the new state directly, such as z_t * h_{t-1} in a GRU, is not dropped, since it would be
+    forgotten for good. The four gates of an LSTM share one mask.
 
     Args:
-        cell: any cell with recurrent matrices; those that are linear and diagonal have none.
+        cell: any cell with recurrent matrices; linear diagonal cells have none.
         rate: the probability that a unit is dropped.
         key: for training; without one nothing is dropped.
 
     Raises:
-        TypeError: if ``cell`` is not one, or ``key`` no key.
-        ValueError: for a rate outside [0, 1); from a step, if no product with a matrix of params is found there, or one
-            that is not plainly x @ W.
+        TypeError: if ``cell`` is not a cell, or ``key`` is not a key.
+        ValueError: for a rate outside [0, 1); from a step, if it has no product with a matrix of params, or one that
+            is not of the form x @ W.
     """
     kept = 1 - _rate("variational_dropout", cell, rate)
     if key is None:
@@ -130,22 +130,22 @@ def variational_dropout(cell: Cell, rate: float, key: Key | None = None) -> Cell
 
 @remembered
 def zoneout(cell: Cell, rate: Any, key: Key | None = None) -> Cell:
-    """Units that now and then keep their old state (Krueger et al., 2017).
+    """A cell whose units keep their old state at random steps (Krueger et al., 2017).
 
         s_t = m_t * s_{t-1} + (1 - m_t) * f(s_{t-1}, x_t)        m_t = 1 with probability rate, else 0
 
-    A dropout after which the information, and the gradient, is still there. Without a key m_t is its expectation, the
-    rate, as in the paper at test time. Counters and keys in a state go on as they are. Fields that belong together,
-    such as the memory and the normalizer of ``slstm``, are drawn apart: give rates by field where that matters.
+    Unlike dropout it loses neither the information nor the gradient. Without a key m_t is its expectation, the rate, as
+    in the paper at test time. Counters and keys in a state always advance. Each field has its own draws, also fields
+    that belong together, such as the memory and the normalizer of ``slstm``: give rates by field where that matters.
 
     Args:
         cell: any cell.
-        rate: the probability that a unit keeps its state; or one for each field, in a state's own type, such as
+        rate: the probability that a unit keeps its state; or one for each field, in the type of the state, such as
             ``LSTMState(hidden=0.05, cell=0.5)``.
-        key: for training.
+        key: for training; without one m_t is the rate.
 
     Raises:
-        TypeError: if ``cell`` is not one, or ``key`` no key.
+        TypeError: if ``cell`` is not a cell, or ``key`` is not a key.
         ValueError: for a rate outside [0, 1]; from a step, for rates that are not like the state.
     """
     check_cell("zoneout", cell, "zoneout(lstm(64), 0.1, key)")
@@ -187,21 +187,21 @@ def drop_connect(
     key: Key | None = None,
     names: str | tuple[str, ...] = RECURRENT,
 ) -> Cell:
-    """Recurrent weights dropped at random (Wan et al., 2013; in recurrent nets Merity et al., 2018).
+    """A cell with recurrent weights dropped at random (Wan et al., 2013; in recurrent networks Merity et al., 2018).
 
         U   becomes   M * U / (1 - rate)        M drawn once for a sequence and all examples of a batch
 
-    Drawn weight by weight, so that the recurrence can be any: its products are those of a plain cell. In a ``repeat``
-    the same weights of every layer are dropped.
+    Each weight has its own draw. The recurrence can be any, since its products are those of a plain cell. In a
+    ``repeat`` the same weights of every layer are dropped.
 
     Args:
         cell: any cell.
         rate: the probability that a weight is dropped.
         key: for training; without one nothing is dropped.
-        names: of the fields of the params that are dropped from, by default those of all recurrent weights here.
+        names: the fields of the params from which weights are dropped, by default all recurrent weights.
 
     Raises:
-        TypeError: if ``cell`` is not one, or ``key`` no key.
+        TypeError: if ``cell`` is not a cell, or ``key`` is not a key.
         ValueError: for a rate outside [0, 1); from a step, if the params of a layer have no field of these names.
     """
     kept = 1 - _rate("drop_connect", cell, rate)
@@ -218,7 +218,7 @@ def drop_connect(
             if not any(chosen):
                 raise ValueError(
                     f"drop_connect found no {' or '.join(among)} among the params of a layer "
-                    f"({', '.join(jax.tree_util.keystr(path) for path, _ in leaves)}); pass their names"
+                    f"({', '.join(jax.tree_util.keystr(path) for path, _ in leaves)}); pass names of these"
                 )
             dropped = [
                 _dropped(jax.random.fold_in(key(), n), kept, leaf) if drop else leaf
@@ -252,9 +252,10 @@ def _rate(receiver: str, cell: Cell, rate: Any) -> float:
 
 
 def _changed(receiver: str, cell: Cell, change: Callable[[Cell, Callable[[], Key]], Cell], key: Any) -> Cell:
-    """The cell with every layer changed, each with a key of its own, and other ones than other receivers make of it.
+    """The cell with every layer changed, each with its own key, which also depends on the receiver.
 
-    A layer's key is made where it is used: layers may be changed inside a loop, which their gradient is outside of.
+    The key of a layer is made where it is used, since layers may be changed inside a loop whose gradient is taken
+    outside.
     """
     start = own_key(receiver, key)
     return each_layer(
@@ -275,7 +276,7 @@ def _noisy(
 
 
 def _changeable_products(program: Program, params: Params, state: State) -> list[JaxprEqn]:
-    """As ``recurrent_products``; a ``ValueError`` where there are none, or others."""
+    """The ``recurrent_products``; raises ``ValueError`` if there are none, or other products with params."""
     inputs, counts = program.jaxpr.invars, [len(jax.tree.leaves(tree)) for tree in (params, state)]
     of_state = reached(program, inputs[counts[0] : sum(counts)])
     not_of_params = reached(program, inputs[counts[0] :])
@@ -286,23 +287,23 @@ def _changeable_products(program: Program, params: Params, state: State) -> list
         if inside and id(equation) not in chosen and not operands_of(equation) <= not_of_params:
             raise ValueError(
                 "variational_dropout found a product with params that it cannot change: expected x @ W, W (I, O), and "
-                "not inside a jax.jit, a loop or a jax.checkpoint of the cell's own; take those away, or use dropout"
+                "not inside a jax.jit, a loop or a jax.checkpoint of the cell itself; remove those, or use dropout"
             )
     if not products:
         raise ValueError(
             "variational_dropout found no product of the state with a matrix of params in a step: expected a cell with "
-            "recurrent matrices, such as lstm or gru; dropout, zoneout and drop_connect work with any"
+            "recurrent matrices, such as lstm or gru; dropout, zoneout and drop_connect take any cell"
         )
     return products
 
 
 def _dropped(keys: Array, kept: float, x: Array) -> Array:
-    """``x`` where a draw of probability ``kept`` says so, else 0; its expectation is ``x``."""
+    """``x / kept`` with probability ``kept``, else 0, so that the expectation is ``x``."""
     return jnp.where(_draw(keys, kept, x), x / kept, jnp.zeros_like(x))
 
 
 def _draw(keys: Array, probability: float, like: Array) -> Array:
-    """Booleans, True with this probability: an array like ``like``, whose leading axes are those of the keys."""
+    """Booleans, True with this probability, in the shape of ``like``, whose leading axes are those of the keys."""
     shape = like.shape[keys.ndim :]
     return each_key(lambda key: jax.random.bernoulli(key, probability, shape), keys)
 

@@ -1,4 +1,7 @@
-"""Products in lower precision, states in float32: fast on accelerators, and a memory keeps its digits."""
+"""Matrix products in lower precision.
+
+Everything else stays in float32, so that a memory keeps its digits.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -19,38 +22,38 @@ from rnnjax.origin import remembered
 
 @remembered
 def mixed_precision(cell: Cell, dtype: Any = jnp.bfloat16) -> Cell:
-    """The same cell with its matrix products in ``dtype``, all else in that of its params (Micikevicius et al., 2018).
+    """The cell with matrix products in ``dtype``, all else in the dtype of its params (Micikevicius et al., 2018).
 
         x W   becomes   round(x) round(W), summed up in the dtype of the params
 
-    and so backward, for the gradients of x and of W. Params, states, gates, gradients and their sums over time keep all
-    their digits: in bfloat16 nothing can be added to a memory 256 times as large. (Without this, params and inputs in
-    bfloat16 make everything bfloat16.)
+    The same holds backward, for the gradients of x and of W. Params, states, gates, gradients and their sums over time
+    keep all their digits. That matters because in bfloat16 a number that is added to a memory 256 times as large is
+    lost. (Without ``mixed_precision``, params and inputs in bfloat16 make everything bfloat16.)
 
-    How far off the gradient of the params is depends on what the way back through time does to it. The relative error
-    beside float64 of cells of 64 units at initialization, inputs of N(0, 1), loss at the last step, in bfloat16, with
-    forget biases in brackets (3 or 4 seeds):
+    The error of the gradient of the params depends on what happens to it on the way back through time. This is the
+    relative error of bfloat16 against float64 for cells of 64 units at initialization, with inputs from N(0, 1), the
+    loss at the last step, and 3 or 4 seeds; forget biases are in brackets:
 
         the gradient                              T = 100           T = 1000
         fades: tanh, GRU, LSTM (0 or 1)         0.2 to 0.6 %      0.2 to 0.5 %
         is kept: LSTM (3)                         1 to 2 %         11 to 14 %
         grows: LSTM (5)                           5 to 16 %         over 90 %
 
-    float16 has a tenth to a third of these errors, but for the last, which is as large. There the network multiplies
-    any small difference: with forget bias 5 and T = 1000 float32 itself is off by 0.1 to 19 %. Gradients above 65504
-    become infinite in float16 and those below 6e-5 lose digits: scale the loss.
+    float16 has a tenth to a third of these errors, except for the last one, which is as large. There the network
+    multiplies any small difference: with forget bias 5 and T = 1000 float32 itself is off by 0.1 to 19 %. In float16
+    gradients above 65504 become infinite and gradients below 6e-5 lose digits, so scale the loss.
 
-    It is for devices with units for such products; on CPUs without them it is slower: on two cores gradients of Elman
-    and LSTM cells of 64 to 512 units took 1.0 to 2.1 times as long. Products inside a ``jax.jit`` or a loop of the
-    cell's own, and layers without a memory, such as the gate of a ``highway``, stay as they are. The backward pass is
-    one of its own, and so there is no ``newton_unroll``; derivatives forward (``jax.jvp``) are there.
+    It is meant for devices with hardware for such products. On CPUs without it, it is slower: on two cores gradients of
+    Elman and LSTM cells of 64 to 512 units took 1.0 to 2.1 times as long as in float32. Products inside a ``jax.jit``
+    or a loop within the cell, and layers without a memory, such as the gate of a ``highway``, are not changed. Since
+    the backward pass is custom, ``newton_unroll`` does not take the cell; forward-mode derivatives (``jax.jvp``) work.
 
     Args:
         cell: any cell, stacks included.
-        dtype: of the operands, floating: bfloat16, or float16, whose range ends at 65504.
+        dtype: of the operands, a floating one: bfloat16, or float16, whose range ends at 65504.
 
     Raises:
-        TypeError: if ``cell`` is not one, or ``dtype`` not floating.
+        TypeError: if ``cell`` is not a cell, or ``dtype`` is not floating.
     """
     check_cell("mixed_precision", cell, "mixed_precision(lstm(64))")
     if not _is_floating(dtype):
@@ -82,7 +85,7 @@ def _with_narrow_products(dtype: Any, function: Callable[..., Any]) -> Callable[
 
 
 def _product(dtype: Any, x: Array, kernel: Array) -> Array:
-    """X W of operands rounded to ``dtype``; in its derivatives, forward and backward, too."""
+    """X W of operands rounded to ``dtype``, in forward and backward derivatives, too."""
     examples = tuple(range(x.ndim - 1))
     narrow = partial(_narrow_dot, dtype)
 

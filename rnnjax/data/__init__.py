@@ -1,4 +1,4 @@
-"""Real data: texts, as characters, words or bytes, images, labelled sequences, and tagged sentences."""
+"""Real data: texts as characters, words or bytes, images, labelled sequences, and tagged sentences."""
 
 from rnnjax.data.cantonese import Document, TaggedSentence, load_cantonese
 from rnnjax.data.corpus import Corpus, Text, load_corpus, load_text, random_windows

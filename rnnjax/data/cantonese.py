@@ -1,4 +1,7 @@
-"""HKCanCor: spoken Cantonese with a part of speech for each word, as the package pycantonese brings it."""
+"""HKCanCor: spoken Cantonese with a part of speech for each word.
+
+The corpus is included in the package pycantonese.
+"""
 
 import datetime
 from pathlib import Path
@@ -9,20 +12,20 @@ from rnnjax.arguments import of_their_kinds
 from rnnjax.extras import needed
 
 RECORDINGS = 58
-"""As many there are in the corpus; and at least so many words, signs included."""
+"""The number of recordings in the corpus; ``_WORDS`` is the least number of words, signs included."""
 
 _WORDS = 150_000
 
 
 class TaggedSentence(NamedTuple):
-    """As many tags as words."""
+    """A sentence with a tag for each word."""
 
     words: tuple[str, ...]
     tags: tuple[str, ...]
 
 
 class Document(NamedTuple):
-    """A recording: its name, the day of it, if that is told, and what was said."""
+    """A recording: its name, its date if known, and its sentences."""
 
     name: str
     date: datetime.date | None
@@ -31,21 +34,21 @@ class Document(NamedTuple):
 
 @of_their_kinds
 def load_cantonese(path: str = "") -> tuple[Document, ...]:
-    """Conversations and radio programmes of Hong Kong, 1995 to 1998 (Luke & Wong, 2015), by days, undated ones first.
+    """Conversations and radio programmes from Hong Kong, 1995 to 1998 (Luke & Wong, 2015), by date, undated ones first.
 
-    Tags are those of Universal Dependencies, into which pycantonese translates the 112 of the corpus; signs are PUNCT.
+    Tags are those of Universal Dependencies, to which pycantonese maps the 112 tags of the corpus; signs are PUNCT.
 
     Args:
-        path: a folder of files in the CHAT format, or one of them; empty for those of pycantonese.
+        path: a folder of files in the CHAT format, or a single file; empty for the files of pycantonese.
 
     Raises:
-        ModuleNotFoundError: without pycantonese.
-        FileNotFoundError: no such folder.
-        ValueError: a file that is damaged, or none.
+        ModuleNotFoundError: if pycantonese is not installed.
+        FileNotFoundError: if there is no such folder.
+        ValueError: if a file is damaged, or there is none.
     """
     package = _package()
     if path and not Path(path).exists():
-        raise FileNotFoundError(f"{path} does not exist: give a folder of .cha files, or none for those of pycantonese")
+        raise FileNotFoundError(f"{path} does not exist: give a folder of .cha files, or no path")
     try:
         corpus = package.read_chat(path) if path else package.hkcancor()
         found = corpus.tokens(by_utterance=True, by_file=True)
@@ -65,7 +68,7 @@ def load_cantonese(path: str = "") -> tuple[Document, ...]:
 
 
 def segmented(text: str) -> list[str]:
-    """The words of Cantonese that is written without spaces. Raises as ``load_cantonese`` without pycantonese."""
+    """The words of Cantonese text, which has no spaces; raises like ``load_cantonese`` without pycantonese."""
     return list(_package().segment(text))
 
 
@@ -77,7 +80,7 @@ def _package() -> ModuleType:
 
 
 def _sentences(package: ModuleType, file: str, utterances: list[list[Any]]) -> tuple[TaggedSentence, ...]:
-    """With universal tags; a sign, which has no tag of its own, is looked up as itself."""
+    """Sentences with universal tags; a sign, which has no tag in the corpus, is looked up as itself."""
     universal = package.pos_tagging.hkcancor_to_ud()
     found = []
     for number, tokens in enumerate(utterances, 1):

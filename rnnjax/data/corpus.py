@@ -1,4 +1,4 @@
-"""Text as a sequence of characters: any file, or Python's standard library: its sources, docstrings, manual."""
+"""Text from any file, or from Python's own sources, docstrings and manual."""
 
 import ast
 import os
@@ -15,10 +15,10 @@ from rnnjax.checks import positive_integer
 from rnnjax.data.vocabulary import vocabulary_of
 
 DOCSTRINGS = "docstrings"
-"""Stands for those of the standard library where a path is expected; ./docstrings is a file of that name."""
+"""In place of a path it stands for the docstrings of the standard library; ./docstrings is a file of that name."""
 
 PROSE = "prose"
-"""Likewise for these docstrings and the topics that ``help()`` explains, each paragraph once."""
+"""Likewise, it stands for these docstrings and the topics that ``help()`` explains, each paragraph once."""
 
 
 class Corpus(NamedTuple):
@@ -36,7 +36,7 @@ class Corpus(NamedTuple):
 
 
 class Text(NamedTuple):
-    """What was read, and where from, for records."""
+    """The text that was read, and its source, for records."""
 
     text: str
     source: str
@@ -44,19 +44,19 @@ class Text(NamedTuple):
 
 @of_their_kinds
 def load_text(path: str = "", *, max_characters: int | None = None) -> Text:
-    """Reads a text file, or by default the standard library's sources.
+    """Read a text file, or by default the sources of the standard library.
 
     Args:
-        path: a UTF-8 text file; empty for the standard library of the running Python, its files in an order shuffled
-            once and for all, so that any part of the text is like any other; "docstrings" for theirs alone, which are
-            English prose for the most part; "prose" for these and the topics of ``pydoc``, shuffled likewise, where a
-            paragraph is left out that came before: topics repeat each other, and a model would know them by heart.
-        max_characters: reads no more than that; None for all of it.
+        path: a UTF-8 text file. Empty for the standard library of the running Python, with its files in a fixed random
+            order, so that any part of the text is like any other. "docstrings" for its docstrings alone, which are
+            mostly English prose. "prose" for these docstrings and the topics of ``pydoc``, shuffled likewise, with each
+            paragraph once, since topics repeat each other and a model would learn the repetitions.
+        max_characters: the greatest number of characters to read; None for all.
 
     Raises:
-        FileNotFoundError: no such file.
-        OSError: one that cannot be read.
-        ValueError: a directory, an empty file, or one that is not UTF-8.
+        FileNotFoundError: if there is no such file.
+        OSError: if the file cannot be read.
+        ValueError: for a directory, an empty file, or one that is not UTF-8.
     """
     if path in (DOCSTRINGS, PROSE):
         text, source = _read_docstrings(max_characters) if path == DOCSTRINGS else _read_prose(max_characters)
@@ -69,12 +69,12 @@ def load_text(path: str = "", *, max_characters: int | None = None) -> Text:
 
 @of_their_kinds
 def load_corpus(path: str = "", *, max_characters: int | None = None, max_vocabulary: int = 96) -> Corpus:
-    """The same as characters, of which those rarer than the ``max_vocabulary`` most frequent become U+FFFD.
+    """The same text as token numbers; characters beyond the ``max_vocabulary`` most frequent become U+FFFD.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: a directory, an empty file, one that is not UTF-8 or has one character only, or a vocabulary of less
-            than two.
+        FileNotFoundError: if there is no such file.
+        ValueError: for a directory, an empty file, one that is not UTF-8 or has only one character, or a max_vocabulary
+            below 2.
     """
     text, source = load_text(path, max_characters=max_characters)
     if max_vocabulary < 2:
@@ -86,7 +86,7 @@ def load_corpus(path: str = "", *, max_characters: int | None = None, max_vocabu
 
 
 def _numbers(characters: tuple[str, ...], text: str) -> np.ndarray:
-    """Those of all characters at once, by a table of code points; the last one's for what is unknown."""
+    """The numbers of all characters at once, by a table of code points; unknown ones get the last number."""
     points = np.frombuffer(text.encode("utf-32-le", errors="surrogatepass"), np.uint32)
     table = np.full(max(int(points.max()), *map(ord, characters)) + 1, len(characters) - 1, np.int32)
     table[[ord(character) for character in characters]] = np.arange(len(characters), dtype=np.int32)
@@ -131,13 +131,13 @@ def _read_standard_library(max_characters: int | None) -> tuple[str, str]:
 
 
 def _read_docstrings(max_characters: int | None) -> tuple[str, str]:
-    """Those of modules, classes and functions, an empty line after each."""
+    """The docstrings of modules, classes and functions, with an empty line after each."""
     texts = (f"{docstring}\n\n" for file in _standard_library_files() for docstring in _docstrings(file))
     return _joined(texts, max_characters), f"docstrings of the Python {sysconfig.get_python_version()} standard library"
 
 
 def _read_prose(max_characters: int | None) -> tuple[str, str]:
-    """The same, and the language reference as ``help()`` has it, files and topics in one order, paragraphs once."""
+    """The docstrings and the topics of ``help()``, files and topics shuffled together, with each paragraph once."""
     from pydoc_data.topics import topics
 
     sources: list[Path | str] = [*_standard_library_files(), *(topics[name] for name in sorted(topics))]
@@ -158,7 +158,7 @@ def _paragraphs_once(texts: Iterable[str]) -> Iterator[str]:
 
 
 def _joined(texts: Iterable[str], max_characters: int | None) -> str:
-    """Reads no more of them than it takes."""
+    """The texts one after the other; no more of them are read than it takes."""
     read, length = [], 0
     for text in texts:
         read.append(text)
@@ -170,7 +170,7 @@ def _joined(texts: Iterable[str], max_characters: int | None) -> str:
 
 def _docstrings(file: Path) -> Iterator[str]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of escapes in a file that is only read
+        warnings.simplefilter("ignore")  # about escapes in a file that is only parsed
         tree = ast.parse(file.read_text(encoding="utf-8", errors="replace"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
@@ -181,7 +181,7 @@ def _docstrings(file: Path) -> Iterator[str]:
 
 def _standard_library_files() -> list[Path]:
     root = Path(sysconfig.get_paths()["stdlib"])
-    left_out = {"test", "tests", "idle_test", "site-packages", "dist-packages", "encodings", "pydoc_data"}  # and tables
+    left_out = {"test", "tests", "idle_test", "site-packages", "dist-packages", "encodings", "pydoc_data"}  # tables
     found: list[Path] = []
     for folder, folders, files in os.walk(root):
         folders[:] = set(folders) - left_out  # not walked through

@@ -1,4 +1,4 @@
-"""Images with a label each: IDX files as of MNIST, Debian's fashion-MNIST, or scikit-learn's handwritten digits."""
+"""Labelled images from IDX files, fashion-MNIST or scikit-learn's digits."""
 
 import gzip
 import math
@@ -11,19 +11,19 @@ import numpy as np
 from rnnjax.arguments import of_their_kinds
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
-"""Where Debian's package dataset-fashion-mnist puts it."""
+"""The folder of Debian's package dataset-fashion-mnist."""
 
 _IMAGES = "train-images-idx3-ubyte"
 _UNSIGNED_BYTES = 8
 
 
 class Images(NamedTuple):
-    """Images in an order shuffled once and for all, so that any part of them is like any other.
+    """Images in a fixed random order, so that any part of them is like any other.
 
     Attributes:
         images: (images, pixels) float32, 0 to 1.
         labels: (images,) int32, below ``classes``.
-        classes: how many there are.
+        classes: the number of classes.
         source: what was read, for records.
     """
 
@@ -35,18 +35,18 @@ class Images(NamedTuple):
 
 @of_their_kinds
 def load_images(path: str = "", *, max_images: int | None = None) -> Images:
-    """Reads IDX files, plain or gzipped, by default what is installed: fashion-MNIST, else 1797 digits of 8 by 8.
+    """Read IDX files, plain or gzipped, or by default what is installed: fashion-MNIST, else 1797 digits of 8 x 8.
 
     Args:
-        path: a folder that has train-images-idx3-ubyte and train-labels-idx1-ubyte (with .gz or without), as MNIST
-            comes; or the file of images itself, whose labels are in the file of that name with "labels" for "images"
-            and "idx1" for "idx3". Empty for what is installed.
-        max_images: keeps no more than that; None for all of them.
+        path: a folder with train-images-idx3-ubyte and train-labels-idx1-ubyte (with .gz or without), as MNIST comes;
+            or the file of images itself, whose labels are in the file of the same name with "labels" for "images" and
+            "idx1" for "idx3". Empty for what is installed.
+        max_images: the greatest number of images to keep; None for all of them.
 
     Raises:
-        FileNotFoundError: no such file, or no labels beside it.
-        ValueError: a file that is not IDX of unsigned bytes, or not whole; numbers of images and labels that differ.
-        ModuleNotFoundError: nothing to read without scikit-learn, which is not installed.
+        FileNotFoundError: if there is no such file, or no labels beside it.
+        ValueError: if a file is not IDX of unsigned bytes or is not whole, or the numbers of images and labels differ.
+        ModuleNotFoundError: if there is nothing to read without scikit-learn, which is not installed.
     """
     if path or FASHION.is_dir():
         images, labels, source = _read_pair(Path(path or FASHION))
@@ -69,12 +69,12 @@ def _read_pair(path: Path) -> tuple[np.ndarray, np.ndarray, str]:
         raise FileNotFoundError(f"images {file} have no labels: expected them in {file.with_name(name)}")
     images, labels = _read_idx(file, dimensions=3), _read_idx(labels_file, dimensions=1)
     if len(images) != len(labels):
-        raise ValueError(f"{file} has {len(images)} images, {labels_file} {len(labels)} labels: expected as many")
+        raise ValueError(f"{file} has {len(images)} images, {labels_file} {len(labels)} labels: expected equally many")
     return images, labels, str(path)
 
 
 def _present(file: Path) -> Path:
-    """The file, or the gzipped one where there is only that."""
+    """The file, or the gzipped one if only that exists."""
     gzipped = file.with_name(file.name + ".gz")
     return gzipped if gzipped.is_file() and not file.is_file() else file
 

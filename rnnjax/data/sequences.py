@@ -1,4 +1,4 @@
-"""Sequences of any length with a label each, padded to one array; and handwritten digits as such sequences."""
+"""Labelled sequences of any lengths, and handwritten digits as such."""
 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -9,7 +9,7 @@ from rnnjax.arguments import of_their_kinds
 from rnnjax.names import lookup
 
 SIDE = 8
-"""Pixels of a row of scikit-learn's digits, and rows of one."""
+"""The number of rows of one of scikit-learn's digits, and of pixels in a row."""
 
 _WHITE = 16
 _TRAINED_ON = 0.8
@@ -19,7 +19,7 @@ class Sequences(NamedTuple):
     """N sequences of up to T steps.
 
     Attributes:
-        inputs: (T, N, I) float32, time first; 0 from a sequence's own length on.
+        inputs: (T, N, I) float32, time first; 0 after the end of a sequence.
         lengths: (N,) int32, at least 1.
         labels: (N,) int32, indices into the classes.
     """
@@ -33,10 +33,10 @@ class Labelled(NamedTuple):
     """Sequences to train on and to test on.
 
     Attributes:
-        train: as many steps long as its longest sequence.
-        test: the same.
-        classes: what the labels stand for.
-        channels: (I,) what the numbers of an input stand for.
+        train: the training part; T is the length of its longest sequence.
+        test: the test part, likewise.
+        classes: the names of the labels.
+        channels: (I,), the names of the numbers of an input.
         source: what was read, for records.
     """
 
@@ -48,7 +48,7 @@ class Labelled(NamedTuple):
 
 
 def padded(sequences: Sequence[np.ndarray], labels: Sequence[int]) -> Sequences:
-    """Sequences (T_n, I) of their own lengths as one array."""
+    """Sequences (T_n, I) of different lengths as one array."""
     lengths = np.array([len(each) for each in sequences], np.int32)
     inputs = np.zeros((lengths.max(), len(sequences), sequences[0].shape[1]), np.float32)
     for place, each in enumerate(sequences):
@@ -58,14 +58,14 @@ def padded(sequences: Sequence[np.ndarray], labels: Sequence[int]) -> Sequences:
 
 @of_their_kinds
 def load_digits(by: Literal["rows", "pixels"] = "rows") -> Labelled:
-    """The 1,797 handwritten digits of 8 x 8 that scikit-learn brings (Alpaydin & Kaynak, 1998), as sequences.
+    """The 1,797 handwritten digits of 8 x 8 pixels in scikit-learn (Alpaydin & Kaynak, 1998), as sequences.
 
-    By rows x_t (8,) is a row, t = 1, ..., 8; by pixels x_t (1,) is a pixel, t = 1, ..., 64, row by row; both from 0 to
-    1. A fifth is held out by a draw that is made once and for all, the same as in ``rnnjax.tasks.sequential_digits``.
+    By rows, x_t (8,) is a row, t = 1, ..., 8; by pixels, x_t (1,) is a pixel, t = 1, ..., 64, row by row. Both are from
+    0 to 1. A fifth is held out by a fixed draw, the same as in ``rnnjax.tasks.sequential_digits``.
 
     Raises:
-        ModuleNotFoundError: without scikit-learn.
-        ValueError: for another ``by``; for images that are not whole.
+        ModuleNotFoundError: if scikit-learn is not installed.
+        ValueError: for another ``by``, or if images are damaged.
     """
     shape = lookup("by", by, {"rows": (SIDE, SIDE), "pixels": (SIDE * SIDE, 1)})
     images, digits = digit_images()
@@ -78,7 +78,7 @@ def load_digits(by: Literal["rows", "pixels"] = "rows") -> Labelled:
 
 
 def digit_images() -> tuple[np.ndarray, np.ndarray]:
-    """All of these digits as they are: (1797, 64) from 0 to 1, and (1797,). Raises as ``load_digits``."""
+    """All of these images, (1797, 64) from 0 to 1, and their digits, (1797,); raises like ``load_digits``."""
     try:
         from sklearn.datasets import load_digits as load
     except ModuleNotFoundError as error:
@@ -94,11 +94,11 @@ def _require_whole(images: np.ndarray, digits: np.ndarray) -> None:
             f"scikit-learn's digits have shapes {images.shape} and {digits.shape}: expected (N, {SIDE * SIDE}) and "
             "(N,); install it again"
         )
-    wrong = ~((images >= 0) & (images <= _WHITE)).all(axis=1)  # NaN is neither
+    wrong = ~((images >= 0) & (images <= _WHITE)).all(axis=1)  # also True for NaN
     if wrong.any():
         raise ValueError(
             f"scikit-learn's digits have {wrong.sum()} images with pixels missing or outside 0 to {_WHITE}, the first "
             f"is number {wrong.argmax()}: install it again"
         )
     if sorted(set(digits.tolist())) != list(range(10)):
-        raise ValueError(f"scikit-learn's digits have labels {sorted(set(digits.tolist()))}: expected 0 to 9, each")
+        raise ValueError(f"scikit-learn's digits have labels {sorted(set(digits.tolist()))}: expected each of 0 to 9")

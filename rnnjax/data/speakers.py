@@ -1,4 +1,4 @@
-"""JapaneseVowels: utterances of nine speakers, as the package sktime brings them."""
+"""JapaneseVowels: utterances of nine speakers, as included in the package sktime."""
 
 import importlib.util
 from pathlib import Path
@@ -14,23 +14,23 @@ SPEAKERS = tuple("123456789")
 UTTERANCES = {"TRAIN": 270, "TEST": 370}
 
 _LARGEST = 10.0
-"""Of a coefficient: all that there are lie within 3."""
+"""The greatest plausible size of a coefficient; all of them lie within 3."""
 
 
 @of_their_kinds
 def load_speakers(path: str = "") -> Labelled:
-    """Who of nine men says /ae/: 12 coefficients of linear prediction a step, 7 to 29 steps (Kudo et al., 1999).
+    """Which of nine men says /ae/: 12 linear prediction coefficients per step, 7 to 29 steps (Kudo et al., 1999).
 
     The split is the authors': 30 utterances of each speaker to train on, 24 to 88 to test on.
 
     Args:
-        path: a folder that has JapaneseVowels_TRAIN.ts and JapaneseVowels_TEST.ts; empty for that of sktime, of which
-            nothing is imported.
+        path: a folder with JapaneseVowels_TRAIN.ts and JapaneseVowels_TEST.ts; empty for the one in sktime, which is
+            not imported.
 
     Raises:
-        ModuleNotFoundError: without a path, where sktime is not installed.
-        FileNotFoundError: no such files.
-        ValueError: a file that is damaged, with its line.
+        ModuleNotFoundError: without a path, if sktime is not installed.
+        FileNotFoundError: if there are no such files.
+        ValueError: if a file is damaged; the message names the line.
     """
     folder = Path(path) if path else _installed()
     train, test = (_read(folder / f"JapaneseVowels_{part}.ts", count) for part, count in UTTERANCES.items())
@@ -41,7 +41,7 @@ def load_speakers(path: str = "") -> Labelled:
 def _installed() -> Path:
     found = importlib.util.find_spec("sktime")
     if found is None or not found.submodule_search_locations:
-        raise ModuleNotFoundError("speakers need sktime, which has them: pip install 'rnnjax[classification]'")
+        raise ModuleNotFoundError("speakers need sktime, which includes the data: pip install 'rnnjax[classification]'")
     return Path(found.submodule_search_locations[0]) / "datasets" / "data" / "JapaneseVowels"
 
 
@@ -68,7 +68,7 @@ def _read(file: Path, count: int) -> Sequences:
 
 
 def _utterance(line: str) -> tuple[np.ndarray, int]:
-    """(T, 12) and the label, of a line with ":" between channels, and behind them the speaker."""
+    """The utterance (T, 12) and the label from a line that has ":" between channels and the speaker at its end."""
     *channels, speaker = line.split(":")
     if len(channels) != CHANNELS or speaker.strip() not in SPEAKERS:
         raise ValueError(
@@ -78,10 +78,10 @@ def _utterance(line: str) -> tuple[np.ndarray, int]:
     curves = [channel.split(",") for channel in channels]
     lengths = sorted({len(curve) for curve in curves})
     if len(lengths) > 1:
-        raise ValueError(f"its channels have {lengths[0]} to {lengths[-1]} steps: expected as many in each")
+        raise ValueError(f"its channels have {lengths[0]} to {lengths[-1]} steps: expected equally many in each")
     if not LENGTHS[0] <= lengths[0] <= LENGTHS[1]:
         raise ValueError(f"it has {lengths[0]} steps: expected {LENGTHS[0]} to {LENGTHS[1]}")
-    values = np.array(curves, np.float64).T  # raises for what is no number
-    if not (np.abs(values) <= _LARGEST).all():  # NaN is not, either
+    values = np.array(curves, np.float64).T  # raises for anything but numbers
+    if not (np.abs(values) <= _LARGEST).all():  # also False for NaN
         raise ValueError(f"a value is missing or beyond {_LARGEST:g}: expected coefficients within that")
     return values, SPEAKERS.index(speaker.strip())

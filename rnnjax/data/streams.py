@@ -1,4 +1,4 @@
-"""Examples from one long text: parallel streams with the state carried on, and sliding windows with padding."""
+"""Examples from one long text: parallel streams and sliding windows."""
 
 import numpy as np
 
@@ -8,13 +8,13 @@ from rnnjax.checks import positive_integer
 
 @of_their_kinds
 def parallel_streams(tokens: np.ndarray, streams: int) -> np.ndarray:
-    """A text (N,) in equal parts side by side, (N // streams, streams), time first; what is left over is cut off.
+    """A text (N,) cut into equal parts side by side, (N // streams, streams), time first; the remainder is cut off.
 
-    Row t of every column follows row t - 1: a network that is shown rows t, ..., t + k - 1 and then those from t + k on
-    can carry its state on, and reads each part as a whole.
+    In every column row t follows row t - 1. A network that reads rows t, ..., t + k - 1 and then the rows from t + k on
+    can carry its state on, so that it reads each part as a whole.
 
     Raises:
-        ValueError: if there are not two tokens for each stream, one to read and one to predict.
+        ValueError: if there are fewer than two tokens for each stream, one to read and one to predict.
         TypeError: if ``streams`` is not a whole number.
     """
     count = positive_integer("streams", streams)
@@ -31,13 +31,13 @@ def parallel_streams(tokens: np.ndarray, streams: int) -> np.ndarray:
 
 @of_their_kinds
 def stream_window(streams: np.ndarray, number: int, length: int) -> tuple[np.ndarray, bool]:
-    """The rows (length + 1, B) of the window after so many others, and whether it is the first of a pass.
+    """The rows (length + 1, B) of window ``number``, counted from 0, and whether it is the first of a pass.
 
-    Windows overlap by the row that is predicted last in one and read first in the next. After the last whole one it
-    goes on from the beginning, where the text does not continue what was read before.
+    Windows overlap by one row, which is predicted last in one window and read first in the next. After the last whole
+    window a new pass begins at the first row, which does not continue the text that was read before.
 
     Raises:
-        ValueError: if not one window fits.
+        ValueError: if the streams are shorter than a window.
     """
     windows = (len(streams) - 1) // positive_integer("length", length)
     if windows < 1:
@@ -51,7 +51,7 @@ def stream_window(streams: np.ndarray, number: int, length: int) -> tuple[np.nda
 
 @of_their_kinds
 def sliding_windows(tokens: np.ndarray, length: int, padding: int) -> tuple[np.ndarray, np.ndarray]:
-    """Every token with those before it: inputs (N, length), filled from the left with padding, and targets (N,).
+    """Every token with the tokens before it: inputs (N, length), padded at the left, and targets (N,).
 
     Raises:
         ValueError: for an empty text or a length below 1.

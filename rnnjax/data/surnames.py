@@ -1,4 +1,4 @@
-"""Surnames of twelve languages, letter by letter, as the package Faker brings them."""
+"""Surnames of twelve languages, letter by letter, as included in the package Faker."""
 
 import importlib
 from collections import Counter
@@ -22,10 +22,10 @@ LANGUAGES = {
     "Spanish": "es_ES",
     "Swedish": "sv_SE",
 }
-"""By language, the locale of Faker that has at least 400 surnames of it, in Latin letters."""
+"""By language, a locale of Faker with at least 400 surnames in Latin letters."""
 
 MOST = 400
-"""Surnames that are kept of a language, so that none is much more frequent than others."""
+"""The greatest number of surnames kept of a language, so that none is much more frequent than others."""
 
 _LEAST = 200
 _LONGEST = 20
@@ -34,15 +34,15 @@ _TESTED_ON = 0.2
 
 
 def load_surnames() -> Labelled:
-    """Which of twelve languages a surname is of, letter by letter: x_t (I,) is one-hot among the letters.
+    """Surnames of twelve languages with the language as label, letter by letter; x_t (I,) is a one-hot letter.
 
-    Names that are of two of these languages, or longer than 20 letters, are left out. Of the others at most 400 of a
-    language are kept, in small letters, and a fifth of them held out, by draws that are made once and for all. The
-    letters are those of the names to train on; any other is a vector of zeros.
+    Names that occur in two of these languages, or are longer than 20 letters, are left out. Of the others at most 400
+    per language are kept, in lower case, and a fifth of them is held out; both draws are fixed. The letters are those
+    of the training names; any other letter is a vector of zeros.
 
     Raises:
-        ModuleNotFoundError: without Faker.
-        ValueError: for a list that is damaged, or short of names.
+        ModuleNotFoundError: if Faker is not installed.
+        ValueError: if a list is damaged or has too few names.
     """
     try:
         import faker
@@ -65,7 +65,7 @@ def load_surnames() -> Labelled:
 
 
 def _names(language: str, locale: str) -> list[str]:
-    """In small letters, each once, in order."""
+    """The surnames of a language in lower case, each once, sorted."""
     provider = importlib.import_module(f"faker.providers.person.{locale}").Provider
     names = list(getattr(provider, "last_names", ()))
     for name in names:

@@ -1,4 +1,7 @@
-"""Text as numbers and back: characters, words or bytes. A vocabulary is plain data, to be saved with a model."""
+"""Text to numbers and back, by characters, words or bytes.
+
+A vocabulary is plain data that is saved with a model.
+"""
 
 import collections
 import re
@@ -19,7 +22,7 @@ UNKNOWN = "\ufffd"
 """Stands for every character that is not in the vocabulary."""
 
 UNKNOWN_WORD, PADDING = "<unk>", "<pad>"
-"""The same for words; and what fills a window before a text begins."""
+"""The entry for every unknown word, and the entry that fills a window before a text begins."""
 
 _WORD = re.compile(r"\w+(?:['\u2019]\w+)*|[^\w\s]|\n")
 _CLOSING, _OPENING = set(".,;:!?%)]}\u2026\u2019\u201d"), set("([{\u201c")
@@ -27,13 +30,13 @@ _CLOSING, _OPENING = set(".,;:!?%)]}\u2026\u2019\u201d"), set("([{\u201c")
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What there is a number for; its length is how many entries it has.
+    """The entries that have a number; its length is the number of entries.
 
     Attributes:
-        unit: "characters", "words" (of letters and digits, each other sign and each line end one of its own; spaces are
-            not kept) or "bytes" (of UTF-8).
-        entries: the most frequent first, ties in code point order; last, where rarer ones were left out or others are
-            to be expected, what stands for the unknown.
+        unit: "characters", "words" (of letters and digits, where each other sign and each line end is a word, and
+            spaces are not kept) or "bytes" (of UTF-8).
+        entries: the most frequent first, ties in code point order. If rarer entries were left out or unknown ones are
+            expected, the last entry stands for the unknown.
     """
 
     unit: Unit
@@ -44,33 +47,33 @@ class Vocabulary:
 
     @property
     def unknown(self) -> int | None:
-        """The number of what stands for the unknown, if there is one."""
+        """The number of the entry that stands for the unknown, or None."""
         name = UNKNOWN_WORD if self.unit == "words" else UNKNOWN
         return self.entries.index(name) if self.unit != "bytes" and name in self.entries else None
 
 
 BYTES = Vocabulary("bytes", tuple(map(chr, range(256))))
-"""All there are: no text has an unknown one."""
+"""All bytes; no text has an unknown one."""
 
 
 class UnknownError(ValueError):
-    """A text has something that the vocabulary has not."""
+    """The error for a text with something that is not in the vocabulary."""
 
 
 @of_their_kinds
 def vocabulary_of(
     text: str, unit: Unit = "characters", *, size: int | None = None, reserve: bool = False
 ) -> Vocabulary:
-    """The vocabulary of a text, its ``size`` most frequent entries; of bytes, all 256.
+    """The vocabulary of a text: its ``size`` most frequent entries, or all 256 bytes.
 
     Args:
-        text: what it is made from: the part that is trained on.
-        unit: what is counted.
-        size: keeps no more, the one for the unknown included; None for all of them.
-        reserve: has one for the unknown, and for words one for padding, in any case.
+        text: the text that it is made from, usually the training part.
+        unit: the unit of the entries.
+        size: the greatest number of entries, including the one for the unknown; None for all.
+        reserve: whether to have an entry for the unknown, and for words one for padding, in any case.
 
     Raises:
-        ValueError: for an empty text, an unknown unit, a size below 2.
+        ValueError: for an empty text, an unknown unit, or a size below 2.
     """
     lookup("unit", unit, {"characters": None, "words": None, "bytes": None})
     if not text:
@@ -95,12 +98,12 @@ def encode(vocabulary: Vocabulary, text: str, *, unknown: Answer = "error") -> n
 
     Args:
         vocabulary: of the model.
-        text: any; an empty one has no numbers.
-        unknown: what to do with what the vocabulary has not: "error", "skip" or "replace" it.
+        text: any text; an empty one has no numbers.
+        unknown: what to do with anything that is not in the vocabulary: "error", "skip" it, or "replace" it.
 
     Raises:
-        UnknownError: names it, its place in the text, and what can be done.
-        ValueError: to replace without an entry for the unknown, or for another answer.
+        UnknownError: for something that is not in the vocabulary, with its place in the text and what can be done.
+        ValueError: for "replace" without an entry for the unknown, or for another answer.
     """
     lookup("answer to the unknown", unknown, {"error": None, "skip": None, "replace": None})
     if vocabulary.unit == "bytes":
@@ -119,11 +122,11 @@ def encode(vocabulary: Vocabulary, text: str, *, unknown: Answer = "error") -> n
 
 @of_their_kinds
 def decode(vocabulary: Vocabulary, tokens: Iterable[int]) -> str:
-    """The text of numbers; of words, with spaces where they are usual, and without padding.
+    """The text of numbers; for words with the usual spaces and without padding.
 
     Raises:
-        ValueError: for a number that the vocabulary has not.
-        TypeError: for what is no whole number.
+        ValueError: for a number that is not in the vocabulary.
+        TypeError: for anything but whole numbers.
     """
     if getattr(tokens, "ndim", 1) != 1:
         raise ValueError(f"tokens are {told(tokens)}: expected (N,), one text")
@@ -137,14 +140,14 @@ def decode(vocabulary: Vocabulary, tokens: Iterable[int]) -> str:
 
 
 def parts(text: str, unit: Unit) -> Sequence[str]:
-    """A text in pieces, each of which is one number."""
+    """The pieces of a text, each of which has one number."""
     if unit == "bytes":
         return [chr(byte) for byte in text.encode("utf-8")]
     return text if unit == "characters" else _WORD.findall(text)
 
 
 def _instead(vocabulary: Vocabulary, answer: Answer) -> int | None:
-    """The number for the unknown, -1 to leave it out, None where it is an error."""
+    """The number for the unknown, -1 to leave it out, None to raise an error."""
     if answer == "replace" and vocabulary.unknown is None:
         raise ValueError(
             f"the vocabulary of {len(vocabulary)} {vocabulary.unit} has no entry for the unknown: expected "
@@ -155,7 +158,7 @@ def _instead(vocabulary: Vocabulary, answer: Answer) -> int | None:
 
 def _unknown(vocabulary: Vocabulary, each: str, text: str) -> str:
     place = text.index(each)
-    if vocabulary.unit == "words":  # not inside of a longer one
+    if vocabulary.unit == "words":  # not inside of a longer word
         place = next(found.start() for found in _WORD.finditer(text) if found.group() == each)
     line, column = text.count("\n", 0, place) + 1, place - text.rfind("\n", 0, place)
     kind, known = vocabulary.unit.removesuffix("s"), f"{len(vocabulary)} {vocabulary.unit}"

@@ -1,1 +1,1 @@
-"""How a step is taken apart and run back in time: nobody's business but that of ``unroll`` and of what measures."""
+"""How a step is taken apart and differentiated back in time; internal to ``unroll`` and the measurements."""

@@ -1,8 +1,8 @@
 """The norm of what each step adds to dL/dparams, mostly without forming it.
 
-The params enter a step in known places, with known cotangents there (``rnnjax.gradient_flow``), and the contribution
-of step t is the gradient through these. Most params are a kernel W in a single product x W. There the contribution is
-x^T delta, where delta (B, N) is the gradient of the product, and its norm follows from two small matrices, the Gram
+The params enter a step in known places with known cotangents (``rnnjax.gradient_flow``), and the contribution of step t
+is the gradient through these places. Most params are a kernel W in a single product x W. Its contribution is x^T delta,
+where delta (B, N) is the gradient of the product. The norm of x^T delta follows from two small matrices, the Gram
 matrices of the examples (the "ghost norm" of Goodfellow, 2015):
 
     ||x^T delta||^2 = sum over examples b, c of (x_b . x_c) (delta_b . delta_c)
@@ -28,16 +28,16 @@ Leaves = list[Any]
 
 
 def contribution_norms(step: Callable[..., Leaves], params: Params, arguments: Any, cotangents: Leaves) -> Params:
-    """||(d step_t / dparams)^T cotangents_t||, leaf by leaf, for all steps t.
+    """The norms ||(d step_t / dparams)^T cotangents_t||, leaf by leaf, for all steps t.
 
     Args:
         step: ``(params, *arguments) -> arrays`` of one step.
         params: a pytree of arrays.
         arguments: a tuple of pytrees of arrays (T, ...).
-        cotangents: of what the step returns, each (T, ...).
+        cotangents: of the arrays that the step returns, each (T, ...).
 
     Returns:
-        Like the params, each leaf (T,); 0 for those that have no gradient.
+        Like the params, each leaf (T,); 0 for leaves that have no gradient.
     """
     leaves, structure = jax.tree.flatten(params)
     of_a_step = jax.eval_shape(lambda: jax.tree.map(lambda leaf: leaf[0], arguments))
@@ -46,7 +46,7 @@ def contribution_norms(step: Callable[..., Leaves], params: Params, arguments: A
     products = [product for of_kernel in kernels.values() for product in of_kernel]
 
     def run(moving: dict[int, Array], shifts: Leaves, arguments: Any) -> tuple[Leaves, Leaves]:
-        """One step with some of the leaves, and what is added to products, given; and the products' operands."""
+        """One step for given values of some leaves and shifts of the products; and the operands of the products."""
         places, operands = {id(product): place for place, product in enumerate(products)}, dict[int, Array]()
 
         def shift(equation: JaxprEqn, values: Leaves) -> Leaves | None:
@@ -60,7 +60,7 @@ def contribution_norms(step: Callable[..., Leaves], params: Params, arguments: A
         results = execute(program, [*weights, *jax.tree.leaves(arguments)], shift)
         return results, [operands[place] for place in range(len(products))]
 
-    # A gradient no larger than what a step takes and returns can be had at all steps at once.
+    # A gradient no larger than what a step takes and returns can be computed for all steps at once.
     steps, room = len(cotangents[0]), sum(array[0].size for array in (*jax.tree.leaves(arguments), *cotangents))
     others = {n: leaf for n, leaf in enumerate(leaves) if n not in kernels and is_inexact(leaf)}
     small = {n: jnp.broadcast_to(leaf, (steps, *leaf.shape)) for n, leaf in others.items() if leaf.size <= room}
@@ -94,7 +94,7 @@ def _one_step_after_the_other(
 
 
 def _kernels(jaxpr: Jaxpr, variables: list[Var]) -> dict[int, list[JaxprEqn]]:
-    """By place, the params that are only used as W in a product x W, or each part of them in one."""
+    """By place, the params that are used only as W in a product x W, as a whole or each part in one."""
     users = users_of(jaxpr)
 
     def products_of(variable: Any) -> list[JaxprEqn] | None:
@@ -123,7 +123,7 @@ def _norms_of_products(x: Array, delta: Array) -> Array:
     x, delta = (widened(_on_every_device(array)).reshape(len(array), -1, array.shape[-1]) for array in (x, delta))
     x_gram, delta_gram = (jnp.einsum("tbi,tci->tbc", array, array.conj()) for array in (x, delta))
     squares = jnp.sum(x_gram * delta_gram.conj(), axis=(1, 2)).real
-    # Where the examples' contributions cancel, rounding leaves little of the sum.
+    # Where the contributions of the examples cancel, rounding leaves few correct digits of the sum.
     uncancelled = jnp.sum(jnp.einsum("tbb->tb", x_gram) * jnp.einsum("tbb->tb", delta_gram), axis=1).real
     trusted = _holds_digits(squares) & (squares > 1e-2 * uncancelled)
 
@@ -137,7 +137,7 @@ def _norms_of_products(x: Array, delta: Array) -> Array:
 
 
 def _on_every_device(array: Array) -> Array:
-    """In a mesh of explicit axes, the whole array everywhere: Gram matrices are between all examples."""
+    """In a mesh of explicit axes, the whole array on every device, since Gram matrices need all examples."""
     placed = jax.typeof(array).sharding
     if all(axis is None for axis in placed.spec):
         return array

@@ -1,8 +1,8 @@
 """A linear program with its constants multiplied together beforehand.
 
-What ``jax.linearize`` finds in a step multiplies each tangent by one constant after the other. Of an LSTM's cell
-c_t = f c_{t-1} + i g it knows, for each gate, the other factor and the derivative of the activation; what a loop needs
-is their product:
+The program that ``jax.linearize`` makes of a step multiplies each tangent by one constant after the other. For the
+memory of an LSTM, c_t = f c_{t-1} + i g, these are the other factor and the derivative of the activation of each gate.
+A loop only needs their product:
 
     dc_t = f dc_{t-1} + (c_{t-1} f') dp_f + (g i') dp_i + (i g') dp_g
 """
@@ -22,22 +22,22 @@ from jax.extend.core import Jaxpr, JaxprEqn, Literal
 from rnnjax.engine.program import Program, evaluate
 
 Terms = dict[int, Any]
-"""A sum of factor * slot, the factors by slot, None standing for 1."""
+"""A sum of factor * slot: the factors by slot, where None stands for 1."""
 
 Get = Callable[[list[Any], list[Any]], Any]
 """``(factors, slots) -> value``"""
 
 
 class Linear(NamedTuple):
-    """A linear function as instructions, each of which fills the next slots from those before."""
+    """A linear function as a list of instructions, each of which fills the next slots from earlier ones."""
 
     instructions: list[Callable[[list[Any], list[Any]], list[Any]]]  # (factors, slots) -> the next slots
     results: list[int | None]  # their slots, None where nothing depends on the arguments
 
     def __call__(self, factors: list[Any], arguments: list[Any]) -> list[Any]:
-        """The results for ``factors``, arrays from ``multiply_out`` or one step of them.
+        """Return the results for ``factors``, the arrays from ``multiply_out`` or one step of them.
 
-        None stands for zeros: in the place of an argument, and of a result that only such reach.
+        None stands for zeros, both for an argument and for a result that depends on such arguments only.
         """
         slots = list(arguments)
         for instruction in self.instructions:
@@ -46,7 +46,7 @@ class Linear(NamedTuple):
 
 
 def multiply_out(program: Program) -> tuple[list[Array], Linear]:
-    """A program that is linear in all its arguments, as factors and a function of these and the arguments."""
+    """Split a program that is linear in all its arguments into factors and a function of factors and arguments."""
     variables = program.jaxpr.invars
     builder = _Builder(size=len(variables))
     terms: list[Terms] = [{slot: None} for slot in range(len(variables))]
@@ -56,7 +56,7 @@ def multiply_out(program: Program) -> tuple[list[Array], Linear]:
 
 
 def zeros(of: Any) -> Array:
-    """Zeros of this type (``jax.typeof``), on the devices that it tells of."""
+    """Make zeros of this type (``jax.typeof``), on the devices that the type names."""
     made = jnp.zeros(of.shape, of.dtype)
     if any(axis is not None for axis in of.sharding.spec):
         made = jax.sharding.reshard(made, of.sharding)
@@ -64,23 +64,23 @@ def zeros(of: Any) -> Array:
 
 
 class _Zeros(NamedTuple):
-    """Zeros in the place of an array, which are made where they are used."""
+    """Zeros that are made only where they are used."""
 
     type: Any
 
 
 class _Builder:
-    """Goes through a linear program, keeping of each value that depends on the arguments what it is a sum of."""
+    """A walk through a linear program that keeps each value depending on the arguments as a sum of terms."""
 
     def __init__(self, size: int) -> None:
         self.size = size  # the number of slots so far
         self.instructions: list[Callable[[list[Any], list[Any]], list[Any]]] = []
         self.factors: list[Array] = []
         self.places: dict[int, int] = {}  # of factors, by id
-        self.products: dict[tuple[int, int], tuple[Any, ...]] = {}  # of factors, by their ids, and these
+        self.products: dict[tuple[int, int], tuple[Any, ...]] = {}  # of factors, by their ids, each with its factors
 
     def walk(self, jaxpr: Jaxpr, values: dict[Any, Any]) -> list[Any]:
-        """The results of a jaxpr: arrays, or ``Terms`` where they depend on the arguments."""
+        """Return the results of a jaxpr: arrays, or ``Terms`` where they depend on the arguments."""
         used = [*(operand for equation in jaxpr.eqns for operand in equation.invars), *jaxpr.outvars]
         uses = collections.Counter(operand for operand in used if not isinstance(operand, Literal))
 
@@ -90,7 +90,7 @@ class _Builder:
         for equation in jaxpr.eqns:
             results = self.carry_out(jaxpr, equation, [value_of(operand) for operand in equation.invars])
             for variable, result in zip(equation.outvars, results, strict=True):
-                # What several use is summed up once.
+                # A sum with several uses is computed once.
                 several = isinstance(result, dict) and len(result) > 1 and uses[variable] > 1
                 values[variable] = {self.slot_of(result): None} if several else result
         return [value_of(variable) for variable in jaxpr.outvars]
@@ -130,7 +130,7 @@ class _Builder:
         return [{first + n: None} for n in range(count)]
 
     def slot_of(self, terms: Terms) -> int:
-        """The slot of a sum, which is filled with it if there is none."""
+        """Return the slot of a sum; fill a new one if there is none."""
         match list(terms.items()):
             case [(slot, None)]:
                 return int(slot)
@@ -144,7 +144,7 @@ class _Builder:
         return self.fill(1, total)
 
     def get(self, value: Any) -> Get:
-        """How a value is had in the loop."""
+        """Return a function that gets a value inside the loop."""
         if isinstance(value, dict):
             slot = self.slot_of(value)
             return lambda factors, slots: slots[slot]
@@ -158,7 +158,7 @@ class _Builder:
         return lambda factors, slots: factors[place]
 
     def times(self, known: Any, factor: Any) -> Any:
-        """Their product, the same array for the same two."""
+        """Return the product of two factors, the same array for the same factors."""
         if known is None:
             return factor
         key = id(known), id(factor)
@@ -167,7 +167,7 @@ class _Builder:
         return self.products[key][0]
 
     def fill(self, count: int, instruction: Callable[[list[Any], list[Any]], list[Any]]) -> int:
-        """Fills that many slots; gives the first."""
+        """Fill ``count`` slots and return the first."""
         self.instructions.append(instruction)
         first, self.size = self.size, self.size + count
         return first

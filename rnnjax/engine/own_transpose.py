@@ -1,4 +1,4 @@
-"""Linear maps whose transpose is given: derivatives forward stay the map's, gradients become what one asks for."""
+"""Linear maps with a given transpose: forward-mode derivatives are those of the map, gradients are as given."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,15 +20,15 @@ def linear_with_own_transpose(
 ) -> list[Array]:
     """``forward(fixed, moving)``, whose gradient is ``backward(fixed, gradients of its results)``.
 
-    ``jax.custom_vjp`` gives a function a backward pass and takes away its derivative forward; here both are there.
-    The derivative for ``fixed`` is JAX's own, and can be such a map in its turn: a product is one in one operand, whose
-    ``forward`` is one in the other.
+    ``jax.custom_vjp`` gives a function a backward pass but removes its forward-mode derivative; here both exist. The
+    derivative with respect to ``fixed`` is JAX's own. For it ``forward`` can itself be such a map, as for a product,
+    which is linear in each of its operands.
 
     Args:
         forward: linear in ``moving``.
-        backward: gives as many arrays as ``moving`` has, of their shapes. It need not be linear.
-        fixed: what both take beside it.
-        moving: what the map is linear in.
+        backward: returns arrays with the shapes of those in ``moving``. It need not be linear.
+        fixed: the other arrays that both functions take.
+        moving: the arrays that the map is linear in.
     """
     return list(_linear.bind(*fixed, *moving, forward=forward, backward=backward, kept=len(fixed)))
 
@@ -59,7 +59,7 @@ def _transposed(gradients: Any, *operands: Any, forward: Map, backward: Map, kep
 
 
 def _of_a_batch(operands: Any, axes: Any, *, forward: Map, backward: Map, kept: int) -> tuple[Any, list[int]]:
-    """What all examples share is repeated: the transpose of that sums, outside of ``backward``."""
+    """Operands that all examples share are repeated; the transpose of this, a sum, is taken outside of ``backward``."""
     size = next(operand.shape[axis] for operand, axis in zip(operands, axes, strict=True) if axis is not None)
     moved = [batching.bdim_at_front(operand, axis, size) for operand, axis in zip(operands, axes, strict=True)]
     results = _linear.bind(*moved, forward=jax.vmap(forward), backward=jax.vmap(backward), kept=kept)

@@ -1,4 +1,4 @@
-"""Matrix products x W in the forms that take a CPU least time; on other devices, and over several, as they are."""
+"""Matrix products x W in the forms that are fastest on a single CPU; on any other devices they are left unchanged."""
 
 import math
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from rnnjax.engine.program import execute, is_matrix_product, program_of
 
 
 def at_all_steps(function: Callable[..., Any], *arguments: Any) -> Any:
-    """``function(*arguments)`` of arrays (T, ..., N), its products x W by ``product_of``."""
+    """``function(*arguments)`` for arrays (T, ..., N), with products x W computed by ``product_of``."""
     program = program_of(function, *arguments)
 
     def replace(equation: JaxprEqn, operands: list[Any]) -> list[Any] | None:
@@ -24,10 +24,10 @@ def at_all_steps(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def product_of(equation: JaxprEqn, operand: Array, kernel: Array) -> Array:
-    """Operand W, with steps and examples on one axis where that pays.
+    """The product of operand and kernel, with steps and examples merged into one axis where that is faster.
 
-    A CPU takes twice as long for the gradient of W, a product over steps and examples, where these are two axes. But
-    a batch that is spread over several devices would have to be gathered.
+    The gradient of W is a product over steps and examples, for which a CPU takes twice as long if these are two axes.
+    With several devices the axes stay apart, since merging them would gather a batch that is spread over the devices.
     """
     flat = operand
     if operand.ndim > 2 and _on_one_cpu():
@@ -38,10 +38,10 @@ def product_of(equation: JaxprEqn, operand: Array, kernel: Array) -> Array:
 
 
 def for_loop(kernel: Array, batch_shape: tuple[int, ...]) -> Array:
-    """A kernel to be multiplied with at every step of a loop: the same, but for columns that may be added at the end.
+    """The kernel for products at every step of a loop, possibly with a few columns of zeros added at the end.
 
-    Where rows lie a multiple of 4 KiB apart, a column's elements share a few places in a CPU's first cache. To gather
-    them, which every product does, then takes up to twice as long. A few more columns move the rows apart.
+    If rows lie a multiple of 4 KiB apart, the elements of a column share a few places in the CPU's first-level cache.
+    Every product gathers these elements, which then takes up to twice as long. A few more columns shift the rows.
     """
     row = kernel.shape[1] * kernel.dtype.itemsize
     large = kernel.shape[0] * row >= 2**21 and math.prod(batch_shape) >= 16
@@ -51,7 +51,7 @@ def for_loop(kernel: Array, batch_shape: tuple[int, ...]) -> Array:
 
 
 def shifted(equation: JaxprEqn, product: Array, operand: Array, turned: Array) -> Array:
-    """A product p = a W, whose derivative is dp + da W. ``turned`` is the transpose of W: read faster backward."""
+    """The product p = a W with the derivative dp + da W; ``turned``, the transpose of W, is faster to read backward."""
     return _shifted(_options(equation), product, operand, turned)
 
 

@@ -1,4 +1,4 @@
-"""A function as the list of its operations (its jaxpr), to be carried out in part, or with one of them changed."""
+"""Functions as lists of operations (jaxprs), to be executed in part or with some operations replaced."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -16,7 +16,7 @@ Replace = Callable[[JaxprEqn, list[Any]], list[Any] | None]
 
 
 class Program(NamedTuple):
-    """What ``program_of`` finds in a function."""
+    """The operations of a function, from ``program_of``."""
 
     jaxpr: Jaxpr
     constants: Values
@@ -31,7 +31,7 @@ def program_of(function: Callable[..., Any], *arguments: Any) -> Program:
 
 
 def quiet(program: Program) -> Program:
-    """The same without what has an effect and no result, such as ``jax.debug.print``: to compute a second time."""
+    """The program without operations that only have an effect, such as ``jax.debug.print``, to be run a second time."""
     kept = [equation for equation in program.jaxpr.eqns if equation.outvars or not equation.effects]
     return program._replace(jaxpr=program.jaxpr.replace(eqns=kept))
 
@@ -40,31 +40,32 @@ def quiet(program: Program) -> Program:
 class Rest:
     """A function of the other arguments alone, as ``fix_first`` makes it."""
 
-    values: list[Any]  # what was computed from the argument that is fixed, as far as it is needed
+    values: list[Any]  # computed from the fixed argument, and needed by the program
     program: Program  # a function of these values and of the leaves of the other arguments
 
     def __call__(self, *others: Any) -> Any:
-        """What the function returns for these."""
+        """Return what the function returns for the other arguments."""
         return execute(self.program, [*self.values, *jax.tree.leaves(others)])
 
 
 def execute(program: Program, arguments: list[Any], replace: Replace = lambda equation, operands: None) -> Any:
-    """What the function returns for ``arguments``, the leaves of the pytrees, with some operations replaced."""
+    """The results of a program for ``arguments``, the leaves of the pytrees, with some operations replaced."""
     values = program.constants | dict(zip(program.jaxpr.invars, arguments, strict=True))
     _carry_out(program.jaxpr, program.jaxpr.eqns, values, replace)
     return _results(program, values)
 
 
 def fix_first(function: Callable[..., Any], fixed: Any, *others: Any) -> Rest:
-    """``function`` of the other arguments alone; what depends on the first one only is computed now, once.
+    """``function`` with its first argument fixed; what depends on that argument alone is computed now, once.
 
-    In a scan this takes it out of the loop, and the way back through it too: the gradient with respect to a matrix
-    that is made from the params is summed over the steps first, and goes through its making once.
+    This takes such operations out of a scan's loop, and out of its backward loop too: the gradient with respect to a
+    matrix that is made from the params is first summed over the steps and then passed once through the computation of
+    the matrix.
 
     Args:
         function: any function of pytrees.
         fixed: its first argument.
-        *others: the other ones, or their shapes.
+        *others: the other arguments, or their shapes.
     """
     program = program_of(function, fixed, *others)
     variables, leaves = program.jaxpr.invars, jax.tree.leaves(fixed)
@@ -81,7 +82,7 @@ def fix_first(function: Callable[..., Any], fixed: Any, *others: Any) -> Rest:
 
 
 def reached(program: Program, variables: Iterable[Any], past: Iterable[JaxprEqn] = ()) -> set[Any]:
-    """These variables and all that depend on them, but for what does so through the operations ``past``."""
+    """The variables and all that depend on them, except for those that do so only through the operations ``past``."""
     found, barred = set(variables), set(map(id, past))
     for equation in program.jaxpr.eqns:
         if operands_of(equation) & found and id(equation) not in barred:
@@ -90,12 +91,12 @@ def reached(program: Program, variables: Iterable[Any], past: Iterable[JaxprEqn]
 
 
 def recurrent_products(program: Program, fixed: int, state: int) -> list[JaxprEqn]:
-    """The products x W of a step in which W comes from what is fixed alone, and x from the state.
+    """The products x W of a step in which W depends on the fixed values alone, and x on the state.
 
     Args:
-        program: of a step of (what is fixed, state, anything else).
-        fixed: how many leaves there are of what is fixed.
-        state: and how many of the state.
+        program: of a step with the arguments (fixed values, state, anything else).
+        fixed: the number of leaves of the fixed values.
+        state: the number of leaves of the state.
     """
     inputs = program.jaxpr.invars
     of_state, not_fixed = reached(program, inputs[fixed : fixed + state]), reached(program, inputs[fixed:])
@@ -107,7 +108,7 @@ def recurrent_products(program: Program, fixed: int, state: int) -> list[JaxprEq
 
 
 def is_matrix_product(equation: JaxprEqn) -> bool:
-    """Whether it is x W, the last axis of x (..., I) with the first one of W (I, O)."""
+    """Whether an operation is x W, the last axis of x (..., I) with the first axis of W (I, O)."""
     if equation.primitive is not jax.lax.dot_general_p:
         return False
     x, kernel = (operand.aval.shape for operand in equation.invars)  # type: ignore[attr-defined]
@@ -121,13 +122,13 @@ def operands_of(equation: JaxprEqn) -> set[Any]:
 
 
 def has_own_backward_pass(program: Program) -> bool:
-    """Whether something in it has gradients other than those that follow from its derivative forward."""
+    """Whether the gradients of some operation do not follow from its forward-mode derivative."""
     text = str(program.jaxpr)
     return "custom_vjp" in text or "linear_with_own_transpose" in text
 
 
 def users_of(jaxpr: Jaxpr) -> dict[Any, list[JaxprEqn | None]]:
-    """By variable, the operations that take it, as often as they do; None stands for the results."""
+    """By variable, the operations that take it, once for each use; None stands for the results."""
     users: dict[Any, list[JaxprEqn | None]] = {}
     for equation in [*jaxpr.eqns, None]:
         for variable in jaxpr.outvars if equation is None else equation.invars:
@@ -137,7 +138,7 @@ def users_of(jaxpr: Jaxpr) -> dict[Any, list[JaxprEqn | None]]:
 
 
 def _divide(jaxpr: Jaxpr, fixed: set[Any]) -> tuple[list[JaxprEqn], list[JaxprEqn]]:
-    """The operations that can be done once and for all, and the others."""
+    """The operations that can be done once, ahead of all calls, and the others."""
     known, possible, later = set(fixed), [], []
     for equation in jaxpr.eqns:
         if operands_of(equation) <= known and not equation.effects:
@@ -153,8 +154,8 @@ def _divide(jaxpr: Jaxpr, fixed: set[Any]) -> tuple[list[JaxprEqn], list[JaxprEq
     )
     for equation in reversed(possible):
         results = set(equation.outvars)
-        # What is small before and large after, such as a bias repeated for each example, is better made where it is
-        # used than kept.
+        # A result that is larger than its operands, such as a bias repeated for each example, is better made where it
+        # is used than kept.
         grows = _size(equation.outvars) > _size(operands_of(equation))
         if grows and results & used_later:
             later.insert(0, equation)
@@ -172,7 +173,7 @@ def _size(variables: Iterable[Any]) -> int:
 def _carry_out(
     jaxpr: Jaxpr, equations: list[JaxprEqn], values: Values, replace: Replace = lambda equation, operands: None
 ) -> None:
-    """Carries out operations of a jaxpr, adding their results to ``values``."""
+    """Execute operations of a jaxpr and add their results to ``values``."""
     for equation in equations:
         operands = [o.val if isinstance(o, Literal) else values[o] for o in equation.invars]
         results = replace(equation, operands)
@@ -182,7 +183,7 @@ def _carry_out(
 
 
 def evaluate(jaxpr: Jaxpr, equation: JaxprEqn, operands: list[Any]) -> list[Any]:
-    """One equation as a program of its own: how primitives are called differs between versions of JAX."""
+    """The results of one equation, run as a program: how primitives are called differs between versions of JAX."""
     variables = {v: x for v, x in zip(equation.invars, operands, strict=True) if not isinstance(v, Literal)}
     alone = jaxpr.replace(constvars=[], invars=list(variables), outvars=equation.outvars, eqns=[equation])
     return jax.core.eval_jaxpr(alone, (), *variables.values())

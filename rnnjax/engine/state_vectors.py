@@ -26,8 +26,8 @@ class StateVectors(NamedTuple):
 
     Attributes:
         of_state: ``state -> vectors (..., S)``, in float32 or float64.
-        to_state: ``(vectors, state) -> state``, in which only the leaves without a derivative are those of ``state``.
-        size: S.
+        to_state: ``(vectors, state) -> state``, which takes only leaves without a derivative from the given ``state``.
+        size: S, the length of a vector.
         dtype: of the vectors.
     """
 
@@ -38,7 +38,7 @@ class StateVectors(NamedTuple):
 
 
 def state_vectors(like: State, batch_rank: int) -> StateVectors:
-    """The vectors of states like this one, which has so many batch axes.
+    """The functions for states like this one, which has ``batch_rank`` batch axes.
 
     Raises:
         TypeError: if no leaf of the state has a derivative.
@@ -80,7 +80,7 @@ def state_vectors(like: State, batch_rank: int) -> StateVectors:
 
 
 def advance_vectors(cell: Cell, params: Params, state: State, drive: Drive, vectors: StateVectors) -> Any:
-    """One step as ``vector (..., S) -> (new vector, new state)``; what has no derivative is that of ``state``."""
+    """One step as ``vector (..., S) -> (new vector, new state)``; leaves without a derivative come from ``state``."""
 
     def advance(vector: Array) -> tuple[Array, State]:
         new_state = cell.advance(params, vectors.to_state(vector, state), drive)
@@ -91,7 +91,7 @@ def advance_vectors(cell: Cell, params: Params, state: State, drive: Drive, vect
 
 
 def check_same_backward(receiver: str, cell: Cell, params: Params, state: State, inputs: Array) -> None:
-    """Raises ``TypeError`` if one step, of inputs (..., I), has other gradients than its derivative forward."""
+    """Raise ``TypeError`` if the gradients of a step do not follow from its forward-mode derivative."""
 
     def advance(params: Params, state: State, inputs: Array) -> State:
         return cell.advance(params, state, cell.project(params, inputs))
@@ -99,5 +99,5 @@ def check_same_backward(receiver: str, cell: Cell, params: Params, state: State,
     if has_own_backward_pass(program_of(advance, params, state, inputs)):
         raise TypeError(
             f"{receiver} received a cell with a backward pass of its own (jax.custom_vjp), such as clip_gradient_norm "
-            "or mixed_precision makes: expected one with the gradients of its values; pass the cell without it"
+            "or mixed_precision makes: expected one whose gradients are those of its values; pass the cell without it"
         )

@@ -1,17 +1,17 @@
-"""A scan with a shorter way back: backpropagation through time in which only the adjoints go step by step.
+"""A scan with a shorter backward loop: backpropagation through time in which only the adjoints go step by step.
 
 A step s_t = f(s_{t-1}, x_t) contains products p_t = a_t W whose operand a_t depends on the state. The forward pass
-keeps the states and these products, together with what is added to them. With these the derivatives of all steps are
-known, and are computed for all of them at once. The loop back takes dL/ds_t to dL/ds_{t-1}, and keeps only these. What
-follows from them is computed for all steps at once again: dL/dp_t, and the gradient of a kernel, one large product
-instead of a sum of small ones:
+keeps the states and these products, together with what is added to them. From these the derivatives of all steps are
+computed at once. The backward loop takes dL/ds_t to dL/ds_{t-1}, and keeps nothing else. What follows from these
+adjoints is again computed for all steps at once: dL/dp_t, and the gradient of a kernel as one large product instead of
+a sum of small ones:
 
     dL/dW = sum over t of a_t^T dL/dp_t
 
-(But where a product goes into the operand of another, as a GRU's reset gate does, dL/dp_t comes from the loop.)
+(If a product enters the operand of another one, as in a GRU's reset gate, dL/dp_t comes from the loop.)
 
-All this is written down once, as the derivative forward in time, whose loop is linear in the tangents ds_t and dp_t.
-JAX transposes it.
+Only the forward-mode derivative is written down here. Its loop is linear in the tangents ds_t and dp_t, and JAX
+transposes it.
 """
 
 import itertools
@@ -45,9 +45,9 @@ Leaves = list[Any]
 
 
 def scan_through_time(step: Rest, state: Any, xs: Any, *, reverse: bool = False) -> tuple[Any, Any]:
-    """``lax.scan`` of ``step(state, x) -> (state, output)``, with the same values and, up to rounding, derivatives.
+    """Scan ``step(state, x) -> (state, output)`` as ``lax.scan`` does; derivatives are equal up to rounding.
 
-    For a step with a backward pass of its own (``jax.custom_vjp``, ``clip_gradient_norm``) it is ``lax.scan``.
+    A step with a backward pass of its own (``jax.custom_vjp``, ``clip_gradient_norm``) is run by ``lax.scan`` itself.
     """
     if has_own_backward_pass(step.program):
         return jax.lax.scan(step, state, xs, reverse=reverse)
@@ -63,25 +63,25 @@ def scan_through_time(step: Rest, state: Any, xs: Any, *, reverse: bool = False)
 
 
 class _Parts(NamedTuple):
-    """What a step is made of."""
+    """The parts of a step."""
 
     program: Program  # (fixed leaves, state leaves, leaves of x) -> (new state, output)
     state_size: int
     products: list[JaxprEqn]  # a_t W
     drives: list[list["_Drive"]]  # of each product
-    kept: list[Any]  # what products become, part by part, when their drives are added; all uses are of these
-    homes: list[int | None]  # of each of these, the drive whose memory it can have
-    loose: list[int]  # the x that are no drives and have a derivative
-    inexact: list[bool]  # of each result, whether it has a derivative
-    direct: list[bool]  # of each result, whether fixed values reach it other than through the products
+    kept: list[Any]  # the sums of products and their drives, part by part; only these are used further
+    homes: list[int | None]  # for each of these, the drive whose memory it can take over
+    loose: list[int]  # the inputs x that are not drives and have a derivative
+    inexact: list[bool]  # for each result, whether it has a derivative
+    direct: list[bool]  # for each result, whether fixed values reach it other than through the products
     chained: bool  # whether a product's operand depends on another product, or on a loose x, of the same step
 
 
 class _Drive(NamedTuple):
-    """An x that is added to a product, or to a part (gate) of it, and used for nothing else.
+    """An input x that is added to a product, or to a part (gate) of it, and is used for nothing else.
 
-    Its tangents can be added to the product's before the loop, and its adjoints, a part of the product's, need not be
-    kept twice.
+    Its tangents can be added to the product's tangents before the loop. Its adjoints are a part of the product's
+    adjoints and need not be kept twice.
     """
 
     x: int  # its index
@@ -111,7 +111,7 @@ def _take_apart(step: Rest, state_size: int) -> _Parts:
 
 
 def _drives_of(program: Program, product: JaxprEqn, xs: list[Any]) -> tuple[list[_Drive], list[tuple[Any, int | None]]]:
-    """A product's drives, and the variables that it has become when they are added, each with the last one added."""
+    """Return a product's drives, and the variables that hold its sums with them, each with the drive added last."""
     users = users_of(program.jaxpr)
 
     def follow(part: Any, start: int, last: int | None) -> tuple[list[_Drive], list[tuple[Any, int | None]]]:
@@ -136,7 +136,7 @@ def _drives_of(program: Program, product: JaxprEqn, xs: list[Any]) -> tuple[list
 
 
 def _scan(parts: _Parts, reverse: bool, fixed: Leaves, state: Leaves, xs: Leaves) -> tuple[Leaves, Leaves]:
-    """All steps: final state and outputs."""
+    """Run all steps; return the final state and the outputs."""
     kernels = _kernels_in_loop(parts, fixed)
 
     def step(state: Leaves, x: Leaves) -> tuple[Leaves, Leaves]:
@@ -147,7 +147,7 @@ def _scan(parts: _Parts, reverse: bool, fixed: Leaves, state: Leaves, xs: Leaves
 
 
 def _scan_and_keep(parts: _Parts, reverse: bool, fixed: Leaves, state: Leaves, xs: Leaves) -> Any:
-    """Final state and outputs, the states before the steps, and what is kept of products."""
+    """Run all steps; return final state, outputs, the states before the steps, and what is kept of the products."""
     kernels = _kernels_in_loop(parts, fixed)
 
     def step(state: Leaves, x: Leaves) -> tuple[Leaves, Any]:
@@ -159,7 +159,7 @@ def _scan_and_keep(parts: _Parts, reverse: bool, fixed: Leaves, state: Leaves, x
 
 
 def _scan_and_keep_in_place(parts: _Parts, reverse: bool, fixed: Leaves, state: Leaves, xs: Leaves) -> Any:
-    """The same, with what is kept written over the drives, which are needed no more: less memory to fill and touch."""
+    """Do the same, but write what is kept over the drives, which are no longer needed; this touches less memory."""
     kernels = _kernels_in_loop(parts, fixed)
     homes = [home for home in parts.homes if home is not None]
 
@@ -175,7 +175,7 @@ def _scan_and_keep_in_place(parts: _Parts, reverse: bool, fixed: Leaves, state: 
             if home is None:
                 return value
             memory[home] = jax.lax.dynamic_update_index_in_dim(memory[home], value, t, 0)
-            return read(home)  # Were the value itself used, XLA would copy the whole array at every step.
+            return read(home)  # With the value itself, XLA would copy the whole array at every step.
 
         x = [read(index) if index in memory else next(rest) for index in range(len(xs))]
         results, kept = _advance(parts, fixed, kernels, state, x, write)
@@ -199,7 +199,7 @@ def _advance(
     x: Leaves,
     keep: Callable[[int, Array], Array] = lambda place, value: value,
 ) -> tuple[Leaves, Leaves]:
-    """A step's results and what is kept of its products, which are to be used as ``keep(place, value)`` gives them."""
+    """Run a step; return its results and what is kept of its products, as replaced by ``keep(place, value)``."""
     kept = dict[int, Array]()
 
     def note(place: int, value: Array) -> Array:
@@ -215,13 +215,13 @@ def _advance(
 
 
 def _kernels_in_loop(parts: _Parts, fixed: Leaves) -> dict[int, Array]:
-    """The kernels of products, by their places, as far as they are among what is fixed, in their form for a loop."""
+    """Return, by place, the kernels of products that are among the fixed values, in their form for a loop."""
     values = dict(zip(parts.program.jaxpr.invars, fixed, strict=False))
     operands: list[Any] = [product.invars for product in parts.products]
     return {place: for_loop(values[w], x.aval.shape[:-1]) for place, (x, w) in enumerate(operands) if w in values}
 
 
-# The derivative forward in time
+# The forward-mode derivative
 
 
 def _derivative(parts: _Parts, reverse: bool, primals: Any, tangents: Any) -> Any:
@@ -260,7 +260,7 @@ def _derivative(parts: _Parts, reverse: bool, primals: Any, tangents: Any) -> An
 def _added(
     parts: _Parts, results: list[Any], from_others: Leaves, d_results: Leaves
 ) -> tuple[dict[int, Array | None], list[int]]:
-    """What is added to the tangents of results, by place; and each one's place, which an output shares with a state."""
+    """Return what is added to the tangents of results, by place, and the place of each; equal results share one."""
     directly = iter(d_results)
     direct = [next(directly) if also else None for also in _chosen(parts.direct, parts.inexact)]
     places = [next(n for n, same in enumerate(results) if same is result) for result in results]
@@ -274,7 +274,7 @@ def _sum(one: Array | None, other: Array | None) -> Array | None:
 
 
 def _from_fixed(parts: _Parts, fixed: Leaves, d_fixed: Leaves, at_steps: tuple[Leaves, ...]) -> Any:
-    """Kernels, products and direct results at all steps at once, and what the fixed values' tangents add to them."""
+    """Return kernels, products and direct results of all steps, and their tangents from those of the fixed values."""
 
     def at_step(moving: Leaves, before: Leaves, x: Leaves, kept: Leaves) -> tuple[Leaves, Leaves, Leaves]:
         operands, kernels = Leaves(), Leaves()
@@ -296,7 +296,7 @@ def _from_fixed(parts: _Parts, fixed: Leaves, d_fixed: Leaves, at_steps: tuple[L
 
 
 def _with_drives(d_product: Array, drives: list[_Drive], d_xs: Leaves) -> Array:
-    """A product's tangents, with those of its drives added where they belong."""
+    """Add the tangents of its drives to the tangents of a product."""
     for drive in drives:
         d_drive = d_xs[drive.x]
         after = d_product.shape[-1] - drive.start - d_drive.shape[-1]
@@ -307,7 +307,7 @@ def _with_drives(d_product: Array, drives: list[_Drive], d_xs: Leaves) -> Array:
 def _linear_steps(
     parts: _Parts, shared: Leaves, products: Leaves, at_steps: tuple[Leaves, ...]
 ) -> tuple[Leaves, Callable[[Leaves, Leaves], Leaves]]:
-    """The derivatives of all steps by (state, products, loose x): factors, and a linear function of one step's."""
+    """Return the derivatives of all steps by (state, products, loose x): factors, and a linear function of one step."""
     fixed, turned = shared[: -len(parts.products) or None], shared[len(shared) - len(parts.products) :]
     found: list[tuple[Linear, list[int | None]]] = []
 
@@ -325,7 +325,7 @@ def _linear_steps(
 
         tangents = _inexact(before, before), products, [x[index] for index in parts.loose]
         factors, linear = multiply_out(program_of(jax.linearize(step, *tangents)[1], *tangents))
-        # A kernel is the same at all steps, and kept once.
+        # A kernel is the same at all steps and is kept once.
         places = [next((n for n, value in enumerate(shared) if value is factor), None) for factor in factors]
         found.append((linear, places))
         return [factor for factor, place in zip(factors, places, strict=True) if place is None]
@@ -340,7 +340,7 @@ def _linear_steps(
     return factors_of_steps, linear_step
 
 
-# A step with other products
+# A step with its products replaced
 
 
 def _execute(
@@ -349,7 +349,7 @@ def _execute(
     multiply: Callable[[int, Array, Array], Array],
     kept: Callable[[int, Array], Array],
 ) -> Leaves:
-    """A step's results with ``multiply(place, operand, kernel)`` and ``kept(place, value)`` for what is kept."""
+    """Run a step with ``multiply(place, operand, kernel)`` for products and ``kept(place, value)`` for what is kept."""
     products = {id(product): place for place, product in enumerate(parts.products)}
     places = {variable: place for place, variable in enumerate(parts.kept)}
 
@@ -368,7 +368,7 @@ def _execute(
 
 @jax.custom_jvp
 def known(value: Array, computed: Array) -> Array:
-    """A value in the place of itself, computed again, whose derivative it has."""
+    """Return ``value`` with the derivative of ``computed``, the same value computed again."""
     return value
 
 
@@ -381,18 +381,18 @@ def _known_derivative(primals: Any, tangents: Any) -> tuple[Array, Array]:
 
 
 def _inexact(leaves: Leaves, of: Leaves) -> Leaves:
-    """Those elements of ``of`` in whose place the leaves have a derivative."""
+    """Select the elements of ``of`` at the places where the leaves have a derivative."""
     return _chosen(of, map(is_inexact, leaves))
 
 
 def _put(leaves: Leaves, inexact: Leaves) -> Leaves:
-    """The leaves, with these in the place of those that have a derivative."""
+    """Replace those of the leaves that have a derivative."""
     new = iter(inexact)
     return [next(new) if is_inexact(leaf) else leaf for leaf in leaves]
 
 
 def _with_zeros(leaves: Leaves, tangents: Leaves) -> Leaves:
-    """Tangents for all leaves: nothing, in JAX's way, for counters and keys."""
+    """Return tangents for all leaves; for counters and keys these are JAX's zeros of dtype float0."""
     given = iter(tangents)
     return [next(given) if is_inexact(leaf) else np.zeros(leaf.shape, jax.dtypes.float0) for leaf in leaves]
 

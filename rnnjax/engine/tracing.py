@@ -1,4 +1,4 @@
-"""What is traced of a cell is traced once: not again for every layer of a stack, and at every call."""
+"""Tracing of each cell only once, and not again for every layer of a stack and at every call."""
 
 import functools
 from collections.abc import Callable
@@ -9,15 +9,15 @@ import jax
 from rnnjax.origin import identity
 
 REMEMBERED = 128
-"""So many cells of each function; then the one that was not used for longest is forgotten, with all that JAX keeps."""
+"""The number of cells kept per function; beyond it the least recently used is dropped, with what JAX keeps for it."""
 
 
 def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function(cell, *arrays, **options)`` as a ``jax.jit`` of its own for each cell and options.
+    """Wrap ``function(cell, *arrays, **options)`` in a separate ``jax.jit`` for each cell and its options.
 
-    Layers that are the same cell and have the same shapes are then traced, differentiated and transposed once, in a
-    stack and in stacks of other depths; and outside of ``jax.jit`` a call is compiled the first time only. In the place
-    of the cell any function may stand.
+    Layers that are equal cells with equal shapes are then traced, differentiated and transposed once, within a stack
+    and for stacks of different depths. Outside of ``jax.jit`` a call is compiled only the first time. Any function may
+    take the place of the cell.
     """
 
     @functools.lru_cache(REMEMBERED)
@@ -26,7 +26,7 @@ def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def call(cell: Any, *arrays: Any, **options: Any) -> Any:
-        # Of a cell that has a tracer in it, what is remembered would be a leak.
+        # For a cell that contains a tracer, keeping its program would be a leak.
         if jax.config.jax_check_tracer_leaks:  # type: ignore[attr-defined]
             return function(cell, *arrays, **options)
         return program(_Same(cell), **options)(*arrays)
@@ -35,7 +35,7 @@ def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _Same:
-    """A cell, or any function, that equals those that do the same."""
+    """A cell or function that is equal to any other that does the same."""
 
     def __init__(self, cell: Any) -> None:
         self.cell, self.identity = cell, identity(cell)

@@ -11,11 +11,11 @@ from rnnjax.cell import Cell, Repetition, Wiring
 from rnnjax.typing import Key, Params, State
 
 Run = Callable[[Cell, Params, Array, State, Any], tuple[Any, Array]]
-"""``(cell, params, inputs, state, extra) -> (state, outputs)``: does one layer."""
+"""``(cell, params, inputs, state, extra) -> (state, outputs)``: runs one layer."""
 
 
 def composed_cell(init: Callable[[Key, int], Params], wiring: Wiring | Repetition) -> Cell:
-    """A cell made of others, all of whose functions but ``init`` follow from how they are wired."""
+    """Make a cell of other cells; all of its functions but ``init`` follow from the wiring."""
 
     def initial_state(params: Params, batch_shape: tuple[int, ...] = ()) -> tuple[State, ...]:
         if isinstance(wiring, Repetition):
@@ -31,7 +31,7 @@ def composed_cell(init: Callable[[Key, int], Params], wiring: Wiring | Repetitio
             if cell.reverse:
                 raise TypeError(
                     "a bidirectional cell received one step: its second direction begins at the end of a sequence; "
-                    "run it over whole ones with unroll, gradient_flow or chain, alone or in a stack"
+                    "run it over whole sequences with unroll, gradient_flow or chain, alone or in a stack"
                 )
             new_state = cell.advance(params, state, cell.project(params, inputs))
             return new_state, cell.output(params, new_state)
@@ -46,7 +46,7 @@ def composed_cell(init: Callable[[Key, int], Params], wiring: Wiring | Repetitio
 
 
 def layers_of(wiring: Wiring | Repetition, params: Params) -> tuple[tuple[Cell, Params], ...]:
-    """The layers of a composed cell, each with its params."""
+    """Return the layers of a composed cell, each with its params."""
     if isinstance(wiring, Wiring):
         return wiring.layers(params)
     return tuple((wiring.cell, of_layer) for of_layer in _unstack(wiring, wiring.layers(params)))
@@ -60,7 +60,7 @@ def run_layers(
     extras: Sequence[Any],
     run: Run,
 ) -> tuple[tuple[Any, ...], Array]:
-    """Runs each layer with its element of ``extras``; those that are repeated are one program."""
+    """Run each layer with its element of ``extras``; repeated layers are one program."""
     if isinstance(wiring, Repetition):
         return _scan_layers(wiring, params, inputs, state, extras, run)
     states: list[Any] = []
@@ -92,8 +92,8 @@ def _scan_layers(
 
 
 def _unstack(repetition: Repetition, stacked: Any) -> tuple[Any, ...]:
-    """One element a layer."""
-    # To index every leaf would take several times as long to trace, which deep networks notice.
+    """Split the leading axis into one element for each layer."""
+    # Indexing every leaf would take several times as long to trace, which matters for deep networks.
     leaves, structure = jax.tree.flatten(stacked)
     of_layers = zip(*(jnp.unstack(leaf) for leaf in leaves), strict=True) if leaves else [()] * repetition.times
     return tuple(jax.tree.unflatten(structure, of_layer) for of_layer in of_layers)

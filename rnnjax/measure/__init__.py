@@ -1,1 +1,1 @@
-"""What is measured of a network: where its gradients go, its dynamics, its memory; and penalties made of that."""
+"""Measurements of a network: where its gradients go, its dynamics, its memory; and penalties made of these."""

@@ -1,4 +1,4 @@
-"""The constant error carousel: the way back along an LSTM's memory, beside all ways that there are."""
+"""The constant error carousel: the gradient's path along an LSTM's memory."""
 
 from functools import partial
 from typing import NamedTuple
@@ -13,11 +13,12 @@ from rnnjax.typing import Drive, Params, State
 
 
 class Carousel(NamedTuple):
-    """How the last memory c_T answers to each unit of the memory before, (T, ..., H) each.
+    """The derivative of the last memory c_T by each unit of the earlier memory, (T, ..., H) each.
 
     Attributes:
-        direct: along the memory alone, no step through h: of an LSTM the product of the forget gates after step t.
-        total: on all ways, through h of the steps between, too.
+        direct: along the memory alone, without a step through h: for an LSTM the product of the forget gates after step
+            t.
+        total: along all paths, also through h of the steps between.
     """
 
     direct: Array
@@ -25,29 +26,29 @@ class Carousel(NamedTuple):
 
 
 def carousel(cell: Cell, params: Params, inputs: Array, state: State | None = None) -> Carousel:
-    """The derivative of every memory unit's last value by its own earlier ones, along the memory and in all.
+    """The derivative of each memory unit's last value by its own earlier values, along the memory and in total.
 
         direct_t = prod over k = t+1, ..., T of f_k        total_t = diagonal of dc_T/dc_t        t = 1, ..., T
 
-    What Hochreiter & Schmidhuber (1997) called the constant error carousel is the direct way, with f = 1. dc_T/dc_t
-    is taken with h_t held fixed, as everywhere in this library, so that the two are equal for t >= T - 1, and for all
-    t if there are no recurrent weights. The total takes one backward pass for each of the H units.
+    The direct path with f = 1 is what Hochreiter & Schmidhuber (1997) called the constant error carousel. dc_T/dc_t is
+    taken with h_t held fixed, as everywhere in this library, so both are equal for t >= T - 1, and for all t if the
+    recurrent weights are zero. The total derivative takes one backward pass for each of the H units.
 
     Args:
-        cell: of one piece, with ``cell`` and ``hidden`` among the fields of its state, as ``lstm`` has them.
+        cell: a single layer, with ``cell`` and ``hidden`` among the fields of its state, such as ``lstm``.
         params: from ``cell.init``.
         inputs: (T, ..., I).
         state: s_0, by default ``cell.initial_state``.
 
     Raises:
-        ValueError: shapes that do not fit together.
+        ValueError: for shapes that do not fit together.
         TypeError: if the state has no such fields.
     """
     inputs, state = prepare(cell, params, inputs, state)
     if not {"cell", "hidden"} <= set(getattr(state, "_fields", ())):
         raise TypeError(
             f"carousel received a cell whose state is {type(state).__name__}: expected one with the fields hidden and "
-            "cell, such as lstm(64); of a stack give a layer, with what it sees for its inputs"
+            "cell, such as lstm(64); for a stack, pass one of its layers with the inputs of that layer"
         )
     zeros = jax.tree.map(lambda leaf: jnp.zeros((len(inputs), *leaf.shape), leaf.dtype), state)
 
@@ -58,7 +59,7 @@ def carousel(cell: Cell, params: Params, inputs: Array, state: State | None = No
         return cell.advance(params, state._replace(hidden=jax.lax.stop_gradient(state.hidden)), drive)
 
     memory, back = jax.vjp(partial(last_memory, cell._replace(advance=advance_along_memory)), zeros)
-    direct = back(jnp.ones_like(memory))[0].cell  # unit by unit, since no memory unit sees another one
+    direct = back(jnp.ones_like(memory))[0].cell  # unit by unit, since no memory unit depends on another one
     memory, back = jax.vjp(partial(last_memory, cell), zeros)
 
     def of_unit(unit: Array) -> Array:

@@ -1,4 +1,4 @@
-"""From a curve of gradient norms to numbers: where it falls to a half, its asymptotic rate, what became of it."""
+"""A curve of gradient norms in numbers: lags, asymptotic rate and verdict."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -12,36 +12,37 @@ from rnnjax.checks import told
 
 Verdict = Literal["vanishes", "preserved", "explodes", "no trend", "not measured"]
 
-_LEVEL = 1.1  # a curve whose norms differ by no more than that factor is level, whatever line fits
-_TREND = 0.5  # R² from which a line tells more of a curve than it leaves over
+_LEVEL = 1.1  # a curve whose norms differ by at most this factor is level, whatever line fits it
+_TREND = 0.5  # R² from which a line explains more of a curve than it leaves unexplained
 _EXPONENTIAL = 0.9  # R² from which its slope is a rate
-_STILL = 0.25  # of all growth, what growth that goes on has in the farther half of the lags
+_STILL = 0.25  # share of all growth that lies in the farther half of the lags if the growth is still going on
 
 
 class Decay(NamedTuple):
     """How a gradient norm changes with its distance, the lag in steps, from the loss.
 
-    What was measured comes first, what a fitted line says of it after. The two answer different questions: an LSTM may
-    fall to a half at lag 1 and by only 4 % a step from there on.
+    The first fields are measured, the later ones come from a fitted line. The two answer different questions: in an
+    LSTM the norm may fall to a half at lag 1, and by only 4 % a step from there on.
 
     Attributes:
         half_lag, tenth_lag, thousandth_lag: the first lag at which the norm is at most 1/2, 1/10, 1/1000 of its value
             nearest the loss (at lag 0, or at the first lag that has one: an LSTM's memory has none at the last step
-            itself); None if it never is. This is what a reader means by half-life.
-        asymptotic_rate: the factor that a step back in time multiplies the norm by, over the lags fitted: exp of the
-            slope of ln(norm) against lag, by least squares. NaN where fewer than three norms can be fitted.
-        asymptotic_half_life: the steps in which that rate halves a norm, ln(1/2) / ln(asymptotic_rate); inf where it
-            does not fall, NaN where the curve is not ``exponential``.
-        r_squared: of that line, 1 for a straight one. NaN where there is none.
-        first_lag, last_lag: the lags fitted, inclusive: those that can be seen. -1 where there are none.
+            itself); None if it never is. The first of them is what readers usually mean by half-life.
+        asymptotic_rate: the factor by which a step back in time multiplies the norm, over the fitted lags: exp of the
+            slope of ln(norm) against lag, by least squares. NaN if fewer than three norms can be fitted.
+        asymptotic_half_life: the number of steps in which this rate halves a norm, ln(1/2) / ln(asymptotic_rate); inf
+            if the norm does not fall, NaN if the curve is not ``exponential``.
+        r_squared: the coefficient of determination R² of the line; 1 if the curve is straight, NaN if there is no line.
+        first_lag, last_lag: the first and the last fitted lag, at which the norm is finite and above the dtype's floor;
+            -1 if there are none.
         underflowed: how many steps have a norm of 0 or below the dtype's floor. They are left out of the fit.
         overflowed: how many steps have an infinite or undefined norm. They are left out, too.
-        verdict: on what was measured, from the first to the last lag that can be seen, not on the line. "vanishes"
-            where the norm ends at a tenth or less of its value nearest the loss, or at 0, or below the dtype's floor.
-            "explodes" where it ends at ten times that value or more and grows to the last, or is infinite. "preserved"
-            where it never leaves the range between. "no trend" where it goes far away and back again, or up and down
-            about a level, or grows to a level: so it does where every step has a loss of its own. "not measured" where
-            there is a single norm, or norms are NaN.
+        verdict: a judgement of the measured norms from the first to the last of these lags, not of the line.
+            "vanishes": the norm ends at a tenth or less of its value nearest the loss, at 0, or below the dtype's
+            floor. "explodes": it ends at ten times that value or more and is still growing, or is infinite.
+            "preserved": it never leaves the range between these two. "no trend": it moves far away and returns, goes up
+            and down about a level, or grows to a level, as it does if every step has its own loss. "not measured":
+            there is only one norm, or some are NaN.
     """
 
     half_lag: int | None
@@ -63,10 +64,10 @@ class Decay(NamedTuple):
 
 
 def norm_floor(dtype: jax.typing.DTypeLike) -> float:
-    """The norm below which ``dtype`` no longer holds a gradient's digits: smallest normal number / epsilon.
+    """The norm below which ``dtype`` loses digits of a gradient: smallest normal number / epsilon.
 
-    Products with such a gradient fall into the subnormal range, which compiled programs flush to zero. In float32 it
-    is about 1e-31, in float64 1e-292.
+    Products with a smaller gradient fall into the subnormal range, which compiled programs flush to zero. The floor is
+    about 1e-31 in float32 and 1e-292 in float64.
     """
     info = jnp.finfo(dtype)
     return float(info.smallest_normal) / float(info.eps)
@@ -74,9 +75,10 @@ def norm_floor(dtype: jax.typing.DTypeLike) -> float:
 
 @of_their_kinds
 def first_lag_below(norms: ArrayLike, share: float, *, loss_step: int = -1) -> int | None:
-    """The first lag at which a norm is at most a share of the norm nearest the loss; None if it never is.
+    """The first lag at which the norm is at most a given share of the norm nearest the loss; None if it never is.
 
-    Nearest is the first lag with a norm that is finite and above the dtype's floor: 0, or 1 for an LSTM's memory.
+    The norm nearest the loss is the first that is finite and above the dtype's floor: at lag 0, or 1 for an LSTM's
+    memory.
 
     Args:
         norms: (T,), a leaf of ``GradientFlow.state``, time forward.
@@ -91,21 +93,22 @@ def first_lag_below(norms: ArrayLike, share: float, *, loss_step: int = -1) -> i
     if not seen.any():
         return None
     first = int(np.argmax(seen))
-    # A rounding error is no reason to count a lag more: 3 x 0.1 is above a tenth of 3.
+    # A rounding error must not add a lag: 3 x 0.1 is above a tenth of 3.
     below = by_lag[first + 1 :] <= share * by_lag[first] * (1 + 1e-6)
     return first + 1 + int(np.argmax(below)) if below.any() else None
 
 
 @of_their_kinds
 def decay(norms: ArrayLike, *, loss_step: int = -1) -> Decay:
-    """Where ||dL/ds_t|| falls to a half, a tenth, a thousandth; the slope of its logarithm; what becomes of it.
+    """The lags at which ||dL/ds_t|| falls to a half, a tenth and a thousandth, its asymptotic rate, and a verdict.
 
-    It speaks of a loss that is read at one step. Where every step has a loss, every state has a gradient of its own
-    beside what comes from later ones, and a curve against time shows no decay, whatever the network does.
+    It is meant for a loss that is read at one step. If every step has a loss, every state has a direct gradient beside
+    the one from later steps, and a curve against time shows no decay, whatever the network does.
 
     Args:
         norms: (T,), a leaf of ``GradientFlow.state``, time forward.
-        loss_step: the step the loss is read at, by default the last. Lags are loss_step - t; later steps are ignored.
+        loss_step: the step at which the loss is read, by default the last. Lags are loss_step - t; later steps are
+            ignored.
 
     Raises:
         ValueError: if norms are not a vector, are negative, or ``loss_step`` is not one of their steps.
@@ -136,12 +139,12 @@ def decay(norms: ArrayLike, *, loss_step: int = -1) -> Decay:
 
 
 class ExampleNorms(NamedTuple):
-    """Per-example norms condensed, each (T,); the two means part as the lag grows and examples differ.
+    """A summary of per-example norms, each (T,); the two means differ more as the lag grows and the examples differ.
 
     Attributes:
-        mean_of_log: the mean over examples of ln(norm): the typical example. Norms below the dtype's floor are left
-            out; NaN where all are.
-        log_of_mean: ln of the mean norm: led by the few largest examples. -inf where all are 0.
+        mean_of_log: the mean over examples of ln(norm), for the typical example. Norms below the dtype's floor are left
+            out; NaN if all are below it.
+        log_of_mean: ln of the mean norm, which the few largest examples dominate; -inf if all are 0.
         underflowed: how many examples are below the floor.
     """
 
@@ -152,7 +155,7 @@ class ExampleNorms(NamedTuple):
 
 @of_their_kinds
 def example_norms(examples: ArrayLike) -> ExampleNorms:
-    """Condenses a leaf (T, ...) of ``GradientFlow.examples`` over its examples."""
+    """Means over the examples of a leaf (T, ...) of ``GradientFlow.examples``."""
     values = _numbers("examples", examples)
     if not values.ndim:
         raise ValueError("examples are a single number: expected one leaf (T, ...) of GradientFlow.examples")
@@ -168,10 +171,10 @@ def example_norms(examples: ArrayLike) -> ExampleNorms:
 
 
 def _numbers(name: str, value: Any) -> np.ndarray:
-    """Real numbers as they are, whole ones as float64."""
+    """Real numbers unchanged, whole ones as float64."""
     try:
         values = np.asarray(value)
-    except (TypeError, ValueError):  # a random key, rows of several lengths
+    except (TypeError, ValueError):  # a random key, or rows of different lengths
         values = np.asarray(None)
     if values.dtype.kind in "biu":
         return values.astype(np.float64)
@@ -207,7 +210,7 @@ def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 
 
 def _verdict(by_lag: np.ndarray, logs: np.ndarray, r_squared: float, *, gone: bool) -> Verdict:
-    """Of ln(norm) at the lags seen, and whether the last norm of all is 0 or below the floor."""
+    """The verdict on ln(norm) at the usable lags; ``gone`` says that the very last norm is 0 or below the floor."""
     ten = np.log(10)
     change = logs[-1] - logs[0] if len(logs) else 0.0
     if np.isinf(by_lag).any():
@@ -227,5 +230,5 @@ def _verdict(by_lag: np.ndarray, logs: np.ndarray, r_squared: float, *, gone: bo
 
 
 def _roughness(logs: np.ndarray) -> float:
-    """How far ln(norm) lies from between its neighbours, median over lags: 0 on a line, and beside a step."""
+    """The median over lags of |second difference| of ln(norm): 0 for a line, and for a line with a single step."""
     return float(np.median(np.abs(np.diff(logs, 2))))

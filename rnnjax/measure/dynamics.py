@@ -1,7 +1,7 @@
-"""A cell as a dynamical system: its state Jacobians along a trajectory, and its Lyapunov exponents.
+"""A cell as a dynamical system: state Jacobians and Lyapunov exponents.
 
-The states are vectors here, see ``engine.state_vectors`` for their order. What products of Jacobians do to gradients,
-``measure.singular_values`` shows.
+States are vectors here; ``engine.state_vectors`` defines their order. ``measure.singular_values`` shows what products
+of Jacobians do to gradients.
 """
 
 import operator
@@ -22,13 +22,13 @@ from rnnjax.typing import Params, State
 
 @of_their_kinds
 def state_jacobians(cell: Cell, params: Params, inputs: Array, state: State | None = None) -> Array:
-    """The Jacobian of every step of a trajectory, of the whole state, all layers included.
+    """The Jacobian of the whole state, all layers included, at every step of a trajectory.
 
         J_t = ds_t/ds_{t-1}        t = 1, ..., T        J_t[i, j] = ds_t[i] / ds_{t-1}[j]
 
     s is the flat real vector of ``engine.state_vectors``: leaves in the order of ``jax.tree.leaves(state)``, real parts
-    before imaginary ones, without leaves that have no derivative. Of a stack the Jacobian is block lower triangular:
-    within one step, a layer sees those below. Examples of a batch are independent of each other.
+    before imaginary ones, without leaves that have no derivative. The Jacobian of a stack is block lower triangular,
+    since within one step a layer depends only on the layers below. Examples of a batch are independent of each other.
 
     Args:
         cell: any cell, stacks included.
@@ -40,8 +40,8 @@ def state_jacobians(cell: Cell, params: Params, inputs: Array, state: State | No
         (T, ..., S, S), of which element 0 is J_1.
 
     Raises:
-        ValueError: shapes that do not fit together.
-        TypeError: inputs that are not real numbers, a state without real or complex numbers, or a cell with a
+        ValueError: for shapes that do not fit together.
+        TypeError: for inputs that are not real numbers, a state without real or complex numbers, or a cell with a
             ``jax.custom_vjp``.
     """
     inputs, state = prepare(cell, params, inputs, state)
@@ -63,12 +63,13 @@ def state_jacobians(cell: Cell, params: Params, inputs: Array, state: State | No
 
 
 class LyapunovSpectrum(NamedTuple):
-    """The exponents of every example, natural logs per step, largest first.
+    """The Lyapunov exponents of every example, as natural logarithms per step, largest first.
 
     Attributes:
         exponents: (..., K).
-        standard_errors: (..., K), from the means of blocks of steps. They hold where a block is long beside the time
-            in which the trajectory forgets; do not speak of what the warm-up left over; and are NaN beside -inf.
+        standard_errors: (..., K), from the means of blocks of steps. They hold if a block is long compared with the
+            time in which the trajectory forgets. They do not include what is left of the initial transient after the
+            warm-up, and are NaN where the exponent is -inf.
     """
 
     exponents: Array
@@ -86,32 +87,32 @@ def lyapunov_spectrum(
     warm_up: int | None = None,
     blocks: int = 20,
 ) -> LyapunovSpectrum:
-    """How fast small differences between states grow along a trajectory, direction by direction.
+    """The Lyapunov exponents: how fast small differences between states grow along a trajectory, in each direction.
 
         J_t Q_{t-1} = Q_t R_t        lambda_i = mean over t of ln |R_t[i, i]|
 
-    By QR decomposition at every step (Benettin et al., 1980; for recurrent networks Vogt et al., 2022; Engelken et al.,
-    2023). One scan carries the state and Q, and pushes the K columns of Q through the derivative of the step: no
-    Jacobian is formed or kept, and beside the inputs memory does not grow with T. Q begins at random, the same each
-    time.
+    They are computed by a QR decomposition at every step (Benettin et al., 1980; for recurrent networks Vogt et al.,
+    2022; Engelken et al., 2023). One scan carries the state and Q, and pushes the K columns of Q through the derivative
+    of the step. No Jacobian is formed or kept, so memory beyond the inputs does not grow with T. Q starts from the same
+    random matrix each time.
 
     The exponents of a fixed linear map are the logs of its eigenvalues' moduli, not of its singular values. A direction
-    that one step takes to 0 has the exponent -inf or, where rounding hides it, about ln(epsilon) below the largest:
-    the outputs of memoryless layers are such.
+    that one step takes to 0 has the exponent -inf or, if rounding hides this, about ln(epsilon) below the largest. The
+    outputs of memoryless layers are such directions.
 
     Args:
         cell: any cell, stacks included.
         params: from ``cell.init``.
         inputs: (T, ..., I); zeros for a system without inputs.
         state: s_0, by default ``cell.initial_state``.
-        count: K, how many of the largest exponents, by default all S.
-        warm_up: steps before the first that counts, by default T // 10. Up to ``blocks`` - 1 more are left out, so that
-            all blocks are equally long.
-        blocks: into how many the steps are divided, for the standard errors.
+        count: K, the number of largest exponents to compute, by default all S.
+        warm_up: the number of steps before the first that counts, by default T // 10. Up to ``blocks`` - 1 more are
+            left out, so that all blocks are equally long.
+        blocks: the number of blocks into which the steps are divided, for the standard errors.
 
     Raises:
-        ValueError: as ``unroll``; for a count outside 1, ..., S, fewer than two blocks, or fewer steps than blocks.
-        TypeError: as ``state_jacobians``.
+        ValueError: as for ``unroll``; for a count outside 1, ..., S, fewer than two blocks, or fewer steps than blocks.
+        TypeError: as for ``state_jacobians``.
     """
     inputs, state = prepare(cell, params, inputs, state)
     check_same_backward("lyapunov_spectrum", cell, params, state, inputs[0])
@@ -150,7 +151,7 @@ def _push(
 ) -> tuple[State, Array]:
     """The state after a step, and J times the columns of a basis (..., S, K)."""
     advance = advance_vectors(cell, params, state, cell.project(params, inputs), vectors)
-    # The examples do not touch each other, so that one direction can be taken for all of them at once.
+    # Examples are independent of each other, so one direction can be pushed for all of them at once.
     _, push, new_state = jax.linearize(advance, vectors.of_state(state), has_aux=True)
     return new_state, jax.vmap(push, in_axes=-1, out_axes=-1)(basis)
 
@@ -163,7 +164,7 @@ def _count(count: int | None, size: int) -> int:
 
 
 def _division(steps: int, warm_up: int | None, blocks: int) -> tuple[int, int]:
-    """How many steps to leave out, and how long a block is."""
+    """The number of steps to leave out, and the length of a block."""
     if positive_integer("blocks", blocks) < 2:
         raise ValueError("blocks is 1: expected at least 2, from whose means the standard errors come")
     try:

@@ -1,4 +1,4 @@
-"""Where gradients vanish or explode: dL/ds_t and each step's share of dL/dparams, at every step and layer at once."""
+"""Where gradients vanish or explode: their norms at every step and layer."""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,16 +18,16 @@ from rnnjax.typing import Loss, Params, State
 
 
 class GradientFlow(NamedTuple):
-    """Norms of gradients, time step by time step; index t is the step, T - 1 the last.
+    """Norms of gradients at every time step; index t is the step, and T - 1 the last one.
 
     Attributes:
         loss: the loss itself, a scalar.
         state: like the cell's state, each leaf (T,): ||dL/ds_t|| of the whole batch, for every field and layer. The
-            fields of one layer's state are separate coordinates: of an LSTM, dL/dc_t is what flows on along the
-            memory, with h_t held fixed (so it is 0 at the very last step).
+            fields of one layer's state are separate coordinates: for an LSTM, dL/dc_t is taken with h_t held fixed, so
+            it is what flows on along the memory, and is 0 at the very last step.
         examples: like the state, each leaf (T, ...): the same norm for each example.
-        parameters: like the params, each leaf (T,): the norm of what step t adds to dL/dparams. (What the loss owes to
-            a learned initial state is no step's: 0 there.) In a ``repeat`` (layers, T).
+        parameters: like the params, each leaf (T,): the norm of what step t adds to dL/dparams. A learned initial state
+            belongs to no step, so its norms are 0. In a ``repeat`` each leaf is (layers, T).
     """
 
     loss: Array
@@ -53,26 +53,27 @@ def gradient_flow(
         dL/dparams = sum over t of (ds_t/dparams)^T dL/ds_t            the norm of each term
 
     Args:
-        cell: any cell, stacks included; of a ``bidirectional`` there are norms for each direction. A cell that runs
-            other cells inside its own ``advance``, without ``Wiring``, is one piece here: of an inner layer's state
-            only what enters the next step is seen.
+        cell: any cell, stacks included; a ``bidirectional`` has norms for each direction. A cell that runs other cells
+            inside its own ``advance``, without ``Wiring``, is treated as a single layer: the states of its inner layers
+            are measured only through what enters the next step.
         params: from ``cell.init``.
         inputs: (T, ..., I).
-        loss: ``outputs (T, ..., O) -> scalar``. For a mean over the batch, ||dL/ds_t|| shrinks with its size; for a
-            sum, each example counts in full.
+        loss: ``outputs (T, ..., O) -> scalar``. With a mean over the batch, ||dL/ds_t|| shrinks with the size of the
+            batch; with a sum, each example counts in full.
         state: s_0, by default ``cell.initial_state``.
         mask: (T, ...), True at real steps; padding has gradient 0.
-        reset: (T, ...), True where a step starts afresh; nothing flows across.
-        reverse: runs from the last step to the first.
+        reset: (T, ...), True where a step starts from the initial state; no gradient crosses it.
+        reverse: run from the last step to the first.
 
-    The result can be differentiated in its turn, in reverse mode, for a loss that speaks of gradient norms.
+    The result can itself be differentiated in reverse mode, for a loss that contains gradient norms.
 
     Returns:
-        Norms, as a pytree that ``jax.jit`` and ``jax.vmap`` can return. ``rnnjax.decay`` condenses one of them.
+        Norms, as a pytree that ``jax.jit`` and ``jax.vmap`` can return. ``rnnjax.decay`` summarizes one leaf of
+        ``state``.
 
     Raises:
-        ValueError: shapes that do not fit together, a loss that is not a scalar.
-        TypeError: inputs or a loss that are not real numbers.
+        ValueError: for shapes that do not fit together, or a loss that is not a scalar.
+        TypeError: for inputs or a loss that are not real numbers.
     """
     check_function("loss", loss, "lambda outputs: outputs[-1].sum()")
     params = as_arrays("params", params)
@@ -98,22 +99,23 @@ def value_grad_and_flow(loss: Callable[..., Any], has_aux: bool = False) -> Call
 
         (value, state), gradient, (flow,) = value_grad_and_flow(loss, has_aux=True)(params, tokens, targets, state)
 
-    As ``jax.value_and_grad``, for a loss that is given an ``unroll``. It has the values and gradients of
-    ``rnnjax.unroll`` and takes ``(cell, params, inputs, state=None, *, mask, reset, reverse)``. What stands around it,
-    a head or an embedding, is differentiated as usual. It may be called several times, but not inside ``jax.vmap`` or a
-    loop: each call has one flow.
+    It works like ``jax.value_and_grad``, for a loss that receives an ``unroll`` as its first argument. This ``unroll``
+    has the values and gradients of ``rnnjax.unroll`` and takes ``(cell, params, inputs, state=None, *, mask, reset,
+    reverse)``. The rest of the loss, such as a head or an embedding, is differentiated as usual. The loss may call
+    ``unroll`` several times, but not inside ``jax.vmap`` or a loop: each call has one flow.
 
     Args:
         loss: ``(unroll, params, *arguments) -> scalar``, or with ``has_aux`` ``-> (scalar, anything)``.
-        has_aux: whether something is returned beside the loss, such as the state to go on from.
+        has_aux: whether the loss also returns something else, such as the state to go on from.
 
     Returns:
         A function ``(params, *arguments) -> (value, gradient, flows)``: the value as ``loss`` returns it, the gradient
         like the params, and a tuple with a ``GradientFlow`` for each call of ``unroll``, in their order.
 
     Raises:
-        TypeError: a loss that is no function; from the function, a loss that is not a real number.
-        ValueError: from the function, a loss that is not a scalar, or that does not call ``unroll``.
+        TypeError: if ``loss`` is not a function; from the returned function, if its value is not a real number.
+        ValueError: from the returned function, if the value of the loss is not a scalar, or it does not call
+            ``unroll``.
     """
     check_function("loss", loss, "lambda unroll, params, xs: unroll(cell, params, xs)[1].sum()")
     check_flag("has_aux", has_aux)

@@ -1,4 +1,4 @@
-"""What a wide random network's gradient does on average: the mean-field prediction of its growth or decay."""
+"""The mean-field prediction of gradients in a wide random network."""
 
 import functools
 import math
@@ -20,8 +20,8 @@ class MeanField(NamedTuple):
 
     Attributes:
         variances: (T,), q_t of the pre-activations.
-        factors: (T,), chi_t, by which one step back multiplies the mean square of the gradient: its norm by
-            sqrt(chi_t), or by exp(log(chi_t) / 2).
+        factors: (T,), chi_t, by which one step back multiplies the mean square of the gradient. It multiplies the norm
+            by sqrt(chi_t).
     """
 
     variances: np.ndarray
@@ -32,29 +32,30 @@ class MeanField(NamedTuple):
 def mean_field(
     activation: str | Activation, gain: float, steps: int, *, input_variance: float = 0.0, start: float | None = None
 ) -> MeanField:
-    """Variance of pre-activations and decay of gradients in a network of infinite width with random Gaussian weights.
+    """The variance of pre-activations and the decay of gradients in an infinitely wide network with Gaussian weights.
 
         a_{t+1} = phi(a_t) U + u_{t+1}        U[i, j] ~ N(0, g^2 / H),  u[i] ~ N(0, s^2)
         q_{t+1} = g^2 E[phi(sqrt(q_t) z)^2] + s^2        z ~ N(0, 1)
         chi_t   = g^2 E[phi'(sqrt(q_t) z)^2]             ||dL/da_t||^2 = chi_t ||dL/da_{t+1}||^2
 
-    Recurrent networks by Sompolinsky et al. (1988), layers by Poole et al. (2016) and Schoenholz et al. (2017). Of an
-    Elman network s^2 is the variance that inputs and bias give to a pre-activation; dL/dh_t, with the last h_T
-    apart, falls as dL/da_t. Of a feed-forward network t counts layers, s^2 is the variance of the bias, and ``start``
-    what the inputs make of the first layer's pre-activations. It holds at initialization. Through time, where every
-    step has the same weights, it holds for lags up to about sqrt(H): beyond, the largest eigenvalues lead.
+    For recurrent networks the theory is from Sompolinsky et al. (1988), for layers from Poole et al. (2016) and
+    Schoenholz et al. (2017). In an Elman network s^2 is the variance that inputs and bias give to a pre-activation;
+    except at the last step, dL/dh_t falls as dL/da_t does. In a feed-forward network t counts layers, s^2 is the
+    variance of the bias, and ``start`` is the variance that the inputs give to the first layer's pre-activations. The
+    prediction is for initialization. Through time, where every step has the same weights, it holds for lags up to about
+    sqrt(H); beyond that the largest eigenvalues dominate.
 
     Args:
         activation: phi, a name or any elementwise function.
         gain: g, the standard deviation of a weight times sqrt(H).
-        steps: T.
+        steps: T, the number of steps or layers.
         input_variance: s^2.
-        start: q_1, by default s^2: a state that was zero.
+        start: q_1, by default s^2, as for an initial state of zero.
 
     Raises:
         ValueError: for an unknown activation, steps < 1, a gain that is not positive, a negative variance, or an
-            activation whose expectations are not found, see ``gaussian_moments``.
-        TypeError: for numbers that are none.
+            activation whose expectations ``gaussian_moments`` does not find.
+        TypeError: for numbers of another type.
     """
     phi = activation_named(activation)
     gain, steps = positive_number("gain", gain), positive_integer("steps", steps)
@@ -69,14 +70,14 @@ def mean_field(
 
 
 def gaussian_moments(activation: Activation, variance: float) -> tuple[float, float]:
-    """E[phi(a)^2] and E[phi'(a)^2] over a ~ N(0, variance), in float64, to ten digits or refused.
+    """E[phi(a)^2] and E[phi'(a)^2] over a ~ N(0, variance), in float64, to ten digits or else an error.
 
-    By Gauss-Legendre quadrature on panels from -12 to 12 deviations. They begin as narrow as the density asks
-    for, and as an activation may: by powers of 2 towards 0, in units of a, with edges at whole numbers, where kinks
-    are. Panels that differ from the sum of their halves are halved until none does.
+    They are computed by Gauss-Legendre quadrature on panels from -12 to 12 deviations. The first panels are narrow
+    enough for the density and for usual activations: their edges are powers of 2 towards 0, in units of a, and whole
+    numbers, where kinks are. A panel that differs from the sum of its halves is halved, until none does.
 
     Raises:
-        ValueError: if that does not end, or what lies beyond 12 deviations matters.
+        ValueError: if this does not end, or if the range beyond 12 deviations matters.
     """
     deviation = math.sqrt(variance)
     total, panels = np.zeros(2), _first_panels(deviation)
@@ -84,7 +85,7 @@ def gaussian_moments(activation: Activation, variance: float) -> tuple[float, fl
         whole, halves = _integrals_over(activation, deviation, panels)
         with np.errstate(invalid="ignore"):  # where phi overflows, inf - inf
             error = np.where(whole == halves, 0, np.abs(whole - halves))
-            # To the outermost panels only a phi that outgrows the density gives anything.
+            # In the outermost panels only a phi that outgrows the density contributes anything.
             error = np.where(np.abs(panels).max(axis=1) > 11, np.maximum(error, halves), error)
             done = (error <= _TOLERANCE * (total + halves.sum(axis=1))[:, None]).all(axis=0)
         total, panels = total + halves[:, done].sum(axis=1), _halved(panels[~done])
@@ -105,7 +106,7 @@ _ROUNDS, _MOST_PANELS = 50, 1024
 
 
 def _first_panels(deviation: float) -> np.ndarray:
-    """(P, 2), from where to where in deviations; P is always the same."""
+    """The bounds (P, 2) of the first panels, in deviations; P is always the same."""
     of_density = np.linspace(0, 12, 17)
     of_activation = np.concatenate([2.0 ** np.arange(-16, 18), [3, 5, 6, 7]])
     with np.errstate(divide="ignore"):
@@ -121,7 +122,7 @@ def _halved(panels: np.ndarray) -> np.ndarray:
 
 
 def _integrals_over(activation: Activation, deviation: float, panels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """As ``_integrals``, padded with empty panels to a power of two of them, so that few shapes are compiled."""
+    """The ``_integrals`` of panels, padded with empty ones to a power of two, so that few shapes are compiled."""
     count = len(panels)
     padded = np.pad(panels, ((0, 2 ** (count - 1).bit_length() - count), (0, 0)))
     with jax.enable_x64(True):
@@ -131,7 +132,7 @@ def _integrals_over(activation: Activation, deviation: float, panels: np.ndarray
 
 @functools.partial(jax.jit, static_argnums=0)
 def _integrals(activation: Activation, deviation: Array, panels: Array) -> tuple[Array, Array]:
-    """Of phi^2 and phi'^2 times the density over each panel (2, P), at once and as the sum of its halves."""
+    """Integrals (2, P) of phi^2 and phi'^2 times the density over each panel, at once and as the sum of its halves."""
 
     def integral(low: Array, high: Array) -> Array:
         middle, half = (low + high)[:, None] / 2, (high - low)[:, None] / 2

@@ -1,12 +1,12 @@
-"""A cell over a whole sequence, whose backward pass finds norms beside the gradients.
+"""Running a cell over a whole sequence with a backward pass that finds norms beside the gradients.
 
-Zeros are added where they change nothing, and the gradient with respect to them is the measurement:
+Zeros are added to the computation, and the gradients with respect to them are the measurements:
 
 * a zero epsilon_t on the state *inside* the recurrence, whose gradient is dL/ds_t, the total derivative. (The gradient
   with respect to the states that an unrolled network *returns* is only the direct term: zero for a last-step loss.)
-* a zero on each product of the state with a kernel. With its gradient, dL/ds_t and the inputs' share, all is known from
-  which step t's contribution to dL/dparams is made. That has the size of the params; its norm mostly follows without
-  it, see ``rnnjax.engine.contributions``. A sequence of T steps never holds T copies of the params.
+* a zero on each product of the state with a kernel. Its gradient, dL/ds_t and the share of the inputs determine what
+  step t contributes to dL/dparams. That contribution has the size of the params, but its norm mostly follows without
+  forming it (``rnnjax.engine.contributions``). A sequence of T steps never needs T copies of the params.
 """
 
 from collections.abc import Callable
@@ -35,14 +35,14 @@ from rnnjax.typing import Drive, Params, State
 class Slots(NamedTuple):
     """Zeros whose gradients are norms."""
 
-    examples: Any  # like the state, each leaf (T, ...): ||dL/ds_t|| of each example
+    examples: Any  # like the state, each leaf (T, ...): ||dL/ds_t|| for each example
     parameters: (
         Any  # like the params, each leaf (T,), of repeated layers (layers, T): of what step t adds to dL/dparams
     )
 
 
 def zero_slots(cell: Cell, params: Params, inputs: Array, state: State) -> Slots:
-    """The slots of a cell over these inputs."""
+    """Make the slots of a cell for these inputs."""
     leaves, structure = jax.tree.flatten(params)
     repeated = _repetitions(cell, jax.tree.unflatten(structure, range(len(leaves))))
     parameters = [
@@ -66,7 +66,7 @@ def measured_unroll(
     reset: Array | None,
     reverse: bool,
 ) -> tuple[State, Array]:
-    """As ``rnnjax.unroll``; ``fresh`` is the state after a reset, and the gradient of the slots are the norms."""
+    """Run ``rnnjax.unroll``; ``fresh`` is the state after a reset, and the gradients of the slots are the norms."""
 
     def run(cell: Cell, params: Params, inputs: Array, state: State, extras: Any) -> tuple[State, Array]:
         slots, fresh = extras
@@ -87,22 +87,22 @@ def _dtype_of_gradient(leaf: Array, inputs: Array) -> Any:
 
 
 class _Zeros(NamedTuple):
-    """What is added inside a step."""
+    """The zeros that are added inside a step."""
 
     state: Any  # to the new state
     products: list[Array]  # to the products of the state with a kernel
 
 
 class _Before(NamedTuple):
-    """What of a step is known when its products are formed."""
+    """The values of a step that are known when its products are formed."""
 
     state: Any  # before the step
-    operands: list[Array]  # of the products, but for those that are leaves of the state
+    operands: list[Array]  # of the products, except those that are leaves of the state
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def _measured(cell: Cell, reverse: bool, arguments: Any, where: Any, slots: Slots) -> tuple[State, Array]:
-    """A layer's final state and outputs for (params, inputs, state, fresh) and (mask, reset)."""
+    """Return a layer's final state and outputs for (params, inputs, state, fresh) and (mask, reset)."""
     return _forward(cell, arguments, where, slots, reverse=reverse)[0]
 
 
@@ -119,7 +119,7 @@ def _back(cell: Cell, reverse: bool, kept: Any, d_results: tuple[State, Array]) 
 
 
 class _Kept(NamedTuple):
-    """What the way back needs of the way there."""
+    """What the backward pass needs from the forward pass."""
 
     arguments: tuple[Params, Array, State, State]
     before: _Before  # at all steps
@@ -184,20 +184,20 @@ _measured.defvjp(_there, _back)
 
 
 def _inexact_of(tree: Any, gradients: Any) -> list[Array]:
-    """The gradients of those leaves of a tree that can have one."""
+    """Select the gradients of those leaves of a tree that can have one."""
     pairs = zip(jax.tree.leaves(tree), jax.tree.leaves(gradients), strict=True)
     return [gradient for leaf, gradient in pairs if is_inexact(leaf)]
 
 
 def _nothing(leaf: Array) -> np.ndarray:
-    """The gradient, in JAX's way, of what has none."""
+    """Return JAX's placeholder for the gradient of a leaf that has none."""
     return np.zeros(leaf.shape, jax.dtypes.float0)
 
 
 def _where_params_enter(cell: Cell, fixed: Params, params: Params, inputs: Array, before: _Before) -> list[Array]:
-    """What of a step depends on params directly: drive, state, products, output. What goes into each comes from fixed.
+    """Return what depends on params directly in a step: drive, state, products, output; their inputs come from fixed.
 
-    ``fixed`` are the same params. To stop gradients instead would stop those of the norms, too.
+    ``fixed`` are the same params. Stopping gradients instead would also stop those of the norms.
     """
     fixed_drive = cell.project(fixed, inputs)
     advance = _Advance.of(cell, params, before.state, fixed_drive)
@@ -223,7 +223,7 @@ def _inexact(tree: Any) -> list[Array]:
 
 
 class _Advance(NamedTuple):
-    """``cell.advance`` with something done to its products of the state with a kernel."""
+    """``cell.advance`` with its products of the state and a kernel replaced."""
 
     program: Program
     products: list[JaxprEqn]
@@ -261,7 +261,7 @@ class _Advance(NamedTuple):
 
 
 def _repetitions(cell: Cell, places: Any) -> dict[int, tuple[int, ...]]:
-    """By its place among the leaves of the params: the leading axes of a leaf that stand for repeated layers."""
+    """Return, by place of a leaf among the params, its leading axes that stand for repeated layers."""
     if cell.wiring is None:
         return dict.fromkeys(jax.tree.leaves(places), ())
     if isinstance(cell.wiring, Repetition):

@@ -1,7 +1,7 @@
-"""Forward memory: how much of an input is left in the state some steps later.
+"""Forward memory: how much of an input is left in the state after some steps.
 
-``forward_memory`` says how strongly the last output answers to each input, ``memory_capacity`` how much of the inputs
-can be read off a state by a linear readout.
+``forward_memory`` measures how strongly the last output depends on each input, ``memory_capacity`` how much of the past
+inputs a linear readout can recover from a state.
 """
 
 import functools
@@ -25,26 +25,26 @@ from rnnjax.typing import Key, Params, State
 def forward_memory(
     cell: Cell, params: Params, inputs: Array, state: State | None = None, *, chunk: int | None = None
 ) -> Array:
-    """The norm of the derivative of the last output by every input.
+    """The norm of the derivative of the last output by each input.
 
-        ||dh_T/dx_t||        t = 1, ..., T        Frobenius norm, of each example
+        ||dh_T/dx_t||        t = 1, ..., T        Frobenius norm for each example
 
-    Exact, one vector-Jacobian product for each of the O outputs. It is the forward counterpart of dL/dh_t: what a loss
-    at step T can learn from x_t.
+    It is exact, by one vector-Jacobian product for each of the O outputs. It is the forward counterpart of dL/dh_t and
+    limits what a loss at step T can learn from x_t.
 
     Args:
-        cell: any cell, stacks included; h_T is what it outputs.
+        cell: any cell, stacks included; h_T is its output.
         params: from ``cell.init``.
         inputs: (T, ..., I).
         state: s_0, by default ``cell.initial_state``.
-        chunk: how many of these products are computed together, by default all. Memory grows with it.
+        chunk: how many of these products are computed together, by default all; memory grows with it.
 
     Returns:
-        (T, ...), index t the step of the input. ``rnnjax.decay`` condenses that of one example.
+        Norms (T, ...), where index t is the step of the input. ``rnnjax.decay`` summarizes those of one example.
 
     Raises:
-        ValueError: shapes that do not fit together, or chunk < 1.
-        TypeError: inputs that are not real numbers, or a chunk that is not a whole number.
+        ValueError: for shapes that do not fit together, or chunk < 1.
+        TypeError: for inputs that are not real numbers, or a ``chunk`` that is not a whole number.
     """
     inputs, state = prepare(cell, params, inputs, state)
     last, back = jax.vjp(lambda inputs: unroll(cell, params, inputs, state)[1][-1], inputs)
@@ -63,10 +63,10 @@ class MemoryCapacity(NamedTuple):
     """How well a linear readout of the state recalls the input k steps back.
 
     Attributes:
-        r_squared: (lags,), for lag k = 0, 1, ..., on steps that the readout was not fitted to: 1 for all of the
-            variance, about 0 or a little below for none.
-        capacity: the sum of those above 0. At most S, up to the error of the estimate, which falls with the root of the
-            number of steps, and is larger where the state forgets slowly.
+        r_squared: (lags,), for the lags k = 0, 1, ..., on steps that the readout was not fitted to: 1 if it recovers
+            all of the variance, about 0 or slightly below if it recovers none.
+        capacity: the sum of the positive ones. It is at most S, up to the error of the estimate, which falls with the
+            square root of the number of steps and is larger if the state forgets slowly.
     """
 
     r_squared: np.ndarray
@@ -92,34 +92,34 @@ def memory_capacity(
         u_t uniform in [-amplitude, amplitude], independent        x_t = u_t d
         R_k^2 = 1 - sum_t (u_{t-k} - a_k . s_t - b_k)^2 / sum_t (u_{t-k} - mean u)^2        capacity = sum_k R_k^2
 
-    Readouts a_k, b_k by ridge regression on the first steps, R^2 on the last ones. s is the whole state as a vector,
-    see ``engine.state_vectors``: of an LSTM the memory too. Jaeger counts from lag 1, here the present input, lag 0,
-    is the first, so that a delay line of S units has the capacity S.
+    The readouts a_k, b_k come from ridge regression on the first steps, and R^2 from the last ones. s is the whole
+    state as a vector (see ``engine.state_vectors``), which for an LSTM includes the memory. Jaeger counts from lag 1;
+    here the first lag is 0, the present input, so a delay line of S units has the capacity S.
 
     A linear network has the capacity S exactly, if its states settle and the lags reach far enough (Jaeger, 2001). Much
-    of it lies in directions in which the states hardly move, and rounding takes those first (Ballarin et al., 2024):
-    states are computed in float64, whatever the dtype of the params and without JAX's 64 bits, too. Of random kernels
-    of spectral radius 0.5, 0.9 and 0.99 that finds all of 20 units; of 50 it finds 32 to 37, 48 to 50 and 49 to 50, of
-    100 no more than 38 to 41, 74 to 78 and 80 to 84. Where all is found, the estimate is off by up to 0.1 with 20,000
-    steps, by 0.4 with 4,000 (5 seeds); by 0.7 and 0.9 with radius 0.99 and 400 lags. With an orthogonal kernel the
-    states grow without end, and each lag's share goes to 0.
+    of it lies in directions in which the states hardly move, and rounding removes those first (Ballarin et al., 2024).
+    States are therefore computed in float64, whatever the dtype of the params, even if JAX's 64 bits are off. For
+    random kernels of spectral radius 0.5, 0.9 and 0.99 this finds the whole capacity of 20 units. For 50 units it finds
+    32 to 37, 48 to 50 and 49 to 50, for 100 units no more than 38 to 41, 74 to 78 and 80 to 84. If all is found, the
+    estimate is off by up to 0.1 with 20,000 steps and by 0.4 with 4,000 (5 seeds); with radius 0.99 and 400 lags by 0.7
+    and 0.9. With an orthogonal kernel the states grow without limit, and the share of each lag goes to 0.
 
     Args:
         cell: any cell, stacks included.
         params: from ``cell.init``.
-        key: for u.
-        lags: how many to look at.
-        steps: that are regressed, after the warm-up.
-        warm_up: steps before them, so that the initial state is forgotten; at least ``lags``, or else that many.
-        amplitude: of u. Small, it keeps the cell in its linear range.
+        key: for the draws of u.
+        lags: the number of lags.
+        steps: the number of steps for regression and test, after the warm-up.
+        warm_up: the number of steps before them, in which the initial state is forgotten; ``lags`` if it is smaller.
+        amplitude: of u; a small one keeps the cell in its linear range.
         direction: d (I,), by default (1,), for cells with one input.
-        ridge: the penalty on a_k, relative to the largest squared singular value of the states. By default it leaves
-            out what float64 does not resolve, and nothing else; 1e-8 would take a sixth of a linear network's capacity.
-        held_out: the share of the steps that R^2 is measured on.
+        ridge: the penalty on a_k, relative to the largest squared singular value of the states. The default leaves out
+            only what float64 does not resolve; 1e-8 would remove a sixth of a linear network's capacity.
+        held_out: the share of the steps on which R^2 is measured.
 
     Raises:
-        ValueError: numbers out of range, too few steps, or a direction that is not as wide as the inputs.
-        TypeError: numbers that are none, or a state without real or complex numbers.
+        ValueError: for numbers out of range, too few steps, or a direction that is not as wide as the inputs.
+        TypeError: for numbers of another type, or a state without real or complex numbers.
     """
     check_cell("memory_capacity", cell, "elman(64)")
     params = as_arrays("params", params)
@@ -172,7 +172,7 @@ def _trajectory(cell: Cell, params: Params, inputs: Array) -> Array:
 
 
 def _ridge(features: np.ndarray, targets: np.ndarray, new: np.ndarray, ridge: float) -> np.ndarray:
-    """Predictions for new features, by the singular values of the centred old ones."""
+    """Predictions for new features by ridge regression, from the singular values of the centred features."""
     centre, level = features.mean(axis=0), targets.mean(axis=0)
     left, sizes, right = np.linalg.svd(features - centre, full_matrices=False)
     shrunk = np.divide(sizes, sizes**2 + ridge * sizes[0] ** 2, out=np.zeros_like(sizes), where=sizes > 0)

@@ -1,7 +1,8 @@
-"""Penalties that keep gradients from vanishing or exploding through time, to be added to the loss in training.
+"""Penalties that keep gradients from vanishing or exploding through time.
 
-Clipping, the other remedy, is optax's: ``optax.clip_by_global_norm`` and ``optax.clip``, with ``optax.snapshot`` before
-and after to see what it does. Gradients are clipped inside time by ``rnnjax.clipping``.
+They are added to the loss in training. The other remedy, clipping, is in optax: ``optax.clip_by_global_norm`` and
+``optax.clip``, with ``optax.snapshot`` before and after to see the effect. ``rnnjax.clip_gradient_norm`` and
+``rnnjax.clip_gradient_values`` clip at every step of backpropagation through time.
 """
 
 import itertools
@@ -39,35 +40,35 @@ def gradient_preserving_penalty(
     mask: Array | None = None,
     reset: Array | None = None,
 ) -> Array:
-    """How far the gradient is from keeping its norm at each step back in time (Pascanu, Mikolov & Bengio, 2013).
+    """A penalty on changes of the gradient's norm at each step back in time (Pascanu, Mikolov & Bengio, 2013).
 
         Omega = mean over t = 2, ..., T of (||J_t^T dL/ds_t||^2 / ||dL/ds_t||^2 - 1)^2        J_t = ds_t/ds_{t-1}
 
-    Add it to the loss, with a weight, to pull a network to where the gradient neither vanishes nor explodes, in those
-    directions in which the loss sends it. The mean is over examples too. That it is a mean, and of squared norms, is as
-    in the authors' program; the paper writes norms and a sum. Steps at which the gradient is 0, has underflowed or
-    overflowed do not count (in the authors' program those of a squared norm below 1e-20), nor does the first: what
-    goes on to s_0 changes no weight. The authors' program does count it, and takes the mean over t = 1, ..., T. For
-    that mean, put a step of padding before the sequence, False in ``mask``: then the first that counts is J_1.
+    Add it to the loss, with a weight, to pull a network to where the gradient neither vanishes nor explodes in the
+    directions in which the loss sends it. The mean is also over examples. It is a mean, and of squared norms, as in the
+    authors' program; the paper has a sum and norms. Steps do not count if the gradient is 0, has underflowed or has
+    overflowed (in the authors' program, if its squared norm is below 1e-20). The first step does not count either,
+    since what flows on to s_0 changes no weight. The authors' program does count it and takes the mean over t = 1, ...,
+    T. For that mean, put a step of padding before the sequence, False in ``mask``; then J_1 is the first that counts.
 
-    As in the paper, the states, dL/ds_t and the slopes of the activations are constants where Omega is differentiated.
-    What has a gradient are the weights by which the state, or what comes of it in a step, is multiplied: of an Elman
-    network the recurrent kernel. A recurrence without such weights, as of ``min_gru``, has none. It takes a
-    forward and a backward pass of its own.
+    As in the paper, the states, dL/ds_t and the slopes of the activations are constants when Omega is differentiated.
+    Only the weights that multiply the state, or something computed from it in the step, have a gradient: in an Elman
+    network the recurrent kernel. A recurrence without such weights, such as ``min_gru``, has no gradient. The penalty
+    takes a forward and a backward pass of its own.
 
     Args:
-        cell: any cell. Of a stack it is the sum over the layers, with s_t the whole state of one and J_t its own
-            recurrence; memoryless layers do not count.
+        cell: any cell. For a stack the penalty is the sum over its layers, where s_t is the whole state of a layer and
+            J_t its own recurrence; memoryless layers do not count.
         params: from ``cell.init``.
         inputs: (T, ..., I).
-        loss: ``outputs (T, ..., O) -> scalar``; what it is multiplied by makes no difference.
+        loss: ``outputs (T, ..., O) -> scalar``; multiplying the loss by a number makes no difference.
         state: s_0, by default ``cell.initial_state``.
         mask: (T, ...), True at real steps; padding does not count.
-        reset: (T, ...), True where a step starts afresh; such a step does not count.
+        reset: (T, ...), True where a step starts from the initial state; such a step does not count.
 
     Raises:
-        ValueError: shapes that do not fit together, a loss that is not a scalar.
-        TypeError: inputs or a loss that are not real numbers, or a cell with a ``jax.custom_vjp``.
+        ValueError: for shapes that do not fit together, or a loss that is not a scalar.
+        TypeError: for inputs or a loss that are not real numbers, or a cell with a ``jax.custom_vjp``.
     """
     inputs, state = prepare(cell, params, inputs, state, mask, reset)
     constants = jax.lax.stop_gradient((params, inputs, state))
@@ -76,7 +77,7 @@ def gradient_preserving_penalty(
     def counted(cell: Cell) -> Array:
         first = first_steps(reset, cell.reverse)
         steps = jnp.full_like(inputs[..., 0], not cell.memoryless, bool).at[-1 if cell.reverse else 0].set(False)
-        return steps if first is None else steps & ~first  # (in padding the gradient is 0)
+        return steps if first is None else steps & ~first  # (padding needs no case: its gradient is 0)
 
     def penalty(cell: Cell, params: Params, trajectory: Any, adjoints: Any) -> Array:
         if cell.wiring:
@@ -88,7 +89,7 @@ def gradient_preserving_penalty(
 
 
 class _Trajectory(NamedTuple):
-    """What went into all steps of one layer."""
+    """The arguments of all steps of one layer."""
 
     before: Any  # the states
     drive: Any
@@ -123,14 +124,14 @@ def _there_and_back(
     outputs, back, trajectory = jax.vjp(outputs_of, zero_perturbation(state, inputs), has_aux=True)
     value, of_loss = jax.vjp(loss, outputs)
     check_loss(value)
-    # The loss may depend on params of its own, a readout's: they have no gradient from here.
+    # The loss may depend on params of its own, such as a readout's, which get no gradient from here.
     (d_outputs,) = jax.lax.stop_gradient(of_loss(jnp.ones_like(value)))
     (adjoints,) = back(d_outputs)
     return trajectory, adjoints
 
 
 def _penalty(cell: Cell, params: Params, trajectory: _Trajectory, adjoints: State, counted: Array) -> Array:
-    """Omega of one layer. All steps are one batch here, none depends on another."""
+    """Omega of one layer; here all steps are one batch, since none depends on another."""
     vectors = state_vectors(trajectory.before, counted.ndim)
     # JAX's gradient with respect to x + iy is dL/dx - i dL/dy.
     directions = vectors.of_state(
@@ -149,9 +150,9 @@ def _penalty(cell: Cell, params: Params, trajectory: _Trajectory, adjoints: Stat
 
 
 def _advance_by_weights(cell: Cell, params: Params, state: State, drive: Drive) -> State:
-    """``cell.advance``, with ds_t/ds_{t-1} a function of nothing but the weights that multiply what is of the state.
+    """``cell.advance``, with a ds_t/ds_{t-1} that depends only on the weights that multiply what comes from the state.
 
-    Of a product a w of such a weight the value is constant, and the derivative by a is w.
+    The value of a product a w with such a weight is a constant, and its derivative by a is w.
     """
     leaves, others = jax.tree.leaves(params), jax.tree.leaves((state, drive))
     program = program_of(cell.advance, params, state, drive)
@@ -159,7 +160,7 @@ def _advance_by_weights(cell: Cell, params: Params, state: State, drive: Drive) 
 
 
 def _execute_by_weights(program: Program, arguments: list[Any], moves: list[bool]) -> Any:
-    """The same for any program; an argument either moves or is what weights are made of."""
+    """The same for any program; an argument either moves or is used to make weights."""
     moving = reached(program, itertools.compress(program.jaxpr.invars, moves))
 
     def replace(equation: JaxprEqn, operands: list[Any]) -> list[Any] | None:
@@ -188,7 +189,7 @@ def _execute_by_weights(program: Program, arguments: list[Any], moves: list[bool
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _product(multiply: Callable[[Array, Array], Array], value: Array, operand: Array, weight: Array) -> Array:
-    """The value of a product, which has a derivative by the operand only."""
+    """The value of a product, with a derivative by the operand only."""
     return value
 
 
@@ -208,30 +209,31 @@ def gradient_flossing_penalty(
     count: int | None = None,
     warm_up: int | None = None,
 ) -> Array:
-    """How far the largest Lyapunov exponents are from 0 (gradient flossing; Engelken, 2023).
+    """A penalty on the largest Lyapunov exponents, which pulls them to 0 (gradient flossing; Engelken, 2023).
 
         mean over examples of lambda_1^2 + ... + lambda_K^2
 
-    It is the sum over the K exponents. The author's program has their mean: divide by K for that, where a weight or a
-    learning rate is taken from there (under Adam, which he uses, the factor makes no difference beyond its epsilon).
+    It is the sum over the K exponents. The author's program takes their mean: divide by K to use its weight or learning
+    rate. (Under Adam, which the author uses, the factor makes no difference except for Adam's epsilon.)
 
-    Descending on it makes K directions neutral: neither differences between states nor, on the way back, gradients
-    along them grow or shrink exponentially. It knows nothing of a loss; its author minimizes it before training, and
-    again in breaks of it. Exponents are those of ``lyapunov_spectrum``, differentiated through QR decomposition in
-    reverse mode: memory grows with T S K, so that T is of the order of 100 here.
+    Minimizing it makes K directions neutral: along them, neither differences between states nor gradients on the way
+    back grow or shrink exponentially. It does not depend on a loss; its author minimizes it before training and again
+    in breaks of the training. The exponents are those of ``lyapunov_spectrum``, differentiated through the QR
+    decompositions in reverse mode. Memory grows with T S K, so T should be of the order of 100.
 
     Args:
-        cell: any cell, stacks included. Of memoryless layers no direction can be made neutral: choose ``count`` so that
-            their exponents, -inf, are not among the largest.
+        cell: any cell, stacks included. No direction of a memoryless layer can be made neutral: choose ``count`` so
+            that its exponents, which are -inf, are not among the largest.
         params: from ``cell.init``.
         inputs: (T, ..., I).
         state: s_0, by default ``cell.initial_state``.
         count: K, by default all S.
-        warm_up: steps before the first that counts, by default T // 10, or one more where this leaves an odd number.
+        warm_up: the number of steps before the first that counts, by default T // 10, or one more if an odd number of
+            steps would remain.
 
     Raises:
-        ValueError: as ``lyapunov_spectrum``.
-        TypeError: as ``lyapunov_spectrum``.
+        ValueError: as for ``lyapunov_spectrum``.
+        TypeError: as for ``lyapunov_spectrum``.
     """
     exponents = lyapunov_spectrum(cell, params, inputs, state, count=count, warm_up=warm_up, blocks=2).exponents
     return jnp.mean(jnp.sum(exponents**2, axis=-1))

@@ -1,4 +1,7 @@
-"""Spectral radius and largest singular value of every recurrent kernel: two bounds on how a gradient can grow."""
+"""Spectral radius and largest singular value of every recurrent kernel.
+
+They are two bounds on how a gradient can grow.
+"""
 
 from typing import Any, NamedTuple
 
@@ -16,7 +19,7 @@ from rnnjax.typing import Drive, Params, State
 
 
 class KernelSpectrum(NamedTuple):
-    """Of one recurrent kernel, or of its gates' blocks side by side, in their order.
+    """The spectrum of a recurrent kernel, or of each of its k blocks for gates, in their order.
 
     Attributes:
         spectral_radius: (k,), the largest modulus of an eigenvalue; NaN for a kernel that is not square.
@@ -28,16 +31,16 @@ class KernelSpectrum(NamedTuple):
 
 
 def recurrent_spectra(cell: Cell, params: Params, input_size: int) -> Any:
-    """The ``KernelSpectrum`` of each matrix that a step multiplies something that comes from the old state by.
+    """The ``KernelSpectrum`` of each matrix that, in a step, multiplies something computed from the old state.
 
-    Matrices are as the step uses them, x @ U with U made from the params in any way. One of shape (H, kH), k gates side
-    by side, counts as k square blocks. Weights that multiply unit by unit, as in ``indrnn`` or ``lru``, are no kernels;
-    products within a ``jax.jit`` or a loop inside the step are not seen. For an Elman network
-    ||dh_T/dh_t|| <= (gamma * largest_singular_value)^(T - t), with gamma = 1 for tanh, 1/4 for sigmoid (Pascanu et al.,
-    2013).
+    A matrix is taken as the step uses it, as U in x @ U, where U is made from the params in any way. A matrix of shape
+    (H, kH), k gates side by side, counts as k square blocks. Elementwise weights, as in ``indrnn`` or ``lru``, are not
+    kernels; products within a ``jax.jit`` or a loop inside the step are not found. For an Elman network
+    ||dh_T/dh_t|| <= (gamma * largest_singular_value)^(T - t), with gamma = 1 for tanh and 1/4 for sigmoid (Pascanu et
+    al., 2013).
 
-    To follow it over training, call it on the params between steps; it can be jitted where eigenvalues of general
-    matrices have a program, as on CPUs.
+    To follow the spectra over training, call it on the params between steps. It can be jitted on platforms where JAX
+    has eigenvalues of general matrices, such as CPUs.
 
     Args:
         cell: any cell, stacks included.
@@ -50,7 +53,7 @@ def recurrent_spectra(cell: Cell, params: Params, input_size: int) -> Any:
 
     Raises:
         ValueError: if params or input_size are not this cell's.
-        TypeError: if input_size is not a whole number, or ``cell`` not a cell.
+        TypeError: if input_size is not a whole number, or ``cell`` is not a cell.
     """
     check_cell("recurrent_spectra", cell, "lstm(64)")
     params = as_arrays("params", params)

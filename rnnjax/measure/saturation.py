@@ -1,4 +1,7 @@
-"""How many units and gates are saturated: where tanh and the logistic function are flat, no gradient passes them."""
+"""The fraction of saturated units and gates.
+
+Where tanh and the logistic function are flat, no gradient passes.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -19,15 +22,15 @@ from rnnjax.typing import Params, State
 
 
 class Saturation(NamedTuple):
-    """Fractions of the units, over all examples, at every step of one layer.
+    """Fractions of saturated units, over all examples, at every step of one layer.
 
-    The operations stand in the order in which ``project`` and then ``advance`` compute them: of an LSTM the gates f, i,
+    The operations are in the order in which ``project`` and then ``advance`` compute them: for an LSTM the gates f, i,
     o, and tanh of the candidate and of the memory.
 
     Attributes:
-        tanh: (operations, T), where |tanh| is above the limit.
-        closed: (gates, T), where the logistic function is below its limit.
-        open: (gates, T), where it is above 1 less its limit.
+        tanh: (operations, T), with |tanh| above ``tanh_limit``.
+        closed: (gates, T), with the logistic function below ``gate_limit``.
+        open: (gates, T), with the logistic function above 1 - ``gate_limit``.
     """
 
     tanh: Array
@@ -47,23 +50,23 @@ def saturation(
 ) -> Any:
     """The fraction of saturated units in every tanh and every logistic function of a cell, step by step.
 
-    They are found among the operations of the step, whatever the cell calls them, also within ``jax.jit`` and functions
-    with a derivative of their own; not within loops of the step.
+    The functions are found among the operations of the step, whatever names the cell uses. They are also found inside
+    ``jax.jit`` and functions with a custom derivative, but not inside loops within the step.
 
     Args:
         cell: any cell, stacks included.
         params: from ``cell.init``.
         inputs: (T, ..., I).
         state: s_0, by default ``cell.initial_state``.
-        tanh_limit: above which |tanh| counts as saturated; there its derivative is below 0.02 by default.
-        gate_limit: a gate counts as closed below it and as open above 1 less it.
+        tanh_limit: |tanh| counts as saturated above it; with the default its derivative is then below 0.02.
+        gate_limit: a gate counts as closed below it and as open above 1 - ``gate_limit``.
 
     Returns:
         A ``Saturation``; for a composed cell a tuple of them, nested as its layers are.
 
     Raises:
-        ValueError: shapes that do not fit together, a tanh_limit outside [0, 1] or a gate_limit outside [0, 0.5].
-        TypeError: inputs that are not real numbers, limits that are none.
+        ValueError: for shapes that do not fit together, a tanh_limit outside [0, 1] or a gate_limit outside [0, 0.5].
+        TypeError: for inputs that are not real numbers, or limits that are not numbers.
     """
     inputs, state = prepare(cell, params, inputs, state)
     tanh_limit = number_between("tanh_limit", tanh_limit, 0, 1)
@@ -99,7 +102,7 @@ def _advance(cell: Cell, params: Params, state: State, inputs: Array) -> State:
 
 
 def _watched(function: Callable[..., Any], *arguments: Any) -> tuple[Any, dict[str, list[Array]]]:
-    """What the function returns, and the results of its operations tanh and logistic."""
+    """The result of the function, and the results of its operations tanh and logistic."""
     found: dict[str, list[Array]] = {"tanh": [], "logistic": []}
 
     def watch(equation: JaxprEqn, operands: list[Any]) -> list[Any] | None:

@@ -1,13 +1,15 @@
-"""Singular values of long products of Jacobians, as logarithms: what a gradient can become on its way back in time.
+"""Singular values of long products of Jacobians, as logarithms.
 
-A plain product overflows, underflows, or loses all but its largest singular value. Here the product is kept as
+They bound how much gradients can grow or shrink through time. A plain product overflows, underflows, or loses all but
+its largest singular value. Here the product is kept as
 
     ds_T/ds_t = W diag(exp(l)) V^T        with orthogonal W, V
 
-whose small singular values keep their digits however far they lie below the largest. One more factor J on the left
-gives J W diag(exp(l)), a matrix with graded columns. A QR decomposition with sorted columns (Stewart, 1994) makes it
-triangular, and rotations of pairs of rows (Hestenes, 1958; Drmac & Veselic, 2008) orthogonal; these are computed with
-the ratios of scales, never with the scales. Close and equal singular values are nothing special to them.
+In this form small singular values keep their digits however far they lie below the largest. One more factor J on the
+left gives J W diag(exp(l)), a matrix with graded columns. A QR decomposition with sorted columns (Stewart, 1994) makes
+it triangular, and rotations of pairs of rows (Hestenes, 1958; Drmac & Veselic, 2008) make its rows orthogonal. The
+rotations are computed from the ratios of scales, never from the scales themselves. Close or equal singular values need
+no special treatment.
 """
 
 from typing import NamedTuple
@@ -21,16 +23,16 @@ from rnnjax.arguments import of_their_kinds
 from rnnjax.engine.norms import norm
 
 SWEEPS = 30
-"""Far more than the rotations ever need: they converge quadratically, mostly in three to eight sweeps."""
+"""An upper limit far above what the rotations need: they converge quadratically, mostly in three to eight sweeps."""
 
 
 class ProductSingularValues(NamedTuple):
-    """The singular values of ds_T/ds_t; element t = 0, ..., T - 1, so that the lag is T - t.
+    """The singular values of ds_T/ds_t for t = 0, ..., T - 1, where element t has the lag T - t.
 
     Attributes:
         logs: (T, ..., S), natural logs, largest first; -inf for a singular value of 0.
-        log_condition: (T, ...), ln of the condition number, the largest less the smallest of the logs. inf where the
-            product is singular, NaN where it is zero.
+        log_condition: (T, ...), ln of the condition number: the largest of the logs minus the smallest. inf if the
+            product is singular, NaN if it is zero.
     """
 
     logs: Array
@@ -43,10 +45,10 @@ def product_singular_values(jacobians: Array) -> ProductSingularValues:
 
         ds_T/ds_t = J_T J_{T-1} ... J_{t+1}        t = 0, ..., T - 1
 
-    With n factors whose condition numbers are at most kappa, the logs are right to about n S kappa epsilon or, where
-    they are large, n epsilon of their size; epsilon is 2e-16 in float64, 1e-7 in float32. That holds for each of them,
-    hundreds of orders of magnitude below the largest too. Where a single J is singular to working precision, so is what
-    is said of the directions it loses: they come out as -inf, or some ln(epsilon) lower than they were.
+    With n factors whose condition numbers are at most kappa, the error of the logs is about n S kappa epsilon or, for
+    large logs, n epsilon times their size; epsilon is 2e-16 in float64 and 1e-7 in float32. This holds for each of
+    them, even hundreds of orders of magnitude below the largest. If a single J is singular to working precision, the
+    directions that it loses come out as -inf or lower by about ln(epsilon).
 
     For gradients that flow back, ||dL/ds_t|| <= exp(logs[t, 0]) ||dL/ds_T||.
 
@@ -72,7 +74,7 @@ def product_singular_values(jacobians: Array) -> ProductSingularValues:
 
 
 def _times(jacobian: Array, basis: Array, logs: Array) -> tuple[Array, Array]:
-    """The left basis and the log singular values of J W diag(exp(l)), l sorted in descending order before and after."""
+    """The left basis and the log singular values of J W diag(exp(l)); l is in descending order before and after."""
     columns = jacobian @ basis
     sizes = norm(columns, (0,))
     logs = logs + jnp.log(sizes)
@@ -89,14 +91,14 @@ def _times(jacobian: Array, basis: Array, logs: Array) -> tuple[Array, Array]:
 
 
 def _ratios(logs: Array) -> Array:
-    """exp(l_j - l_i) for j >= i, else 0; 0 also where l_j is -inf."""
+    """exp(l_j - l_i) for j >= i, else 0; also 0 where l_j is -inf."""
     finite = jnp.where(jnp.isneginf(logs), jnp.zeros_like(logs), logs)
     differences = jnp.where(jnp.isneginf(logs), -jnp.inf * jnp.ones_like(logs), finite[None, :] - finite[:, None])
     return jnp.exp(jnp.triu(differences)) * jnp.triu(jnp.ones_like(differences))
 
 
 def _orthogonal_rows(rows: Array, ratios: Array) -> tuple[Array, Array]:
-    """Rotates rows exp(l_i) u_i of graded sizes until they are orthogonal; gives the u_i and the rotation."""
+    """The u_i and the rotation, for rows exp(l_i) u_i of graded sizes that are rotated until they are orthogonal."""
     size, epsilon = len(rows), float(jnp.finfo(rows.dtype).eps)
     pairs = _pairs(size)
 
@@ -128,7 +130,7 @@ def _orthogonal_rows(rows: Array, ratios: Array) -> tuple[Array, Array]:
 
 
 def _scaled_tangents(u_p: Array, u_q: Array, ratio: Array) -> Array:
-    """tan(angle) / ratio of the rotation that makes a_p and a_q orthogonal, the smaller of the two angles.
+    """tan(angle) / ratio of the rotation that makes a_p and a_q orthogonal, for the smaller of the two angles.
 
     tan(2 angle) = 2 a_p . a_q / (|a_p|^2 - |a_q|^2)        a_p = u_p, a_q = ratio u_q
     """
@@ -140,7 +142,7 @@ def _scaled_tangents(u_p: Array, u_q: Array, ratio: Array) -> Array:
 
 
 def _turned(rows: Array, pair: tuple[Array, Array], cosine: Array, to_p: Array, to_q: Array) -> Array:
-    """The rows p become cosine (r_p + to_p r_q), the rows q cosine (r_q - to_q r_p)."""
+    """The rows, with p replaced by cosine (r_p + to_p r_q) and q by cosine (r_q - to_q r_p)."""
     p, q = pair
     r_p, r_q, cosine = rows[p], rows[q], cosine[:, None]
     turned_p, turned_q = cosine * (r_p + to_p[:, None] * r_q), cosine * (r_q - to_q[:, None] * r_p)
@@ -148,7 +150,7 @@ def _turned(rows: Array, pair: tuple[Array, Array], cosine: Array, to_p: Array, 
 
 
 def _pairs(size: int) -> tuple[Array, Array]:
-    """(rounds, size // 2) first and second places: all pairs once, those of a round apart, as in a tournament."""
+    """First and second places of all pairs, (rounds, size // 2); pairs of a round are disjoint, as in a tournament."""
     players = size + size % 2
     circle = np.arange(players)
     rounds = []

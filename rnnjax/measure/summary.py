@@ -1,4 +1,7 @@
-"""A cell in a table: its layers, the shapes of their params, states and outputs, and how many numbers are learned."""
+"""A table of a cell's layers.
+
+It has the shapes of params, states and outputs, and how many numbers are learned.
+"""
 
 import math
 from collections.abc import Iterator
@@ -18,19 +21,19 @@ class _Layer(NamedTuple):
 
 
 def summary(cell: Cell, input_size: int) -> str:
-    """A table of a cell's layers, the lowest first; nothing is drawn or computed.
+    """A table of a cell's layers, the lowest first, made from shapes alone.
 
         print(rnnjax.summary(rnnjax.stack(rnnjax.lstm(64), rnnjax.gru(32)), 10))
 
-    Each layer is told as the call that makes it, with the shapes of its params, of its state and its outputs for one
-    example, and how many params it has; those of a ``repeat`` have a leading axis for the layers.
+    Each layer is shown as the call that makes it, with the shapes of its params, and of its state and outputs for one
+    example, and with its number of params. Params of a ``repeat`` have a leading axis for the layers.
 
     Args:
         cell: any cell, stacks included.
-        input_size: I.
+        input_size: I, the input width.
 
     Raises:
-        TypeError: if ``cell`` is not one, or ``input_size`` not a whole number.
+        TypeError: if ``cell`` is not a cell, or ``input_size`` is not a whole number.
         ValueError: if ``input_size`` < 1.
     """
     check_cell("summary", cell, "summary(lstm(64), 10)")
@@ -40,7 +43,7 @@ def summary(cell: Cell, input_size: int) -> str:
     for layer in layers:
         shapes = _shapes(layer.params)
         rows.append([layer.name, shapes, f"{_count(layer.params):,}", _shapes(layer.state), str(layer.outputs)])
-    # What is learned beside the layers, such as an initial state, is told with the whole.
+    # What is learned beside the layers, such as an initial state, has its own row.
     rest = _count(params) - sum(_count(layer.params) for layer in layers)
     if rest:
         rows.append(["beside the layers", "", f"{rest:,}", "", ""])
@@ -49,7 +52,7 @@ def summary(cell: Cell, input_size: int) -> str:
 
 
 def _layers(cell: Cell, params: Params, place: str) -> Iterator[_Layer]:
-    """Those that have params or a memory, however deep in the wiring they lie."""
+    """The layers that have params or a memory, at any depth of the wiring."""
     wiring = cell.wiring
     if wiring is None or isinstance(wiring, Repetition):
         state = jax.eval_shape(lambda p: cell.initial_state(p, ()), params)
@@ -72,7 +75,7 @@ def _shapes(tree: Any) -> str:
 
 
 def _table(rows: list[list[str]]) -> str:
-    """In columns, the first row apart; how many to the right."""
+    """The rows in columns, with a line below the first row, and counts aligned to the right."""
     layers, params, number, state, outputs = (max(map(len, column)) for column in zip(*rows, strict=True))
     form = f"{{:<{layers}}}  {{:<{params}}}  {{:>{number}}}  {{:<{state}}}  {{:<{outputs}}}"
     head, *body = [form.format(*row).rstrip() for row in rows]

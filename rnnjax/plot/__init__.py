@@ -1,10 +1,10 @@
-"""Figures of what the library measures, on matplotlib's axes: for a lecture, a notebook, a paper.
+"""Figures of what the library measures, on matplotlib's axes, for lectures, notebooks and papers.
 
     from rnnjax import plot
 
     plot.norms_by_lag({"LSTM": rnnjax.gradient_flow(...), "tanh": rnnjax.gradient_flow(...)})
 
-Each function draws into the axes that it is given or makes a figure, and returns the axes, as pandas and seaborn do.
+Each function draws into the given axes or makes a figure, and returns the axes, as pandas and seaborn do.
 """
 
 from rnnjax.extras import needed

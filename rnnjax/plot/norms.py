@@ -1,4 +1,4 @@
-"""Norms of gradients against the lag, and over depth and time."""
+"""Figures of gradient norms against the lag, and over depth and time."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,27 +14,27 @@ from rnnjax.measure.gradient_flow import GradientFlow
 from rnnjax.plot.looks import styles
 
 Curves = Any
-"""A ``GradientFlow``, of which every field of the state is a curve, or norms (T,) or (seeds, T)."""
+"""A ``GradientFlow``, whose state gives a curve for every field, or norms (T,) or (seeds, T)."""
 
 
 def norms_by_lag(flows: Curves | Mapping[str, Curves], axes: Axes | None = None, *, relative: bool = True) -> Axes:
-    """How much of a gradient is left, the further back from the loss: a line for each field and layer of a state.
+    """Draw how much of a gradient is left, by lag back from the loss, as a line for each field and layer of the state.
 
-    Of several seeds, the median, and a shade from the least to the greatest. A line that ends in a cross has come to 0
-    or left the range of its dtype there. The loss is taken to be at the last step.
+    For several seeds the line is the median, and a shade reaches from the least to the greatest norm. A line ends in a
+    cross where the norm becomes 0 or leaves the range of its dtype. The loss is assumed to be at the last step.
 
     Args:
         flows: a ``GradientFlow``, also one with a leading axis of seeds in every leaf, as ``jax.vmap`` gives; an array
             of norms (T,) or (seeds, T), time forward; or several of them by name.
-        axes: to draw into; by default those of a new figure.
-        relative: divided by the norm nearest the loss, and a grey line where a tenth is left; else as they are.
+        axes: the axes to draw into, by default those of a new figure.
+        relative: whether to divide by the norm nearest the loss and draw a grey line where a tenth is left.
 
     Returns:
-        The axes, logarithmic, with labels and a legend where there are several lines.
+        The axes, logarithmic in the norm, with labels, and with a legend if there are several lines.
 
     Raises:
-        TypeError: for what is none of these.
-        ValueError: for an array of another rank, or nothing at all.
+        TypeError: if ``flows`` is none of these.
+        ValueError: for an array of another rank, or if there is nothing to draw.
     """
     curves = dict(_named(flows))
     if not curves:
@@ -47,7 +47,7 @@ def norms_by_lag(flows: Curves | Mapping[str, Curves], axes: Axes | None = None,
     axes.set_yscale("log")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel(f"lag (steps back from the loss{'; grey line: a tenth is left' if relative else ''})")
-    axes.set_ylabel("gradient norm, relative to that at the loss" if relative else "gradient norm")
+    axes.set_ylabel("gradient norm relative to the norm at the loss" if relative else "gradient norm")
     axes.spines[["top", "right"]].set_visible(False)
     if len(curves) > 1:
         axes.legend(frameon=False)
@@ -55,17 +55,17 @@ def norms_by_lag(flows: Curves | Mapping[str, Curves], axes: Axes | None = None,
 
 
 def norms_by_depth_and_time(flow: GradientFlow, axes: Axes | None = None) -> Axes:
-    """Where in a stack a gradient lives: log10 of ||dL/ds_t|| of each layer (rows) at each step (columns).
+    """Draw log10 of ||dL/ds_t|| of each layer of a stack (rows) at each step (columns).
 
-    A layer's norm is that of all fields of its state together. White is a norm of 0, or one that is not finite.
+    The norm of a layer is over all fields of its state together. White is a norm that is 0 or not finite.
 
     Args:
-        flow: of a stack, or of any cell: a single row.
-        axes: to draw into; by default those of a new figure.
+        flow: of a stack, or of any other cell, which gives a single row.
+        axes: the axes to draw into, by default those of a new figure.
 
     Raises:
-        TypeError: for what is no ``GradientFlow``.
-        ValueError: for one with an axis of seeds.
+        TypeError: if ``flow`` is not a ``GradientFlow``.
+        ValueError: if it has an axis of seeds.
     """
     if not isinstance(flow, GradientFlow):
         raise TypeError(f"flow is {told(flow)}: expected a GradientFlow, as rnnjax.gradient_flow returns it")
@@ -110,7 +110,7 @@ def _word(part: Any) -> str:
 
 
 def _relative(norms: np.ndarray) -> np.ndarray:
-    """Divided by the norm nearest the loss that is one: an LSTM's memory has none at the last step itself."""
+    """Divide by the nonzero norm nearest the loss; an LSTM's memory has none at the last step itself."""
     seen = np.isfinite(norms) & (norms > 0)
     nearest = norms.shape[1] - 1 - np.argmax(seen[:, ::-1], axis=1)
     first = np.take_along_axis(norms, nearest[:, None], axis=1)

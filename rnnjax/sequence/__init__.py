@@ -1,1 +1,1 @@
-"""Cells over sequences: unrolled, in both directions, truncated, from one sequence into another."""
+"""Cells over sequences: unrolling, both directions, truncation, decoding, and from one sequence to another."""

@@ -1,4 +1,4 @@
-"""Two cells in opposite directions over one sequence."""
+"""Two cells that read one sequence in opposite directions."""
 
 from typing import Any, NamedTuple
 
@@ -19,30 +19,30 @@ class BidirectionalParams(NamedTuple):
 
 
 class Bidirectional(Cell):
-    """A cell of two directions: for whole sequences, as one step at a time has no end to begin from."""
+    """A cell of two directions, for whole sequences only: the second direction begins at the end of the sequence."""
 
     __slots__ = ()
 
     def apply(
         self, params: BidirectionalParams, inputs: Array, mask: Array | None = None, reset: Array | None = None
     ) -> Array:
-        """The outputs (T, ..., O) of ``unroll``, as a sequence layer has them."""
+        """Return the outputs (T, ..., O) of ``unroll``, as ``SequenceLayer.apply`` does."""
         return unroll(self, params, inputs, mask=mask, reset=reset)[1]
 
 
 @remembered
 def bidirectional(forward: Cell, backward: Cell) -> Bidirectional:
-    """One cell from the first step to the last, another from the last to the first (Schuster & Paliwal, 1997).
+    """A cell made of one that runs forward and one that runs backward in time (Schuster & Paliwal, 1997).
 
         y_t = [forward h_t, backward h_t]
 
-    It goes wherever a cell runs over whole sequences: into ``unroll``, ``gradient_flow``, ``stack``, ``chain`` and the
-    modules for flax. Its state is a tuple with one for each direction: s_0 of the second enters at the last step, and
-    what is returned is that after the first. With a mask the backward cell starts at each example's own last step; with
-    resets, as ``unroll`` has them, at the last step of each document.
+    It can be used wherever a cell runs over whole sequences: in ``unroll``, ``gradient_flow``, ``stack``, ``chain`` and
+    the modules for flax. Its state is a tuple with one state for each direction. The initial state of the backward cell
+    enters at the last step, and its final state is the one after the first step. With a mask the backward cell starts
+    at the last real step of each example; with resets, as in ``unroll``, it starts at the last step of each document.
 
     Raises:
-        TypeError: if they are not cells; from ``step``, and whatever else goes one step at a time.
+        TypeError: if the arguments are not cells; from ``step`` and any other function that takes one step at a time.
     """
     for cell in (forward, backward):
         check_cell("bidirectional", cell, "bidirectional(lstm(64), lstm(64))")
@@ -61,7 +61,7 @@ def bidirectional(forward: Cell, backward: Cell) -> Bidirectional:
 
 @remembered
 def in_reverse(cell: Cell) -> Cell:
-    """A cell with each of its layers in the other direction."""
+    """The cell with each of its layers in the opposite direction."""
     wiring = cell.wiring
     if wiring is None:
         return cell._replace(reverse=not cell.reverse)

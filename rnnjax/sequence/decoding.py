@@ -1,13 +1,13 @@
-"""What a trained network says: tokens drawn one by one and fed back, or the likeliest sequence by beam search.
+"""Decoding: tokens drawn one by one, or the likeliest sequences by beam search.
 
-A token is a whole number below V, the size of the vocabulary. How tokens become inputs (``embed``) and outputs become
-logits (``readout``) is the caller's: an embedding and a dense layer, or ``jax.nn.one_hot`` and anything. Reading a
-prompt is ``unroll``:
+A token is a whole number from 0 to V - 1, where V is the size of the vocabulary. The caller provides the functions that
+turn tokens into inputs (``embed``) and outputs into logits (``readout``), for instance an embedding and a dense layer.
+A prompt is read with ``unroll``:
 
     state, outputs = rnnjax.unroll(cell, params, embed(prompt))             prompt (P, ...)
     said = rnnjax.generate(cell, params, state, readout(outputs[-1]), key, embed=embed, readout=readout, length=100)
 
-All of it is pure, has any batch axes, and is compiled once for a length where the caller puts it into ``jax.jit``.
+All functions are pure and take any batch axes. Under ``jax.jit`` they are compiled once for each length.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ Choose = Callable[[Key, Array], Array]
 
 @of_their_kinds
 def greedy(key: Key, logits: Array) -> Array:
-    """The likeliest token of logits (..., V); the first of several."""
+    """The likeliest token of logits (..., V); among equal ones the first."""
     return jnp.argmax(logits, axis=-1)
 
 
@@ -40,10 +40,10 @@ def sample(key: Key, logits: Array) -> Array:
 
 @of_their_kinds
 def temperature(logits: Array, degree: float) -> Array:
-    """Logits / degree: below 1 the likely tokens gain, above 1 the unlikely ones.
+    """Logits divided by a degree: below 1 it favours likely tokens, above 1 unlikely ones.
 
     Raises:
-        ValueError: unless the degree is positive; towards 0 the choice becomes ``greedy``.
+        ValueError: unless the degree is positive. (As it goes to 0 the choice becomes ``greedy``.)
     """
     if not degree > 0:
         raise ValueError(f"temperature is {degree}: expected a positive number; for the likeliest token use greedy")
@@ -52,7 +52,7 @@ def temperature(logits: Array, degree: float) -> Array:
 
 @of_their_kinds
 def top_k(logits: Array, count: int) -> Array:
-    """Logits (..., V) of the so many largest, -inf elsewhere; those equal to the last of them stay, too.
+    """Logits (..., V) of the ``count`` largest, -inf elsewhere; any that equal the smallest of these stay, too.
 
     Raises:
         ValueError: if the count is below 1 or above V.
@@ -66,9 +66,9 @@ def top_k(logits: Array, count: int) -> Array:
 
 @of_their_kinds
 def nucleus(logits: Array, mass: float) -> Array:
-    """Logits (..., V) of the fewest likeliest tokens that have a probability of ``mass`` together, -inf elsewhere.
+    """Logits (..., V) of the fewest likeliest tokens whose probabilities add up to ``mass``, -inf elsewhere.
 
-    Holtzman et al. (2020). Those equal to the last of them stay, too.
+    This is nucleus sampling (Holtzman et al., 2020). Any that equal the least likely of these tokens stay, too.
 
     Raises:
         ValueError: unless 0 < mass <= 1.
@@ -83,14 +83,14 @@ def nucleus(logits: Array, mass: float) -> Array:
 
 
 class Generated(NamedTuple):
-    """What ``generate`` gives.
+    """The result of ``generate``.
 
     Attributes:
         tokens: (T, ...).
-        log_probabilities: (T, ...), ln p of each token in the network's own softmax, however it was chosen; their sum
-            is the score of the text, as a network that reads it would give. 0 after the end.
-        state: after the last token has been read,
-        logits: (..., V), of what comes next: with both it goes on where it stopped.
+        log_probabilities: (T, ...), ln p of each token in the network's own softmax, however it was chosen, and 0 after
+            the end. Their sum is the score that the network gives to the text when it reads it.
+        state: after the last token has been read.
+        logits: (..., V), of the next token; with ``state`` and ``logits`` generation can go on where it stopped.
     """
 
     tokens: Array
@@ -113,26 +113,26 @@ def generate(
     choose: Choose = sample,
     end: int | None = None,
 ) -> Generated:
-    """Draws tokens one after the other, and feeds each back.
+    """Tokens that are drawn one after the other, each fed back as the next input.
 
         token_t = choose(logits_t)        s_t = f(s_{t-1}, embed(token_t))        logits_{t+1} = readout(g(s_t))
 
     Args:
         cell: any cell, stacks included.
         params: from ``cell.init``.
-        state: after what was read so far.
+        state: the state after everything that was read so far.
         logits: (..., V), of the first token.
-        key: of all draws; step t has ``jax.random.fold_in(key, t)``.
+        key: for all draws; step t uses ``jax.random.fold_in(key, t)``.
         embed: tokens (...) to inputs (..., I).
         readout: outputs (..., O) to logits (..., V).
-        length: T.
-        choose: ``sample``, ``greedy`` or any function of a key and logits, as
-            ``lambda key, logits: sample(key, top_k(temperature(logits, 0.8), 40))``.
-        end: the token with which a text ends by itself; after it there is nothing but it.
+        length: T, the number of tokens.
+        choose: ``sample``, ``greedy`` or any function of a key and logits, such as ``lambda key, logits: sample(key,
+            top_k(temperature(logits, 0.8), 40))``.
+        end: a token that ends a text; all tokens after it are ``end``, too.
 
     Raises:
-        ValueError: for logits without a vocabulary, a length below 1, an end that is no token.
-        TypeError: if ``cell`` is not one.
+        ValueError: if logits have no vocabulary axis, the length is below 1, or ``end`` is not a token.
+        TypeError: if ``cell`` is not a cell.
     """
     check_cell("generate", cell, "generate(lstm(64), params, state, logits, key, ...)")
     _check(logits, length, end)
@@ -156,13 +156,13 @@ def generate(
 
 
 class Beams(NamedTuple):
-    """What ``beam_search`` gives, the best first.
+    """The result of ``beam_search``, the best sequence first.
 
     Attributes:
         tokens: (T, K, ...).
-        scores: (K, ...), what they are ordered by.
+        scores: (K, ...), by which the sequences are ordered.
         log_probabilities: (K, ...), ln p of the whole sequence up to its end.
-        lengths: (K, ...), in tokens, the end included.
+        lengths: (K, ...), in tokens, with the end.
     """
 
     tokens: Array
@@ -185,30 +185,30 @@ def beam_search(
     end: int | None = None,
     length_penalty: float = 0.0,
 ) -> Beams:
-    """The likeliest sequences that can be found with so many at a time.
+    """The likeliest sequences found by a beam search that keeps ``beams`` of them at each step.
 
         score = ln p(tokens) / ((5 + L) / 6)^length_penalty        L tokens, up to the end
 
-    One beam is ``greedy``; V^T beams are all sequences there are. Without a penalty short sequences win, since every
-    token costs; 0.6 to 1 is common (Wu et al., 2016). Sequences that have ended stay among the others and are left only
-    for better ones.
+    One beam gives the ``greedy`` sequence; V^T beams are all possible sequences. Without a length penalty short
+    sequences win, since every token lowers the probability; 0.6 to 1 is common (Wu et al., 2016). Sequences that have
+    ended stay in the beam until better ones replace them.
 
     Args:
         cell: any cell, stacks included.
         params: from ``cell.init``.
-        state: after what was read so far.
+        state: the state after everything that was read so far.
         logits: (..., V), of the first token.
         embed: tokens (...) to inputs (..., I).
         readout: outputs (..., O) to logits (..., V).
-        length: T, at most.
-        beams: K.
-        end: the token with which a sequence ends by itself; None if all go on to T.
+        length: T, the greatest length.
+        beams: K, the number of beams.
+        end: a token that ends a sequence; None if all sequences have T tokens.
         length_penalty: 0 or more.
 
     Raises:
-        ValueError: for logits without a vocabulary, a length or a number of beams below 1, an end that is no token, a
-            negative penalty.
-        TypeError: if ``cell`` is not one.
+        ValueError: if logits have no vocabulary axis, the length or the number of beams is below 1, ``end`` is not a
+            token, or the penalty is negative.
+        TypeError: if ``cell`` is not a cell.
     """
     check_cell("beam_search", cell, "beam_search(lstm(64), params, state, logits, ...)")
     _check(logits, length, end)
@@ -227,7 +227,7 @@ def beam_search(
     def step(carry: tuple[_Beam, Array], _: None) -> tuple[tuple[_Beam, Array], tuple[Array, Array]]:
         beam, logits = carry
         of_tokens = jax.nn.log_softmax(logits)
-        if end is not None:  # one that has ended can only go on with the end, for nothing
+        if end is not None:  # a sequence that has ended can only go on with the end, at no cost
             still = jnp.where(jnp.arange(vocabulary) == end, 0.0, -jnp.inf).astype(of_tokens.dtype)
             of_tokens = jnp.where(beam.ended[..., None], still, of_tokens)
         totals, lengths = beam.totals[..., None] + of_tokens, beam.lengths + (~beam.ended).astype(jnp.int32)
@@ -264,7 +264,7 @@ def _penalty(lengths: Array, power: float) -> Array:
 
 
 def _repeated(cell: Cell, params: Params, state: State, batch: tuple[int, ...], count: int) -> tuple[State, State]:
-    """The state for every beam, and for each leaf whether beams have their own: a clock may be that of all."""
+    """The state for every beam, and for each leaf whether beams have their own; a clock may be shared."""
     shapes = [jax.eval_shape(lambda axes=axes: cell.initial_state(params, axes)) for axes in (batch, (count, *batch))]
     per_beam = jax.tree.map(lambda one, many: one.shape != many.shape, *shapes)
     repeated = jax.tree.map(
@@ -274,7 +274,7 @@ def _repeated(cell: Cell, params: Params, state: State, batch: tuple[int, ...], 
 
 
 def _traced_back(parents: Array, tokens: Array) -> Array:
-    """The tokens (T, K, ...) of the beams that are there at the end, from parent to parent."""
+    """The tokens (T, K, ...) of the final beams, traced back from parent to parent."""
 
     def back(place: Array, found: tuple[Array, Array]) -> tuple[Array, Array]:
         parent, token = found

@@ -1,14 +1,14 @@
-"""One sequence into another of its own length: an encoder reads the source, a decoder writes from the encoder's state.
+"""An encoder that reads one sequence, and a decoder that writes another of a different length.
 
-To train, the inputs of the decoder are the true sequence shifted by one step, after a start symbol:
+In training, the inputs of the decoder are the true sequence, shifted by one step, after a start symbol:
 
     decoder = lstm(64)
     model = encoder_decoder(gru(32), one_to_many(decoder))  # or, of equal cells, encoder_decoder(lstm(64), decoder)
     params = model.init(key, source_size, input_size)
     outputs = model.apply(params, source, inputs, source_mask, mask)
 
-Online, each input may be what the step before wrote. The params of the cell that decodes are ``params.decoder.cell``
-here, ``params.decoder`` of equal cells:
+Step by step, each input may be the output of the step before. The params of the decoding cell are
+``params.decoder.cell`` here, and ``params.decoder`` if encoder and decoder are equal cells:
 
     state = model.encode(params, source, source_mask)
     state, output = decoder.step(params.decoder.cell, state, inputs[0])
@@ -31,19 +31,19 @@ from rnnjax.typing import Key, State
 
 class EncoderDecoderParams(NamedTuple):
     encoder: Any  # the params of the encoder
-    decoder: Any  # those of the decoder: a cell's, or OneToManyParams
+    decoder: Any  # the params of the decoder: of a cell, or OneToManyParams
 
 
 @remembering
 class EncoderDecoder(NamedTuple):
-    """Pure functions from a source sequence, and the inputs that go with it, to a sequence.
+    """Pure functions from a source sequence and a sequence of inputs to a sequence of outputs.
 
     Attributes:
         init: ``(key, source_size, input_size) -> EncoderDecoderParams``.
-        encode: ``(params, source (S, ..., J), source_mask=None) -> state`` that the decoder starts from.
+        encode: ``(params, source (S, ..., J), source_mask=None) -> state`` from which the decoder starts.
         apply: ``(params, source (S, ..., J), inputs (T, ..., I), source_mask=None, mask=None) -> outputs (T, ..., O)``
-            of the decoder. Masks are boolean, (S, ...) and (T, ...), True at real steps; what stands elsewhere changes
-            nothing, and outputs there are zero.
+            of the decoder. Masks are boolean, (S, ...) and (T, ...), True at real steps; values at other steps have no
+            effect, and outputs there are zero.
     """
 
     init: Callable[[Key, int, int], EncoderDecoderParams]
@@ -53,24 +53,24 @@ class EncoderDecoder(NamedTuple):
 
 @remembered
 def encoder_decoder(encoder: Cell, decoder: Cell | OneToMany) -> EncoderDecoder:
-    """Two cells, one of which reads the source to its end, where the other starts to write.
+    """Two cells: the encoder reads the source to its end, and from its last state the decoder starts.
 
         s_j = f(s_{j-1}, x_j)         j = 1, ..., S           the source, each example to its own last real step
         z_0 = s_S                                             a cell for a decoder (Sutskever et al., 2014)
         z_0 = z + tanh(g(s_S) W + b)                          one_to_many of a cell (Cho et al., 2014)
         z_t = f'(z_{t-1}, x'_t)       y_t = g'(z_t)           t = 1, ..., T
 
-    Handed on as it is, the state must be one that the decoder could have: of equal cells or stacks of them.
-    ``one_to_many`` joins any encoder to any decoder. A decoder's own initial state, learned or not, does not count
-    where it is replaced. Sutskever et al. read the source backwards: flip it over time, and with it its mask, where
-    padding may stand in front as well.
+    If the decoder is a cell, the encoder's state must have the form of the decoder's state, as with equal cells or
+    stacks. ``one_to_many`` joins any encoder to any decoder. The decoder's own initial state, learned or not, is not
+    used where the encoder's state replaces it. Sutskever et al. read the source backwards: to do so, flip the source
+    and its mask over time; padding may stand in front.
 
     Args:
         encoder: any cell, stacks included.
-        decoder: any cell, or ``one_to_many`` of any.
+        decoder: any cell, or ``one_to_many`` of any cell.
 
     Raises:
-        TypeError: if they are none of these.
+        TypeError: if an argument is none of these.
         ValueError: from ``init``, if the states are not alike; from ``apply``, for different batch axes.
     """
     check_cell("encoder_decoder", encoder, "encoder_decoder(lstm(64), lstm(64))")
@@ -141,8 +141,8 @@ def _check_alike(received: State, expected: State) -> None:
     structures = {jax.tree.structure(state) for state in (received, expected)}
     if len(structures) > 1 or ours != theirs:
         raise ValueError(
-            f"the encoder's state is {ours}, the decoder's {theirs}: expected equal ones, since one is handed on as "
-            "the other; use equal cells, or learn a map with encoder_decoder(encoder, one_to_many(decoder))"
+            f"the encoder's state is {ours}, the decoder's {theirs}: expected equal ones, since one is the start "
+            "of the other; use equal cells, or learn a map with encoder_decoder(encoder, one_to_many(decoder))"
         )
 
 

@@ -1,7 +1,7 @@
-"""Layers over whole sequences: several after each other, and outputs that come later than their inputs.
+"""Layers over whole sequences, and outputs that come later than their inputs.
 
-A cell sees one step at a time. What needs the whole sequence at once is a ``SequenceLayer``, two pure functions;
-``rnnjax.bidirectional`` is another.
+A cell sees one step at a time. A layer that needs the whole sequence at once is a ``SequenceLayer``, a pair of pure
+functions. (``rnnjax.bidirectional`` needs it, too, but is a cell.)
 """
 
 import functools
@@ -25,9 +25,9 @@ class SequenceLayer(NamedTuple):
 
     Attributes:
         init: ``(key, input_size) -> params``.
-        apply: ``(params, inputs (T, ..., I), mask=None, reset=None) -> outputs (T, ..., O)``; with a boolean mask
-            (T, ...), padding neither changes what is computed at real steps nor has outputs other than zero; with
-            resets (T, ...), as ``unroll`` has them, documents are computed as each by itself.
+        apply: ``(params, inputs (T, ..., I), mask=None, reset=None) -> outputs (T, ..., O)``. With a boolean mask
+            (T, ...), padding does not change what is computed at real steps, and its outputs are zero. With resets
+            (T, ...), as in ``unroll``, each document is computed as if it were alone.
     """
 
     init: Callable[[Key, int], Params]
@@ -36,14 +36,14 @@ class SequenceLayer(NamedTuple):
 
 @remembered
 def chain(*layers: Cell | SequenceLayer | Any) -> SequenceLayer:
-    """Layers one after the other over the whole sequence: cells, ``bidirectional`` and feed-forward ones between.
+    """Layers that run one after the other over the whole sequence: cells, ``bidirectional`` and feed-forward modules.
 
     Feed-forward layers are modules with flax's ``init(key, inputs)`` and ``apply(params, inputs)``, such as
-    ``flax.linen.Dense(64)``; they act on each step by itself. Params are a tuple, one element a layer.
+    ``flax.linen.Dense(64)``; they act on each step separately. Params are a tuple with one element for each layer.
 
     Raises:
-        ValueError: without layers.
-        TypeError: for something that is none of these.
+        ValueError: if there are no layers.
+        TypeError: if a layer is none of these.
     """
     if not layers:
         raise ValueError("chain received no layers: expected at least one, as in chain(lstm(64), flax.linen.Dense(8))")
@@ -64,7 +64,7 @@ def chain(*layers: Cell | SequenceLayer | Any) -> SequenceLayer:
         if not isinstance(params, tuple | list) or len(params) != len(parts):
             received = f"{len(params)} elements" if isinstance(params, tuple | list) else type(params).__name__
             raise ValueError(
-                f"params are {received}: expected a tuple of {len(parts)}, one element a layer of the chain"
+                f"params are {received}: expected a tuple of {len(parts)}, one element for each layer of the chain"
             )
         options = {} if reset is None else {"reset": reset}
         for part, layer_params in zip(parts, params, strict=True):
@@ -76,21 +76,22 @@ def chain(*layers: Cell | SequenceLayer | Any) -> SequenceLayer:
 
 @remembered
 def delayed(cell: Cell, steps: int) -> SequenceLayer:
-    """The cell's outputs, read some steps after their inputs: it looks that far ahead before it answers.
+    """A cell whose outputs are read some steps after their inputs, so that it can look ahead before it answers.
 
         s_t = f(s_{t-1}, x_t)        y_t = g(s_{t+d})        t = 1, ..., T;  x_t = 0 for t = T + 1, ..., T + d
 
-    The target delay of Graves & Schmidhuber (2005): of the future, which ``bidirectional`` sees to its end, d steps,
-    and still in one direction. After the last input the cell runs on. Params are the cell's own. With a mask only real
-    steps count, also where padding stands between them, and each example runs on after its own last one.
+    This is the target delay of Graves & Schmidhuber (2005). The network sees d steps of the future, where
+    ``bidirectional`` sees all of it, and still runs in one direction. After the last input the cell runs on for d
+    steps. Params are those of the cell. With a mask only real steps count, even if padding stands between them, and
+    each example runs on after its last real step.
 
     Args:
         cell: any cell.
-        steps: d; with 0 it is the plain cell.
+        steps: d; with 0 the outputs are those of the plain cell.
 
     Raises:
-        ValueError: steps < 0.
-        TypeError: if ``cell`` is not one, or steps is not a whole number.
+        ValueError: if ``steps`` < 0.
+        TypeError: if ``cell`` is not a cell, or ``steps`` is not a whole number.
     """
     check_cell("delayed", cell, "delayed(lstm(64), 5)")
     delay = _delay(steps)
@@ -105,7 +106,8 @@ def delayed(cell: Cell, steps: int) -> SequenceLayer:
         inputs, _ = prepare(cell, params, inputs, None, mask)
         if mask is None:
             return run(params, inputs)
-        # Real steps first, in their order, so that the padding of all examples is at the end; afterwards back again.
+        # Real steps are moved to the front in their order, so that all padding is at the end, and are moved back
+        # afterwards.
         real_first = jnp.argsort(~mask, axis=0, stable=True)
         lengths = mask.sum(axis=0)
         outputs = run(
@@ -122,7 +124,7 @@ def delayed(cell: Cell, steps: int) -> SequenceLayer:
 def _delay(steps: int) -> int:
     if isinstance(steps, int) and steps < 1:
         if steps < 0:
-            raise ValueError(f"steps is {steps}: expected at least 0, the number of steps that outputs come late")
+            raise ValueError(f"steps is {steps}: expected at least 0, the number of steps by which outputs are late")
         return 0
     return positive_integer("steps", steps)
 

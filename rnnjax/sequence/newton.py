@@ -1,12 +1,13 @@
-"""A nonlinear cell over a whole sequence at once: Newton's method on all time steps, with a report.
+"""Newton's method for running a nonlinear cell over all steps at once.
 
 The states of a sequence are the root of r_t = s_t - f(s_{t-1}, x_t), t = 1, ..., T. Newton's method replaces f by its
-slope J_t at the last iterate, and what is left is an affine recurrence, which a parallel prefix solves:
+linearization J_t at the last iterate. What remains is an affine recurrence, which a parallel prefix scan solves:
 
     d_t = J_t d_{t-1} - r_t        d_0 = 0        s_t <- s_t + d_t
 
-Whatever J is, k iterations make the first k states exact up to rounding, so that T are enough. They are worth their
-work where a few are enough, and where processors stand idle: see benchmarks/parallel/.
+Whatever J is, k iterations make the first k states exact up to rounding, so T iterations are always enough. The method
+is worth its additional work if a few iterations are enough and processors would otherwise be idle; see
+benchmarks/parallel/.
 """
 
 from collections.abc import Callable
@@ -30,12 +31,12 @@ from rnnjax.typing import Params, State
 
 
 class NewtonReport(NamedTuple):
-    """How the iteration ended: scalars, or (L,) for a composed cell, one element a layer in the order they ran.
+    """How the iteration ended: scalars, or for a composed cell (L,), one element per layer in the order of running.
 
     Attributes:
-        converged: the residual is within the tolerance. Where False, the result is that of a sequential scan.
-        iterations: how many were done; 0 for a cell that needs none, affine or memoryless.
-        residual: of the last iterate, the largest |s_t - f(s_{t-1}, x_t)| of any field of the state, relative to the
+        converged: whether the residual is within the tolerance. If False, the result is that of a sequential scan.
+        iterations: their number; 0 for affine and memoryless cells, which need none.
+        residual: the largest |s_t - f(s_{t-1}, x_t)| of the last iterate in any field of the state, relative to the
             largest number in that field and example over time.
     """
 
@@ -58,27 +59,28 @@ def newton_unroll(
     tolerance: float | None = None,
     max_iterations: int = 100,
 ) -> tuple[State, Array, NewtonReport]:
-    """Runs any cell over a whole sequence as ``unroll`` does, all steps at once, by Newton's method.
+    """Run any cell over a whole sequence as ``unroll`` does, but all steps at once, by Newton's method.
 
         s_t = f(s_{t-1}, x_t)        y_t = g(s_t)        t = 1, ..., T
 
-    What does not converge, or is not finite, is computed again step by step: the numbers are those of ``unroll`` in any
-    case, each step within the tolerance. With D numbers in a layer's state (the real and the imaginary part count as
-    two), an iteration costs for each step:
+    If the iteration does not converge or is not finite, the result is computed again step by step. In any case the
+    numbers are those of ``unroll``, each step within the tolerance. D is how many numbers a layer's state has (a
+    complex one counts as two). For each step an iteration costs:
 
     - "full" (DEER; Lim et al., 2024): the derivative of the step in D directions for J_t, and products of D x D
       matrices. Memory T D^2. Convergence is quadratic.
-    - "diagonal" (quasi-DEER; Gonzalez et al., 2024): the diagonal of J_t alone, and products of D numbers. That of any
-      cell takes as many derivatives as the whole of J_t; they are computed for T / D steps at a time, in memory T D.
-      More iterations, the more so the stronger the units are tied to each other; an LSTM's h and c count as two.
+    - "diagonal" (quasi-DEER; Gonzalez et al., 2024): only the diagonal of J_t, and products of D numbers. In general
+      the diagonal takes as many derivatives as the whole of J_t; they are computed for T / D steps at a time, in memory
+      T D. It needs more iterations, the more so the more strongly units depend on each other; h and c of an LSTM count
+      as different units.
 
-    Gradients are exact at either choice, from the implicit function theorem: dL/ds_t follows the transposed
-    recurrence, solved in parallel with "full" (step by step where that is not within the tolerance), and step by step
-    with "diagonal". They are first derivatives in reverse mode, with respect to params, inputs and s_0.
+    Gradients are exact with either choice, by the implicit function theorem: dL/ds_t follows the transposed recurrence.
+    It is solved in parallel with "full" (step by step if that is not within the tolerance), and step by step with
+    "diagonal". Only first derivatives in reverse mode exist, with respect to params, inputs and s_0.
 
-    All examples of a batch iterate together, until the last has converged; ``jax.vmap`` gives each a report of its own.
-    Layers of a stack run one after the other. A state that moves in steps without slope is right one step an
-    iteration.
+    All examples of a batch iterate together until the last has converged; with ``jax.vmap`` each has its own report.
+    Layers of a stack run one after the other. A cell whose step has derivative 0 almost everywhere gains only one exact
+    step per iteration.
 
     Args:
         cell: any cell whose state is made of real or complex numbers; stacks included.
@@ -87,18 +89,19 @@ def newton_unroll(
         state: s_0, by default ``cell.initial_state``.
         jacobian: "full" or "diagonal".
         mask: (T, ...), True at real steps, as in ``unroll``.
-        reset: (T, ...), True where a step starts afresh, as in ``unroll``.
-        reverse: runs from the last step to the first, as in ``unroll``.
-        tolerance: how far each step may be off, relative to the largest number of its field of the state over time;
-            by default 16 times the spacing of the state's floats at 1, 2e-6 for float32.
-        max_iterations: after how many to go over to the scan.
+        reset: (T, ...), True where a step starts from the initial state, as in ``unroll``.
+        reverse: run from the last step to the first, as in ``unroll``.
+        tolerance: the largest error of a step, relative to the largest number of its field of the state over time; by
+            default 16 times the spacing of the state's floats at 1, which is 2e-6 for float32.
+        max_iterations: the number of iterations after which the sequential scan takes over.
 
     Returns:
         The state after the last step (the first, in reverse), the outputs (T, ..., O) and the report.
 
     Raises:
-        ValueError: as ``unroll``; for an unknown jacobian, a tolerance that is not positive or max_iterations < 1.
-        TypeError: as ``unroll``; for a state that has other leaves than real or complex numbers, or a cell with a
+        ValueError: as for ``unroll``; for an unknown ``jacobian``, a tolerance that is not positive, or max_iterations
+            < 1.
+        TypeError: as for ``unroll``; for a state with leaves other than real or complex numbers, or a cell with a
             ``jax.custom_vjp``.
     """
     inputs, state = prepare(cell, params, inputs, state, mask, reset)
@@ -137,7 +140,7 @@ class _Options(NamedTuple):
 
 
 class _Solved(NamedTuple):
-    """A layer's final state, with the report that goes the same way."""
+    """A layer's final state with its report, so that both pass through ``run_layers`` together."""
 
     state: State
     report: NewtonReport
@@ -157,11 +160,11 @@ def _check_numbers(state: State) -> None:
 
 
 def _check_slope(step: Callable[..., Array], params: Params, xs: Any, first: Array) -> None:
-    """Raises if the gradients of a step are others than its slope gives."""
+    """Raise ``TypeError`` if the gradients of a step do not follow from its forward-mode derivative."""
     if has_own_backward_pass(program_of(step, params, _at(0, xs), first)):
         raise TypeError(
             "newton_unroll received a cell with a backward pass of its own (jax.custom_vjp), such as "
-            "clip_gradient_norm makes: expected one with the gradients of its values; use rnnjax.unroll"
+            "clip_gradient_norm makes: expected one whose gradients are those of its values; use rnnjax.unroll"
         )
 
 
@@ -175,7 +178,7 @@ def _solve_directly(
     def initial_state(params: Params, batch_shape: tuple[int, ...] = ()) -> State:
         return fresh
 
-    if reset is not None:  # a layer starts afresh from where the whole cell says, which may have learned it
+    if reset is not None:  # the whole cell, which may have learned its initial state, says where a layer starts
         cell = cell._replace(initial_state=initial_state)
     method: Literal["scan", "parallel"] = "parallel" if cell.affine else "scan"
     final, outputs = unroll(cell, params, inputs, state, mask=mask, reset=reset, method=method)
@@ -199,7 +202,7 @@ def _solve(
         return vectors.to_state(vector, state)
 
     def step(params: Params, xs: Any, before: Array) -> Array:
-        """States (..., D) after one step, or after each of all steps, from those before it."""
+        """Return the states (..., D) after one step, or after all steps at once, from the states before."""
         drive, real, starts, fresh = xs
         before = before if starts is None else jnp.where(starts[..., None], fresh, before)
         start = to_state(before)
@@ -235,7 +238,7 @@ class _Recurrence(NamedTuple):
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _roots(recurrence: _Recurrence, params: Params, xs: Any, first: Array) -> tuple[Array, NewtonReport]:
-    """The states (T, ..., D) after each step, by Newton's method or else by the scan."""
+    """Return the states (T, ..., D) after each step, by Newton's method or, if it fails, by the scan."""
 
     def evaluate(states: Array) -> Array:
         return recurrence.step(params, xs, _before(first, states))
@@ -245,10 +248,10 @@ def _roots(recurrence: _Recurrence, params: Params, xs: Any, first: Array) -> tu
         slopes = _slopes(recurrence, params, xs, _before(first, states))
         off = images - states
         change = _solve_recurrence(slopes, off)
-        # states + change, written so that a state after a right one is its image to the last digit.
+        # This is states + change, written so that the state after an exact one is its image to the last digit.
         states = images + (change - off)
-        # A step so long that no digit of the image is left, or out of the range of floats, must not spread. The image
-        # itself is right wherever the state before it was.
+        # A change so large that no digit of the image is left, or that leaves the range of floats, must not spread. The
+        # image itself is exact wherever the state before it is.
         sound = jnp.abs(states) * jnp.finfo(states.dtype).eps <= jnp.max(jnp.abs(images))  # False for a NaN
         states = jnp.where(sound, states, images)
         images = evaluate(states)
@@ -274,7 +277,7 @@ def _roots_forward(recurrence: _Recurrence, params: Params, xs: Any, first: Arra
 
 
 def _roots_backward(recurrence: _Recurrence, residuals: Any, cotangents: Any) -> tuple[Any, Any, Array]:
-    """The total derivatives dL/ds_t = direct_t + J_{t+1}^T dL/ds_{t+1}, then one pullback through all steps."""
+    """Solve dL/ds_t = direct_t + J_{t+1}^T dL/ds_{t+1} for all t; pull these back through all steps at once."""
     params, xs, first, states = residuals
     direct, before = cotangents[0], _before(first, states)
     scan = partial(_scan_back, recurrence, params, xs, before, direct)
@@ -300,7 +303,7 @@ def _before(first: Array, states: Array) -> Array:
 
 
 def _relative(recurrence: _Recurrence, off: Array, images: Array, rank: int) -> Array:
-    """The largest error of any field and example, relative to the largest number in it."""
+    """Return the largest error of any field and example, relative to the largest number in it."""
 
     def of_field(off: Array, images: Array) -> Array:
         over = (0, *range(rank, images.ndim))  # time, and the axes of the field
@@ -311,7 +314,7 @@ def _relative(recurrence: _Recurrence, off: Array, images: Array, rank: int) -> 
 
 
 def _replace_unless(good: Array, value: Array, other: Callable[[], Array]) -> Array:
-    """``value`` if good, else ``other()``. A loop that runs at most once: ``vmap`` of ``lax.cond`` would do both."""
+    """Return ``value`` if good, else ``other()``; a loop runs at most once, but ``vmap`` of ``lax.cond`` does both."""
 
     def unless_good(carry: tuple[Array, Array]) -> Array:
         return ~carry[0]
@@ -356,10 +359,10 @@ def _at(time: int, xs: Any) -> Any:
 
 
 def _slopes(recurrence: _Recurrence, params: Params, xs: Any, before: Array) -> Array:
-    """J_t of all steps (T, ..., D, D), element [i, j] = d f_j / d s_i as for row vectors, or its diagonals (T, ..., D).
+    """Return J_t of all steps (T, ..., D, D), with [i, j] = d f_j / d s_i as for row vectors, or diagonals (T, ..., D).
 
-    Of one example and step at a time, under ``vmap``: the directions are then the same for all of them, and the product
-    of a direction with a kernel, which is a row of the kernel, is taken once.
+    It is written for one example and step and mapped by ``vmap``. The directions are then shared by all of them, and
+    the product of a direction with a kernel, which is a row of the kernel, is computed once.
     """
 
     def of_point(before: Array, xs: Any) -> Array:
@@ -377,8 +380,8 @@ def _slopes(recurrence: _Recurrence, params: Params, xs: Any, before: Array) -> 
         of_points = jax.vmap(of_points)
     if full:
         return jax.vmap(of_points)(before, xs)
-    # All T D^2 elements are computed, but of T / D steps at a time: T D numbers of memory. Ones in all places at once
-    # would be cheaper, but give sums of columns.
+    # All T D^2 elements are computed, but for T / D steps at a time, in memory for T D numbers. A single direction of
+    # ones would be cheaper, but would give sums of columns.
     steps, size = len(before), before.shape[-1]
     return jax.lax.map(lambda at: of_points(*at), (before, xs), batch_size=max(1, steps // size))
 
@@ -390,7 +393,7 @@ def _apply(slopes: Array, vectors: Array) -> Array:
 
 
 def _solve_recurrence(slopes: Array, terms: Array, reverse: bool = False) -> Array:
-    """d_t = d_{t-1} slopes_t + terms_t for all t from d_0 = 0; in reverse, from t + 1 to t."""
+    """Solve d_t = d_{t-1} slopes_t + terms_t for all t from d_0 = 0; in reverse, from t + 1 to t."""
 
     def combine(earlier: tuple[Array, Array], later: tuple[Array, Array]) -> tuple[Array, Array]:
         (a, b), (c, d) = earlier, later

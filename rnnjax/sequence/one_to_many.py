@@ -1,4 +1,4 @@
-"""A sequence from a vector: a caption from an image, a melody from a style.
+"""From a vector to a sequence, such as from an image to a caption or from a style to a melody.
 
 The vector sets the state that a cell starts from.
 """
@@ -29,16 +29,16 @@ class AffineParams(NamedTuple):
 
 class OneToManyParams(NamedTuple):
     cell: Any  # the params of the cell itself
-    state: Any  # like its state, an AffineParams for each leaf; None for a leaf that has no gradient
+    state: Any  # like the cell's state, with an AffineParams for each leaf; None for a leaf that has no gradient
 
 
 @remembering
 class OneToMany(NamedTuple):
-    """Pure functions from a vector, and the inputs that go with it, to a sequence.
+    """Pure functions from a vector and a sequence of inputs to a sequence of outputs.
 
     Attributes:
         init: ``(key, vector_size, input_size) -> OneToManyParams``.
-        initial_state: ``(params, vector (..., N)) -> s_0``: to go on online, with the cell's own ``step`` and
+        initial_state: ``(params, vector (..., N)) -> s_0``, from which the cell's own ``step`` can go on with
             ``params.cell``.
         apply: ``(params, vector (..., N), inputs (T, ..., I), mask=None) -> outputs (T, ..., O)``, zero where the
             boolean mask (T, ...) is False.
@@ -56,22 +56,22 @@ def one_to_many(cell: Cell, activation: str | Activation = "tanh") -> OneToMany:
         s_0 = s + g(v W + b)                         leaf by leaf; s is the cell's own initial state, mostly 0
         s_t = f(s_{t-1}, x_t)        y_t = g(s_t)        t = 1, ..., T
 
-    Inputs are what the sequence says so far: to train a caption, its words shifted by one step. So an image starts a
-    caption in Xu et al. (2015), a sentence its translation in Cho et al. (2014), with tanh in both (for Xu et al., in
-    the authors' code): it leaves s_0 where the states of gated cells and of tanh are later. The linear form,
-    "identity", suits cells whose states have no bounds. To show the vector at every step as well, broadcast it over
-    time and concatenate it with the inputs.
+    The inputs are the sequence so far; to train on a caption, they are its words shifted by one step. Xu et al. (2015)
+    start a caption from an image in this way, and Cho et al. (2014) a translation from a sentence. Both use tanh (Xu et
+    al. in their code), which keeps s_0 in the range of later states of gated and tanh cells. The linear form,
+    "identity", suits cells whose states are unbounded. To show the vector at every step as well, broadcast it over time
+    and concatenate it with the inputs.
 
-    A leaf that passes no gradient on, such as a count, a clock or a random key, starts as it does in the cell.
+    A leaf through which no gradient passes, such as a count, a clock or a random key, starts as in the cell.
 
     Args:
         cell: any cell, stacks included.
-        activation: g, a name or any elementwise function; on real and imaginary parts separately.
+        activation: g, a name or any elementwise function; it acts on real and imaginary parts separately.
 
     Raises:
         ValueError: for an unknown activation; from ``init``, for a cell without memory; from ``apply``, for vectors of
             another width or not one for each example.
-        TypeError: if ``cell`` is not one; from ``apply``, a vector that is not of real numbers.
+        TypeError: if ``cell`` is not a cell; from ``apply``, if the vector does not hold real numbers.
     """
     check_cell("one_to_many", cell, "one_to_many(lstm(64))")
     g = activation_named(activation)
@@ -126,11 +126,11 @@ def _moved(leaf: Array, affine: AffineParams | None, vector: Array, g: Activatio
 
 
 def _has_gradient(cell: Cell, params: Params, input_size: int) -> list[bool]:
-    """For each leaf of the state, whether the state after a step has a gradient with respect to it.
+    """Whether the state after a step has a gradient with respect to each leaf of the state before.
 
-    A clock may well be a float, but is rounded before it is used. To move it would set it to a random hour that no
-    training could put right. The backward pass of a step tells: where there is no gradient, no operation leads from
-    the gradient of the new state to that of the leaf.
+    A clock may be a float that is rounded before it is used. A learned start would set it to a random time that
+    training could not correct. The backward pass of a step shows this: without a gradient no operation leads from the
+    gradient of the new state to the gradient of the leaf.
     """
     state = cell.initial_state(params, ())
     leaves, structure = jax.tree.flatten(state)

@@ -1,4 +1,7 @@
-"""Truncated backpropagation through time: state carried for ever, gradient through the last few steps."""
+"""Truncated backpropagation through time.
+
+The state is carried on, and the gradient goes back a limited number of steps.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -25,30 +28,32 @@ def truncated_gradient(
     state: State | None = None,
     head: Any = None,
 ) -> tuple[State, Array, Any]:
-    """The gradient of BPTT(k1, k2) (Williams & Peng, 1990): every k1 steps, of their loss, through the last k2.
+    """The gradient of BPTT(k1, k2): every k1 steps, the gradient of their loss through the last k2 steps.
 
-    The state runs on over all windows as in the untruncated forward pass; where a window of k2 steps begins, it is a
-    constant. With k2 >= T and k1 = T it is the full gradient. Memory is that of one window: k2 steps.
+    The method is that of Williams & Peng (1990). The state is carried over all windows as in the untruncated forward
+    pass, but is treated as a constant at the beginning of each window of k2 steps. With k2 >= T and k1 = T the result
+    is the full gradient. It needs the memory of one window, k2 steps.
 
     Args:
         cell: any cell.
-        params: its params.
+        params: from ``cell.init``.
         inputs: (T, ..., I).
-        targets: what ``loss`` compares with, a pytree of arrays (T, ...), cut into windows as the outputs are.
-        loss: ``(outputs (k1, ..., O), targets of those steps) -> scalar``, with a head ``(outputs, targets, head) ->
-            scalar``; the losses of all windows are added.
+        targets: what ``loss`` compares the outputs with, a pytree of arrays (T, ...), cut into windows like the
+            outputs.
+        loss: ``(outputs (k1, ..., O), targets of those steps) -> scalar``, or with a head ``(outputs, targets, head) ->
+            scalar``. The losses of all windows are added up.
         every: k1, a divisor of T.
         through: k2 >= k1.
         state: s_0, by default ``cell.initial_state``.
-        head: params of what stands on top of the cell, any pytree, such as a readout's kernel and bias.
+        head: any pytree of params that the loss uses on top of the cell, such as a readout's kernel and bias.
 
     Returns:
-        The state after the last step, the loss and its truncated gradient with respect to the params, with a head with
-        respect to ``(params, head)``.
+        The state after the last step, the loss, and its truncated gradient with respect to the params or, with a head,
+        to ``(params, head)``.
 
     Raises:
-        ValueError: if k1 does not divide T, k2 < k1, or targets are not T long; a loss that is not a scalar.
-        TypeError: a loss that is no function, or not a real number.
+        ValueError: if k1 does not divide T, k2 < k1, targets do not have T steps, or the loss is not a scalar.
+        TypeError: if ``loss`` is not a function, or its value is not a real number.
     """
     check_function("loss", loss, "lambda outputs, targets: jnp.sum((outputs - targets) ** 2)")
     inputs, state = prepare(cell, params, inputs, state)
@@ -68,7 +73,7 @@ def truncated_gradient(
 
     def window_loss(weights: Any, first: State, start: Array) -> tuple[Array, tuple[State, State]]:
         params, *of_head = weights
-        at = start + jnp.arange(through)  # below 0 where the window reaches behind the beginning: nothing happens there
+        at = start + jnp.arange(through)  # below 0 where the window begins before the sequence: masked below
         real = jnp.broadcast_to(jnp.reshape(at >= 0, (-1, *(1,) * (inputs.ndim - 2))), (through, *inputs.shape[1:-1]))
         of_window = inputs[jnp.maximum(at, 0)]
         state, outputs = unroll(cell, params, of_window[:every], first, mask=real[:every])

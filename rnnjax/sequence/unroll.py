@@ -1,4 +1,7 @@
-"""A cell over a sequence: ``lax.scan`` forward, so that ``jax.grad`` of it is backpropagation through time."""
+"""Unrolling a cell over a sequence.
+
+It is a ``lax.scan``, so that ``jax.grad`` of it is backpropagation through time.
+"""
 
 import math
 from collections.abc import Callable
@@ -46,43 +49,45 @@ def unroll(
     method: Literal["scan", "parallel"] = "scan",
     time_major: bool = True,
 ) -> tuple[State, Array]:
-    """Runs a cell over a whole sequence.
+    """Run a cell over a whole sequence.
 
         s_t = f(s_{t-1}, x_t) + perturbation_t        y_t = g(s_t)        t = 1, ..., T
 
-    What a cell does beside computing, such as ``jax.debug.print`` in its ``advance``, it does once a step, on the way
-    forward, and not again on the way back, nor for what ``remat`` computes again.
+    Side effects of a cell, such as ``jax.debug.print`` in its ``advance``, happen once for each step of the forward
+    pass. They are not repeated in the backward pass, nor in the steps that ``remat`` computes again.
 
     Args:
         cell: any cell, stacks included.
         params: from ``cell.init``.
-        inputs: (T, ..., I), time first, any batch axes.
+        inputs: (T, ..., I), time first, with any batch axes.
         state: s_0, with the batch axes of the inputs; by default ``cell.initial_state``.
-        mask: (T, ...), True at real steps. Elsewhere the state holds and the output is zero, so that padding adds
-            nothing to a loss or its gradient.
-        reset: (T, ...), True at the first step of a document or episode, where several are in one sequence: it starts
-            from ``cell.initial_state``, and nothing flows across, neither state nor gradient. In reverse the documents
-            are the same, and start from their ends. A first step may be padding.
-        reverse: runs from the last step to the first; outputs stay where their inputs are, and with padding at the
+        mask: (T, ...), True at real steps. At other steps the state does not change and the output is zero, so padding
+            adds nothing to a loss or its gradient.
+        reset: (T, ...), True at the first step of each document or episode, if a sequence holds several. Each starts
+            from ``cell.initial_state``; neither state nor gradient crosses the boundary. With ``reverse`` the documents
+            are the same ones and start from their ends. A first step may be padding.
+        reverse: run from the last step to the first. Outputs stay at the places of their inputs; with padding at the
             end of a sequence the reversal acts within its length.
-        remat: keeps states only every that many steps and computes the others again in the backward pass: memory
-            for about T / remat + remat steps, at the price of one more forward pass. "sqrt" takes about the square
-            root of T, which needs the least: memory beyond inputs and outputs grows as sqrt(T) (Chen et al., 2016).
+        remat: keep states only every ``remat`` steps and compute the others again in the backward pass. This needs
+            memory for about T / remat + remat steps and costs one more forward pass. "sqrt" takes about the square root
+            of T, which needs the least memory: beyond inputs and outputs it grows as sqrt(T) (Chen et al., 2016).
         perturbation: like the state with a leading time axis, added to the state inside the recurrence. The gradient
-            with respect to a zero perturbation is dL/ds_t, the total derivative through outputs and future alike.
+            with respect to a zero perturbation is dL/ds_t, the total derivative through this step's output and all
+            later steps.
         method: "scan" goes step by step. "parallel" solves the recurrence in about log2(T) rounds by
-            ``lax.associative_scan`` (Blelloch, 1990): for cells with ``affine``, and stacks of them; ``remat`` does not
-            apply. The same numbers up to rounding, for more work: measured on two CPU cores, it was faster for
-            ``lru`` over one narrow sequence (B H = 8), and slower for B H = 512; see benchmarks/parallel/.
+            ``lax.associative_scan`` (Blelloch, 1990), for cells with ``affine`` and stacks of them; ``remat`` does not
+            apply. It gives the same numbers up to rounding and does more work. Measured for ``lru`` on two CPU cores,
+            it was faster than "scan" over one narrow sequence (B H = 8) and slower for B H = 512; see
+            benchmarks/parallel/.
         time_major: False for inputs (..., T, I), batch axes first, with masks and resets (..., T) and outputs
-            (..., T, O), as ``flax.linen.RNN`` has them by default. (A perturbation has its time axis first always.)
+            (..., T, O), as in ``flax.linen.RNN`` by default. (The time axis of a perturbation always comes first.)
 
     Returns:
         The state after the last step (the first, in reverse) and the outputs (T, ..., O).
 
     Raises:
-        ValueError: shapes or structures that do not fit together, or an empty sequence.
-        TypeError: inputs that are not real numbers, a mask that is not boolean.
+        ValueError: if shapes or structures do not fit together, or the sequence is empty.
+        TypeError: if inputs are not real numbers, or a mask or reset is not boolean.
     """
     check_flag("time_major", time_major)
     if not time_major:
@@ -114,7 +119,7 @@ def _run(
     remat: int | None,
     method: str,
 ) -> tuple[State, Array]:
-    """A cell over a whole sequence; ``extras`` are the perturbation and the state after a reset."""
+    """Run a cell over a whole sequence; ``extras`` are the perturbation and the state after a reset."""
     reverse = reverse != cell.reverse
     if cell.wiring:
 
@@ -151,7 +156,7 @@ def prepare(
     mask: Array | None = None,
     reset: Array | None = None,
 ) -> tuple[Array, State]:
-    """Checks the arguments; returns the inputs, zero where masked, and the state, initial where there was none."""
+    """Check the arguments; return the inputs, set to zero where masked, and the state, by default the initial one."""
     check_cell("cell", cell, "lstm(64)")
     check_sequence(inputs)
     check_params(cell, params, inputs)
@@ -163,13 +168,13 @@ def prepare(
         check_mask(reset, inputs.shape[:-1], "reset")
     if mask is not None:
         check_mask(mask, inputs.shape[:-1])
-        # Whatever stands in the padding, NaN included, must not reach a gradient: 0 * NaN is NaN.
+        # Values in the padding, NaN included, must not reach a gradient: 0 * NaN is NaN.
         inputs = jnp.where(mask[..., None], inputs, jnp.zeros_like(inputs))
     return inputs, state
 
 
 def time_first(inputs: Array, mask: Array | None, reset: Array | None) -> tuple[Array, Array | None, Array | None]:
-    """Inputs (..., T, I), a mask and resets (..., T), with their time axes first."""
+    """Move the time axes of inputs (..., T, I) and of a mask and resets (..., T) to the front."""
     check_sequence(inputs)
     for name, where in (("mask", mask), ("reset", reset)):
         if where is not None:
@@ -179,17 +184,17 @@ def time_first(inputs: Array, mask: Array | None, reset: Array | None) -> tuple[
 
 
 def first_steps(reset: Array | None, reverse: bool) -> Array | None:
-    """True where a document starts: in reverse at the last step of each but the last."""
+    """Return where documents start for the direction: in reverse at the last step of each document but the last one."""
     if reset is None or not reverse:
         return reset
     return jnp.concatenate([reset[1:], jnp.zeros_like(reset[:1])])
 
 
 def state_beside(inputs: Array, cell: Cell, params: Params) -> State:
-    """The initial state for these inputs, with its batch axes on the devices that those of the inputs are on.
+    """Return the initial state for these inputs, with its batch axes on the same devices as those of the inputs.
 
-    In a mesh of explicit axes each step would gather it otherwise; inside ``jax.shard_map`` it must be said to differ
-    from device to device, as what it becomes does. In a mesh of automatic axes the compiler sees to that.
+    Otherwise each step would gather it in a mesh of explicit axes. Inside ``jax.shard_map`` it must be declared as
+    varying from device to device, as later states do. In a mesh of automatic axes the compiler takes care of this.
     """
     placed, batch_axes = jax.typeof(inputs), jax.typeof(inputs).sharding.spec[1:-1]
 
@@ -205,7 +210,7 @@ def state_beside(inputs: Array, cell: Cell, params: Params) -> State:
 def perturbed_step(
     cell: Cell, params: Params, state: State, drive: Drive, perturbation: State | None
 ) -> tuple[State, Array]:
-    """One step with a perturbation inside the recurrence: added to the new state before the output is read from it."""
+    """Run one step with a perturbation added to the new state before the output is read from it."""
     new_state = cell.advance(params, state, drive)
     check_advanced(state, new_state)
     new_state = perturb(new_state, perturbation)
@@ -213,14 +218,14 @@ def perturbed_step(
 
 
 def perturb(state: State, perturbation: State | None) -> State:
-    """``state + perturbation``, in those leaves that can have a gradient."""
+    """Add a perturbation to those leaves of the state that can have a gradient."""
     if perturbation is None:
         return state
     return jax.tree.map(lambda leaf, epsilon: leaf + epsilon if is_inexact(leaf) else leaf, state, perturbation)
 
 
 def zero_perturbation(state: State, inputs: Array) -> State:
-    """Zeros to perturb the states of all steps with, (T, ...); in the place of other leaves zeros that go nowhere."""
+    """Return zeros (T, ...) to perturb the states of all steps; zeros for leaves without a gradient have no effect."""
 
     def zeros(leaf: Array) -> Array:
         if is_inexact(leaf):
@@ -243,9 +248,10 @@ def scan_masked(
     reverse: bool = False,
     remat: int | None = None,
 ) -> tuple[State, Any]:
-    """A scan of ``step(params, state, x)`` over ``ahead(xs)``, which is done for all steps at once.
+    """Scan ``step(params, state, x)`` over ``ahead(xs)``, which is computed for all steps at once.
 
-    Where ``mask`` is False the state holds and the output is zero; where ``reset`` is True it is ``fresh`` before that.
+    Where ``reset`` is True the state is first set to ``fresh``. Where ``mask`` is False it does not change, and the
+    output is zero.
     """
 
     def masked_step(fixed: tuple[Params, State | None], state: State, xs: Any) -> tuple[State, Array]:
@@ -268,7 +274,7 @@ def scan_masked(
 
 
 def _select(condition: Array, one: State, other: State) -> State:
-    """Leaf by leaf, ``one`` where the condition on the leading axes holds."""
+    """Select, leaf by leaf, ``one`` where the condition on the leading axes holds, else ``other``."""
 
     def select(a: Array, b: Array) -> Array:
         return jnp.where(condition.reshape(condition.shape + (1,) * (a.ndim - condition.ndim)), a, b)
@@ -287,7 +293,7 @@ def _solve_affine(
     fresh: State | None,
     reverse: bool,
 ) -> tuple[State, Array]:
-    """s_t = factor_t * s_{t-1} + term_t for all t, from products and sums of neighbours, of pairs of those, ..."""
+    """Solve s_t = factor_t * s_{t-1} + term_t for all t by combining neighbouring steps, then pairs of them, etc."""
     if cell.affine is None:
         raise ValueError(
             "method='parallel' received a cell whose recurrence is not affine in its state: expected one such as "
@@ -331,7 +337,7 @@ def _all_at_once(
     fresh: State | None,
     reverse: bool,
 ) -> tuple[State, Array]:
-    """A memoryless cell at all steps."""
+    """Run a memoryless cell at all steps at once."""
     before = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (inputs.shape[0], *leaf.shape)), state)
     states = perturb(cell.advance(params, before, cell.project(params, inputs)), perturbation)
     outputs = cell.output(params, states)
@@ -352,12 +358,13 @@ def _all_at_once(
 
 
 def _chunk(remat: int | Literal["sqrt"] | None, steps: int) -> int | None:
-    """How many steps are computed again together, None for none."""
+    """Return how many steps are computed again together; None if no step is."""
     if remat is None:
         return None
     if isinstance(remat, str):
         root = lookup("remat", remat, {"sqrt": math.isqrt(steps - 1) + 1})
-        # Where chunks of one length do not make up the sequence, XLA copies the inputs: better none is left over.
+        # If the sequence is not a whole number of chunks, XLA copies the inputs, so a divisor of its length is
+        # preferred.
         whole = [chunk for chunk in range(root // 2 + 1, 2 * root) if steps % chunk == 0]
         return min(whole, key=lambda chunk: abs(math.log(chunk / root)), default=root)
     return positive_integer("remat", remat)
@@ -366,7 +373,7 @@ def _chunk(remat: int | Literal["sqrt"] | None, steps: int) -> int | None:
 def _in_chunks(
     run: Callable[[State, Any], tuple[State, Array]], state: State, xs: Any, reverse: bool, remat: int
 ) -> tuple[State, Any]:
-    """``run`` over so many steps after the other, each of these chunks computed again on the way back."""
+    """Apply ``run`` to chunks of ``remat`` steps in turn, each of which is computed again in the backward pass."""
     of_a_step = jax.tree.map(lambda x: x.shape[1:], xs)
 
     @jax.checkpoint
@@ -374,8 +381,9 @@ def _in_chunks(
         return run(state, jax.tree.map(lambda x, shape: x.reshape(x.shape[0], *shape), xs, of_a_step))
 
     length = jax.tree.leaves(xs)[0].shape[0]
-    whole = length - length % remat  # the rest, at the end in time, is a shorter chunk of its own
-    # Without axes of length 1, a batch of one example: XLA copies all inputs to cut them with such an axis.
+    whole = length - length % remat  # the remaining steps, at the end in time, are a shorter chunk
+    # Axes of length 1, as of a batch of one example, are removed: XLA would copy all inputs to cut them with such an
+    # axis.
     slim = jax.tree.map(lambda x: x.reshape(length, *(size for size in x.shape[1:] if size != 1)), xs)
     chunks = jax.tree.map(lambda x: x[:whole].reshape(whole // remat, remat, *x.shape[1:]), slim)
     rest = jax.tree.map(lambda x: x[whole:], slim)
@@ -391,7 +399,7 @@ def _in_chunks(
 
 
 def length_mask(lengths: Array, steps: int) -> Array:
-    """(T, ...) booleans, True at the first ``lengths`` steps of each example; 0 is a length, too."""
+    """Return booleans (T, ...), True at the first ``lengths`` steps of each example; a length may be 0."""
     lengths = whole_numbers("lengths", lengths)
     if not jax.export.is_symbolic_dim(steps):
         steps = positive_integer("steps", steps)

@@ -1,4 +1,4 @@
-"""Synthetic problems with long lags, made on the fly, and digits as sequences; by name for experiments."""
+"""Synthetic problems with long lags, generated on the fly, and digits as sequences; by name for experiments."""
 
 from collections.abc import Callable
 from functools import partial
@@ -26,7 +26,7 @@ TASKS: dict[str, Callable[[int], Task]] = {
 
 
 def task_named(name: str) -> Callable[[int], Task]:
-    """The constructor of that name; a ``ValueError`` with the nearest valid names for any other."""
+    """The constructor with this name; any other name raises a ``ValueError`` with the nearest valid ones."""
     return lookup("task", name, TASKS)
 
 

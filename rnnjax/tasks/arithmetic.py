@@ -1,4 +1,4 @@
-"""Numbers over long lags: the sum, the product, and the parity of what was seen."""
+"""Numbers over long lags: the sum, the product, or the parity of earlier inputs."""
 
 import math
 from collections.abc import Callable
@@ -13,19 +13,19 @@ from rnnjax.typing import Key
 
 
 def adding(length: int) -> Task:
-    """The adding problem: the sum of the two numbers that were marked (Hochreiter & Schmidhuber, 1997).
+    """The adding problem: the sum of the two marked numbers (Hochreiter & Schmidhuber, 1997).
 
         x_t = (u_t, m_t)        u_t uniform over [0, 1], m_t = 1 at two steps i and j, else 0
         target at the last step: u_i + u_j
 
     In the form of Arjovsky et al. (2016): i is uniform over the first half of the steps, j over the second. (The
     original has u_t in [-1, 1], scales the sum to [0, 1], and marks both in the first half.) Chance is the variance of
-    the sum, 2/12 = 1/6; without a memory u_j is known where j is the last step, 1/6 - 1/(12 (T - T//2)) in all. A
-    sequence is wrong where the squared error is above 0.04; solved is at most 1 % wrong (Pascanu et al., 2013), for
-    normal errors a mean squared error of 0.006.
+    the sum, 2/12 = 1/6. Without a memory u_j is still known if j is the last step, which gives 1/6 - 1/(12 (T - T//2)).
+    A sequence is wrong if its squared error is above 0.04. The task is solved if at most 1 % of the sequences are wrong
+    (Pascanu et al., 2013); for normal errors that is a mean squared error of 0.006.
 
     Args:
-        length: T.
+        length: T, the number of steps.
 
     Raises:
         ValueError: if length < 2.
@@ -39,11 +39,12 @@ def multiplication(length: int) -> Task:
 
         target at the last step: u_i u_j
 
-    All else is as in ``adding``: a sum can be made by a linear memory, a product cannot. Chance is the variance of the
-    product, E[u²]² - E[u]⁴ = 1/9 - 1/16 = 7/144; where j is the last step, u_j needs no memory: E[u²]/12 = 1/36.
+    Everything else is as in ``adding``. A linear memory can form a sum, but not a product. Chance is the variance of
+    the product, E[u²]² - E[u]⁴ = 1/9 - 1/16 = 7/144. If j is the last step, u_j needs no memory, which leaves E[u²]/12
+    = 1/36.
 
     Args:
-        length: T.
+        length: T, the number of steps.
 
     Raises:
         ValueError: if length < 2.
@@ -53,7 +54,7 @@ def multiplication(length: int) -> Task:
 
 
 def _of_two_marked(length: int, combine: Callable[[Array, Array], Array], chance: float, of_one: float) -> Task:
-    """The variance of the result is ``chance``, and ``of_one`` where the second of the two numbers is known."""
+    """The task whose result has the variance ``chance``, and ``of_one`` if the second of the two numbers is known."""
     steps = _at_least(2, "length", length)
     last_is_marked = 1 / (steps - steps // 2)
     memoryless = chance - last_is_marked * (chance - of_one)
@@ -78,11 +79,12 @@ def parity(length: int) -> Task:
         x_t = 1 or -1, each with probability 1/2
         target at the last step: class 1 where an odd number of the x_t are 1, else class 0
 
-    Every input matters, and none tells anything without all others: no part of the task can be learned first. Chance
-    is ln 2, with the last input, too. (Asked at every step it is easy: then the last two steps teach exclusive or.)
+    Every input matters, and any of them is worthless without all the others, so no part of the task can be learned
+    first. Chance is ln 2, also if the last input is known. (If parity is asked at every step the task is easy: each
+    step then teaches the exclusive or of its input and the parity before.)
 
     Args:
-        length: T.
+        length: T, the number of steps.
 
     Raises:
         ValueError: if length < 1.

@@ -14,27 +14,28 @@ from rnnjax.typing import Key
 
 PIXELS = 64
 TRAINING = 1437
-"""Of 1,797 images; the other fifth is for testing."""
+"""The number of images to train on, of 1,797; the other fifth is for testing."""
 
 
 @of_their_kinds
 def sequential_digits(length: int = PIXELS, *, permuted: bool = False) -> Task:
-    """Which digit it was, after reading its pixels one by one (Le, Jaitly & Hinton, 2015).
+    """Classification of a digit after reading its pixels one by one (Le, Jaitly & Hinton, 2015).
 
         x_t = pixel t, from 0 to 1, row by row; 0 from step 65 on        target at the last step: the digit
 
-    The 8 x 8 images that come with scikit-learn (Alpaydin & Kaynak, 1998), a fifth of them held out by a fixed draw;
-    the original has the 28 x 28 ones of MNIST. Chance is the entropy of the digits' frequencies, ln 10 but for 0.0001;
-    without a memory it is that given the last pixel. Solved is at most 5 % of the test images wrong.
+    The images are the 8 x 8 ones that come with scikit-learn (Alpaydin & Kaynak, 1998), of which a fixed draw holds out
+    a fifth; the original task has the 28 x 28 ones of MNIST. Chance is the entropy of the digits' frequencies, which is
+    ln 10 up to 0.0001; without a memory it is their entropy given the last pixel. The task is solved if at most 5 % of
+    the test images are wrong.
 
     Args:
-        length: T, 64 or more: the steps after the last pixel are a silence in which to forget.
-        permuted: pixels in another order, drawn once and for all, which scatters what was near.
+        length: T, 64 or more; in the steps after the last pixel the inputs are 0.
+        permuted: puts the pixels in a fixed random order, which separates neighbours.
 
     Raises:
         ValueError: if length < 64.
         TypeError: if it is not a whole number.
-        ImportError: without scikit-learn.
+        ImportError: if scikit-learn is not installed.
     """
     steps = positive_integer("length", length)
     if steps < PIXELS:
@@ -65,7 +66,7 @@ def sequential_digits(length: int = PIXELS, *, permuted: bool = False) -> Task:
 
 
 def _entropy(digits: np.ndarray, given: np.ndarray) -> float:
-    """Of the digits where each value of another number is known, in nats, by the frequencies of both."""
+    """The entropy of the digits given another number, in nats, from the frequencies of both."""
     values, counts = np.unique(np.stack([digits, given]), axis=1, return_counts=True)
     _, of_given = np.unique(values[1], return_inverse=True)
     return float(-(counts * np.log(counts / np.bincount(of_given, counts)[of_given])).sum() / len(digits))

@@ -1,7 +1,7 @@
-"""Symbols over long lags: what was seen first decides what has to be said last, whatever came between.
+"""Symbols over long lags: the first inputs decide the last targets, whatever comes between.
 
-Inputs are one-hot vectors. Where the first symbol is not the last one, too, the input at a target's own step tells
-nothing of it: without a memory chance is all that can be had.
+Inputs are one-hot vectors. The input at a target's own step contains no information about it (unless the sequence is so
+short that the first symbol is also the last), so a network without a memory cannot do better than chance.
 """
 
 import math
@@ -20,16 +20,16 @@ MEN = ("adam", "john", "mark", "paul")
 
 
 def copy_memory(lag: int) -> Task:
-    """The copying memory problem: ten symbols, said again after a silence (Arjovsky, Shah & Bengio, 2016).
+    """The copying memory problem: ten symbols to be repeated after a pause (Arjovsky, Shah & Bengio, 2016).
 
         inputs:   s_1 ... s_10, blank x (T - 1), delimiter, blank x 10        s_i uniform over 8 symbols
         targets:  blank x (T + 10), s_1 ... s_10
 
-    T + 20 steps, all of which count (after Hochreiter & Schmidhuber, 1997). Chance, blanks where they belong and a
-    symbol drawn at each of the last ten steps, is 10 ln 8 / (T + 20). A sequence is wrong where any step is.
+    There are T + 20 steps, all of which count (after Hochreiter & Schmidhuber, 1997). Chance is 10 ln 8 / (T + 20): all
+    blanks are right, and the symbols of the last ten steps are guessed. A sequence is wrong if any step is.
 
     Args:
-        lag: T.
+        lag: T, the number of steps between the last symbol and the first repeated one.
 
     Raises:
         ValueError: if lag < 1.
@@ -52,18 +52,18 @@ def copy_memory(lag: int) -> Task:
 
 
 def temporal_order(length: int, relevant: int = 2) -> Task:
-    """The temporal order problem: in which order X and Y came, widely separated (Hochreiter & Schmidhuber, 1997).
+    """The temporal order problem: the order in which X and Y came, far apart (Hochreiter & Schmidhuber, 1997).
 
         X or Y at random steps in [T/10, 2T/10) and [5T/10, 6T/10), of four other symbols one at each other step
         target at the last step: the class of (X, X), (X, Y), (Y, X), (Y, Y)
 
-    With three relevant symbols they are in [T/10, 2T/10), [3T/10, 4T/10) and [6T/10, 7T/10), for eight classes. So in
-    the code of Pascanu et al. (2013); the original has lengths of 100 to 110 and a symbol of its own at the start
-    and at the end. Chance is ln 4, or ln 8.
+    Three relevant symbols are in [T/10, 2T/10), [3T/10, 4T/10) and [6T/10, 7T/10), and there are eight classes. This is
+    the form in the code of Pascanu et al. (2013); the original has lengths of 100 to 110 and special symbols at the
+    start and at the end. Chance is ln 4 with two relevant symbols and ln 8 with three.
 
     Args:
-        length: T.
-        relevant: 2 or 3, how many symbols decide.
+        length: T, the number of steps.
+        relevant: 2 or 3, the number of symbols that decide.
 
     Raises:
         ValueError: if length < 10, or relevant is neither 2 nor 3.
@@ -92,15 +92,16 @@ def temporal_order(length: int, relevant: int = 2) -> Task:
 
 
 def random_permutation(length: int) -> Task:
-    """The random permutation problem: the first symbol, at the end again (Martens & Sutskever, 2011).
+    """The random permutation problem: the first symbol is the target at the end (Martens & Sutskever, 2011).
 
         x_1 in {1, 2}, x_2 ... x_T uniform over {3, ..., 100}        target at the last step: x_1
 
-    The lag of ``latching`` without its regularity, as in task 2b of Hochreiter & Schmidhuber (1997). As in the code of
-    Pascanu et al. (2013) the loss is read at the last step alone, the only one that can be predicted. Chance is ln 2.
+    It has the lag of ``latching`` without its regularity, as in task 2b of Hochreiter & Schmidhuber (1997). As in the
+    code of Pascanu et al. (2013) the loss is read at the last step alone, the only one that can be predicted. Chance is
+    ln 2.
 
     Args:
-        length: T.
+        length: T, the number of steps.
 
     Raises:
         ValueError: if length < 1.
@@ -123,9 +124,10 @@ def latching(lag: int) -> Task:
 
         (x, a_1, ..., a_{p-1}, x) or (y, a_1, ..., a_{p-1}, y), each with probability 1/2
 
-    All but the last symbol follow from the one before; for that the first has to be held for p steps. Chance, those
-    p - 1 right and the last one guessed, is ln 2 / p. A sequence is wrong where any output at any step is 0.25 or more
-    off its target: so in the paper, whose outputs are sigmoids with squared error; here they are a softmax.
+    Every symbol but the last follows from the one before; for the last one the first symbol has to be held for p steps.
+    Chance is ln 2 / p: the other p - 1 are right, and the last one is guessed. A sequence is wrong if any output at any
+    step is 0.25 or more off its target. This is the paper's criterion; its outputs are sigmoids with squared error,
+    here they are a softmax.
 
     Args:
         lag: p, the number of steps read; there are p + 1 symbols.
@@ -150,17 +152,17 @@ def latching(lag: int) -> Task:
 
 
 def patterns(lag: int) -> Task:
-    """Pattern 1, anything of any length, pattern 2: "Jane had a quick lunch in the bistro. Then she".
+    """Two related patterns with any text between them, as in "Jane had a quick lunch in the bistro. Then she".
 
         a name, random letters and spaces, a full stop        target at the full stop: she or he
 
-    Eight names of four letters, four for each pronoun, each letter an input; the same letters occur in what follows.
-    The name begins at a random step, nothing before it, so that 1 to lag random characters lie between it and the full
-    stop: short ones, from which the names can be learned, and long ones to be bridged. Chance is ln 2. The example is
-    that of many lectures on long-term dependencies.
+    There are eight names of four letters, four for each pronoun. Each letter is an input, and the same letters occur in
+    the text that follows. The name begins at a random step, with nothing before it, so that 1 to ``lag`` random
+    characters lie between the name and the full stop. The names can be learned from short gaps, and long gaps have to
+    be bridged. Chance is ln 2. Many lectures on long-term dependencies use this example.
 
     Args:
-        lag: the most characters between name and full stop.
+        lag: the greatest number of characters between name and full stop.
 
     Raises:
         ValueError: if lag < 1.

@@ -1,4 +1,4 @@
-"""What a task is: sequences made on the fly, a loss, a criterion of success, and what can be had without a memory."""
+"""The definition of a task: sequences, a loss, a criterion of success, and the loss that needs no memory."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,11 +11,11 @@ from rnnjax.typing import Key
 
 
 class Batch(NamedTuple):
-    """Sequences and what is to be said at their ends.
+    """Sequences and the targets at their ends.
 
     Attributes:
         inputs: (T, B, I).
-        targets: of the last S steps: classes (S, B), whole numbers from 0, or values (S, B, O).
+        targets: of the last S steps; classes (S, B), which are whole numbers from 0, or values (S, B, O).
     """
 
     inputs: Array
@@ -23,21 +23,22 @@ class Batch(NamedTuple):
 
 
 class Task(NamedTuple):
-    """A synthetic problem, or a data set, of sequences of one length. All functions are pure.
+    """A synthetic problem or a data set with sequences of one length. All functions are pure.
 
     Attributes:
-        input_size: I.
+        input_size: I, the input width.
         output_size: O, the width of the readout: classes or values.
-        length: T.
-        sample: ``(key, batch_size) -> Batch`` to train on.
-        sample_test: the same to test on: of a data set what ``sample`` never shows, else ``sample`` itself.
-        loss: ``(readout (T, B, O), batch) -> scalar``, what is trained: a mean over sequences and over the S steps, of
-            which alone the readout may be, too, (S, B, O).
-        error: ``(readout (T, B, O), batch) -> (B,)``, 1 where the sequence is done wrong, 0 where right.
+        length: T, the number of steps.
+        sample: ``(key, batch_size) -> Batch`` for training.
+        sample_test: the same for testing; for a data set, sequences that ``sample`` never returns, else ``sample``
+            itself.
+        loss: ``(readout (T, B, O), batch) -> scalar``, to be minimized: a mean over sequences and over the last S
+            steps. The readout may also be given for these steps alone, (S, B, O).
+        error: ``(readout (T, B, O), batch) -> (B,)``, 1 for sequences with a wrong answer, 0 for the others.
         tolerance: the mean error up to which the task counts as solved.
         chance: the least expected loss of a readout that knows the time step and none of the inputs, in closed form.
-        memoryless: the same of one that knows the input of its own step, too: what a network without a memory can
-            reach. A loss is a sign of memory only below it.
+        memoryless: the same for a readout that also knows the input of its own step: the least that a network without a
+            memory can reach. Only a loss below it is a sign of memory.
     """
 
     input_size: int
@@ -53,7 +54,7 @@ class Task(NamedTuple):
 
 
 def checked(task: Task) -> Task:
-    """The task, whose loss and error refuse a readout that is not (T, B, O), or (S, B, O), and would be broadcast."""
+    """The task with checks that a readout is (T, B, O) or (S, B, O), since another one might be broadcast silently."""
 
     def check(measure: Callable[[Array, Batch], Array]) -> Callable[[Array, Batch], Array]:
         def checking(readout: Array, batch: Batch) -> Array:
@@ -71,31 +72,31 @@ def checked(task: Task) -> Task:
 
 
 def cross_entropy(readout: Array, batch: Batch) -> Array:
-    """Mean of -ln p(target), p the softmax of the readout, in nats."""
+    """The mean of -ln p(target) in nats, where p is the softmax of the readout."""
     log_likelihoods = jax.nn.log_softmax(_at_targets(readout, batch))
     return -jnp.take_along_axis(log_likelihoods, batch.targets[..., None], axis=-1).mean()
 
 
 def any_wrong(readout: Array, batch: Batch) -> Array:
-    """(B,): 1 where at any of the last S steps another class than the target has the largest readout."""
+    """(B,): 1 for sequences where another class than the target has the largest readout at any of the last S steps."""
     wrong = jnp.argmax(_at_targets(readout, batch), axis=-1) != batch.targets
     return wrong.any(axis=0).astype(readout.dtype)
 
 
 def unsure(readout: Array, batch: Batch) -> Array:
-    """(B,): 1 where any p(class), p the softmax, is 0.25 or more off its 1 or 0 at any of the last S steps."""
+    """(B,): 1 for sequences where a softmax output is 0.25 or more off its 1 or 0 at any of the last S steps."""
     probabilities = jax.nn.softmax(_at_targets(readout, batch))
     of_target = jnp.take_along_axis(probabilities, batch.targets[..., None], axis=-1)[..., 0]
     return (of_target <= 0.75).any(axis=0).astype(readout.dtype)
 
 
 def squared_error(readout: Array, batch: Batch) -> Array:
-    """Mean of (readout - target)²."""
+    """The mean of (readout - target)²."""
     return jnp.square(_at_targets(readout, batch) - batch.targets).mean()
 
 
 def far_off(readout: Array, batch: Batch) -> Array:
-    """(B,): 1 where (readout - target)² is above 0.04 at any of the last S steps (Pascanu et al., 2013)."""
+    """(B,): 1 for sequences with (readout - target)² above 0.04 at any of the last S steps (Pascanu et al., 2013)."""
     far = jnp.square(_at_targets(readout, batch) - batch.targets) > 0.04
     return far.any(axis=(0, 2)).astype(readout.dtype)
 

@@ -72,7 +72,7 @@ def test_images_come_in_an_order_of_chance_the_same_each_time(tmp_path: Path) ->
         (idx(PIXELS)[:9], idx(LABELS), ValueError, "has 9 bytes for sizes 5 x .*: expected .* fetch it again"),
         (idx(PIXELS[:0]), idx(LABELS[:0]), ValueError, "sizes 0 x 2 x 3: expected 16, and at least one entry"),
         (gzip.compress(idx(PIXELS), mtime=0)[:-9], idx(LABELS), ValueError, "cannot be unpacked .*: fetch it again"),
-        (idx(PIXELS), idx(LABELS[:4]), ValueError, "has 5 images, .* 4 labels: expected as many"),
+        (idx(PIXELS), idx(LABELS[:4]), ValueError, "has 5 images, .* 4 labels: expected equally many"),
         (idx(PIXELS), idx(PIXELS), ValueError, "begins with 00000803: expected 00000801, .* in 1 dimension$"),
         (idx(PIXELS), None, FileNotFoundError, "have no labels: expected them in .*train-labels-idx1-ubyte"),
     ],

@@ -55,7 +55,7 @@ def test_the_images_to_train_on_are_those_of_the_task_of_digits():
             lambda images, digits: (np.where(np.arange(1797)[:, None] == 5, np.nan, images), digits),
             "have 1 images .* 5:",
         ),
-        (lambda images, digits: (images, np.minimum(digits, 8)), "expected 0 to 9, each"),
+        (lambda images, digits: (images, np.minimum(digits, 8)), "expected each of 0 to 9"),
     ],
     ids=["pixels short", "images short", "too bright", "missing", "no nine"],
 )

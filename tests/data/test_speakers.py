@@ -65,7 +65,10 @@ def edited(edit):
         (edited(lambda line: "?," + line.partition(",")[2]), "line 19: could not convert string to float: '?"),
         (edited(lambda line: "nan," + line.partition(",")[2]), "line 19: a value is missing or beyond 10"),
         (edited(lambda line: "99," + line.partition(",")[2]), "line 19: a value is missing or beyond 10"),
-        (edited(lambda line: line.partition(",")[2]), r"line 19: its channels have \d+ to \d+ steps: expected as many"),
+        (
+            edited(lambda line: line.partition(",")[2]),
+            r"line 19: its channels have \d+ to \d+ steps: expected equally many",
+        ),
         (edited(lambda line: line.partition(":")[2]), "line 19: it has 11 channels and then '1': expected 12"),
         (edited(lambda line: line[:-1] + "0"), "line 19: it has 12 channels and then '0': expected 12 and a speaker"),
         (edited(lambda line: ":".join(["1,2,3"] * 12 + ["1"])), "line 19: it has 3 steps: expected 7 to 29"),

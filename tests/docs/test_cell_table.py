@@ -210,10 +210,10 @@ def test_the_summary_names_what_lasts_and_what_is_lost_with_its_lags() -> None:
     )
     learned = " ".join(cell_findings.learned(found).split())
     assert f"1 of the 5 cells keep the gradient of a loss at the last step over {T} steps: `keeps`." in learned
-    assert f"Of its norm at the loss, {0.999**99:.2f} or more is left" in learned
+    assert f"At least {0.999**99:.2f} of its norm at the loss is left" in learned
     # ln(1/10) / ln(rate): 75.6 and 56.4; 3.3 and 2.5
-    assert "latest in `leaks` (57 to 76) and `forgets` (3 to 4), soonest in `forgets` (3 to 4)" in learned
-    assert "in `parts` (vanishes 1, preserved 1) and `grows` (explodes)." in learned
+    assert "latest in `leaks` (57 to 76) and `forgets` (3 to 4), and soonest in `forgets` (3 to 4)" in learned
+    assert "on the seed: `parts` (vanishes 1, preserved 1) and `grows` (explodes)." in learned
 
 
 def test_under_the_weak_drive_elman_is_ahead_near_the_loss_and_the_lstm_far_from_it() -> None:

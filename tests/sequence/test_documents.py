@@ -107,5 +107,5 @@ def test_what_cannot_take_resets_or_these_params_says_so() -> None:
         rnnjax.delayed(cell, 1).apply(params, inputs, reset=jnp.ones((T, B), bool))
     with pytest.raises(ValueError, match=r"params: received LSTMParams.*has BidirectionalParams"):
         rnnjax.bidirectional(cell, cell).apply(params, inputs)
-    with pytest.raises(ValueError, match="params are 1 elements: expected a tuple of 2, one element a layer"):
+    with pytest.raises(ValueError, match="params are 1 elements: expected a tuple of 2, one element for each layer"):
         rnnjax.chain(cell, rnnjax.gru(H)).apply((params,), inputs)
