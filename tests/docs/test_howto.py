@@ -116,7 +116,7 @@ def test_flax_modules_have_the_outputs_of_unroll_and_the_gradients_of_the_defini
     with jax.numpy_rank_promotion("allow"):
         assert_close(logits[0], head(rnnjax.unroll(cell, params, vectors)[1]))
         expected = gradient_at(cell, params, vectors, 10, lambda last: jnp.sum(head(last) ** 2))
-    # Of the upper layer: what a lower one sends up at the same step is in its adjoint, and not in that of a joint state.
+    # Of the upper layer: what a lower one sends up at the same step is in its adjoint, but not in a joint state's.
     assert_close(jax.tree.map(lambda leaf: leaf[10, 0], names["adjoints"][1]), expected[1])
 
     tagger = names["tagger"]
