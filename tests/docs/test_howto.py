@@ -137,6 +137,13 @@ def test_pytorch_has_the_same_outputs_there_and_back() -> None:
         outputs, _ = again(torch.from_numpy(names["inputs"]))
     np.testing.assert_allclose(outputs.numpy(), names["outputs"], atol=1e-5)
 
+    both = torch.nn.LSTM(8, 4, bidirectional=True)
+    cell = rnnjax.stack(rnnjax.bidirectional(rnnjax.lstm(4), rnnjax.lstm(4)))
+    _, outputs = rnnjax.unroll(cell, names["from_torch"](both.state_dict(), "lstm"), names["inputs"])
+    with torch.no_grad():
+        expected, _ = both(torch.from_numpy(names["inputs"]))
+    np.testing.assert_allclose(outputs, expected.numpy(), atol=1e-5)
+
 
 def test_what_is_restored_is_what_was_saved() -> None:
     ocp = pytest.importorskip("orbax.checkpoint", reason="orbax, which the page is about, is not installed")
