@@ -91,6 +91,7 @@ EVIDENCE = {
             "a tenth at lag 6 with update bias 0, 65 to 67 with 3, never within 100 steps with 5 and with chrono:100",
         ),
         ("of the LSTM's at lag 16 to 22", "a tenth is left at lag 16 to 22, 6"),
+        ("at lag 2 in real text, with tanh at 33 to 39", "a tenth is left at lag 16 to 22, 6, 7 to 8, 33 to 39 and 2"),
     ],
     "experiments/forward_memory/config.py": [
         (
