@@ -100,6 +100,7 @@ def test_padded_and_packed_sequences_are_what_each_is_alone() -> None:
     assert_close(names["gradient"], jax.grad(loss)(params))
 
 
+@pytest.mark.slow
 def test_flax_modules_have_the_outputs_of_unroll_and_the_gradients_of_the_definition() -> None:
     pytest.importorskip("flax", reason="flax, which the page is about, is not installed: rnnjax[flax]")
     from flax.serialization import from_state_dict
@@ -125,6 +126,7 @@ def test_flax_modules_have_the_outputs_of_unroll_and_the_gradients_of_the_defini
     assert_close(names["logits"][0], tagger.head(outputs))
 
 
+@pytest.mark.slow
 def test_pytorch_has_the_same_outputs_there_and_back() -> None:
     torch = pytest.importorskip("torch", reason="PyTorch, which the page is about, is not installed: rnnjax[bench]")
     names = ran("pytorch")
@@ -160,6 +162,7 @@ def test_what_is_restored_is_what_was_saved() -> None:
             checkpointer.save(names["folder"], saved)
 
 
+@pytest.mark.slow
 def test_a_step_that_logs_is_the_step_that_does_not_and_its_norms_are_the_definitions() -> None:
     names = ran("logging")
     records, cell, params, inputs = (names[name] for name in ("records", "cell", "params", "inputs"))
@@ -215,6 +218,7 @@ def test_a_second_process_finds_what_the_first_has_compiled(tmp_path: Path) -> N
     assert kept() == first
 
 
+@pytest.mark.slow
 def test_a_callback_sees_every_state_once_and_in_order_and_changes_no_number(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
