@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import matplotlib as mpl
-import numpy as np
 import pytest
 
 import rnnjax
@@ -51,22 +50,15 @@ def test_the_cell_of_ones_own_runs_as_written() -> None:
     assert flow.state[0].shape == (50,)
 
 
-def test_the_code_of_the_page_on_accelerators_runs_as_written_and_gives_the_gradient_of_one_device() -> None:
+def test_the_code_of_the_page_on_accelerators_runs_as_written() -> None:
     page = (ROOT / "docs" / "accelerators.md").read_text(encoding="utf-8")
     cell = rnnjax.lstm(4)
     params, inputs = cell.init(jax.random.key(0), 3), jax.random.normal(jax.random.key(1), (5, 4, 3))
-
-    def loss(outputs: jax.Array) -> jax.Array:
-        return jnp.sum(outputs**2)
-
-    expected = jax.grad(lambda params: loss(rnnjax.unroll(cell, params, inputs)[1]))(params)
-    names = {"jax": jax, "rnnjax": rnnjax, "cell": cell, "params": params, "inputs": inputs, "loss": loss}
-    measure, mixed, place, divide = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
-    for block in (measure, place, divide, mixed):
+    names = {"jax": jax, "rnnjax": rnnjax, "cell": cell, "params": params, "inputs": inputs, "loss": jnp.sum}
+    for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL):
         exec(block, names)
     assert isinstance(names["flow"], rnnjax.GradientFlow)
-    for a, b in zip(names["gradient"], expected, strict=True):  # type: ignore[call-overload]
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+    assert names["cell"] == rnnjax.mixed_precision(rnnjax.lstm(512))
 
 
 def test_every_name_file_and_command_the_readme_speaks_of_exists() -> None:
@@ -98,20 +90,13 @@ def test_everything_public_is_exported_and_documented() -> None:
 
 
 @pytest.mark.slow
-def test_the_training_loop_runs_as_written_learns_and_comes_back_from_its_checkpoint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_training_loop_runs_as_written_and_learns(capsys: pytest.CaptureFixture[str]) -> None:
     page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
-    loop, checkpoint = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
-    monkeypatch.chdir(tmp_path)
+    (loop,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     names: dict[str, Any] = {}
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):  # as a user has them
         exec(loop, names)
-        trained = names["training"]
-        exec(checkpoint, names)
     losses = [float(line.split()[2]) for line in capsys.readouterr().out.splitlines() if line.startswith("step ")]
     assert len(losses) == 5
     assert losses[-1] < losses[0] / 4
     assert names["norms"][80][1].cell.shape == (32,)
-    jax.tree.map(np.testing.assert_array_equal, names["training"], trained)
-    assert jax.tree.structure(names["training"]) == jax.tree.structure(trained)
