@@ -17,7 +17,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 import experiments.common.at_start  # noqa: F401  before what takes seconds to import
-from experiments.common import command, drawing, frames, page
+from experiments.common import charts, command, drawing, frames, page
 from experiments.common.command import ExperimentError
 from experiments.common.workdir import Record, read_records, read_run, write_whole
 
@@ -33,7 +33,10 @@ def main(workdirs: Sequence[Path], output: Path) -> None:
     """
     runs = {name: read_run(path) for name, path in _named(workdirs).items()}
     configs = {name: {"command": run["command"], **run["config"]} for name, run in runs.items()}
-    rows = pd.concat([_values(read_records(path), name) for name, path in _named(workdirs).items()])
+    records = [
+        {**record, charts.COMPARED: name} for name, path in _named(workdirs).items() for record in read_records(path)
+    ]
+    rows = _values(records)
     if rows.empty:
         raise ExperimentError("the runs recorded nothing at training steps: expected runs that trained")
     figures: list[Path] = []
@@ -47,7 +50,7 @@ def main(workdirs: Sequence[Path], output: Path) -> None:
         curves.__name__ = f"{kind}_{field}"
         figures += drawing.draw([curves], [], output / "figures")
     words = [f"# {len(configs)} runs side by side", _differences(configs), "## At the last step", _ends(rows)]
-    print(write_whole(output / "report.html", page.html("\n\n".join(words), figures)))
+    print(write_whole(output / "report.html", page.html("\n\n".join(words), figures, charts.of_records(records))))
 
 
 def _named(workdirs: Sequence[Path]) -> dict[str, Path]:
@@ -59,21 +62,16 @@ def _named(workdirs: Sequence[Path]) -> dict[str, Path]:
     return {"/".join(part[-length:]): path for part, path in zip(parts, workdirs, strict=True)}
 
 
-def _values(records: Sequence[Record], run: str) -> pd.DataFrame:
+def _values(records: Sequence[Record]) -> pd.DataFrame:
     """A row for each number that was recorded at a step: run, network, kind, field, seed, step, value."""
-    identities = {record["run"]: set(record) for record in records if record["kind"] == "finished"}
-    rows = []
-    for record in records:
-        identity = identities[record["run"]]
-        if "step" not in record or record["kind"] == "finished":
-            continue
-        network = " ".join(str(record[field]) for field in record if field in identity - {"run", "seed", "kind"})
-        told = {"run": run, "network": network or "all", "seed": record.get("seed", 0), "step": record["step"]}
-        for field in set(record) - identity - {"step"}:
-            value = record[field]
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                rows.append({**told, "kind": record["kind"], "field": field, "value": float(value)})
-    return pd.DataFrame(rows)
+    found = charts.at_steps(records)
+    if found.empty:
+        return found
+    parts = [part for part in charts.identity(records) if part != charts.COMPARED]
+    words = found[parts].map(lambda value: f"{value:g} " if isinstance(value, float) else f"{value} ")
+    network = words.where(found[parts].notna(), "").agg("".join, axis=1).str.strip() if parts else "all"
+    seed = found.get("seed", 0)
+    return found.assign(run=found[charts.COMPARED], network=network, seed=seed).dropna(subset="value")
 
 
 def _differences(configs: dict[str, Record]) -> str:

@@ -44,18 +44,22 @@ def _cases(rows: pd.DataFrame) -> pd.Series:
 
 
 def table(records: Sequence[Record]) -> str:
-    """How each case ended, mean and range over seeds, as a Markdown table."""
+    """How each case ended, mean and range over seeds, as a Markdown table; beside it what others reached, if known."""
+    ends = results(records)
+    name, reached = PUBLISHED.get(ends["source"].iloc[0], ("", 0.0))
+    published = {f"right ({name})": f"{100 * reached:.1f} %"} if name else {}
     rows = [
         {
             "network": network,
             "pooling": pooling,
             "params": f"{seeds['params'].iloc[0]:,}",
             "right": _percent(seeds["right"]),
+            **published,
             "sequences wrong": frames.span(seeds["wrong"], "d"),
             "nats a sequence": frames.span(seeds["loss"], ".3f"),
             "wrong in training": frames.span(100 * seeds["train_error"], ".1f") + " %",
         }
-        for (network, pooling), seeds in results(records).groupby(CASE, sort=False)
+        for (network, pooling), seeds in ends.groupby(CASE, sort=False)
     ]
     return frames.table(rows, {"network", "pooling"})
 

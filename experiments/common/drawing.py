@@ -92,7 +92,8 @@ def _lacks_numbers(value: Any) -> bool:
 def finish(workdir: Workdir, figures: Figures, records: Sequence[Record], summary: str, found: str) -> None:
     """Leaves figures and summary in the workdir, and prints what was found and where all of it is."""
     paths = draw(figures, records, workdir.path / "figures")
-    workdir.finish(summary, paths, page.html(summary, paths, read_run(workdir.path), records))
+    workdir.stop_clock()
+    workdir.finish(summary, paths, page.of_run(summary, paths, read_run(workdir.path), records))
     places = [f"{name}: {workdir.path / file}" for name, file in (("page", "report.html"), ("summary", "summary.md"))]
     print("\n".join(["", found, "", *places, f"figures: {', '.join(map(str, paths))}"]))
 
@@ -110,7 +111,7 @@ def draw_again(figures: Figures, workdir: str) -> None:
         summary = workdir / "summary.md"
         if summary.exists():
             words, _, _ = summary.read_text(encoding="utf-8").partition(FIGURES)
-            paths.append(write_whole(workdir / "report.html", page.html(words, paths, read_run(workdir), records)))
+            paths.append(write_whole(workdir / "report.html", page.of_run(words, paths, read_run(workdir), records)))
         for path in paths:
             print(path)
 

@@ -4,9 +4,10 @@ The words stand in files of their own, in which what was found is filled in.
 """
 
 import base64
+import json
+import re
 import struct
 import textwrap
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,13 @@ import jinja2
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from experiments.common import catalogue
-from experiments.common.workdir import CIRCUMSTANCES, Record
+from experiments.common import catalogue, charts, vega_lite
+from experiments.common.charts import Chart
+from experiments.common.record_fields import explained
+from experiments.common.workdir import Record
+
+VERSIONS = {"rnnjax": "rnnjax", "git revision": "git_revision", "jax": "jax", "python": "python"}
+"""As config.json has them."""
 
 
 def filled(report: str, **found: Any) -> str:
@@ -29,26 +35,38 @@ def code(text: str) -> str:
     return textwrap.indent("\n".join(text.splitlines()) or " ", "    ", lambda line: True)
 
 
-def html(words: str, figures: Sequence[Path], run: Record | None = None, records: Sequence[Record] = ()) -> str:
-    """A page in one file: words, figures, and of a run its settings.
+def of_run(words: str, figures: Sequence[Path], run: Record, records: Sequence[Record]) -> str:
+    """The page of a run in one file.
 
     Args:
         words: in Markdown, the title first.
         figures: PNG files.
         run: what config.json has.
-        records: those of the run, of which it tells how many there are of each kind.
+        records: those of the run.
     """
+    experiment = _experiment(run)
+    return html(
+        words,
+        figures,
+        charts.of_records(records),
+        run=run,
+        facts=_facts(run, records),
+        settings=_settings(run, experiment),
+        fields=explained(records, experiment),
+    )
+
+
+def html(words: str, figures: Sequence[Path], charts: Sequence[Chart], **about: Any) -> str:
+    """A page in one file: words in Markdown, the title first; charts; PNG files; and what else the template knows."""
     title, _, _ = words.lstrip("# ").partition("\n")
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table").render(words)
-    counts = Counter(str(record["kind"]) for record in records)
     return _template(Path(__file__).with_name("report.html"), escape=True).render(
         title=title,
         body=Markup(_scrollable(markdown)),
         figures=[_shown(figure) for figure in figures],
-        run=run,
-        settings=_settings(run) if run else [],
-        circumstances=", ".join(f"{name} {run[name]}" for name in CIRCUMSTANCES if run.get(name)) if run else "",
-        kinds=", ".join(f"{count} of kind {kind}" for kind, count in counts.items()),
+        charts=[chart._asdict() | {"spec": _for_script(_as_json(chart.spec))} for chart in charts],
+        library=_for_script(vega_lite.library()) if charts else "",
+        **about,
     )
 
 
@@ -81,11 +99,46 @@ def _shown(figure: Path) -> Record:
     }
 
 
-def _settings(run: Record) -> list[Record]:
-    """Each field of the config with what its experiment says of it, in the order in which it says so."""
+def _as_json(spec: Record) -> str:
+    return json.dumps(spec, allow_nan=False, separators=(",", ":"))
+
+
+def _for_script(text: str) -> Markup:
+    """Between the tags of a script: nothing in its strings ends it."""
+    return Markup(re.sub("<(?=/script|!--)", r"\\u003c", text, flags=re.IGNORECASE))
+
+
+def _experiment(run: Record) -> str:
+    """The name of the experiment that it is a run of; empty where its command is not known."""
     words = str(run.get("command", "")).split()
-    path = catalogue.config_path(words[2].partition(".")[2]) if len(words) > 2 else None
-    comments = catalogue.field_comments(path.read_text(encoding="utf-8")) if path and path.exists() else {}
+    return words[2].partition(".")[2] if len(words) > 2 else ""
+
+
+def _facts(run: Record, records: Sequence[Record]) -> dict[str, str]:
+    """What is to be known of a run beside its settings."""
+    seeds = sorted({record["seed"] for record in records if "seed" in record})
+    versions = [f"{name} {run[key]}" for name, key in VERSIONS.items() if run.get(key)]
+    machine = [run.get("machine"), f"{run['cores']} cores" if run.get("cores") else None, *run.get("devices", ())]
+    facts = {
+        "run time": _duration(run["seconds"]) if run.get("seconds") else "",
+        "seeds": ", ".join(map(str, seeds)),
+        "versions": ", ".join(versions),
+        "machine": ", ".join(filter(None, machine)),
+    }
+    return {name: told for name, told in facts.items() if told}
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, seconds = divmod(round(seconds), 60)
+    return f"{minutes} min {seconds} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _settings(run: Record, experiment: str) -> list[Record]:
+    """Each field of the config with what its experiment says of it, in the order in which it says so."""
+    path = catalogue.config_path(experiment)
+    comments = catalogue.field_comments(path.read_text(encoding="utf-8")) if experiment and path.exists() else {}
     fields = run["config"]
     order = [*[name for name in comments if name in fields], *[name for name in fields if name not in comments]]
     return [{"name": name, "value": fields[name], "comment": comments.get(name, "")} for name in order]

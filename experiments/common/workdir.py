@@ -1,6 +1,6 @@
 """The folder of one run of an experiment: its config, its records, its end.
 
-config.json    the config, versions, devices, git revision
+config.json    the config, versions, devices, git revision, how long it took
 metrics.jsonl  one flat record a line, each with the name of its run, written as it is made; a run's last record is of
                kind "finished"
 checkpoints    a folder a run; of a run that has not finished, records after its newest checkpoint are dropped when work
@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from shutil import which
@@ -42,9 +43,6 @@ _OWN = ("summary.md", "report.html", "figures", "checkpoints", "events", "proces
 
 NO_MATTER = ("threads", "checkpoint_every")
 """Fields that do not change what a run computes: they may differ when it goes on."""
-
-CIRCUMSTANCES = ("rnnjax", "git_revision", "jax", "python", "machine", "cores", "devices")
-"""What config.json says beside the config and the command."""
 
 FIGURES = "\n\n## Figures\n\n"
 """What stands between words and figures in summary.md."""
@@ -81,6 +79,12 @@ class Workdir(NamedTuple):
                 os.fsync(file.fileno())
             if self.events:
                 self.events.write(plain)
+
+    def stop_clock(self) -> None:
+        """Adds the time since the workdir was opened to that which the run has taken."""
+        run = read_run(self.path)
+        seconds = run["seconds"] + time.time() - run["started"]
+        _write_config(self.path / "config.json", {**run, "seconds": round(seconds, 1)})
 
     def finish(self, summary: str, figures: Sequence[Path], report: str) -> None:
         """Marks the run as finished: its page, its summary, the figures shown in it."""
@@ -119,8 +123,7 @@ def open_workdir(path: str | Path, config: Record, *, overwrite: bool, tensorboa
         _require_same_config(config_file, config, finished, remedy)
     if finished:
         raise AlreadyFinishedError(f"--workdir={path} holds this run, finished: see {path / 'summary.md'}")
-    if not config_file.exists():
-        write_whole(config_file, json.dumps({"config": config, **_circumstances()}, indent=2) + "\n")
+    _start_clock(config_file, config, path / "metrics.jsonl")
     kept, begun = _kept(path)
     write_whole(path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in kept))
     events = None
@@ -269,6 +272,24 @@ def _record(line: bytes, where: str) -> Record:
             "anew, or --overwrite all"
         ) from error
     return dict(record)
+
+
+def _start_clock(config_file: Path, config: Record, metrics: Path) -> None:
+    """Writes the config with the time at which the run starts, or goes on: then with the time that it took so far.
+
+    What was interrupted had worked until its last record.
+    """
+    if not config_file.exists():
+        _write_config(config_file, {"config": config, **_circumstances(), "started": time.time(), "seconds": 0.0})
+        return
+    run = json.loads(config_file.read_text(encoding="utf-8"))
+    if "started" in run and metrics.exists():
+        run["seconds"] += max(0.0, metrics.stat().st_mtime - run["started"])
+    _write_config(config_file, {**run, "started": time.time(), "seconds": run.get("seconds", 0.0)})
+
+
+def _write_config(config_file: Path, run: Record) -> None:
+    write_whole(config_file, json.dumps(run, indent=2) + "\n")
 
 
 def _circumstances() -> Record:

@@ -26,7 +26,7 @@ from experiments.common.compiling import jit, require_room
 from experiments.common.settings import names, numbers, require_least, require_multiples, require_positive
 from experiments.common.training import Evaluation, never, no_better_for
 from experiments.common.workdir import Record, Workdir
-from experiments.language import comparison, held_out, report, words
+from experiments.language import comparison, held_out, published, report, words
 from experiments.language import model as language_model
 from experiments.language.model import LanguageParams
 from experiments.language.network import (
@@ -99,7 +99,8 @@ def main(config: ConfigDict, open_workdir: Callable[[], Workdir]) -> None:
     )
     told = (report.table, report.verdict, comparison.table, comparison.verdict)
     found = "\n\n".join(filter(None, (each(records) for each in told)))
-    drawing.finish(workdir, report.FIGURES, records, report.summary(records, source, config.unit), found)
+    beside = published.table(records, published.text_of(config))
+    drawing.finish(workdir, report.FIGURES, records, report.summary(records, source, config.unit, beside), found)
 
 
 def plan(config: ConfigDict) -> list[Run | words.Run]:

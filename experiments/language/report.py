@@ -101,15 +101,15 @@ def verdict(records: Sequence[Record]) -> str:
     )
 
 
-def summary(records: Sequence[Record], source: str, unit: str) -> str:
-    """The page left in the workdir."""
+def summary(records: Sequence[Record], source: str, unit: str, published: str) -> str:
+    """The page left in the workdir; ``published`` is a table of what others reached, or empty."""
     shown = set(at_best_rates(records).query("seed == 0")["run"])
     of_first = [record for record in records if record["kind"] == "sample" and record["run"] in shown]
     last = {record["run"]: record for record in of_first}
     samples = [{**record, "text": page.code(record["text"])} for record in last.values()]
     facts = {"verdict": verdict(records), "table": table(records), "edge": at_the_edge(records), "unit": unit}
     facts |= {"compared": comparison.table(records), "comparison": comparison.verdict(records)}
-    return page.filled(__file__, source=source, samples=samples, **facts)
+    return page.filled(__file__, source=source, samples=samples, published=published, **facts)
 
 
 def loss_by_step(records: Sequence[Record]) -> Figure:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from experiments.common.record_fields import explained
+from experiments.common.workdir import read_records
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -24,3 +27,11 @@ def check_drawn(workdir: Path, names: Iterable[str]) -> None:
     for name in names:
         assert (workdir / "figures" / f"{name}.png").stat().st_size > 10_000
         assert b"<svg" in (workdir / "figures" / f"{name}.svg").read_bytes()
+
+
+def check_page(workdir: Path, experiment: str) -> None:
+    """The page of the run has charts, says what everything is that was recorded, and is not too large to be sent."""
+    assert [each for each in explained(read_records(workdir), experiment) if not each.words] == []
+    page = (workdir / "report.html").read_text(encoding="utf-8")
+    assert 'class="chart"' in page
+    assert len(page) < 4_000_000

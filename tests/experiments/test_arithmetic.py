@@ -18,7 +18,7 @@ from experiments.arithmetic import hand_set, learning, needs, networks, problems
 from experiments.arithmetic.main import plan
 from experiments.arithmetic.problems import ADDITION, AUTOMATA, PARITY, PROBLEMS, Questions
 from experiments.common import drawing
-from tests.experiments.runs import check_drawn, quick_run
+from tests.experiments.runs import check_drawn, check_page, quick_run
 
 KEY = jax.random.key(0)
 
@@ -27,6 +27,10 @@ KEY = jax.random.key(0)
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished run of the quick variant, and what it printed."""
     return quick_run(tmp_path_factory, "arithmetic")
+
+
+def test_the_page_has_charts_and_explains_every_field_that_is_recorded(finished: tuple[Path, str]) -> None:
+    check_page(finished[0], "arithmetic")
 
 
 def integers(digits: np.ndarray) -> list[int]:

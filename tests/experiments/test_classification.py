@@ -23,7 +23,7 @@ from experiments.common.command import ExperimentError
 from experiments.common.optimizer import make_optimizer
 from rnnjax.data import Labelled, Sequences
 from tests.experiments.logs import records_in
-from tests.experiments.runs import check_drawn, quick_run
+from tests.experiments.runs import check_drawn, check_page, quick_run
 from tests.test_errors import check_refused
 
 LENGTHS = np.array([3, 7, 5, 1])
@@ -36,6 +36,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished run of the quick variant, and what it printed."""
     pytest.importorskip("sktime", reason="not installed: rnnjax[classification]")
     return quick_run(tmp_path_factory, "classification")
+
+
+def test_the_page_has_charts_and_explains_every_field_that_is_recorded(finished: tuple[Path, str]) -> None:
+    check_page(finished[0], "classification")
 
 
 def batch_of(steps: int = 7) -> Batch:
@@ -253,6 +257,7 @@ def test_a_run_leaves_records_figures_and_a_summary(finished: tuple[Path, str]) 
     assert "270 sequences to train on, 370 to test on, 9 classes, 2 seeds, 60 training steps" in summary
     assert "More padding, as long again as the longest sequence, changes no logit by more than" in summary
     assert "Most right: " in printed
+    assert "| right (signature kernels, published) |" in summary
     assert "NaN" not in (workdir / "metrics.jsonl").read_text()
 
 

@@ -1,6 +1,7 @@
 """Runs side by side: what differs is told, what was recorded is drawn, and what is no run is refused."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,9 @@ def test_settings_that_differ_last_values_and_curves_are_on_one_page(
     assert "chance</td>" not in page  # the same in both
     assert page.count('<img alt="evaluation') == 2
     assert (tmp_path / "out" / "figures" / "evaluation_loss.svg").exists()
+    (chart,) = re.findall(r'<script type="application/json">(.*?)</script>', page)
+    curves = [curve for curve in json.loads(chart)["data"]["values"] if curve["quantity"] == "evaluation: loss"]
+    assert {curve["compared"]: curve["middle"] for curve in curves} == {"slow": [2.0, 1.25], "fast": [2.0, 0.5]}
 
 
 def test_runs_are_named_by_as_much_of_their_paths_as_tells_them_apart(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from experiments.deep_mlp.prediction import predict
 from rnnjax.data import Images, load_images
 from tests import reference
 from tests.experiments.logs import logs_in
-from tests.experiments.runs import check_drawn, quick_run
+from tests.experiments.runs import check_drawn, check_page, quick_run
 
 # The gradients of a neuron's incoming weights
 
@@ -205,6 +205,10 @@ def test_standardized_pixels_have_mean_0_and_variance_1_and_parts_do_not_overlap
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished run of the quick variant, and what it printed."""
     return quick_run(tmp_path_factory, "deep_mlp")
+
+
+def test_the_page_has_charts_and_explains_every_field_that_is_recorded(finished: tuple[Path, str]) -> None:
+    check_page(finished[0], "deep_mlp")
 
 
 def records_of(workdir: Path, **where: Any) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ from experiments.feedback.feeding import FEEDBACKS, Feeding, regime_named, truth
 from experiments.feedback.learning import TrainState, make_optimizer
 from experiments.feedback.main import feeding_of, plan
 from tests.experiments.logs import records_in
-from tests.experiments.runs import check_drawn, quick_run
+from tests.experiments.runs import check_drawn, check_page, quick_run
 from tests.test_errors import check_refused
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +33,10 @@ V, H = len(source.SYMBOLS), 5
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished run of the quick variant, and what it printed."""
     return quick_run(tmp_path_factory, "feedback")
+
+
+def test_the_page_has_charts_and_explains_every_field_that_is_recorded(finished: tuple[Path, str]) -> None:
+    check_page(finished[0], "feedback")
 
 
 NETWORK = model.make_network(H, V)

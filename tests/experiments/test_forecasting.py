@@ -29,7 +29,7 @@ from experiments.forecasting.main import plan
 from experiments.forecasting.series import TEST, TRAIN, VALIDATION, Series, Task
 from experiments.forecasting.skill import skills
 from tests.experiments.logs import records_in
-from tests.experiments.runs import check_drawn, quick_run
+from tests.experiments.runs import check_drawn, check_page, quick_run
 from tests.test_errors import check_refused
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +45,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     pytest.importorskip("pvlib", reason="not installed: rnnjax[forecasting]")
     pytest.importorskip("arch", reason="not installed: rnnjax[forecasting]")
     return quick_run(tmp_path_factory, "forecasting")
+
+
+def test_the_page_has_charts_and_explains_every_field_that_is_recorded(finished: tuple[Path, str]) -> None:
+    check_page(finished[0], "forecasting")
 
 
 def made(sun: bool = False, lengths: tuple[int, ...] = (150, 120), seed: int = 0) -> Series:

@@ -14,7 +14,7 @@ from experiments.forward_memory import config as settings
 from experiments.forward_memory import report
 from experiments.forward_memory.main import Program, Run, exact_memory, make_cell, plan
 from rnnjax.cells.elman import ElmanParams
-from tests.experiments.runs import check_drawn, quick_run
+from tests.experiments.runs import check_drawn, check_page, quick_run
 from tests.test_errors import check_refused
 
 Record = dict[str, Any]
@@ -24,6 +24,10 @@ Record = dict[str, Any]
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished run of the quick variant, and what it printed."""
     return quick_run(tmp_path_factory, "forward_memory")
+
+
+def test_the_page_has_charts_and_explains_every_field_that_is_recorded(finished: tuple[Path, str]) -> None:
+    check_page(finished[0], "forward_memory")
 
 
 def records_of(workdir: Path, run: str, kind: str) -> dict[str, Record]:

@@ -23,7 +23,7 @@ from experiments.gradient_flow.main import load
 from experiments.gradient_flow.report import FIGURES
 from experiments.networks import character_model
 from rnnjax.data import Corpus, load_corpus
-from tests.experiments.runs import check_drawn
+from tests.experiments.runs import check_drawn, check_page
 from tests.experiments.test_tensorboard import curves_in
 
 ROOT = Path(__file__).parents[2]
@@ -69,6 +69,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     done = run(workdir, "--tensorboard", module=DRAWN)
     assert done.returncode == 0, done.stderr
     return workdir, done.stdout
+
+
+def test_the_page_has_charts_and_explains_every_field_that_is_recorded(finished: tuple[Path, str]) -> None:
+    check_page(finished[0], "gradient_flow")
 
 
 def test_a_run_leaves_config_records_figures_summary_and_checkpoints(finished: tuple[Path, str]) -> None:

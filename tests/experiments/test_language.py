@@ -1,6 +1,7 @@
 """The language experiment: its loss by hand, what is carried and dropped, end to end with its commands."""
 
 import functools
+import hashlib
 import itertools
 import json
 import subprocess
@@ -11,12 +12,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 import rnnjax
 from experiments.common import host_devices
 from experiments.language import config as settings
-from experiments.language import held_out, report, suggest
+from experiments.language import held_out, published, report, suggest
 from experiments.language import main as language
 from experiments.language import model as language_model
 from experiments.language import network as network_of_language
@@ -30,6 +32,7 @@ from experiments.language.network import (
     train_steps,
 )
 from rnnjax.data import decode
+from tests.experiments.runs import check_page
 from tests.test_errors import check_refused
 
 ROOT = Path(__file__).parents[2]
@@ -257,6 +260,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return workdir, done.stdout
 
 
+def test_the_page_has_charts_and_explains_every_field_that_is_recorded(finished: tuple[Path, str]) -> None:
+    check_page(finished[0], "language")
+
+
 def run(module: str, *flags: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", module, *flags], cwd=ROOT, capture_output=True, text=True, timeout=300)
 
@@ -405,3 +412,23 @@ def test_a_best_rate_at_the_edge_of_those_tried_is_said_to_be_there() -> None:
     assert report.at_the_edge(records[1:]) == (
         "adam is best at the lowest rate tried; sgd is best at the highest rate tried: others may be better."
     )
+
+
+def test_what_is_published_stands_beside_ours_where_the_text_is_the_same_and_nowhere_else(tmp_path: Path) -> None:
+    text = tmp_path / "text"
+    text.write_text("to be or not to be")
+    config = settings.get_config()
+    config.corpus = str(text)
+    assert published.text_of(config) == hashlib.sha256(b"to be or not to be").hexdigest()
+    config.unit = "words"
+    assert published.text_of(config) == ""
+    records = [
+        {"run": "a", "cell": "gru", "optimizer": "adam", "through": 64, "learning_rate": 0.1, "seed": 0, "step": 1}
+        | {"kind": "evaluation", "loss_choose": 1.4, "loss_report": 1.7}
+    ]
+    assert published.table(records, "another text") == ""
+    known = pd.read_csv(published.FIGURES)["text"][0]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in published.table(records, known).splitlines()]
+    losses = [float(row[1]) for row in rows[2:]]
+    assert losses == sorted(losses)
+    assert ["gru", "1.550", "state carried", "here"] in rows

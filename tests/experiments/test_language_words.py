@@ -25,6 +25,7 @@ from experiments.language import main as language
 from experiments.language.network import make_optimizer
 from experiments.networks import ngrams
 from tests.experiments.logs import logs_in, records_in
+from tests.experiments.runs import check_page
 from tests.test_errors import check_refused
 
 ROOT = Path(__file__).parents[2]
@@ -275,6 +276,10 @@ def finished(text: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return workdir, done.stdout
+
+
+def test_the_page_has_charts_and_explains_every_field_that_is_recorded(finished: tuple[Path, str]) -> None:
+    check_page(finished[0], "language")
 
 
 def test_the_variant_leaves_a_table_a_figure_and_a_verdict_of_all_models(finished: tuple[Path, str]) -> None:

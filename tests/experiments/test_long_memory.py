@@ -18,7 +18,7 @@ from experiments.long_memory import report as long_memory_report
 from experiments.long_memory.main import Program, Run, plan
 from rnnjax.tasks import TASKS, adding, latching
 from tests.experiments.logs import logs_in, records_in
-from tests.experiments.runs import check_drawn, quick_run
+from tests.experiments.runs import check_drawn, check_page, quick_run
 from tests.test_errors import check_refused
 
 
@@ -26,6 +26,10 @@ from tests.test_errors import check_refused
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished run of the quick variant, and what it printed."""
     return quick_run(tmp_path_factory, "long_memory")
+
+
+def test_the_page_has_charts_and_explains_every_field_that_is_recorded(finished: tuple[Path, str]) -> None:
+    check_page(finished[0], "long_memory")
 
 
 def records_of(workdir: Path, run: str | None = None) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from experiments.min_char import report
 from experiments.networks.character_model import CharacterParams
 from rnnjax.cells.elman import ElmanParams
 from rnnjax.data import load_corpus
-from tests.experiments.runs import quick_run
+from tests.experiments.runs import check_page, quick_run
 from tests.test_errors import check_refused
 
 
@@ -161,6 +161,10 @@ def test_samples_follow_the_networks_own_probabilities_from_where_it_is_in_the_t
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished run of the quick variant, and what it printed."""
     return quick_run(tmp_path_factory, "min_char")
+
+
+def test_the_page_has_charts_and_explains_every_field_that_is_recorded(finished: tuple[Path, str]) -> None:
+    check_page(finished[0], "min_char")
 
 
 def test_a_run_leaves_a_sample_every_hundred_iterations_losses_figures_and_a_summary(

@@ -20,7 +20,7 @@ from experiments.remedies import config as settings
 from experiments.remedies import report as remedies_report
 from experiments.remedies.main import Program, Run, plan
 from rnnjax.tasks import temporal_order
-from tests.experiments.runs import check_drawn
+from tests.experiments.runs import check_drawn, check_page
 from tests.test_errors import check_refused
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +39,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     done = run(workdir)
     assert done.returncode == 0, done.stderr
     return workdir, done.stdout
+
+
+def test_the_page_has_charts_and_explains_every_field_that_is_recorded(finished: tuple[Path, str]) -> None:
+    check_page(finished[0], "remedies")
 
 
 def records_of(workdir: Path, run: str, kind: str) -> list[Record]:

@@ -23,7 +23,7 @@ from experiments.tagging.trained import load, probabilities, tagged
 from rnnjax.data import TaggedSentence
 from tests.experiments.answers import answered
 from tests.experiments.logs import records_in
-from tests.experiments.runs import check_drawn
+from tests.experiments.runs import check_drawn, check_page
 from tests.experiments.test_tagging_data import LEXICON, SENTENCES
 from tests.test_errors import check_refused
 
@@ -37,6 +37,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ((status, printed),) = answered([{"module": "tagging", "flags": [*QUICK, f"--workdir={workdir}"]}])
     assert status == 0, printed
     return workdir
+
+
+def test_the_page_has_charts_and_explains_every_field_that_is_recorded(finished: Path) -> None:
+    check_page(finished, "tagging")
 
 
 # Networks

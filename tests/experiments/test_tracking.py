@@ -26,7 +26,7 @@ from experiments.tracking.systems import SYSTEMS, System
 from rnnjax.cells.elman import ElmanParams
 from tests.experiments.answers import answered
 from tests.experiments.logs import records_in
-from tests.experiments.runs import check_drawn, quick_run
+from tests.experiments.runs import check_drawn, check_page, quick_run
 from tests.test_errors import check_refused
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +39,10 @@ RUNS = 200
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished run of the quick variant, and what it printed."""
     return quick_run(tmp_path_factory, "tracking")
+
+
+def test_the_page_has_charts_and_explains_every_field_that_is_recorded(finished: tuple[Path, str]) -> None:
+    check_page(finished[0], "tracking")
 
 
 def system_of(name: str) -> System:

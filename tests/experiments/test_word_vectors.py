@@ -25,7 +25,7 @@ from experiments.word_vectors.pairs import Vectors
 from rnnjax.data import vocabulary_of
 from tests.experiments.answers import answered
 from tests.experiments.logs import records_in
-from tests.experiments.runs import check_drawn, quick_run
+from tests.experiments.runs import check_drawn, check_page, quick_run
 from tests.test_errors import check_refused
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +38,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished run of the quick variant, and what it printed."""
     pytest.importorskip("sklearn", reason="not installed: rnnjax[word_vectors]")
     return quick_run(tmp_path_factory, "word_vectors")
+
+
+def test_the_page_has_charts_and_explains_every_field_that_is_recorded(finished: tuple[Path, str]) -> None:
+    check_page(finished[0], "word_vectors")
 
 
 def run(module: str, *flags: str) -> subprocess.CompletedProcess[str]:
