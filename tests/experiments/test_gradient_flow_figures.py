@@ -201,7 +201,7 @@ def carousel_record(direct: float, total: float, **where: Any) -> dict[str, Any]
 def test_the_carousel_has_a_line_for_the_gates_and_one_for_all_ways() -> None:
     figure = drawn("carousel", [carousel_record(2, 8), carousel_record(3, 6, step=5), carousel_record(3, 5, step=9)])
     assert len(figure.axes) == 2
-    assert "lstm, initialization $10^{-4.4}$ left by the gates, $10^{-1.1}$ in all" in words(figure)
+    assert "lstm, initialization $10^{-4.4}$ left by the gates, $10^{-1.1}$ over all paths" in words(figure)
     assert (
         "more than ten times as much of ∂c_T/∂c_t as the forget gates alone in 2 of 2 networks (lstm, initialization;"
         in words(figure)
@@ -300,14 +300,14 @@ def test_decay_and_verdict_of_known_curves() -> None:
     assert rows["relu"][:4] == ["never", "never", "never", "1.200"]
     assert rows["relu"][-2:] == ["does not fall", "explodes"]
     line = report.verdict(records)
-    assert "gone first in elman sigmoid (lag 1), last in elman relu (never)" in line
+    assert "gone first in elman sigmoid (lag 1) and last in elman relu (never)" in line
     assert "at every lag elman relu has most left" in line
 
 
 def test_of_two_curves_that_cross_it_is_told_from_which_lag_on_the_slower_one_leads() -> None:
     lags = np.arange(50.0)
     records = [gradient(0.9**lags), gradient(np.where(lags, 0.3, 1) * 0.98**lags, cell="lstm")]
-    assert "gone first in lstm (lag 1), last in gru (lag 7); from lag 15 on lstm has most" in words(
+    assert "gone first in lstm (lag 1) and last in gru (lag 7); from lag 15 on lstm has most" in words(
         drawn("norm_by_lag", records)
     )
 
