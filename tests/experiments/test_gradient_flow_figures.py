@@ -135,7 +135,7 @@ def test_the_reach_is_drawn_against_the_drive_with_theory_beside_it_and_the_titl
     np.testing.assert_allclose([elman.get_ydata(), gru.get_ydata()], [[12, 2], [3, 4]])
     np.testing.assert_allclose([circles.get_xdata(), circles.get_ydata()], [[1], [1]])  # 0.25^(1/2) a step
     np.testing.assert_allclose(hundredth.lines[0].get_ydata(), [30, 14])  # never: drawn at T
-    assert "At 0.1 in this order: elman tanh, gru; at 1 in this order: gru, elman tanh" in words(figure)
+    assert "The order is elman tanh, gru at 0.1; gru, elman tanh at 1" in words(figure)
 
 
 def test_the_prediction_is_drawn_from_the_measured_start_to_the_lag_where_it_is_valid() -> None:
@@ -253,7 +253,7 @@ def test_before_and_after_alone_is_no_course_of_training(name: str) -> None:
     assert FIGURES[name](trained([8, 4])) is None
     figure = drawn("before_and_after_training", trained([8, 4]))
     assert "1/10 at lag 27, then 14" in words(figure)
-    assert "away from the loss in 0 of 1 networks, nearer to it in 1 (1 layer)" in words(figure)
+    assert "away from the loss in 0 of 1 networks and nearer to it in 1 (1 layer)" in words(figure)
     assert [line.get_label() for line in figure.axes[0].lines[:2]] == ["before training", "after training"]
 
 

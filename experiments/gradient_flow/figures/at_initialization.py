@@ -113,8 +113,8 @@ def reach_by_drive(records: Sequence[Record]) -> Figure | None:
     drawing.legend(figure, "shade: range over seeds")
     half = frames.condensed(found, ["drive", "network"])["half_lag"].unstack()
     ends = {drive: of_drive.sort_values(ascending=False).index for drive, of_drive in half.iloc[[0, -1]].iterrows()}
-    orders = [f"at {drive:g} {', '.join(networks)}" for drive, networks in ends.items()]
-    told = f"The drive decides which network keeps half of the gradient longest. The order is {'; '.join(orders)}"
+    orders = [f"{', '.join(networks)} at {drive:g}" for drive, networks in ends.items()]
+    told = f"The drive decides who keeps half of the gradient longest. The order is {'; '.join(orders)}"
     x = "drive (standard deviation of what an input adds to a unit)"
     return drawing.caption(figure, told, x, f"lag (steps; {length}: never)")
 
