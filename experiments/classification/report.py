@@ -147,10 +147,8 @@ def hangs_on(records: Sequence[Record]) -> str:
     for case, seeds in parts.groupby("case", sort=False):
         mean = frames.stacked(seeds["inputs"]).mean(axis=0)
         most = int(mean.argmax())
-        told.append(f"{100 * mean[most]:.0f} % of it in {case} (the {_ordinal(most + 1)} tenth)")
-    return (
-        f"The tenth of a sequence with most of the decision's gradient with respect to the inputs has {', '.join(told)}"
-    )
+        told.append(f"{100 * mean[most]:.0f} % on the {_ordinal(most + 1)} tenth in {case}")
+    return f"By tenths of a sequence, most of the decision's gradient with respect to the inputs is {', '.join(told)}"
 
 
 def with_memory(rows: pd.DataFrame) -> pd.DataFrame:

@@ -30,7 +30,10 @@ def training_loss(records: Sequence[Record]) -> Figure | None:
     best, worst = (f"{' with '.join(place)} ({ranges[place]})" for place in (middle.idxmin(), middle.idxmax()))
     found = f"After {losses['step'].max():,} training steps the loss is lowest in {best} and highest in {worst}"
     return drawing.caption(
-        figure, found, f"training step (means over {width} step{'s' * (width > 1)})", "training loss (nats a character)"
+        figure,
+        found,
+        f"training step (means over {width} step{'' if width == 1 else 's'})",
+        "training loss (nats a character)",
     )
 
 
