@@ -170,9 +170,9 @@ def faster(records: Sequence[Record]) -> Iterator[str]:
     held = "refuted" if sooner else "confirmed" if later == len(standings) else f"confirmed for {later} of "
     held = held if sooner or later == len(standings) else f"{held}{len(standings)} others"
     partly = _partly(ends)["learned"]
-    among = f", where a coin decides what is fed at {_at(partly)}" if len(partly) else ""
+    among = f"; where a coin decides what is fed, at {_at(partly)}" if len(partly) else ""
     never = _never(ends)["learned"]
-    without = f", where the truth is never fed at {_at(never)}" if len(never) else ""
+    without = f"; where the truth is never fed, at {_at(never)}" if len(never) else ""
     yield (
         f"That teacher forcing converges faster is {held}: it has gone {100 * (1 - WAY_LEFT):.0f} % of the way to its "
         f"last loss at {_at(teacher)}{among}{without} (all seeds of one against all of another)."

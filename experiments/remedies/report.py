@@ -175,7 +175,7 @@ def lyapunov_exponents(records: Sequence[Record]) -> Figure:
 def _told(found: pd.DataFrame, claim: str, quantity: str, form: Callable[[float], str]) -> str:
     """Medians and ranges over networks at every phase; after training those that solve the task apart from the rest."""
     found = found.sort_values(["phase", "solved"])
-    ends = found["solved"].map({True: " where the task is solved", False: " where it is not solved"})
+    ends = found["solved"].map({True: " where the task is solved", False: " where the task is not solved"})
     words = found["phase"].astype(str).map(PHASES) + ends.where(found["phase"] == "trained", "")
     medians = frames.medians(found[quantity], words, form)
     return f"At T = {found['length'].iloc[0]} {claim} {medians} (medians and ranges over networks)"

@@ -284,8 +284,8 @@ def stretch(records: Sequence[Record]) -> Figure:
         drawing.head(axes, f"{when(delay)}: {apart[-1]:.2f} and {_root_mean_square(row['best'] - row['position']):.2f}")
     drawing.legend(figure)
     title = (
-        f"The estimates of {network} are {frames.span(apart, '.2f')} away from the best ones (first number of a "
-        "panel), which are farther from the position (second number; root mean squares over this stretch, first seed)"
+        f"The estimates of {network} are {frames.span(apart, '.2f')} away from the best ones (first number of a panel; "
+        "second: the best ones' distance from the position; root mean squares over this stretch, first seed)"
     )
     return drawing.caption(figure, title, "step of the position", "position (standard deviations)")
 

@@ -61,7 +61,7 @@ KNOWN = {
 def test_verdict_of_known_runs() -> None:
     lines = findings.verdict(known(KNOWN)).splitlines()
     assert "converges faster is confirmed for 2 of 3 others" in lines[0]
-    assert "at step 50, where a coin decides what is fed at step 50 to never, where the truth is never fed" in lines[0]
+    assert "at step 50; where a coin decides what is fed, at step 50 to never; where the truth is never" in lines[0]
     assert "differ by 0.100 nats over seeds, and those of 0 of 3 other regimes by more" in lines[1]
     assert "after 8 symbols of its own a network loses 0.046 (0.044 to 0.048) nats a symbol more" in lines[2]
     assert "(55 to 60) where it only watches, in 53 % (52 to 53) in professor forcing" in lines[3]
