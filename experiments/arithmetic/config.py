@@ -46,36 +46,36 @@ from experiments.common.settings import varied
 def get_config(variant: str = "default") -> ConfigDict:
     """The default study, or ``quick``: the same steps with few numbers and seeds, in seconds."""
     config = ConfigDict()
-    # Networks that learn a problem, CELL-UNITS with commas between, or mlp-UNITS for a hidden layer that sees all bits
-    # at once; empty for none. Here they add two numbers, two bits a step.
+    # Networks that learn to add two numbers, two bits a step: CELL-UNITS with commas between, or mlp-UNITS for a hidden
+    # layer that sees all bits at once; empty for none.
     config.addition = "elman-8,gru-8,mlp-128"
-    config.parity = "elman-8,gru-16,mlp-128"  # the same of parity, by lengths that grow with what has been learned
-    config.parity_at_once = "elman-8,gru-16"  # the same of parity, all numbers being of full length from the start
-    config.operands_first = "gru-64,lstm-64"  # the same of addition, one operand after the other, and then the sum
+    config.parity = "elman-8,gru-16,mlp-128"  # networks that learn parity from lengths that grow as they learn
+    config.parity_at_once = "elman-8,gru-16"  # networks that learn parity from numbers of full length from the start
+    config.operands_first = "gru-64,lstm-64"  # networks that read one operand after the other, then answer
     config.hand_set = "straight_adder,saturated_adder,straight_counter,saturated_counter"  # weights set by hand
     config.seeds = 10  # independent initializations and data
-    config.operands_seeds = 3  # the same of operands_first, which takes longest
-    config.addition_bits = 8  # of the longest numbers that are added in training
-    config.parity_bits = 40  # of the longest numbers whose ones are counted in training
-    config.train_steps = 3000  # of all networks
+    config.operands_seeds = 3  # seeds of operands_first, which takes longest
+    config.addition_bits = 8  # length of the longest numbers that are added in training
+    config.parity_bits = 40  # length of the longest numbers whose ones are counted in training
+    config.train_steps = 3000  # training steps of every network
     config.batch_size = 64  # numbers in a training step
     config.learning_rate = 1e-2  # of Adam at the first step; it falls to 0 as a cosine
-    config.clip_norm = 1.0  # global gradient norm
-    config.evaluate_every = 500  # training steps, done in one dispatch; train_steps is a multiple
+    config.clip_norm = 1.0  # largest global norm of a gradient
+    config.evaluate_every = 500  # training steps between evaluations, in one dispatch; train_steps is a multiple
     config.lengths = "8,9,16,32,40,64,100,1000,10000"  # bits of the numbers to test on
-    config.window = 100  # bits that the MLP has inputs for; what sees all digits at once is tested up to that length
+    config.window = 100  # bits that an MLP has inputs for; what sees all bits at once is tested up to that length
     config.numbers = 1000  # random numbers of each length to test on
-    config.online_bits = 1_000_000  # of one number, read digit by digit
-    config.flow_steps = 40  # over which the gradient's flow is measured
-    config.chain_steps = 1000  # over which a carry, or all ones counted, is kept, without noise and with it
+    config.online_bits = 1_000_000  # length of one very long number, read bit by bit
+    config.flow_steps = 40  # steps over which the gradient's flow is measured
+    config.chain_steps = 1000  # steps over which a carry or a count is kept, without and with noise
     config.noise = 0.03  # standard deviation of what is added to the state at each of these steps
-    config.all_bits = 10  # networks set by hand are given all numbers of so many bits
-    config.needs_addition = "2,3,4,5,6"  # bits of numbers for which is found out what an MLP needs; empty for none
-    config.needs_parity = "2,4,6,8,10"  # the same of parity
-    config.needs_units = 64  # of that MLP; of it, fewer and fewer until they do not suffice
-    config.needs_recurrent = "elman-8"  # whose need of examples for addition is found out beside; empty for none
+    config.all_bits = 10  # networks set by hand are tested on all numbers of up to this length
+    config.needs_addition = "2,3,4,5,6"  # lengths for which the needs of an MLP are found out; empty for none
+    config.needs_parity = "2,4,6,8,10"  # the same for parity
+    config.needs_units = 64  # hidden units of that MLP; fewer and fewer are tried until they do not suffice
+    config.needs_recurrent = "elman-8"  # networks whose need of examples for addition is found out; empty for none
     config.needs_seeds = 5  # independent initializations and choices of examples
-    config.threads = 0  # programs compiled and run at the same time; 0: one a core
+    config.threads = 0  # programs compiled and run at the same time; 0: one for each core
     return varied(config, variant, VARIANTS)
 
 

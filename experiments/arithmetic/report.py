@@ -37,9 +37,9 @@ def tests(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def read_online(records: Sequence[Record]) -> pd.DataFrame:
-    """A row for each network that answers step by step: whether one long number is ``exact``, and all is ``carried``.
+    """A row for each network that answers step by step: whether one long number is ``exact``, and chains ``carried``.
 
-    That is so where no last answer is wrong, of numbers to which a first digit matters over some steps.
+    Chains are carried where no last answer is wrong, in numbers whose first digit decides it.
     """
     chains = frames.frame(records, "chain", noise=0.0).reindex(columns=[*RUN, "steps", "right"])
     found = frames.frame(records, "online").reindex(columns=[*RUN, "bits", "wrong"]).merge(chains, on=RUN)
@@ -70,7 +70,8 @@ def enough(records: Sequence[Record]) -> pd.DataFrame:
 def flows(records: Sequence[Record]) -> pd.DataFrame:
     """The gradient's norms of each network that answers step by step, what is ``kept`` of them, and ``who`` it is.
 
-    Exact is one without an error in the longest numbers that it was tested on. ``right`` are its answers with noise.
+    A network is exact that makes no error in the longest numbers it was tested on. ``right`` is the share of right
+    answers with noise in the state.
     """
     found = frames.flows(records)
     if found.empty:
@@ -89,7 +90,7 @@ def flows(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def table(records: Sequence[Record]) -> str:
-    """A row for each case: at each length how many seeds have no number wrong, as a Markdown table."""
+    """How many seeds have no number wrong at each length, as a Markdown table with a row for each case."""
     found, online = tests(records), read_online(records)
     if found.empty:
         return ""
@@ -99,15 +100,15 @@ def table(records: Sequence[Record]) -> str:
     rows = pd.DataFrame({"weights": cases["weights"].first().map("{:,}".format)}).join(lengths)
     for bits, of_length in online.groupby("bits"):
         one = of_length.groupby(CASE, observed=True)
-        rows[f"one number of {bits:,}"] = one["exact"].agg(solving.count)
-        rows[f"chains of {of_length['steps'].iloc[0]:,.0f}"] = one["carried"].agg(solving.count)
-    rows["answers right at the longest"] = longest(found).groupby(CASE, observed=True)["right"].agg(_share)
+        rows[f"one number of {bits:,} bits"] = one["exact"].agg(solving.count)
+        rows[f"chains of {of_length['steps'].iloc[0]:,.0f} steps"] = one["carried"].agg(solving.count)
+    rows["right answers at the longest"] = longest(found).groupby(CASE, observed=True)["right"].agg(_share)
     rows = rows.reset_index().astype({"problem": str, "network": str}).fillna("-")
     return frames.table(rows.assign(**{name: rows[name].map(_words) for name in CASE}), set(CASE))
 
 
 def needs_table(records: Sequence[Record]) -> str:
-    """What numbers of N bits need, medians and ranges over seeds, as a Markdown table; empty if it was not asked."""
+    """What numbers of N bits need, medians and ranges over seeds, as a Markdown table; empty if nothing was tried."""
     found = enough(records)
     if found.empty:
         return ""
@@ -124,7 +125,7 @@ def needs_table(records: Sequence[Record]) -> str:
 
 
 def verdict(records: Sequence[Record]) -> str:
-    """What was found, a sentence a line."""
+    """What was found, one sentence in each line."""
     return "\n".join(
         sentence for tell in (_claim, _of_problems, _of_needs, _by_hand, _of_flows) for sentence in tell(records)
     )
@@ -148,7 +149,7 @@ def _claim(records: Sequence[Record]) -> Iterator[str]:
     if shares[1]:
         held = "does not hold"
     else:
-        held = "holds" if shares[0] == 1 else f"holds for {100 * shares[0]:.0f} % of the recurrent ones"
+        held = "holds" if shares[0] == 1 else f"holds for {100 * shares[0]:.0f} % of the recurrent networks"
     names = ("recurrent networks", "MLPs")
     told = [
         f"{solving.count(kind['wrong'] == 0)} {name} have no error at {kind['bits'].max():,} bits"
@@ -159,7 +160,7 @@ def _claim(records: Sequence[Record]) -> Iterator[str]:
 
 
 def _of_problems(records: Sequence[Record]) -> Iterator[str]:
-    """For each problem, all of its networks at the longest numbers that they were tested on."""
+    """For each problem, how many seeds of each network make no error in the longest numbers they were tested on."""
     found, online = learned(tests(records)), read_online(records)
     for problem, of_problem in found.groupby("problem", observed=True):
         parts = []
@@ -169,28 +170,28 @@ def _of_problems(records: Sequence[Record]) -> Iterator[str]:
             for bits, one in online.groupby("bits"):
                 one = one[(one["problem"] == problem) & (one["network"] == network)]
                 if len(one):
-                    told += f", {solving.count(one['exact'])} in one number of {bits:,}"
+                    told += f", {solving.count(one['exact'])} in one number of {bits:,} bits"
                     told += f", {solving.count(one['carried'])} in chains of {one['steps'].iloc[0]:,} steps"
             parts.append(told + _beyond(rows))
-        head = f"{_words(str(problem))}, seeds without an error, having learned from at most "
-        yield f"{_capital(head)}{of_problem['longest'].iloc[0]} bits: {'; '.join(parts)}."
+        head = f"{_words(str(problem))}, learned from numbers of at most {of_problem['longest'].iloc[0]} bits"
+        yield f"{_capital(head)}, is done without an error by this share of the seeds: {'; '.join(parts)}."
 
 
 def _beyond(rows: pd.DataFrame) -> str:
-    """Of networks that are tested up to a window: how they do at the length that they know, and at steps beyond it."""
+    """How networks with a window answer at the length that they were trained on, and at steps beyond it."""
     if rows["beyond"].isna().all():
         return ""
     known, last = rows[rows["bits"] <= rows["longest"]], longest(rows)
-    told = f"{_share(last['beyond'])} of its answers at later steps than it has seen are right"
+    told = f"at steps beyond those it was trained on, {_share(last['beyond'])} of its answers are right"
     if known.empty:
         return f" ({told})"
     known = longest(known)
     exact, right = (_share(known[share]) for share in ("exact", "right"))
-    return f" (of {known['bits'].iloc[0]} bits {exact} of the numbers and {right} of the answers are right; {told})"
+    return f" ({exact} of the numbers of {known['bits'].iloc[0]} bits and {right} of their answers are right; {told})"
 
 
 def _of_needs(records: Sequence[Record]) -> Iterator[str]:
-    """For each problem and network, what the shortest and the longest numbers need."""
+    """For each problem and network, what suffices for the shortest and for the longest numbers."""
     found = enough(records)
     if found.empty:
         return
@@ -198,18 +199,17 @@ def _of_needs(records: Sequence[Record]) -> Iterator[str]:
         parts = []
         for of, each in rows.groupby("of"):
             ends = (each[each["longest"] == end] for end in (each["longest"].min(), each["longest"].max()))
-            parts.append(
-                f"{of} " + " and ".join(f"{_least(end['least'])} at {end['longest'].iloc[0]} bits" for end in ends)
-            )
-        yield f"{_capital(_words(str(problem)))}, needed by {network}: {'; '.join(parts)}."
+            least = " and ".join(f"{_least(end['least'])} at {end['longest'].iloc[0]} bits" for end in ends)
+            parts.append(f"of {of} {least} suffice")
+        yield f"{_capital(_words(str(problem)))}, {network}: {'; '.join(parts)}."
 
 
 def _by_hand(records: Sequence[Record]) -> Iterator[str]:
-    """How many are exact on all numbers of a few bits."""
+    """How many networks set by hand are exact on all numbers of a few bits."""
     found = frames.frame(records, "all")
     if len(found):
         right, bits = solving.count(found["wrong"] == 0), found["longest"].iloc[0]
-        yield f"Networks set by hand that are exact on all numbers of at most {bits} bits: {right}."
+        yield f"{right} of the networks set by hand are exact on all numbers of at most {bits} bits."
 
 
 def _of_flows(records: Sequence[Record]) -> Iterator[str]:
@@ -220,17 +220,18 @@ def _of_flows(records: Sequence[Record]) -> Iterator[str]:
     steps, noise = len(found["norms"].iloc[0]), frames.frame(records, "chain").iloc[-1]
     for who, rows in found[found["phase"] != "initialization"].groupby("who", sort=False):
         kept = frames.median(rows["kept"], lambda power: f"10^{power:+.1f}" if np.isfinite(power) else "0")
-        left = f"the gradient at the first of {steps} steps is {kept} of that at the last"
-        added = f"N(0, {noise['noise']:g}²) added to the state at each of {noise['steps']:,} steps"
+        left = f"the norm of the gradient at the first of {steps} steps is {kept} times that at the last"
+        added = f"noise N(0, {noise['noise']:g}²) added to the state at each of {noise['steps']:,} steps"
         right = f"{frames.median(100 * rows['right'], _floored)} %"
-        yield f"{_capital(str(who))} ({len(rows)}): {left}; with {added} {right} of the last answers are right."
+        networks = f"{len(rows)} network{'s' * (len(rows) > 1)}"
+        yield f"{_capital(str(who))} ({networks}): {left}; with {added}, {right} of the last answers are right."
 
 
 # Figures
 
 
 def right_by_length(records: Sequence[Record]) -> Figure | None:
-    """A column of panels for each problem: numbers without an error, and answers that are right, against length."""
+    """A column of panels for each problem: numbers without an error, and right answers, against the length."""
     found = learned(tests(records))
     if found.empty:
         return None
@@ -255,12 +256,12 @@ def right_by_length(records: Sequence[Record]) -> Figure | None:
     axes[len(problems)].set_ylabel("right answers (%)")
     drawing.legend(figure, "median and range\nover seeds")
     lines = [f"{_words(str(problem))}: {_at_the_end(found[found['problem'] == problem])}" for problem in problems]
-    x = "length of the numbers (bits; grey upright line: the longest that were learned from)"
-    return drawing.caption(figure, "\n".join(["Seeds without an error at the longest numbers tested", *lines]), x)
+    x = "length of the numbers (bits; vertical grey line: the longest numbers trained on)"
+    return drawing.caption(figure, "\n".join(["Seeds that make no error in the longest numbers tested:", *lines]), x)
 
 
 def _at_the_end(rows: pd.DataFrame) -> str:
-    """How many seeds of each network have no number wrong there."""
+    """How many seeds of each network have no number wrong among the longest."""
     ends = longest(rows).groupby("network", observed=True)
     return ", ".join(
         f"{network} {solving.count(end['wrong'] == 0)} at {end['bits'].iloc[0]:,} bits" for network, end in ends
@@ -291,13 +292,13 @@ def needs_by_bits(records: Sequence[Record]) -> Figure | None:
         examples.plot(bits, everything, color=drawing.GREY, linewidth=5, alpha=0.4, zorder=0, label="all numbers")
     examples.set_ylabel("examples that suffice")
     weights.set_ylabel("weights of an MLP that suffices")
-    drawing.legend(figure, "median; small: a seed")
+    drawing.legend(figure, "median; small: each seed")
     told = "\n".join(line.removesuffix(".") for line in _of_needs(records))
-    return drawing.caption(figure, told, "N, length of the numbers (bits)")
+    return drawing.caption(figure, told, "length N of the numbers (bits)")
 
 
 def gradient_by_lag(records: Sequence[Record]) -> Figure | None:
-    """Panels for each problem, of networks set by hand and of those that learned: the gradient back from the end."""
+    """Panels for each problem, networks set by hand and those that learned apart: the gradient back from the end."""
     found = flows(records)
     if found.empty:
         return None
@@ -315,8 +316,11 @@ def gradient_by_lag(records: Sequence[Record]) -> Figure | None:
     ends = found[(found["phase"] == "hand_set") | ((found["phase"] == "trained") & (found["wrong"] == 0))]
     kept = ends.groupby("who", sort=False)["kept"].agg(frames.median, drawing.power_of_ten)
     told = "; ".join(f"{who}: {left}" for who, left in kept.items())
-    told = f"What the first step has of the last one's gradient. {_capital(told)} (medians and ranges over networks)"
-    return drawing.caption(figure, told, "lag: steps back from the last answer", drawing.RELATIVE)
+    told = (
+        "The norm of the gradient at the first step is this multiple of that at the last step (medians and ranges over "
+        f"networks). {_capital(told)}"
+    )
+    return drawing.caption(figure, told, "lag (steps back from the last answer)", drawing.RELATIVE)
 
 
 # Words

@@ -48,46 +48,46 @@ def get_config(variant: str = "default") -> ConfigDict:
     """The default study, or one of its variants."""
     config = ConfigDict()
     config.data = "speakers"  # or surnames, rows or pixels (of digits)
-    # Names of rnnjax.CELLS; two of a cell as bidirectional:gru; steps, a dense layer in which no step knows of others.
+    # Names of rnnjax.CELLS; bidirectional:gru for both directions; steps for a dense layer that sees each step alone.
     config.networks = "bidirectional:gru,steps"
-    config.poolings = "last,mean,attention"  # what of a layer's outputs is read
-    config.hidden_size = 64  # units of a cell; of steps twice as many
-    config.input_noise = 0.5  # standard deviation of what is added to standardized inputs in training
+    config.poolings = "last,mean,attention"  # how a layer's outputs are pooled before the readout
+    config.hidden_size = 64  # units of a cell; the network steps has twice as many
+    config.input_noise = 0.5  # standard deviation of the noise added to standardized inputs in training
     config.recurrent_dropout = 0.2  # probability that what enters a recurrent product is dropped, for a whole sequence
-    config.output_dropout = 0.4  # the same of an output of the layer, for a whole sequence
-    config.label_smoothing = 0.1  # so much of a label's probability is shared out among all classes
+    config.output_dropout = 0.4  # probability that an output of the layer is dropped, for a whole sequence
+    config.label_smoothing = 0.1  # the share of a label's probability that is spread over all classes
     config.batch_size = 32  # sequences in a training step
-    config.train_steps = 600  # of which the weights of the last ones are averaged, and tested
-    config.learning_rate = 3e-3  # of AdamW at the start; it falls to nothing as a cosine
+    config.train_steps = 600  # training steps; the mean of the weights over the last ones is tested
+    config.learning_rate = 3e-3  # of AdamW at the start; it falls to 0 as a cosine
     config.weight_decay = 0.0  # of matrices
-    config.clip_norm = 1.0  # global gradient norm
-    config.averaged_over = 100  # training steps: the mean of the weights over about so many is what is tested
-    config.evaluate_every = 100  # training steps
-    config.steps_a_call = 50  # training steps in a dispatch, of which all other numbers of steps are multiples
-    config.seeds = 5  # independent initializations and orders
-    config.threads = 0  # programs compiled and run at the same time; 0: one a core
+    config.clip_norm = 1.0  # largest global norm of a gradient
+    config.averaged_over = 100  # training steps over which the tested mean of the weights is taken, about
+    config.evaluate_every = 100  # training steps between evaluations
+    config.steps_a_call = 50  # training steps in one dispatch; all other numbers of steps are multiples of it
+    config.seeds = 5  # independent initializations and orders of the training data
+    config.threads = 0  # programs compiled and run at the same time; 0: one for each core
     return varied(config, variant, VARIANTS)
 
 
 def plain(config: ConfigDict) -> None:
-    """1 min. The speakers as the lectures draw it: one direction, the last state, nothing disturbed, three cells."""
+    """1 min. The speakers as in the lectures: one direction, the last state, no noise or dropout, three cells."""
     config.networks, config.poolings = "elman,gru,lstm", "last"
     config.input_noise = config.recurrent_dropout = config.output_dropout = config.label_smoothing = 0.0
 
 
 def surnames(config: ConfigDict) -> None:
-    """4 min. Of which of twelve languages a surname is, letter by letter, three seeds."""
+    """4 min. Which of twelve languages a surname comes from, read letter by letter; three seeds."""
     config.data, config.seeds = "surnames", 3
     config.input_noise, config.label_smoothing = 0.0, 0.0
 
 
 def rows(config: ConfigDict) -> None:
-    """2 min. Which of ten digits an image of 8 by 8 is, row by row, three seeds."""
+    """2 min. Which of ten digits an image of 8 by 8 pixels shows, read row by row; three seeds."""
     config.data, config.seeds, config.input_noise = "rows", 3, 0.2
 
 
 def pixels(config: ConfigDict) -> None:
-    """7 min. The same pixel by pixel, in one direction, three seeds."""
+    """7 min. The same images read pixel by pixel, in one direction; three seeds."""
     config.data, config.networks, config.seeds = "pixels", "gru,steps", 3
     config.input_noise, config.recurrent_dropout, config.output_dropout, config.train_steps = 0.1, 0.0, 0.2, 2000
 

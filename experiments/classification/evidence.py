@@ -19,7 +19,7 @@ from experiments.networks.decision import log_odds
 from rnnjax.typing import Key
 
 TAKEN_OUT = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
-"""Shares of a sequence's steps."""
+"""The shares of a sequence's steps that are taken out."""
 
 
 class Evidence(NamedTuple):

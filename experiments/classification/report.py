@@ -13,18 +13,18 @@ from experiments.common.workdir import Record
 CASE = ["network", "pooling"]
 
 STEPS, LAST, MEAN = "steps", "last", "mean"
-"""A network whose steps are alone; two poolings."""
+"""The network without a memory, in which each step stands alone, and two poolings."""
 
 PUBLISHED = {"JapaneseVowels of sktime": ("signature kernels, published", 0.986)}
-"""By source, what others reached on the same split, as a share right."""
+"""The share right that others reached on the same split, by source."""
 
 GRADIENTS = {
-    "inputs": "of the inputs, $\\partial d / \\partial x_t$",
-    "states": "of the states, $\\partial d / \\partial s_t$",
+    "inputs": "with respect to the inputs, $\\partial d / \\partial x_t$",
+    "states": "with respect to the states, $\\partial d / \\partial s_t$",
 }
 
 RANKINGS = ("most state gradient", "most input gradient", "a random stretch", "least input gradient")
-"""By which steps are taken out, in the order in which they are told."""
+"""The rankings by which steps are taken out, in the order in which titles name them."""
 
 
 def results(records: Sequence[Record]) -> pd.DataFrame:
@@ -65,7 +65,7 @@ def table(records: Sequence[Record]) -> str:
 
 
 def setting(records: Sequence[Record]) -> str:
-    """What was read, and how much of it."""
+    """The data, and how much there is of them."""
     ends = results(records)
     first = ends.iloc[0]
     return (
@@ -76,7 +76,7 @@ def setting(records: Sequence[Record]) -> str:
 
 
 def verdict(records: Sequence[Record]) -> str:
-    """Whether a memory helps, whether the last state is enough, as the lectures have it, and what others reached."""
+    """Whether a memory helps and the last state is enough, as the lectures say, and what others reached."""
     ends = results(records)
     told = [_best(ends)]
     alone = ends[(ends["network"] == STEPS) & (ends["pooling"] == MEAN)]["right"]
@@ -85,12 +85,14 @@ def verdict(records: Sequence[Record]) -> str:
         if MEAN in rights and len(alone):
             standing = frames.standing(rights[MEAN], alone)
             shown = {"above": "confirmed", "below": "refuted", "among": "undecided"}[standing]
-            over = f"{network} {_compared(rights[MEAN], alone)} steps alone, both by the mean"
+            over = (
+                f"{network} has {_compared(rights[MEAN], alone)} the network without a memory, both pooled by the mean"
+            )
             told.append(f"That a memory helps is {shown}: {over}")
         last = rights.pop(LAST, None)
         for pooling, right in rights.items() if last is not None else ():
             shown = {"above": "refuted", "below": "confirmed", "among": "not refuted"}[frames.standing(right, last)]
-            over = f"{network}, {pooling} {_compared(right, last)} the last state"
+            over = f"{network} has {_compared(right, last)} the last state if pooled by {_pooled(pooling)}"
             told.append(f"That the last state is enough is {shown}: {over}")
     if ends["source"].iloc[0] in PUBLISHED:
         name, reached = PUBLISHED[ends["source"].iloc[0]]
@@ -99,35 +101,36 @@ def verdict(records: Sequence[Record]) -> str:
 
 
 def _compared(one: pd.Series, other: pd.Series) -> str:
-    """By how many points, and from where to where."""
+    """By how many points two shares right differ, and the range over seeds of each."""
     ranges = (frames.span(100 * rights, ".1f") for rights in (one, other))
-    return f"{100 * (one.mean() - other.mean()):+.1f} points ({' against '.join(ranges)} %) over"
+    return f"{100 * (one.mean() - other.mean()):+.1f} points ({' against '.join(ranges)} % right) compared with"
 
 
 def _best(ends: pd.DataFrame) -> str:
     of_cases = ends.groupby("case", sort=False)["right"]
     best = of_cases.mean().idxmax()
-    return f"Most right: {best}, {_percent(of_cases.get_group(best))} of {len(ends['labels'].iloc[0])} test sequences"
+    count = len(ends["labels"].iloc[0])
+    return f"{best} is best: {_percent(of_cases.get_group(best))} of {count} test sequences are right"
 
 
 def confusions(records: Sequence[Record]) -> str:
-    """Of the best case of each network, which class was taken for which most often."""
+    """Which class was mistaken for which most often, by the best case of each network."""
     told = []
     for case, (names, counts) in matrices(records).items():
         wrong = counts - np.diag(np.diag(counts))
         if not wrong.any():
-            told.append(f"{case}: none")
+            told.append(f"none in {case}")
             continue
         true, said = np.unravel_index(wrong.argmax(), wrong.shape)
         told.append(
-            f"{case}: {names[true]} for {names[said]}, {wrong.max()} of {counts[true].sum()}, "
-            f"of {wrong.sum()} mistakes over all seeds"
+            f"{names[true]} taken for {names[said]} in {case} ({wrong.max()} of {counts[true].sum()} times; "
+            f"{wrong.sum()} mistakes in all, over all seeds)"
         )
-    return "Most often, " + "; ".join(told) + "."
+    return f"The most frequent mistake is {'; '.join(told)}."
 
 
 def matrices(records: Sequence[Record]) -> dict[str, tuple[list[str], np.ndarray]]:
-    """Of the best case of each network, classes and counts (true, said) over all seeds."""
+    """Classes and counts (true, said) over all seeds, for the best case of each network."""
     ends = results(records)
     means = ends.groupby(["network", "case"], sort=False)["right"].mean()
     best = means.groupby("network", sort=False).idxmax()
@@ -149,11 +152,11 @@ def hangs_on(records: Sequence[Record]) -> str:
         mean = frames.stacked(seeds["inputs"]).mean(axis=0)
         most = int(mean.argmax())
         told.append(f"{100 * mean[most]:.0f} % on the {_ordinal(most + 1)} tenth in {case}")
-    return f"Of the decision's gradient with respect to the inputs, by tenths of a sequence, most is {', '.join(told)}"
+    return f"By tenths of a sequence, most of the decision's gradient with respect to the inputs is {', '.join(told)}"
 
 
 def with_memory(rows: pd.DataFrame) -> pd.DataFrame:
-    """All but the networks whose steps are alone, if there are any others."""
+    """The rows without the network that has no memory, if there are any others."""
     recurrent = rows["network"] != STEPS
     return rows.assign(case=_cases)[recurrent if recurrent.any() else ~recurrent]
 
@@ -165,7 +168,7 @@ def without_steps(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def taken_out(records: Sequence[Record]) -> str:
-    """Errors without so many steps, means over seeds, as a Markdown table."""
+    """Errors by the share of steps taken out, means over seeds, as a Markdown table."""
     found = with_memory(without_steps(records))
     by = found.groupby([*CASE, "ranking", "shares"], sort=False)["errors"].mean().unstack("shares")
     rows = by.map("{:.1%}".format).rename(columns="{:.0%} out".format).reset_index()
@@ -190,14 +193,14 @@ def summary(records: Sequence[Record]) -> str:
 
 
 def share_right(records: Sequence[Record]) -> Figure:
-    """Of each case the share right: small the seeds, large their mean; a line at what was published."""
+    """The share right of each case: small marks for seeds, a large one for their mean; a line at what was published."""
     ends = results(records)
     cases = list(ends["case"].unique())
     figure, (axes,) = drawing.grid(1, 1, size=(7, 0.45 * len(cases) + 1.6))
     for place, case in enumerate(cases):
         right = 100 * ends[ends["case"] == case]["right"]
         look: dict[str, Any] = {"color": "black", "linestyle": "none"}
-        axes.plot(right, [place] * len(right), marker="|", markersize=9, **look, label="a seed")
+        axes.plot(right, [place] * len(right), marker="|", markersize=9, **look, label="each seed")
         axes.plot(right.mean(), place, marker="D", markersize=5, **look, label="mean over seeds")
     source = ends["source"].iloc[0]
     if source in PUBLISHED:
@@ -210,19 +213,19 @@ def share_right(records: Sequence[Record]) -> Figure:
 
 
 def confusion(records: Sequence[Record]) -> Figure:
-    """Of the best case of each network, a matrix of counts: true classes downwards, what was said to the right."""
+    """A matrix of counts for the best case of each network: true classes downwards, predicted ones to the right."""
     found = matrices(records)
     side = 0.34 * len(next(iter(found.values()))[0]) + 1.4
     figure, panels = drawing.grid(1, len(found), size=(side, side), share=(False, False))
     for axes, (case, (names, counts)) in zip(panels, found.items(), strict=True):
         drawing.confusion(axes, names, counts)
         drawing.head(axes, case)
-    title = f"{confusions(records)} Darkness: share of a true class"
-    return drawing.caption(figure, title, "class that was said", "true class")
+    title = f"{confusions(records)} Darker fields are a larger share of a true class"
+    return drawing.caption(figure, title, "predicted class", "true class")
 
 
 def error_by_step(records: Sequence[Record]) -> Figure:
-    """Test sequences wrong against training step: a panel for each network, a line for each pooling."""
+    """Wrong test sequences against the training step: a panel for each network, a line for each pooling."""
     found = frames.frame(records, "evaluation").assign(percent=lambda rows: 100 * rows["error"])
     figure, panels = drawing.courses(
         found, "step", "percent", panel="network", line="pooling", across=3, size=(3.4, 3.2), marker="."
@@ -233,14 +236,14 @@ def error_by_step(records: Sequence[Record]) -> Figure:
     ends = results(records)
     late = frames.frame(records, "evaluation").groupby("run")["train_error"].last()
     title = (
-        f"At the end of training {frames.span(100 * ends['error'], '.1f')} % of the test sequences are wrong, "
-        f"{frames.span(100 * late, '.1f')} % of those trained on"
+        f"At the end of training {frames.span(100 * ends['error'], '.1f')} % of the test sequences are wrong, and "
+        f"{frames.span(100 * late, '.1f')} % of those trained on (ranges over all networks and seeds)"
     )
     return drawing.caption(figure, title, "training step", "test sequences wrong (%)")
 
 
 def gradient_by_part(records: Sequence[Record]) -> Figure:
-    """Shares of the decision's gradient by tenths of a sequence: of inputs and of states, a line for each case."""
+    """Shares of the decision's gradient by tenths of a sequence, for inputs and for states: a line for each case."""
     found = with_memory(frames.frame(records, "parts"))
     rows = [found.assign(of=told, shares=found[name]) for name, told in GRADIENTS.items()]
     each = pd.concat(rows, ignore_index=True)
@@ -254,14 +257,14 @@ def gradient_by_part(records: Sequence[Record]) -> Figure:
         axes.set_xlim(0, 1)
         axes.set_xticks([0, 0.5, 1])
         axes.set_ylim(bottom=0)
-    drawing.legend(figure, "line: median\nshade: range over seeds\ngrey: the same on all")
+    drawing.legend(figure, "line: median\nshade: range over seeds\ngrey: equal shares")
     return drawing.caption(
         figure, hangs_on(records), "place in a sequence, from its first step to its last", "share of the gradient (%)"
     )
 
 
 def errors_without_steps(records: Sequence[Record]) -> Figure:
-    """A panel for each case: test sequences wrong against the share of steps taken out, a line for each ranking."""
+    """The share of wrong test sequences against that of steps taken out: a panel for each case, a line by ranking."""
     found = without_steps(records).assign(
         percent=lambda rows: 100 * rows["errors"], out=lambda rows: 100 * rows["shares"]
     )
@@ -273,18 +276,18 @@ def errors_without_steps(records: Sequence[Record]) -> Figure:
 
 
 def _borne_out(found: pd.DataFrame) -> str:
-    """Of each case with a memory, what goes wrong without the half of its steps that has most gradient, or another."""
+    """The errors of each case with a memory without half of its steps: those with most gradient, or others."""
     half = with_memory(found[found["shares"] == found["shares"].max()])
     errors = half.pivot_table(index="case", columns="ranking", values="percent", sort=False)
     told = [f"{', '.join(map('{:.1f}'.format, row[list(RANKINGS)]))} % in {case}" for case, row in errors.iterrows()]
     return (
-        "Wrong without the half of the steps that has most of the states' gradient, most of the inputs', a random "
-        f"stretch of as many, and least of the inputs': {'; '.join(told)} (means over seeds)"
+        "The errors without the half of the steps with most of the states' gradient, with most of the inputs', without "
+        f"a random stretch, and without the half with least of the inputs' are {'; '.join(told)} (means over seeds)"
     )
 
 
 def examples(records: Sequence[Record]) -> Figure:
-    """Some test sequences step by step: dark where much of the decision's gradient is; letters where there are any."""
+    """Some test sequences step by step: dark where much of the decision's gradient lies; with letters if it has any."""
     found = frames.frame(records, "example").assign(case=_cases)
     cases = list(with_memory(found)["case"].unique())[:3]
     count = (found["case"] == cases[0]).sum()
@@ -308,10 +311,10 @@ def examples(records: Sequence[Record]) -> Figure:
     wrong = (found["said"] != found["label"]).groupby(found["case"]).sum()[cases]
     listed = ", ".join(f"{number} by {case}" for case, number in wrong.items())
     title = (
-        f"Of {count} test sequences are taken for another class (the true one in brackets): {listed}. Dark: where the "
-        "inputs' gradient of the decision is largest"
+        f"The decision's gradient with respect to the inputs is largest at the dark steps. Of these {count} test "
+        f"sequences some are misclassified (true class in brackets): {listed}"
     )
-    return drawing.caption(figure, title, "step, from 0", "class that was said")
+    return drawing.caption(figure, title, "step, from 0", "predicted class")
 
 
 # Words
@@ -321,6 +324,10 @@ def _percent(rights: pd.Series) -> str:
     """Mean and range over seeds."""
     spread = frames.span(100 * rights, ".1f")
     return f"{100 * rights.mean():.1f} % ({spread})" if " to " in spread else f"{spread} %"
+
+
+def _pooled(pooling: str) -> str:
+    return "the mean" if pooling == MEAN else pooling
 
 
 def _ordinal(number: int) -> str:

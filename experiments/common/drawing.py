@@ -1,6 +1,6 @@
-"""How the experiments' figures look: the forms that come again, and how they are saved and drawn anew.
+"""How the experiments' figures look: the forms that recur, and how they are saved and drawn again.
 
-Lines are told apart in grey, too: by lightness, by dashes, by markers.
+Lines can be distinguished without colour, too: by lightness, dashes and markers.
 """
 
 import itertools
@@ -32,7 +32,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 Figures = Sequence[Callable[[Sequence[Record]], Figure | None]]
-"""Functions of a run's records, each named as its file will be; None where the records have nothing to show."""
+"""Functions of a run's records, each named like its file; they return None where the records have nothing to show."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 GREY = "#8a8a8a"
@@ -44,7 +44,7 @@ CIRCLES: dict[str, Any] = {
     "markersize": 4,
     "markerfacecolor": "none",
 }
-"""The looks of points on lines, of what is predicted or else to be compared."""
+"""The looks of points for what is predicted, or for something else to compare lines with."""
 
 NORM = r"$\log_{10} \|\partial L / \partial s_t\|$"
 RELATIVE = r"$\log_{10} \|\partial L / \partial s_t\| \, / \, \|\partial L / \partial s_T\|$"
@@ -57,9 +57,9 @@ _CHARACTERS = 13.0  # of 10 points, in an inch
 
 
 def draw(figures: Figures, records: Sequence[Record], folder: Path) -> list[Path]:
-    """All figures that the records have data for, each as PNG and SVG; returns the PNGs.
+    """Draws all figures that the records have data for, each as PNG and SVG; returns the PNGs.
 
-    Of a run that diverged, those that can be drawn; the others are told.
+    For a run that diverged it draws those that can be drawn, and prints which ones cannot.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -83,14 +83,14 @@ def draw(figures: Figures, records: Sequence[Record], folder: Path) -> list[Path
 
 
 def _lacks_numbers(value: Any) -> bool:
-    """Whether something in a record is null, as numbers are that are not finite: those of a run that diverged."""
+    """Whether a record holds a null, which stands for a number that is not finite, as in a run that diverged."""
     if isinstance(value, dict | list):
         return any(map(_lacks_numbers, value.values() if isinstance(value, dict) else value))
     return value is None or (isinstance(value, float) and not math.isfinite(value))
 
 
 def finish(workdir: Workdir, figures: Figures, records: Sequence[Record], summary: str, found: str) -> None:
-    """Leaves figures and summary in the workdir, and prints what was found and where all of it is."""
+    """Leaves figures and pages in the workdir, and prints what was found and where everything is."""
     paths = draw(figures, records, workdir.path / "figures")
     workdir.stop_clock()
     workdir.finish(summary, paths, page.of_run(summary, paths, read_run(workdir.path), records))
@@ -101,7 +101,7 @@ def finish(workdir: Workdir, figures: Figures, records: Sequence[Record], summar
 def draw_again(figures: Figures, workdir: str) -> None:
     """The command of a report, ``python -m experiments.NAME.report``: draws the figures of the run in --workdir again.
 
-    By default it is this one.
+    Without the flag it takes ``workdir``.
     """
     chosen = flags.DEFINE_string("workdir", workdir, "Folder of a run.")
 
@@ -128,7 +128,7 @@ def panels(
     size: tuple[float, float] = (2.4, 3.1),
     share: tuple[str | bool, str | bool] = (True, True),
 ) -> tuple[Figure, list[Axes]]:
-    """Small multiples with equal axes, so many in a row at most, of a size in inches each."""
+    """Small multiples with equal axes: at most ``across`` in a row, each of a size in inches."""
     columns = -(-count // -(-count // across))
     return grid(-(-count // columns), columns, count, size=size, share=share)
 
@@ -161,7 +161,7 @@ def grid(
 
 
 def head(axes: Axes, text: str) -> None:
-    """The title of a panel, in as many lines as it needs there."""
+    """Sets the title of a panel, in as many lines as it needs there."""
     figure = axes.get_figure(root=True)
     place = axes.get_subplotspec()
     if figure is None or place is None:
@@ -172,7 +172,7 @@ def head(axes: Axes, text: str) -> None:
 
 
 def caption(figure: Figure, finding: str, x: str = "", y: str = "") -> Figure:
-    """The figure, with what was found above it and within its width, and labels for the axes of all panels."""
+    """Writes what was found above the figure, within its width, and labels the axes of all panels."""
     figure.suptitle(_filled(finding, figure.get_figwidth() * _CHARACTERS * 10 / 11), x=0.01, ha="left", fontsize=11)
     if x:
         figure.supxlabel(_filled(x, figure.get_figwidth() * _CHARACTERS), fontsize=10)
@@ -182,7 +182,7 @@ def caption(figure: Figure, finding: str, x: str = "", y: str = "") -> Figure:
 
 
 def legend(where: Axes | Figure, heading: str = "", **options: Any) -> None:
-    """Of an axes' lines, in the order in which they end; of a figure's, at the right, as the fullest panel has them."""
+    """A legend in axes, lines in the order in which they end, or at the right of a figure, like its fullest panel."""
     options = {"frameon": False, "fontsize": 9, "title_fontsize": 9, "alignment": "left", **options}
     found: dict[str, Any] = {}
     panels = [axes for axes in (where.axes if isinstance(where, Figure) else [where]) if axes.get_visible()]
@@ -197,19 +197,19 @@ def legend(where: Axes | Figure, heading: str = "", **options: Any) -> None:
 
 
 def _end(line: Any) -> tuple[float, float]:
-    """Where a line ends, x and y: one that ends before its time comes after the others."""
+    """Where a line ends, x and y; one that ends early comes after the others."""
     x, y = (np.asarray(values, float) for values in line.get_data())
     seen = np.isfinite(y)
     return (float(x[seen][-1]), float(y[seen][-1])) if seen.any() else (-np.inf, -np.inf)
 
 
 def power_of_ten(exponent: float) -> str:
-    """Of a gradient, for a title; -inf where it has underflowed."""
-    return "nothing that float32 holds" if np.isinf(exponent) else f"$10^{{{exponent:+z.1f}}}$"
+    """What is left of a gradient, for a title: its log10, which is -inf where it has underflowed."""
+    return "0 in float32" if np.isinf(exponent) else f"$10^{{{exponent:+z.1f}}}$"
 
 
 def plain_ticks(axes: Axes, digits: Sequence[float] = (1, 3)) -> None:
-    """Of a logarithmic y axis: labels without powers, at those digits of each decade."""
+    """Makes the y axis logarithmic, with labels without powers at those digits of each decade."""
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=digits))
     axes.yaxis.set_major_formatter("{x:g}")
@@ -217,7 +217,7 @@ def plain_ticks(axes: Axes, digits: Sequence[float] = (1, 3)) -> None:
 
 
 def _filled(text: str, width: float) -> str:
-    """In lines of so many characters; formulae stay whole, and count as what is seen of them."""
+    """The text in lines of at most ``width`` characters; formulae stay whole, and count as what is seen of them."""
     formulae = iter(re.findall(r"\$.*?\$", text))
     held = re.sub(r"\$.*?\$", lambda formula: "\1".ljust(_seen(formula.group()), "\2"), text)
     lines = (textwrap.wrap(line, max(int(width), 12), break_long_words=False) for line in held.splitlines())
@@ -225,7 +225,7 @@ def _filled(text: str, width: float) -> str:
 
 
 def _seen(formula: str) -> int:
-    """About how many characters wide it is."""
+    """About how many characters wide a formula is."""
     return len(re.sub(r"[${}^_\s]", "", re.sub(r"\\([A-Za-z]+|\W)", "x", formula)))
 
 
@@ -243,7 +243,7 @@ def markers_of(names: Iterable[Hashable]) -> dict[Any, str]:
 
 
 def band(axes: Axes, x: np.ndarray, curves: np.ndarray, look: dict[str, Any], label: str | None = None) -> None:
-    """The median of curves (seeds, N), shaded from the least to the greatest, where all of them are finite."""
+    """Draws the median of curves (seeds, N), shaded from the least to the greatest, where all of them are finite."""
     alive = np.isfinite(curves).all(axis=0) & (len(curves) > 0)
     low, middle, high = (np.full(len(x), np.nan) for _ in range(3))
     low[alive], high[alive] = curves[:, alive].min(axis=0), curves[:, alive].max(axis=0)
@@ -260,9 +260,9 @@ def by_lag(
     *,
     relative: bool = False,
 ) -> None:
-    """log10 of norms (T,) of several seeds, time forward, against lag: a band, a cross where it ends before its time.
+    """Draws log10 of norms (T,) of several seeds, time forward, against lag: a band, with a cross where it ends early.
 
-    Norms end by underflow or overflow. Relative ones are 0 at the first lag that has one, mostly lag 0.
+    Norms end where they underflow or overflow. Relative ones are 0 at the first lag that has one, mostly lag 0.
     """
     values = stacked(norms)
     logs = log10(values)[:, ::-1]
@@ -283,16 +283,16 @@ def by_lag(
 def multiples(
     frame: pd.DataFrame, *, panel: str, line: str, **options: Any
 ) -> tuple[Figure, dict[Any, Axes], Iterator[tuple[Axes, Any, dict[str, Any], pd.DataFrame]]]:
-    """Small multiples: a panel for each value of a column, under its name, a line for each of another's.
+    """Small multiples: a panel for each value of a column, under its name, and a line for each value of another.
 
     Args:
-        frame: a row a seed, in the order in which panels and lines are to come.
-        panel: the column that parts panels.
-        line: the column that parts lines; its values have the same looks in all panels.
+        frame: one row for each seed, in the order in which panels and lines are to come.
+        panel: the column whose values are panels.
+        line: the column whose values are lines, with the same looks in all panels.
         **options: of ``panels``.
 
     Returns:
-        The figure, its panels, and of every line its panel, its value, its looks and its rows.
+        The figure, its panels, and for every line its panel, its value, its looks and its rows.
     """
     figure, axes = panels(frame[panel].nunique(), **options)
     looks = looks_of(frame[line])
@@ -319,15 +319,15 @@ def panels_by_lag(
     """``multiples`` of norms by lag, with their titles, labels and legend.
 
     Args:
-        frame: of ``multiples``; its column ``norms`` has the curves, time forward.
+        frame: as for ``multiples``; its column ``norms`` has the curves, time forward.
         finding: the figure's title.
-        panel: the column that parts panels.
-        line: the column that parts lines.
+        panel: the column whose values are panels.
+        line: the column whose values are lines.
         name: a line's value in words.
         told: what stands below a panel's own name.
-        heading: of the legend.
-        quantity: the label of norms that are not to be relative to that at the loss.
-        lag: the label of lags where no line is to be drawn at a tenth, as is none for a quantity.
+        heading: the heading of the legend.
+        quantity: a label for norms as they are; without it they are relative to the norm at the loss.
+        lag: a label for lags; with it, or with a quantity, no line is drawn at a tenth.
         **options: of ``panels``.
     """
     figure, by_panel, lines = multiples(frame, panel=panel, line=line, **options)
@@ -351,7 +351,7 @@ def panels_by_lag(
 def courses(
     frame: pd.DataFrame, x: str, y: str, *, panel: str, line: str, marker: str = "", **options: Any
 ) -> tuple[Figure, dict[Any, Axes]]:
-    """``multiples`` of a number against another, of which a row has a seed's at one x."""
+    """``multiples`` of one number against another; each row has a seed's value at one x."""
     figure, by_panel, lines = multiples(frame, panel=panel, line=line, **options)
     for axes, name, look, rows in lines:
         table = rows.pivot_table(index="seed", columns=x, values=y, dropna=False)
@@ -363,10 +363,10 @@ def courses(
 
 
 def maps(figure: Figure, axes: Sequence[Axes], values: Mapping[str, pd.DataFrame], label: str) -> None:
-    """Maps of log norms, one in each of the axes: the index upwards, the columns to the right, one scale of colours.
+    """Draws maps of log norms, one in each axes: the index upwards, columns to the right, one scale of colours.
 
-    Colours go by the root of the distance from the largest: fine where networks differ, none cut off. Where norms
-    overflow there is no colour.
+    The scale is the root of the distance from the largest norm: fine where networks differ, with nothing cut off.
+    There is no colour where norms overflow.
     """
     logs = np.concatenate([each.to_numpy().ravel() for each in values.values()])
     seen = logs[np.isfinite(logs)]
@@ -388,7 +388,7 @@ def maps(figure: Figure, axes: Sequence[Axes], values: Mapping[str, pd.DataFrame
 
 
 def confusion(axes: Axes, names: Sequence[str], counts: np.ndarray) -> None:
-    """Counts (true, said) of classes, true ones downwards; dark where they are a large share of a true class."""
+    """Draws counts (true, said) of classes, true ones downwards; dark where they are a large share of a true class."""
     shares = counts / counts.sum(axis=1, keepdims=True).clip(1)
     axes.imshow(shares, cmap="Greys", vmin=0, vmax=1)
     for true, said in zip(*np.nonzero(counts), strict=True):
@@ -399,6 +399,6 @@ def confusion(axes: Axes, names: Sequence[str], counts: np.ndarray) -> None:
 
 
 def _edges(places: np.ndarray) -> np.ndarray:
-    """Of fields around those places: half-way to the next, and as far beyond the ends."""
+    """The edges of fields around those places: half-way to the next, and as far beyond the ends."""
     gaps = np.diff(places) if len(places) > 1 else np.ones(1)
     return np.concatenate([[places[0] - gaps[0] / 2], places[:-1] + np.diff(places) / 2, [places[-1] + gaps[-1] / 2]])

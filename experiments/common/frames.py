@@ -11,16 +11,16 @@ from experiments.common.workdir import Record
 from rnnjax.measure.decay import decay, norm_floor
 
 PHASES = {"initialization": "before training", "trained": "after training"}
-"""When a network is measured, in words."""
+"""The phases at which a network is measured, in words."""
 
 LAGS = {"1/2": "half_lag", "1/10": "tenth_lag", "1/1000": "thousandth_lag"}
-"""The columns of ``decays`` that are lags, by the share of the norm that is left there."""
+"""The columns of ``decays`` that are lags, by the share of the norm that is left at them."""
 
 
 def frame(records: Iterable[Record], kind: str, *, dtype: type = np.float32, **where: Any) -> pd.DataFrame:
-    """The records of a kind that have these values, a row each; lists as arrays, and null, in them too, as NaN.
+    """The records of a kind that have these values, one row for each: lists become arrays, and null becomes NaN.
 
-    Norms are float32 when they are measured, and that decides below what they are nothing: hence the dtype.
+    Norms are measured in float32, which decides where they underflow; hence the dtype.
     """
     chosen = [
         {name: _cell(value, dtype) for name, value in record.items()}
@@ -45,31 +45,31 @@ def stacked(cells: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def flows(records: Iterable[Record], kind: str = "state_gradient", norms: str = "norms", **where: Any) -> pd.DataFrame:
-    """The records of a kind that have the curve ``norms``, time forward, as ``norms``, with its decay beside."""
+    """The records of a kind that have the curve ``norms``, time forward, with the columns of its decay."""
     found = frame(records, kind, **where)
     return found if found.empty else found.assign(norms=found[norms]).join(decays(found[norms]))
 
 
 def smoothed(losses: pd.DataFrame, by: Sequence[str]) -> tuple[pd.DataFrame, int]:
-    """Means of the loss over some fiftieth of the steps each, ``step`` being the last; and how many steps these are."""
+    """Means of the loss over about a fiftieth of the steps each, at the last of them; and how many steps that is."""
     width = max(1, losses["step"].max() // 50)
     last = -(-losses["step"] // width) * width
     return losses.assign(step=last).groupby([*by, "step"], sort=False, as_index=False)["loss"].mean(), width
 
 
 def log10(norms: np.ndarray) -> np.ndarray:
-    """NaN where a norm has underflowed, which is not a small norm, or overflowed."""
+    """log10 of norms; NaN where a norm has underflowed, which is not a small norm, or overflowed."""
     alive = np.isfinite(norms) & (norms >= norm_floor(norms.dtype))
     return np.where(alive, np.log10(np.where(alive, norms, 1)), np.nan)
 
 
 def relative_to_first(logs: np.ndarray) -> np.ndarray:
-    """Curves (seeds, N) less the first value of each that is a number."""
+    """Curves (seeds, N), each less its first value that is a number."""
     return logs - np.take_along_axis(logs, np.argmax(~np.isnan(logs), axis=1)[:, None], axis=1)
 
 
 def median_logs(curves: Iterable[np.ndarray]) -> np.ndarray:
-    """The median over seeds of log10 of norms; NaN where one of them has underflowed or overflowed."""
+    """The median over seeds of log10 of norms; NaN where a norm of one of them has underflowed or overflowed."""
     return np.asarray(np.median(log10(stacked(curves)), axis=0))
 
 
@@ -84,20 +84,20 @@ def decays(norms: pd.Series) -> pd.DataFrame:
 
 
 def geometric_mean(curves: Iterable[np.ndarray]) -> np.ndarray:
-    """The typical curve of several seeds: 0 where one of them is, and in their dtype, whose floor decides what is 0."""
+    """The typical curve of several seeds: 0 where one of them is 0, and in their dtype, whose floor decides that."""
     values = stacked(curves)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.exp(np.log(values.astype(np.float64)).mean(axis=0)).astype(values.dtype)
 
 
 def condensed(found: pd.DataFrame, by: str | list[str]) -> pd.DataFrame:
-    """By group of the rows of ``flows``, the typical curve of the seeds, and its decay."""
+    """The typical curve of the seeds in each group of the rows of ``flows``, and its decay."""
     typical = found.groupby(by, sort=False)["norms"].agg(geometric_mean).to_frame()
     return typical.join(decays(typical["norms"]))
 
 
 def changes(norms: pd.Series) -> pd.Series:
-    """log10 of the first of a curve's norms, time forward, over its last: -inf by underflow, NaN by overflow."""
+    """log10 of a curve's first norm, time forward, over its last one: -inf after underflow, NaN after overflow."""
     ends = stacked(curve[[0, -1]] for curve in norms)
     logs = log10(ends)
     change = np.where(np.isnan(logs).any(axis=1), -np.inf, logs[:, 0] - logs[:, 1])
@@ -119,44 +119,44 @@ def unstacked(values: pd.Series, *levels: str) -> pd.DataFrame:
 
 
 def span(values: Iterable[float], form: str) -> str:
-    """From the smallest to the largest, or the one that all are when printed."""
+    """Values in words, from the smallest to the largest: "1 to 3", or "2" where all are the same when printed."""
     values = np.asarray(list(values))
     low, high = (format(end, form) for end in (values.min(), values.max()))
     return low if low == high else f"{low} to {high}"
 
 
 def median(values: pd.Series, form: Callable[[float], str]) -> str:
-    """Of several, and from the smallest to the largest where they differ when printed."""
+    """The median of several values in words, with their range where they differ when printed: "2 (1 to 3)"."""
     low, middle, high = (form(value) for value in (values.min(), values.median(), values.max()))
     return middle if low == high else f"{middle} ({low} to {high})"
 
 
 def medians(values: pd.Series, words: pd.Series, form: Callable[[float], str]) -> str:
-    """Of the rows with the same words, in their order, median and range: "3 (1 to 5) before training, 2 after it"."""
+    """Median and range of the rows with the same words, in their order: "3 (1 to 5) before training, 2 after it"."""
     groups = values.dropna().groupby(words, sort=False)
     return ", ".join(f"{median(group, form)} {name}" for name, group in groups)
 
 
 def standing(one: pd.Series, other: pd.Series) -> str:
-    """Of all seeds of the one with respect to all seeds of the other: above, below or among them."""
+    """Where all seeds of the one stand with respect to all seeds of the other: above, below or among them."""
     return "above" if one.min() > other.max() else "below" if one.max() < other.min() else "among"
 
 
 def lags(values: Iterable[float]) -> str:
-    """Of several seeds, from the first to the last of them, which may be never; - if one was not measured."""
+    """Lags of several seeds, from the smallest to the largest, which may be never; - if one was not measured."""
     spread = span(values, ".0f")
     return "-" if "nan" in spread else spread.replace("inf", "never")
 
 
 def lags_left(found: pd.DataFrame) -> Record:
-    """Of seeds' rows of ``flows``, the columns of a table: at which lags a half, a tenth and a thousandth is left."""
+    """Columns of a table: the lags at which a half, a tenth and a thousandth is left, from seeds' rows of ``flows``."""
     return {f"{share} at lag": lags(found[lag]) for share, lag in LAGS.items()}
 
 
 def leaders(found: pd.DataFrame, by: str) -> str:
-    """Where half of the gradient is gone first, where last, and who has most left farthest from the loss.
+    """Where half of the gradient is gone first and last, and who has most left farthest from the loss.
 
-    Of the geometric means over seeds.
+    These are findings about the geometric means over seeds.
     """
     typical = condensed(found, by)
     half = typical["half_lag"]
@@ -167,7 +167,8 @@ def leaders(found: pd.DataFrame, by: str) -> str:
     most = int(np.argmax(logs[:, -1]))
     behind = np.flatnonzero(logs[most] < logs.max(axis=0))
     since = f"from lag {behind[-1] + 1} on" if behind.max(initial=0) > 1 else "at every lag"
-    return f"half of the gradient is gone first in {first}, last in {last}; {since} {typical.index[most]} has most left"
+    best = typical.index[most]
+    return f"half of the gradient is gone first in {first} and last in {last}; {since} {best} has most left"
 
 
 def _after(lag: float) -> str:
@@ -179,7 +180,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def rates(values: Iterable[float]) -> str:
-    """Of several seeds, what a step multiplies by: their geometric mean, and from the smallest to the largest."""
+    """What a step multiplies a norm by: the geometric mean of several seeds, with their range."""
     values = list(values)
     if np.isnan(values).any():
         return "-"  # too few norms to fit
@@ -188,19 +189,19 @@ def rates(values: Iterable[float]) -> str:
 
 
 def half_lives(values: Iterable[float]) -> str:
-    """Of several seeds, at the asymptotic rate, in steps; NaN is a curve that has no such rate."""
+    """Half-lives of several seeds in steps, at the asymptotic rate; NaN stands for a curve that has no such rate."""
     values = list(values)
     return "not exponential" if np.isnan(values).any() else span(values, ".3g").replace("inf", "does not fall")
 
 
 def verdicts(values: pd.Series) -> str:
-    """The one of all seeds, or how many have which."""
+    """The verdict that all seeds share, or how many seeds have which."""
     counts = values.value_counts()
     return str(counts.index[0]) if len(counts) == 1 else ", ".join(f"{name} {n}" for name, n in counts.items())
 
 
 def table(rows: Sequence[Record] | pd.DataFrame, words: set[str]) -> str:
-    """A Markdown table; columns of ``words`` to the left, of numbers to the right."""
+    """A Markdown table whose columns of ``words`` are aligned to the left, and those of numbers to the right."""
     found = pd.DataFrame(rows)
     alignment = ["left" if column in words else "right" for column in found]
     return tabulate(

@@ -1,4 +1,4 @@
-"""When a network that is trained on a task, and tested as it goes, is done with it; how many of them solved theirs."""
+"""When the training of a network on a task is over, how it ended, and how many networks solved their task."""
 
 import itertools
 from collections.abc import Iterable, Sequence
@@ -17,17 +17,17 @@ from rnnjax.tasks import Task
 
 
 def evaluated_at(config: ConfigDict) -> range:
-    """Step 0, and each further ``evaluate_every`` of them, until there are ``train_steps``."""
+    """Step 0, and every ``evaluate_every`` steps after it, up to ``train_steps``."""
     return range(0, config.train_steps + config.evaluate_every, config.evaluate_every)
 
 
 def count_evaluations(config: ConfigDict) -> int:
-    """How many there are at most."""
+    """The number of evaluations of a run that is not ended early."""
     return len(evaluated_at(config))
 
 
 def outcome(evaluations: Sequence[Record], tolerance: float) -> str:
-    """Of a run so far: "solved" by the last two evaluations' error, "diverged" by the last one's loss, or neither."""
+    """How a run stands: "solved" by the last two evaluations' error, "diverged" by the last loss, or "not solved"."""
     if evaluations and not np.isfinite(evaluations[-1]["loss"]):
         return "diverged"
     if len(evaluations) > 1 and max(last["error"] for last in evaluations[-2:]) <= tolerance:
@@ -41,7 +41,7 @@ def ended(evaluations: Sequence[Record], task: Task) -> bool:
 
 
 def result(evaluations: Sequence[Record], task: Task) -> Record:
-    """The record of a run that has ended: how, in how many training steps, and what can be had without a memory."""
+    """The record of how a run ended, after how many training steps, and what can be reached without a memory."""
     how = outcome(evaluations, task.tolerance)
     steps = evaluations[-2]["step"] if how == "solved" else None
     last = {name: evaluations[-1][name] for name in ("step", "loss", "error")}
@@ -50,28 +50,28 @@ def result(evaluations: Sequence[Record], task: Task) -> Record:
 
 
 def results(records: Iterable[Record]) -> pd.DataFrame:
-    """How each run ended; what was not finite is inf, as are steps where the task was not solved."""
+    """How each run ended; what was not finite is inf, and so are the steps where the task was not solved."""
     ends = frame(records, "result").fillna(dict.fromkeys(("loss", "error", "steps"), np.inf))
     return ends.assign(solved=ends["outcome"] == "solved", relative=ends["loss"] / ends["memoryless"])
 
 
 def longest(rows: pd.DataFrame, lag: str) -> pd.DataFrame:
-    """Those of each task's longest lag, which is the name of a column."""
+    """The rows of each task's longest lag; ``lag`` is the name of its column."""
     return rows[rows[lag] == rows.groupby("task")[lag].transform("max")]
 
 
 def words(task: str) -> str:
-    """A task's name for people."""
+    """A task's name in words."""
     return task.replace("_", " ")
 
 
 def count(solved: pd.Series) -> str:
-    """How many did, of how many."""
+    """How many did it, of how many: "2/3"."""
     return f"{solved.sum()}/{len(solved)}"
 
 
 def steps(taken: pd.Series) -> str:
-    """Until it was solved, of several seeds: median and range, or the range alone if some never did."""
+    """The training steps that seeds took to solve it: median and range, or the range alone if some never did."""
     solved = taken[np.isfinite(taken)]
     if solved.empty:
         return "-"
@@ -82,14 +82,14 @@ def steps(taken: pd.Series) -> str:
 def draw_losses(
     ends: pd.DataFrame, curves: pd.DataFrame, *, rows: str, columns: str, line: str, **options: Any
 ) -> tuple[Figure, dict[tuple[Any, Any], Axes]]:
-    """A grid of panels, by two fields of runs: test loss against training step, one line for each seed, and two levels.
+    """Test loss against training step in a grid of panels by two fields of runs: a line for each seed, and two levels.
 
     Args:
         ends: ``results``, in the order in which panels and lines are to come.
         curves: the records of evaluations.
-        rows: the field that parts rows of panels.
-        columns: the field that parts columns.
-        line: the field that parts looks.
+        rows: the field whose values are rows of panels.
+        columns: the field whose values are columns of panels.
+        line: the field whose values have looks of their own.
         **options: of ``drawing.grid``.
     """
     places = itertools.product(ends[rows].unique(), ends[columns].unique())

@@ -33,20 +33,20 @@ def get_config(variant: str = "default") -> ConfigDict:
     config = ConfigDict()
     # An IDX file, or a folder of MNIST's; empty: fashion-MNIST where installed, else scikit-learn's digits.
     config.images = ""
-    config.max_images = 10_000  # of them are read; 0: all. A tenth is held out for measuring
+    config.max_images = 10_000  # images that are read; 0: all. A tenth is held out for measuring
     config.activations = "elu,relu,sigmoid,tanh,gelu,selu"  # names of rnnjax.ACTIVATIONS
     config.initializations = "torch,1/3n,1/n,2/n,glorot"  # names of network.INITIALIZATIONS
     config.depth = 19  # hidden layers; the readout comes on top
-    config.width = 1024  # units in each of them
+    config.width = 1024  # units in each hidden layer
     config.draws = 3  # networks measured at initialization; the first of them is trained
-    config.measured_images = 64  # whose gradients are measured, together and one by one
-    config.chunk = 32  # of them whose own gradients are taken at the same time, which bounds the memory
-    config.train_steps = 100  # 0 measures at initialization only
+    config.measured_images = 64  # images whose gradients are measured, together and one by one
+    config.chunk = 32  # images whose own gradients are taken at the same time, which limits the memory
+    config.train_steps = 100  # training steps; 0 measures at initialization only
     config.batch_size = 32  # images in a training step
     config.optimizer = "sgd"  # with momentum 0.9; or "adam", with a learning_rate of about 1e-4
     config.learning_rate = 0.03  # of the optimizer
-    config.clip_norm = 1.0  # global gradient norm
-    config.threads = 1  # activations at the same time: a step uses all cores by itself, and takes 0.5 GB
+    config.clip_norm = 1.0  # largest global norm of a gradient
+    config.threads = 1  # activations that are trained at the same time; a step uses all cores by itself, and 0.5 GB
     return varied(config, variant, VARIANTS)
 
 

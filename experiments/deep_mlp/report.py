@@ -14,8 +14,8 @@ from experiments.common.frames import stacked
 from experiments.common.workdir import Record
 from experiments.deep_mlp.network import INITIALIZATIONS
 
-LECTURE = ("elu", "relu", "sigmoid", "tanh")  # of which ELU was said to keep gradients longest, and all to lose them
-_ABOUT = 10  # layers, after which the lecture sees every gradient vanish
+LECTURE = ("elu", "relu", "sigmoid", "tanh")  # the lecture: all of these lose the gradient, ELU last
+_ABOUT = 10  # layers within which every gradient vanishes, according to the lecture
 
 _NETWORK = ["activation", "initialization"]
 _OF = {"example": "one example", "batch": "whole batch"}
@@ -29,19 +29,19 @@ _read = functools.partial(frames.frame, dtype=np.float64)  # quantiles are logar
 
 
 def quantiles(records: Sequence[Record]) -> pd.DataFrame:
-    """By network, in columns by phase and "example" or "batch": quantiles (L, 7) of log10 norms, medians over draws."""
+    """Quantiles (L, 7) of log10 norms, medians over draws: by network, and phase and "example" or "batch"."""
     norms = _read(records, "neuron_gradient").groupby([*_NETWORK, "phase", "of"], sort=False)["quantiles"]
     found = frames.unstacked(norms.agg(lambda draws: np.median(stacked(draws), axis=0)), "phase", "of")
     return found.reindex(columns=pd.MultiIndex.from_product([frames.PHASES, _OF]))
 
 
 def medians(records: Sequence[Record]) -> pd.DataFrame:
-    """In the same places, log10 of the median norm in each layer (L,); NaN where no norm is left."""
+    """Laid out like ``quantiles``: log10 of the median norm in each layer (L,); NaN where no norm is left."""
     return quantiles(records).map(lambda of_network: of_network[:, _MEDIAN], na_action="ignore")
 
 
 def reach(logs: np.ndarray, share: float = _HUNDREDTH) -> float:
-    """Layers back from the last until log10 of the norm has fallen by a share, or nothing is left; inf if never."""
+    """Layers back from the last until the norm has fallen to a share (log10), or nothing is left; inf if never."""
     fallen = ~(logs - logs[-1] > share)
     return float(np.argmax(fallen[::-1])) if fallen.any() else np.inf
 
@@ -53,7 +53,7 @@ def factor(norms: np.ndarray) -> float:
 
 
 def curves(records: Sequence[Record]) -> pd.DataFrame:
-    """Root mean squares of dL/dz and of the norms (L,) at initialization, a row a draw, and what theory predicts."""
+    """Root mean squares of dL/dz and of the norms (L,) at initialization, as measured in each draw and as predicted."""
     adjoints = _read(records, "network", phase="initialization")[[*_NETWORK, "draw", "adjoints"]]
     norms = _read(records, "neuron_gradient", phase="initialization", of="example")
     norms = norms.rename(columns={"root_mean_square": "norms"})[[*_NETWORK, "draw", "norms"]]
@@ -67,7 +67,7 @@ def factors(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def reach_table(records: Sequence[Record]) -> str:
-    """How many layers back a gradient falls to a hundredth, and to a thousandth, as a Markdown table."""
+    """How many layers back a gradient falls to a hundredth and to a thousandth, as a Markdown table."""
     reached = medians(records).map(_reached, na_action="ignore").rename(columns=frames.PHASES | _OF)
     told = reached.rename_axis(columns=["weights", "gradient of"]).stack([0, 1], future_stack=True).dropna()
     rows = frames.unstacked(told, "activation").fillna("").reset_index()
@@ -75,7 +75,7 @@ def reach_table(records: Sequence[Record]) -> str:
 
 
 def factor_table(records: Sequence[Record]) -> str:
-    """Every network: its factors per layer, its norms, and what training made of it, as a Markdown table."""
+    """The factors per layer of every network, its norms, and how they change in training, as a Markdown table."""
     by_layer, logs = factors(records).map("{:.3f}".format), medians(records)
     left_out = _read(records, "neuron_gradient", of="example").groupby(_NETWORK)[["zero", "underflowed"]]
     shares = left_out.agg(lambda of_network: stacked(of_network).mean())
@@ -107,15 +107,16 @@ def verdict(records: Sequence[Record]) -> str:
     holds = layers.columns[~(layers > _ABOUT).any()]
     longest = layers.columns[~(layers == layers.max()).drop("elu", errors="ignore").any()]
     return (
-        "At initialization the gradient of a single example falls to a hundredth (a thousandth) of the last layer's "
-        f"after this many layers back: {'; '.join(counted)}; in the others never. That it is gone in all of "
-        f"{', '.join(layers.index) or 'none'} within {_ABOUT} layers holds for {', '.join(holds) or 'none'}; that ELU "
-        f"alone keeps it longest, for {', '.join(longest) or 'none'}. {_change(records)}"
+        "At initialization the gradient of a single example falls to a hundredth (in brackets: a thousandth) of the "
+        f"last layer's after this many layers back: {'; '.join(counted)}; in the other networks it never does. The "
+        f"claim that it is gone within {_ABOUT} layers in all of {', '.join(layers.index) or 'none'} holds for the "
+        f"initialization {', '.join(holds) or 'none'}; the claim that ELU alone keeps it longest, for "
+        f"{', '.join(longest) or 'none'}. {_change(records)}"
     ).strip()
 
 
 def _change(records: Sequence[Record]) -> str:
-    """Whether training makes the gradients smaller, and a tiny number larger, as the lecture says."""
+    """Whether training makes most gradients smaller and a few larger, as the lecture says."""
     logs = medians(records).xs("example", axis="columns", level=1).dropna().map(np.nanmedian)
     if logs.empty:
         return ""
@@ -125,9 +126,9 @@ def _change(records: Sequence[Record]) -> str:
     largest = first.map(lambda of_network: np.nanmax(of_network[:, -1])).unstack("phase").loc[change.index]
     blown = smaller & (largest["trained"] > largest["initialization"])
     return (
-        f"Training makes the median gradient at least twice as small in {smaller.sum()} of {len(logs)} networks (the "
-        f"largest one of a neuron and an example grows in {blown.sum()} of those), at least twice as large in "
-        f"{larger.sum()}."
+        f"Training makes the median gradient at most half as large in {smaller.sum()} of {len(logs)} networks (in "
+        f"{blown.sum()} of these the largest gradient of one neuron and one example grows) and at least twice as large "
+        f"in {larger.sum()}."
     )
 
 
@@ -149,7 +150,7 @@ def after_training(records: Sequence[Record]) -> Figure | None:
 
 
 def distributions(records: Sequence[Record], phase: str) -> Figure | None:
-    """A panel for each activation and initialization: in every layer, one distribution over neurons."""
+    """A panel for each activation and initialization, with the distribution over neurons in every layer."""
     found = quantiles(records)[phase].dropna()
     if found.empty:
         return None
@@ -167,13 +168,13 @@ def distributions(records: Sequence[Record], phase: str) -> Figure | None:
     text = f"{when} the median gradient falls to a hundredth of the last layer's in {count}"
     for word, end in {"soonest": fallen.min(), "latest": fallen.max()}.items() if len(fallen) else ():
         names = "; ".join(_name(*network) for network in fallen.index[fallen == end])
-        text += f", {word} after {end:.0f} layers ({names})"
-    x = "layer (the loss is at the right; grey line: a hundredth of the last layer's median)"
+        text += f", {word} after {end:.0f} layer{'' if end == 1 else 's'} ({names})"
+    x = "layer (the loss is at the right; grey line: the median is down to a hundredth of the last layer's)"
     return drawing.caption(figure, text, x, r"$\log_{10}$ norm of the gradient of a neuron's incoming weights")
 
 
 def _bands(axes: Axes, example: np.ndarray, batch: np.ndarray) -> None:
-    """Quantiles (L, 7): the middle nine tenths and the median of both, of single examples the middle half as well."""
+    """Draws quantiles (L, 7): middle 90 % and median of examples and batch; of examples the middle half as well."""
     layers, blue = np.arange(1, len(example) + 1), "#0072b2"
     _, low, quarter, median, three_quarters, high, highest = example.T
     axes.fill_between(layers, low, high, color=blue, alpha=0.2, linewidth=0, label="one example: middle 90 %, 50 %")
@@ -187,7 +188,7 @@ def _bands(axes: Axes, example: np.ndarray, batch: np.ndarray) -> None:
 
 
 def measured_and_predicted(records: Sequence[Record]) -> Figure:
-    """Root mean squares layer by layer, relative to the last layer's: of dL/dz, and of the weights' gradient."""
+    """Root mean squares of dL/dz and of the weights' gradient, layer by layer, relative to the last layer's."""
     found, names = curves(records), {"adjoints": "dL/dz", "norms": "dL/dW"}
     activations, initializations = (found.index.unique(name) for name in _NETWORK)
     markers, looks = drawing.markers_of(activations), drawing.looks_of(activations)
@@ -204,8 +205,8 @@ def measured_and_predicted(records: Sequence[Record]) -> Figure:
     drawing.legend(figure, "mark: measured\nshade: range over draws\nline: predicted")
     by_layer = factors(records)
     off = np.log(by_layer["norms"] / by_layer["norms predicted"]).abs()
-    told = f"to {off.median():.1%} in the median network, to {off.max():.1%} in the worst ({_name(*off.idxmax())})"
-    found = f"Mean-field theory tells what a layer multiplies the weights' gradient dL/dW by, {told}"
+    told = f"{off.median():.1%} in the median network and by {off.max():.1%} in the worst ({_name(*off.idxmax())})"
+    found = f"Mean-field theory predicts what a layer multiplies the weights' gradient dL/dW by; it is off by {told}"
     return drawing.caption(figure, found, "layer", r"$\log_{10}$ root mean square, last layer's = 0")
 
 
@@ -233,11 +234,12 @@ def who_learns(records: Sequence[Record]) -> Figure | None:
     y = f"accuracy on held-out images after {found['step'].max()} steps"
     small = found["smallest"] < _SMALL
     told = [
-        f"{of.median():.0%} in {len(of)} networks where {some} layer starts below 0.001"
+        f"{of.median():.0%} in the {len(of)} network{'s' * (len(of) != 1)} where {some} layer's median gradient norm "
+        "starts below 0.001"
         for some, of in (("some", found["accuracy"][small]), ("no", found["accuracy"][~small]))
         if len(of)
     ]
-    return drawing.caption(figure, f"Median accuracy {', '.join(told)}", x, y)
+    return drawing.caption(figure, f"The median accuracy is {', '.join(told)}", x, y)
 
 
 def _name(activation: str, initialization: str) -> str:
@@ -245,7 +247,7 @@ def _name(activation: str, initialization: str) -> str:
 
 
 def _reached(logs: np.ndarray) -> str:
-    """As 9 (12): layers back to a hundredth and to a thousandth."""
+    """The layers back to a hundredth, and in brackets to a thousandth, as "9 (12)"."""
     far = [frames.lags([reach(logs, share)]) for share in (_HUNDREDTH, _THOUSANDTH)]
     return far[0] if far[0] == far[1] else f"{far[0]} ({far[1]})"
 

@@ -72,38 +72,39 @@ from experiments.common.settings import varied
 def get_config(variant: str = "default") -> ConfigDict:
     """The default study, or one of its variants."""
     config = ConfigDict()
-    # What is read: brackets, a source of known entropy; docstrings, those of Python's standard library; the path of a
-    # text; nothing for the standard library's sources.
+    # The data: brackets, a source of known entropy; docstrings, those of Python's standard library; the path of a text;
+    # empty for the standard library's sources.
     config.data = "brackets"
-    config.max_characters = 1_000_000  # of a text, its first ones; the last tenth of them is held out
-    config.max_vocabulary = 48  # characters of a text; rarer ones are one
-    # FEEDBACK:SCHEDULE:COIN with commas between: sampled, argmax, probabilities or outputs; never, linear, exponential
-    # or inverse_sigmoid, how often the truth is fed; for each token or each sequence. Or teacher, professor, watched.
+    config.max_characters = 1_000_000  # of a text that are read, from its beginning; their last tenth is held out
+    config.max_vocabulary = 48  # different characters of a text; all rarer ones become one
+    # FEEDBACK:SCHEDULE:COIN with commas between. What is fed back: sampled, argmax, probabilities or outputs; how often
+    # the truth is fed: never, linear, exponential or inverse_sigmoid; a coin for each token or each sequence. Or else
+    # teacher, professor, watched.
     config.regimes = (
         "teacher,sampled:linear:token,sampled:exponential:token,sampled:inverse_sigmoid:token,"
         "sampled:linear:sequence,sampled:exponential:sequence,sampled:inverse_sigmoid:sequence,"
         "argmax:inverse_sigmoid:token,probabilities:inverse_sigmoid:token,outputs:inverse_sigmoid:token,"
         "sampled:never,argmax:never,probabilities:never,outputs:never,professor,watched"
     )
-    config.truth_at_end = 0.5  # how often the truth is still fed where a schedule ends
+    config.truth_at_end = 0.5  # share of steps still fed with the truth where a schedule ends
     config.hidden_size = 64  # units of the GRU
     config.discriminator_size = 32  # units of the discriminator's GRU in each direction, in professor forcing
-    config.discriminator_weight = 0.1  # of what it says, beside nats a symbol
-    config.length = 64  # symbols of a sequence, to train on and to be tested on; each begins from a state of zeros
+    config.discriminator_weight = 0.1  # weight of the discriminator's loss, which is added to the nats a symbol
+    config.length = 64  # symbols of a sequence, in training and in tests; each begins from a state of zeros
     config.batch_size = 32  # sequences in a training step
-    config.train_steps = 600  # of which the last network is measured
+    config.train_steps = 600  # training steps; the network after the last one is measured
     config.learning_rate = 5e-3  # of Adam at the start; it falls to a tenth as a cosine
-    config.clip_norm = 1.0  # global gradient norm
-    config.evaluate_every = 50  # training steps
-    config.steps_a_call = 50  # training steps in a dispatch, of which all other numbers of steps are multiples
+    config.clip_norm = 1.0  # largest global norm of a gradient
+    config.evaluate_every = 50  # training steps between evaluations
+    config.steps_a_call = 50  # training steps in one dispatch; all other numbers of steps are multiples of it
     config.held_out_texts = 128  # sequences that networks are tested on
     config.free_length = 128  # symbols of a text that a network draws by itself
-    config.free_texts = 256  # such texts
-    config.prefixes = "2,8,32,128"  # symbols of a network's own that it reads before the truth comes (again)
-    config.context = 16  # true characters before them, in a text
-    config.ahead = 8  # true symbols after them that it is tested on
-    config.seeds = 5  # independent initializations and orders
-    config.threads = 0  # programs compiled and run at the same time; 0: one a core
+    config.free_texts = 256  # number of such texts
+    config.prefixes = "2,8,32,128"  # lengths of its own text that a network reads before the truth comes (again)
+    config.context = 16  # true characters before such a prefix, in a text
+    config.ahead = 8  # true symbols after a prefix that a network is tested on
+    config.seeds = 5  # independent initializations and orders of the training data
+    config.threads = 0  # programs compiled and run at the same time; 0: one for each core
     return varied(config, variant, VARIANTS)
 
 

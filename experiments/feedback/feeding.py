@@ -4,7 +4,7 @@ A regime is written FEEDBACK:SCHEDULE:COIN, as in sampled:linear:token, or has a
 
 teacher      teacher forcing, the truth at every step
 professor    teacher forcing, and a discriminator that must not tell the free-running network from the forced one
-watched      teacher forcing, and a discriminator without a say
+watched      teacher forcing, and a discriminator that only watches
 """
 
 from typing import NamedTuple

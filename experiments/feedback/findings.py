@@ -10,43 +10,43 @@ from experiments.common.workdir import Record
 from experiments.feedback.feeding import PROFESSOR, TEACHER, WATCHED, regime_named
 
 WAY_LEFT = 0.1
-"""A network has learned once so much is left of the way from the first loss to that of teacher forcing at the end."""
+"""A network has learned once only this share is left of the way from the first loss to teacher forcing's last loss."""
 
 TOLD_ORDER = 3
-"""Of n-grams, in tables and sentences."""
+"""The order of the n-grams that tables and sentences are about."""
 
 WORDS = {"inverse_sigmoid": "inverse sigmoid"}
-NAMES = {TEACHER: "teacher forcing", PROFESSOR: "professor forcing", WATCHED: "discriminator without a say"}
+NAMES = {TEACHER: "teacher forcing", PROFESSOR: "professor forcing", WATCHED: "a discriminator that only watches"}
 
 
 # Regimes in words
 
 
 def told(regime: str) -> str:
-    """A regime in a line."""
+    """A regime in words."""
     if regime in NAMES:
         return NAMES[regime]
     found = regime_named(regime)
     feedback = regime.split(":")[0]
     if found.schedule == "never":
         return f"{feedback} at every step"
-    return f"{feedback}, {WORDS.get(found.schedule, found.schedule)}, a coin a {found.coin}"
+    return f"{feedback}, {WORDS.get(found.schedule, found.schedule)}, a coin for each {found.coin}"
 
 
 def panel_of(regime: str) -> str:
-    """In which panel of a figure it is; teacher forcing is in all of them."""
+    """The panel of a figure that shows a regime; teacher forcing is in all of them."""
     found = regime_named(regime)
     if regime in NAMES:
         return "A discriminator"
     if found.schedule == "never":
         return "Never the truth"
     if found.program == "sampled":
-        return f"Sampled, a coin a {found.coin}"
+        return f"Sampled, a coin for each {found.coin}"
     return f"Others, {WORDS.get(found.schedule, found.schedule)}"
 
 
 def line_of(regime: str) -> str:
-    """What it is called there."""
+    """What a regime is called in its panel."""
     if regime in NAMES:
         return NAMES[regime]
     found = regime_named(regime)
@@ -62,14 +62,20 @@ def in_order(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _place(panel: str) -> int:
-    heads = ("Sampled, a coin a token", "Sampled, a coin a sequence", "Others", "A discriminator", "Never")
+    heads = (
+        "Sampled, a coin for each token",
+        "Sampled, a coin for each sequence",
+        "Others",
+        "A discriminator",
+        "Never",
+    )
     return next(place for place, head in enumerate(heads) if panel.startswith(head))
 
 
 def with_teacher(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of regimes with their panel and line, those of teacher forcing in every panel, first.
+    """Rows of regimes with their panel and line; teacher forcing comes first in every panel.
 
-    A discriminator without a say changes nothing: that is teacher forcing once more, and left out.
+    A discriminator that only watches changes nothing. Such a run is teacher forcing once more, and left out.
     """
     rows = in_order(rows[(rows["regime"] != WATCHED) | (rows["regime"] != TEACHER).all()])
     rows = rows.assign(panel=rows["regime"].map(panel_of), line=rows["regime"].map(line_of))
@@ -84,7 +90,7 @@ def with_teacher(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def results(records: Sequence[Record]) -> pd.DataFrame:
-    """How each run ended: a row each, with everything that a table tells."""
+    """How each run ended: one row for each, with everything that a table shows."""
     evaluations = frames.frame(records, "evaluation", dtype=np.float64)
     ends = evaluations.groupby("run", sort=False).last()
     first = evaluations.groupby("run", sort=False)["loss"].first()
@@ -110,14 +116,17 @@ def results(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def _level(ends: pd.DataFrame, first: pd.Series) -> float:
-    """The loss at which a network has learned; that of the best where there is no teacher forcing."""
+    """The loss at which a network has learned; measured by the best network where there is no teacher forcing."""
     teacher = ends[ends["regime"] == TEACHER]["loss"]
     end = teacher.mean() if len(teacher) else ends["loss"].min()
     return float(end + WAY_LEFT * (first.mean() - end))
 
 
 def prefixes(records: Sequence[Record]) -> pd.DataFrame:
-    """A row a run and length of prefix: the loss after its own, and its cost, and a foreign one's, over the truth's."""
+    """The loss after a prefix, a row for each run and length: after its own, and what that and a foreign one cost.
+
+    A cost is the loss less that after the true prefix.
+    """
     found = frames.frame(records, "prefix", dtype=np.float64)
     means = found.assign(bias=(found["own"] - found["truth"]).map(np.mean), after=found["own"].map(np.mean))
     return means.assign(foreign_bias=(found["foreign"] - found["truth"]).map(np.mean)) if "foreign" in found else means
@@ -132,7 +141,7 @@ def of_source(records: Sequence[Record]) -> bool:
 
 
 def verdict(records: Sequence[Record]) -> str:
-    """What was found of each claim, a sentence a line."""
+    """What was found of each claim, one sentence in each line."""
     parts = (faster, _robust, differs, _helps, _coins, _others, by_output)
     return "\n".join(sentence for part in parts for sentence in part(records))
 
@@ -161,12 +170,12 @@ def faster(records: Sequence[Record]) -> Iterator[str]:
     held = "refuted" if sooner else "confirmed" if later == len(standings) else f"confirmed for {later} of "
     held = held if sooner or later == len(standings) else f"{held}{len(standings)} others"
     partly = _partly(ends)["learned"]
-    among = f", with a coin at {steps(partly)}" if len(partly) else ""
+    among = f"; where a coin decides what is fed, at {_at(partly)}" if len(partly) else ""
     never = _never(ends)["learned"]
-    without = f", without the truth {steps(never)}" if len(never) else ""
+    without = f"; where the truth is never fed, at {_at(never)}" if len(never) else ""
     yield (
-        f"That teacher forcing converges faster is {held}: {100 * (1 - WAY_LEFT):.0f} % of the way to its last loss "
-        f"are done at step {steps(teacher)}{among}{without} (all seeds of one against all of another)."
+        f"That teacher forcing converges faster is {held}: it has gone {100 * (1 - WAY_LEFT):.0f} % of the way to its "
+        f"last loss at {_at(teacher)}{among}{without} (all seeds of one against all of another)."
     )
 
 
@@ -184,10 +193,10 @@ def _robust(records: Sequence[Record]) -> Iterator[str]:
     few = max(wider, harder) < len(names) / 2
     held = "confirmed" if min(wider, harder) == len(names) else "refuted" if few else "undecided"
     yield (
-        f"That it is more robust is {held}: its last losses differ by {spreads[TEACHER]:.3f} nats over seeds, those of "
-        f"{wider} of {len(names)} others by more ({frames.span(spreads[names], '.3f')} nats); its largest gradient "
-        f"is {largest[TEACHER]:.2g}, that of {harder} of {len(names)} others larger "
-        f"({frames.span(largest[names], '.2g')})."
+        f"That teacher forcing is more robust is {held}: its last losses differ by {spreads[TEACHER]:.3f} nats over "
+        f"seeds, and those of {wider} of {len(names)} other regimes by more (all others: "
+        f"{frames.span(spreads[names], '.3f')} nats); its largest gradient norm is {largest[TEACHER]:.2g}, and that of "
+        f"{harder} of {len(names)} others is larger (all others: {frames.span(largest[names], '.2g')})."
     )
 
 
@@ -204,32 +213,34 @@ def differs(records: Sequence[Record]) -> Iterator[str]:
             .groupby(["regime", "run"])["right"]
             .mean()
         )
-        said = [f"{percent(late[regime])} {NAMES[regime]}" for regime in (WATCHED, PROFESSOR) if regime in late.index]
+        how = {WATCHED: "where it only watches", PROFESSOR: "in professor forcing"}
+        said = [f"{percent(late[regime])} {words}" for regime, words in how.items() if regime in late.index]
         yield (
-            "A discriminator tells free from forced states, in the second half of training, in so many cases: "
-            f"{'; '.join(said)} (half would be chance)."
+            "In the second half of training a discriminator tells free-running from forced states correctly in "
+            f"{', in '.join(said)} (chance is 50 %)."
         )
 
 
 def _of_source(teacher: pd.DataFrame, costs: pd.DataFrame) -> str:
-    """After its own symbols against as many of the source, each gone on with as the source does."""
+    """The cost of its own symbols against as many of the source, each continued as the source does."""
     least = costs[(costs["regime"] == TEACHER) & (costs["length"] == costs["length"].min())]
     return (
         f"That inference differs from training is {_held(teacher['bias'])} for teacher forcing: after "
-        f"{costs['length'].max():.0f} symbols of its own it loses {mean(teacher['bias'])} nats a symbol more than "
-        f"after as many true ones, after {least['length'].iloc[0]:.0f} of them {mean(least['bias'])}; a symbol of its "
-        f"own text is {mean(teacher['improbable'])} nats less probable than the source's."
+        f"{costs['length'].max():.0f} symbols of its own a network loses {mean(teacher['bias'])} nats a symbol more "
+        f"than after as many true ones, and after {least['length'].iloc[0]:.0f} of its own {mean(least['bias'])} more; "
+        f"a symbol of its own text is {mean(teacher['improbable'])} nats less probable than one of the source's."
     )
 
 
 def _of_text(teacher: pd.DataFrame, costs: pd.DataFrame) -> str:
-    """In the place of the right characters its own, or others that are as true as any: the rest is exposure bias."""
+    """The cost of its own characters in place of the right ones, less that of foreign ones: this is exposure bias."""
     beyond = teacher["bias"] - teacher["foreign_bias"]
     return (
         f"That inference differs from training is {_held(beyond)} for teacher forcing: what follows "
-        f"{costs['length'].max():.0f} characters of its own costs {mean(teacher['bias'])} nats a character more, what "
-        f"follows as many of another passage {mean(teacher['foreign_bias'])}. So {mean(beyond)} are owed to their "
-        "being its own, the others to the right ones being missing."
+        f"{costs['length'].max():.0f} characters of a network's own costs {mean(teacher['bias'])} nats a character "
+        f"more than what follows the right ones, and what follows as many of another passage "
+        f"{mean(teacher['foreign_bias'])} more. So {mean(beyond)} nats are due to the characters being its own, and "
+        "the rest to the right ones being missing."
     )
 
 
@@ -246,9 +257,9 @@ def _helps(records: Sequence[Record]) -> Iterator[str]:
     what = "KL(p || q)" if of_source(records) else "the loss"
     measures = {
         "loss": "the loss with the truth fed",
-        "bias": "what its own prefix costs",
-        "after": f"{what} after it",
-        "distance": f"the distance of its {TOLD_ORDER}-grams",
+        "bias": "the cost of a network's own prefix",
+        "after": f"{what} after that prefix",
+        "distance": f"the distance of {TOLD_ORDER}-grams from the true ones",
     }
     names = {"curriculum learning": _partly(ends), "professor forcing": ends[ends["regime"] == PROFESSOR]}
     for name, others in names.items():
@@ -261,13 +272,14 @@ def _helps(records: Sequence[Record]) -> Iterator[str]:
             better, worse = better + stands.count("below"), worse + stands.count("above")
             changes = frames.span(by.mean() - teacher[measure].mean(), "+.3f")
             parts.append(
-                f"{words} is lower in {stands.count('below')}, higher in {stands.count('above')} of {len(stands)} "
-                f"regimes ({changes})"
+                f"{words} is lower in {stands.count('below')} and higher in {stands.count('above')} of {len(stands)} "
+                f"regime{'s' * (len(stands) > 1)} ({changes})"
             )
         total = others["regime"].nunique() * len(measures)
         yield (
-            f"That {name} helps holds in {better} of {total} comparisons with teacher forcing, the opposite in {worse} "
-            f"(all seeds of one beyond all seeds of the other; change of the mean): {'; '.join(parts)}."
+            f"That {name} helps holds in {better} of {total} comparisons with teacher forcing, and the opposite in "
+            f"{worse} (all seeds of one beyond all seeds of the other; in brackets the change of the mean): "
+            f"{'; '.join(parts)}."
         )
 
 
@@ -283,8 +295,9 @@ def _coins(records: Sequence[Record]) -> Iterator[str]:
         more = both["sequence"] - both["token"]
         worse = "worse" if more.min() > 0 else "better" if more.max() < 0 else "not worse in all"
         yield (
-            f"A coin for each sequence is {worse} than one for each token: by {frames.span(more, '+.3f')} nats with "
-            f"the truth fed, means over seeds, in {len(both)} schedules. (Bengio et al., 2015, found it much worse.)"
+            f"A coin for each sequence is {worse} than one for each token: the loss with the truth fed differs by "
+            f"{frames.span(more, '+.3f')} nats (means over seeds, {len(both)} schedule{'s' * (len(both) > 1)}). Bengio "
+            "et al. (2015) found it much worse."
         )
 
 
@@ -295,17 +308,18 @@ def _others(records: Sequence[Record]) -> Iterator[str]:
     if never.empty:
         return
     losses = ", ".join(
-        f"{line_of(str(regime))} {frames.span(seeds['as_trained'], '.3f')}"
+        f"{frames.span(seeds['as_trained'], '.3f')} ({line_of(str(regime))})"
         for regime, seeds in never.groupby("regime", sort=False)
     )
     known = ""
     if "marginal_entropy" in never:
-        known = f" (who sees nothing of a text loses at least {never['marginal_entropy'].iloc[0]:.3f})"
-    yield f"Never fed with the truth, as trained, networks lose {losses}{known}."
+        least = never["marginal_entropy"].iloc[0]
+        known = f"; a network that sees nothing of a text loses at least {least:.3f}"
+    yield f"Networks that are never fed with the truth end at a training loss of {losses} nats a symbol{known}."
 
 
 def by_output(records: Sequence[Record]) -> Iterator[str]:
-    """How much of the gradient comes by the output."""
+    """How much of the gradient flows through the output that is fed back."""
     found = shares(records)
     if found.empty:
         return
@@ -315,16 +329,16 @@ def by_output(records: Sequence[Record]) -> Iterator[str]:
         for (phase, regime), seeds in rows.groupby(["phase", "regime"], sort=False):
             if phase == "initialization" and regime != rows["regime"].iloc[0]:
                 continue
-            name = "before training" if phase == "initialization" else f"after {told(str(regime))}"
+            name = "before training" if phase == "initialization" else f"after training with {told(str(regime))}"
             parts.append(f"{percent(seeds.groupby('run')['share'].mean())} {name}")
         yield (
-            f"Fed with {choice}, one to eight steps before the loss so much of dL/dh_t comes by the output: "
-            f"{'; '.join(parts)}."
+            f"Where {choice} are fed back, the share of dL/dh_t that flows through the output, one to eight steps "
+            f"before the loss, is {', '.join(parts)}."
         )
 
 
 def shares(records: Sequence[Record]) -> pd.DataFrame:
-    """A row a run, phase and lag at which the output was fed: its share of the gradient, and both norms."""
+    """The output's share of the gradient and both norms: a row for each run, phase and lag at which it was fed."""
     found = frames.frame(records, "ways", dtype=np.float64)
     if found.empty:
         return found
@@ -353,6 +367,11 @@ def mean(values: pd.Series) -> str:
 def percent(values: pd.Series) -> str:
     spread = frames.span(100 * values, ".0f")
     return f"{100 * values.mean():.0f} % ({spread})" if " to " in spread else f"{spread} %"
+
+
+def _at(learned: pd.Series) -> str:
+    """At which steps the seeds had learned: "step 200 to never", "no step"."""
+    return f"step {steps(learned)}" if np.isfinite(learned).any() else "no step"
 
 
 def steps(values: pd.Series) -> str:

@@ -30,7 +30,7 @@ from experiments.feedback.findings import (
 )
 
 BEYOND = "line: median\nshade: range over seeds\n(some leave their panel)"
-"""Above a legend where axes are cut."""
+"""The heading of a legend where axes are cut."""
 
 
 def table(records: Sequence[Record]) -> str:
@@ -55,7 +55,7 @@ def table(records: Sequence[Record]) -> str:
 
 
 def setting(records: Sequence[Record]) -> str:
-    """What was learned from, and what is known of it."""
+    """What the networks learned from, and what is known of it."""
     ends = results(records)
     first = ends.iloc[0]
     told_first = (
@@ -65,8 +65,8 @@ def setting(records: Sequence[Record]) -> str:
     if "entropy" not in ends:
         return told_first
     return (
-        f"{told_first} The entropy of a symbol given those before it is {first['entropy']:.3f} nats, without them "
-        f"{first['marginal_entropy']:.3f}; the texts to be tested on have {first['held_out_entropy']:.3f}."
+        f"{told_first} The entropy of a symbol given those before it is {first['entropy']:.3f} nats, and "
+        f"{first['marginal_entropy']:.3f} without them; in the texts tested on it is {first['held_out_entropy']:.3f}."
     )
 
 
@@ -84,7 +84,7 @@ def summary(records: Sequence[Record]) -> str:
 
 
 def held_out(records: Sequence[Record]) -> Figure:
-    """Loss with the truth fed against training step."""
+    """The held-out loss with the truth fed, against the training step."""
     ends = results(records)
     found = with_teacher(frames.frame(records, "evaluation", dtype=np.float64))
     figure, panels = drawing.courses(found, "step", "loss", panel="panel", line="line", across=3, size=(3.2, 2.8))
@@ -95,12 +95,12 @@ def held_out(records: Sequence[Record]) -> Figure:
     lowest = min(found["loss"].min(), ends.get("held_out_entropy", found["loss"]).min())
     _zoomed(panels.values(), lowest, first)
     drawing.legend(figure, BEYOND)
-    title = next(faster(records), "Held-out loss")
+    title = next(faster(records), "The held-out loss, with the truth fed")
     return drawing.caption(figure, title, "training step", "held-out loss, truth fed (nats a symbol)")
 
 
 def own_prefix(records: Sequence[Record]) -> Figure:
-    """What a prefix of its own costs against its length."""
+    """The cost of a network's own prefix, against its length."""
     costs = with_teacher(prefixes(records))
     figure, panels = drawing.courses(
         costs, "length", "bias", panel="panel", line="line", across=3, size=(3.2, 2.8), marker="."
@@ -114,12 +114,12 @@ def own_prefix(records: Sequence[Record]) -> Figure:
     drawing.legend(figure, BEYOND)
     what = "KL(p || q)" if of_source(records) else "loss"
     title = next(differs(records), "What a network's own prefix costs")
-    y = f"{what} after its own less after the truth (nats a symbol)"
-    return drawing.caption(figure, title, "symbols of its own before the truth", y)
+    y = f"{what} after its own prefix less that after the true one (nats a symbol)"
+    return drawing.caption(figure, title, "length of the network's own prefix (symbols)", y)
 
 
 def recovery(records: Sequence[Record]) -> Figure:
-    """The cost of the longest prefix step by step after the truth has come back."""
+    """The cost of the longest prefix, step by step after the truth is fed again."""
     costs = prefixes(records)
     rows = with_teacher(costs[costs["length"] == costs["length"].max()])
     rows = rows.assign(curve=rows["own"] - rows["truth"])
@@ -138,13 +138,16 @@ def recovery(records: Sequence[Record]) -> Figure:
         curve = np.median(frames.stacked(teacher["curve"]), axis=0)
         title = (
             f"{costs['length'].max():.0f} symbols of its own cost a network that learned by teacher forcing "
-            f"{curve[0]:.3f} nats on the first true one after them, {curve[-1]:.3f} on number {len(curve)} (medians)"
+            f"{curve[0]:.3f} nats on the first true symbol after them and {curve[-1]:.3f} nats on true symbol "
+            f"{len(curve)} (medians over seeds)"
         )
-    return drawing.caption(figure, title, "true symbol after its own", "cost over that of the truth (nats)")
+    return drawing.caption(
+        figure, title, "true symbol after the network's own prefix", "loss beyond that after the truth (nats)"
+    )
 
 
 def ngrams(records: Sequence[Record]) -> Figure:
-    """How far n-grams of a network's own text are from the true ones, by order."""
+    """How far the n-grams of a network's own text are from the true ones, by order."""
     rows = with_teacher(frames.frame(records, "distances", dtype=np.float64))
     figure, panels, lines = drawing.multiples(rows, panel="panel", line="line", across=3, size=(3.2, 2.8))
     orders = np.arange(1, len(rows["own"].iloc[0]) + 1)
@@ -158,8 +161,9 @@ def ngrams(records: Sequence[Record]) -> Figure:
     ends = results(records)
     by = ends.groupby("regime", sort=False)["distance"].mean()
     title = (
-        f"{TOLD_ORDER}-grams are closest to true ones with {told(by.idxmin())} ({by.min():.3f}), farthest with "
-        f"{told(by.idxmax())} ({by.max():.3f}); true texts among themselves {ends['floor'].iloc[0]:.3f} (means)"
+        f"The {TOLD_ORDER}-grams of a network's own text are closest to the true ones with {told(by.idxmin())} "
+        f"({by.min():.3f}) and farthest with {told(by.idxmax())} ({by.max():.3f}); two true texts are "
+        f"{ends['floor'].iloc[0]:.3f} apart (total variation, means over seeds)"
     )
     return drawing.caption(figure, title, "order n", "total variation distance (0 to 1)")
 
@@ -186,15 +190,15 @@ def own_text(records: Sequence[Record]) -> Figure | None:
     by = results(records).groupby("regime", sort=False)["improbable"].mean()
     near, far = by.abs().idxmin(), by.abs().idxmax()
     title = (
-        f"Own text is nearest to the source with {told(near)} ({by[near]:+.3f} nats a symbol), farthest with "
-        f"{told(far)} ({by[far]:+.3f}), means"
+        f"A network's own text is nearest to the source with {told(near)} ({by[near]:+.3f} nats a symbol) and farthest "
+        f"with {told(far)} ({by[far]:+.3f}; means over seeds)"
     )
-    y = "nats under the source above its entropy"
+    y = "-ln p under the source less its entropy (nats)"
     return drawing.caption(figure, title, f"place in the text (means over {width} symbols)", y)
 
 
 def ways(records: Sequence[Record]) -> Figure | None:
-    """The share of the gradient that comes by the output, by lag, before and after training."""
+    """The share of the gradient that flows through the output, by lag, before and after training."""
     found = shares(records)
     if found.empty:
         return None
@@ -209,14 +213,17 @@ def ways(records: Sequence[Record]) -> Figure | None:
     near = (
         rows[(rows["lag"] <= 8) & (rows["phase"] == "trained")].groupby(["choice", "run"], sort=False)["share"].mean()
     )
-    parts = [f"{frames.span(seeds, '.0f')} % where {choice} are fed" for choice, seeds in near.groupby("choice")]
-    title = f"One to eight steps before the loss the output has, after training, {', '.join(parts)}, of the gradient"
-    y = "share of $\\partial L / \\partial h_t$ by the output (%)"
+    parts = [f"{frames.span(seeds, '.0f')} % where {choice} are fed back" for choice, seeds in near.groupby("choice")]
+    title = (
+        "One to eight steps before the loss, the share of the gradient that flows through the output is, after "
+        f"training, {', '.join(parts)}"
+    )
+    y = "share of $\\partial L / \\partial h_t$ through the output (%)"
     return drawing.caption(figure, title, "lag (steps back from the loss)", y)
 
 
 def discriminator(records: Sequence[Record]) -> Figure | None:
-    """In how many cases the discriminator is right, against training step."""
+    """The share of cases in which the discriminator is right, against the training step."""
     found = frames.frame(records, "train", dtype=np.float64)
     if "right" not in found or found["right"].isna().all():
         return None
@@ -231,15 +238,16 @@ def discriminator(records: Sequence[Record]) -> Figure | None:
 
 
 def schedules(records: Sequence[Record]) -> Figure:
-    """How often the truth was fed, against training step."""
+    """The share of steps at which the truth is fed, against the training step."""
     found = frames.frame(records, "train", dtype=np.float64)
     rows = found.assign(panel="", percent=100 * found["truth"], line=found["regime"].map(_schedule))
     rows = rows.drop_duplicates(["line", "step"]).assign(seed=0)
     figure, _ = drawing.courses(rows, "step", "percent", panel="panel", line="line", size=(6, 3))
     drawing.legend(figure)
     ends = rows.groupby("line", sort=False)["percent"].last()
-    title = "The truth is fed at the end in " + ", ".join(f"{value:.0f} % ({name})" for name, value in ends.items())
-    return drawing.caption(figure, f"{title} of the steps", "training step", "steps fed with the truth (%)")
+    parts = ", ".join(f"{value:.0f} % ({name})" for name, value in ends.items())
+    title = f"At the end of training the share of steps that are fed with the truth is {parts}"
+    return drawing.caption(figure, title, "training step", "steps fed with the truth (%)")
 
 
 def _schedule(regime: str) -> str:
@@ -252,13 +260,13 @@ def _marked(axes: Axes, height: float, label: str) -> None:
 
 
 def _with_truth(rows: pd.DataFrame) -> pd.DataFrame:
-    """Without those that were never fed with the truth, if there are others."""
+    """The rows without those that were never fed with the truth, if there are others."""
     never = rows["regime"].map(lambda regime: regime_named(regime).schedule == "never")
     return rows[~never] if not never.all() else rows
 
 
 def _zoomed(panels: Iterable[Axes], low: float, high: float) -> None:
-    """Axes end there, however far lines go on: those that never see the truth lose much with it."""
+    """Cuts the axes there, however far lines go on: networks that never see the truth lose much with it."""
     if math.isfinite(high - low) and high > low:
         for axes in panels:
             axes.set_ylim(low - 0.1 * (high - low), high + 0.15 * (high - low))

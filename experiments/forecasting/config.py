@@ -62,8 +62,8 @@ def get_config(variant: str = "default") -> ConfigDict:
     """The default study, or one of its variants."""
     config = ConfigDict()
     config.data = "weather"  # or stocks
-    config.targets = "solar,wind"  # of the weather
-    config.site = "greensboro"  # of the weather; or sand_point, or a file of the format TMY3
+    config.targets = "solar,wind"  # what is forecast of the weather
+    config.site = "greensboro"  # where the weather was recorded; or sand_point, or the path of a file in TMY3 format
     # Baselines: persistence, seasonal persistence, smart persistence, mean, random walk, ar, arx. Networks: tdnn; narx,
     # fed with the truth, with its own predictions (narx:own) or with past errors (narx:errors); bidirectional, which
     # sees the future; names of rnnjax.CELLS.
@@ -71,23 +71,23 @@ def get_config(variant: str = "default") -> ConfigDict:
         "persistence,seasonal persistence,smart persistence,mean,ar,arx,"
         "tdnn,narx,narx:own,narx:errors,elman,lstm,gru,bidirectional"
     )
-    config.reference = "smart persistence"  # skill is told over this one of them
+    config.reference = "smart persistence"  # the model that skill is measured against
     config.horizons = "1,6,24"  # steps ahead, 1 among them
-    config.output_taps = "24"  # K, past values that a NARX network sees; several are swept
-    config.input_taps = "24"  # L, steps of the inputs that it or a TDNN sees; several are swept
+    config.output_taps = "24"  # K, past values that a NARX network sees; several numbers are compared
+    config.input_taps = "24"  # L, input steps that it or a TDNN sees; several numbers are compared
     config.hidden_size = 32  # units of each network
-    config.warm_up = 24  # first steps of a training window, which do not count
-    config.window = 48  # steps of a training window that count
+    config.warm_up = 24  # steps at the start of a training window that do not count in the loss
+    config.window = 48  # steps of a training window that count in the loss
     config.batch_size = 32  # windows in a training step
-    config.train_steps = 400  # of which the best params by the validation part are kept
-    config.learning_rate = 3e-3  # of AdamW at the start; it falls to nothing as a cosine
+    config.train_steps = 400  # training steps; the params that are best on the validation part are kept
+    config.learning_rate = 3e-3  # of AdamW at the start; it falls to 0 as a cosine
     config.weight_decay = 0.3  # of matrices
-    config.clip_norm = 1.0  # global gradient norm
-    config.steps_a_call = 25  # training steps in a dispatch, after which they are validated
-    config.folds = 1  # of stocks: stretches that are tested, each after training on all before it
+    config.clip_norm = 1.0  # largest global norm of a gradient
+    config.steps_a_call = 25  # training steps in one dispatch, after which params are validated
+    config.folds = 1  # stretches of the stocks that are tested, each after training on all days before it
     config.block_days = 3  # mean length of the blocks of days that the bootstrap draws
     config.seeds = 3  # independent initializations and orders of windows
-    config.threads = 0  # programs compiled and run at the same time; 0: one a core
+    config.threads = 0  # programs compiled and run at the same time; 0: one for each core
     return varied(config, variant, VARIANTS)
 
 

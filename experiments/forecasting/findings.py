@@ -15,12 +15,12 @@ from experiments.forecasting.skill import skills
 GROUP = ["target", "horizon"]
 
 ORDER = (*BASELINES, TDNN, NARX, f"{NARX}:own", f"{NARX}:errors", "elman", "lstm", "gru")
-"""In which models are told, others after them, and what sees the future last."""
+"""The order in which models are named; others come after them, and the one that sees the future last."""
 
 REGRESSION = "arx"
 
 RECURRENT = ("elman", "lstm", "gru")
-"""Beside which the lecture sets NARX networks."""
+"""The networks that the lecture compares NARX networks with."""
 
 
 def tasks(records: Sequence[Record]) -> pd.DataFrame:
@@ -34,7 +34,7 @@ def scores(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def cased(rows: pd.DataFrame) -> pd.DataFrame:
-    """With the column ``case``, in their order."""
+    """The rows with the column ``case``, in the order of cases."""
     place = {name: number for number, name in enumerate(ORDER)} | {BIDIRECTIONAL: len(ORDER) + 1}
     rows = rows.assign(place=rows["model"].map(lambda name: place.get(name, len(ORDER))))
     rows = rows.sort_values(["place", "model", "output_taps", "input_taps"], kind="stable").drop(columns="place")
@@ -45,9 +45,9 @@ def cased(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def compared(rows: pd.DataFrame, reference: str, block_days: int) -> pd.DataFrame:
-    """Of the rows of ``scores``, for each target, horizon and case the errors, and the skill over a case with interval.
+    """The errors for each target, horizon and case of ``scores``, and the skill over one case with its interval.
 
-    Folds follow on one another. Squares are means over seeds; of each seed alone there is the skill, too.
+    Folds follow on one another. Squares are means over seeds; the skill of each seed alone is given, too.
     """
     found = []
     for (target, horizon), group in rows.groupby(GROUP, sort=False):
@@ -76,7 +76,7 @@ def compared(rows: pd.DataFrame, reference: str, block_days: int) -> pd.DataFram
 
 
 def _days(rows: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Each (seeds, days), the folds one after the other."""
+    """Arrays (seeds, days), the folds one after the other."""
     ordered = [of_seed.sort_values("fold") for _, of_seed in rows.groupby("seed")]
     return {
         name: np.stack([np.concatenate(list(of_seed[name])) for of_seed in ordered])
@@ -131,10 +131,11 @@ def setting(records: Sequence[Record]) -> str:
     tested = about[about["target"] == first["target"]]["tested"].sum()
     days = about[about["target"] == first["target"]]["days"].sum()
     seeds = frames.frame(records, "network")["seed"].nunique() if _has_networks(records) else 0
+    segments = f"{first['segments']:,} segment{'' if first['segments'] == 1 else 's'} without a gap"
     return (
-        f"{', '.join(about['name'].unique())}: {folds}{tested:,} origins on {days} days to test on, "
-        f"{first['segments']} segments, {seeds} seeds of each network; skill is over {first['reference']}, intervals "
-        f"by blocks of {first['block_days']} days on average."
+        f"{', '.join(about['name'].unique())}: {folds}{tested:,} forecast origins on {days:,} days to test on, "
+        f"{segments}, {seeds} seed{'' if seeds == 1 else 's'} of each network. Skill is measured against "
+        f"{first['reference']}; intervals come from blocks of {first['block_days']} days on average."
     )
 
 
@@ -143,12 +144,12 @@ def _has_networks(records: Sequence[Record]) -> bool:
 
 
 def verdict(records: Sequence[Record]) -> str:
-    """All findings in a row."""
+    """All findings, one after the other."""
     return ". ".join(findings(records)) + "."
 
 
 def findings(records: Sequence[Record]) -> list[str]:
-    """Who is best at each horizon, whether the reference is beaten, and what becomes of the lectures' claims."""
+    """Who is best at each horizon, whether the reference is beaten, and whether the lectures' claims hold."""
     found = skill_over_reference(records)
     reference = tasks(records)["reference"].iloc[0]
     told = []
@@ -157,10 +158,10 @@ def findings(records: Sequence[Record]) -> list[str]:
         best = honest.loc[honest["skill"].idxmax()]
         beat = int((honest["low"] > 0).sum())
         told.append(
-            f"{target}, {ahead(records, horizon)} ahead: best {best['case']}, {100 * best['skill']:+.1f} % "
-            f"({_interval(best)}) over {reference}; "
+            f"{target}, {ahead(records, horizon)} ahead: {best['case']} is best, with a skill of "
+            f"{100 * best['skill']:+.1f} % ({_interval(best)}) over {reference}; "
             + (
-                f"{beat} of {len(honest)} beat it with all of the interval"
+                f"{beat} of {len(honest)} models beat it with the whole interval above 0"
                 if beat
                 else f"nothing beats the {reference}"
             )
@@ -180,8 +181,8 @@ def beside_regression(records: Sequence[Record]) -> str:
     better, worse = found[found["low"] > 0], found[found["high"] < 0]
     named = ", ".join(f"{row.case} for {row.target} {ahead(records, row.horizon)}" for row in better.itertuples())
     return (
-        f"Over {REGRESSION}, a linear regression on the same inputs, networks are better in {len(better)} of "
-        f"{len(found)} comparisons{f' ({named})' if named else ''}, worse in {len(worse)}"
+        f"Networks are better than {REGRESSION}, a linear regression on the same inputs, in {len(better)} of "
+        f"{len(found)} comparisons{f' ({named})' if named else ''} and worse in {len(worse)}"
     )
 
 
@@ -201,9 +202,9 @@ def structure_of_choice(records: Sequence[Record]) -> str:
     refuted = counts["worse"] and not counts["better"]
     shown = "confirmed" if counts["better"] == total else "refuted" if refuted else "not confirmed"
     return (
-        f"That NARX networks are the structure of choice is {shown}: beside {', '.join(others)} at each horizon narx "
-        f"is better in {counts['better']} of {total} comparisons, worse in {counts['worse']}, and in "
-        f"{counts['undecided']} the interval has 0 in it"
+        f"That NARX networks are the structure of choice is {shown}: compared with {', '.join(others)} at each "
+        f"horizon, narx is better in {counts['better']} of {total} comparisons and worse in {counts['worse']}; in "
+        f"{counts['undecided']} the interval includes 0"
     )
 
 
@@ -228,7 +229,7 @@ def gradients(records: Sequence[Record]) -> str:
         if len(longer) == len(reaches)
         else "refuted"
         if len(shorter) == len(reaches)
-        else f"confirmed beside {', '.join(longer)} alone"
+        else f"confirmed only in comparison with {', '.join(longer)}"
         if longer
         else "not confirmed"
     )
@@ -236,14 +237,15 @@ def gradients(records: Sequence[Record]) -> str:
     told = [f"{case} {frames.lags(rows['tenth_lag'])}" for case, rows in told_of.groupby("case", sort=False)]
     steps, taps = len(trained["norms"].iloc[0]), trained["output_taps"].max()
     return (
-        f"That NARX networks are less susceptible to vanishing gradients is {shown}: after training a tenth of the "
-        f"states' gradient of a forecast one step ahead is left, within {steps} steps, at lag {', '.join(told)} (all "
-        f"seeds and targets; NARX of {taps} past outputs in closed loop); {frames.leaders(told_of, 'case')}"
+        f"That NARX networks are less susceptible to vanishing gradients is {shown}: after training, a tenth of the "
+        f"gradient of a forecast one step ahead with respect to the states is left at lag {', '.join(told)} (ranges "
+        f"over seeds and targets, {steps} steps; NARX with {taps} past outputs in closed loop); "
+        f"{frames.leaders(told_of, 'case')}"
     )
 
 
 def bands(records: Sequence[Record]) -> str:
-    """How often bands made by the validation part hold, of the networks."""
+    """How often the bands that were chosen on the validation part hold."""
     found = scores(records)
     rows = [
         f"{target}, {ahead(records, horizon)}: {frames.span(100 * group['held'], '.0f')} %"
@@ -253,7 +255,7 @@ def bands(records: Sequence[Record]) -> str:
 
 
 def all_hours(records: Sequence[Record]) -> str:
-    """RMSE over all hours, the night included, of the best at each horizon, since others tell that."""
+    """The RMSE over all hours, the night included, of the best at each horizon, since others report that."""
     rows = scores(records)
     rows = rows[rows["case"] != BIDIRECTIONAL]
     told = []

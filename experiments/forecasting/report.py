@@ -42,7 +42,7 @@ def summary(records: Sequence[Record]) -> str:
 
 
 def skill(records: Sequence[Record]) -> Figure | None:
-    """By target and horizon, the skill of each model with its interval; small strokes are seeds."""
+    """The skill of each model with its interval, by target and horizon; small strokes are seeds."""
     found = skill_over_reference(records)
     if _swept(records) or tasks(records)["fold"].nunique() > 1:
         return None
@@ -62,7 +62,7 @@ def skill(records: Sequence[Record]) -> Figure | None:
 
 
 def _intervals(axes: Any, group: pd.DataFrame, cases: list[str]) -> None:
-    """A row for each case: its skill with the interval, and seeds."""
+    """Draws a row for each case: its skill with the interval, and its seeds."""
     for place, case in enumerate(cases):
         row = group[group["case"] == case].iloc[0]
         future = case == BIDIRECTIONAL
@@ -72,7 +72,7 @@ def _intervals(axes: Any, group: pd.DataFrame, cases: list[str]) -> None:
         label = "sees the future" if future else "skill"
         axes.plot(100 * row["skill"], place, marker="o", markersize=4.5, linestyle="none", label=label, **look, **face)
         if len(row["seeds"]) > 1:
-            marks = {"marker": "|", "markersize": 8, "linestyle": "none", "label": "a seed"}
+            marks = {"marker": "|", "markersize": 8, "linestyle": "none", "label": "each seed"}
             axes.plot(100 * row["seeds"], [place] * len(row["seeds"]), **look, **marks)
     axes.axvline(0, color=drawing.GREY, linewidth=0.8, zorder=0)
     axes.set_yticks(range(len(cases)), cases, fontsize=8)
@@ -80,7 +80,7 @@ def _intervals(axes: Any, group: pd.DataFrame, cases: list[str]) -> None:
 
 
 def _limit(panels: Sequence[Any], found: pd.DataFrame) -> None:
-    """What is far worse than the reference is cut off at the left, told by an arrow."""
+    """Cuts off at the left what is far worse than the reference, and says so with an arrow."""
     seen = found[["low", "high"]].replace([np.inf, -np.inf], np.nan).dropna()
     low = min(-20.0, 100 * seen["low"].quantile(0.15)) if len(seen) else -20.0
     high = 100 * seen["high"].max() if len(seen) else 20.0
@@ -96,20 +96,20 @@ def _limit(panels: Sequence[Any], found: pd.DataFrame) -> None:
 
 
 def _best(records: Sequence[Record]) -> str:
-    """For a title: of each target and horizon the best that does not see the future."""
+    """For a title: the best model of each target and horizon that does not see the future."""
     found = skill_over_reference(records)
     reference = tasks(records)["reference"].iloc[0]
     honest = found[(found["case"] != reference) & (found["case"] != BIDIRECTIONAL)]
     told = []
     for (target, horizon), group in honest.groupby(GROUP, sort=False):
         best = group.loc[group["skill"].idxmax()]
-        words = f"{target} {ahead(records, horizon)} {best['case']} {100 * best['skill']:+.0f} %"
+        words = f"{best['case']} {100 * best['skill']:+.0f} % ({target}, {ahead(records, horizon)})"
         told.append(words.replace(" ", "\N{NO-BREAK SPACE}"))
-    return f"Best over {reference} at each horizon: {', '.join(told)}"
+    return f"At each horizon the greatest skill over {reference} is that of {', '.join(told)}"
 
 
 def skill_by_fold(records: Sequence[Record]) -> Figure | None:
-    """A panel for each fold: every model's skill with its interval around 0; and all folds together."""
+    """A panel for each fold, and one for all together: every model's skill with its interval around 0."""
     rows, about = scores(records), tasks(records)
     if rows["fold"].nunique() < 2:
         return None
@@ -132,9 +132,9 @@ def skill_by_fold(records: Sequence[Record]) -> Figure | None:
     beat, behind = pooled[pooled["low"] > 0]["case"], pooled[pooled["high"] < 0]["case"]
     best = pooled.loc[pooled["skill"].idxmax()]
     title = (
-        f"Over all folds {', '.join(beat) if len(beat) else 'no model'} beats the {reference} with all of its "
-        f"interval; the best, {best['case']}, is at {100 * best['skill']:+.2f} % ({100 * best['low']:+.2f} to "
-        f"{100 * best['high']:+.2f}); {len(behind)} of {len(pooled)} are worse than it"
+        f"Over all folds {', '.join(beat) if len(beat) else 'no model'} beats the {reference} with the whole interval "
+        f"above 0; the best, {best['case']}, has a skill of {100 * best['skill']:+.2f} % ({100 * best['low']:+.2f} to "
+        f"{100 * best['high']:+.2f}); {len(behind)} of {len(pooled)} models are worse than the {reference}"
     )
     drawing.legend(figure)
     return drawing.caption(
@@ -148,7 +148,7 @@ def _years(about: pd.DataFrame, fold: int) -> str:
 
 
 def week(records: Sequence[Record]) -> Figure | None:
-    """A week of tests: truth, the best network's forecasts with their bands, the reference's."""
+    """A week of tests: the truth, the best network's forecasts with their bands, and the reference's."""
     drawn = frames.frame(records, "week", dtype=np.float64)
     found = skill_over_reference(records)
     networks = {record["model"] for record in records if record["kind"] == "network"} - {BIDIRECTIONAL}
@@ -176,12 +176,15 @@ def week(records: Sequence[Record]) -> Figure | None:
         drawing.head(
             axes,
             f"{target} ({_unit(records, target)}), {ahead(records, horizon)} ahead: {best}; "
-            f"its band holds {100 * held:.0f} % here",
+            f"its band holds in {100 * held:.0f} % of these steps",
         )
         axes.set_xlim(0, len(x) - 1)
     step = tasks(records)["step"].iloc[0]
     drawing.legend(figure)
-    title = f"{len(x)} steps of tests from {drawn.iloc[0]['from'][:10]} on: truth, forecasts and bands"
+    title = (
+        f"Forecasts of the best network for {len(x)} steps of the test part, from {drawn.iloc[0]['from'][:10]} on, "
+        "with their bands"
+    )
     return drawing.caption(figure, title, f"step of the test part ({step})", "")
 
 
@@ -190,7 +193,7 @@ def _unit(records: Sequence[Record], target: str) -> str:
 
 
 def residuals(records: Sequence[Record]) -> Figure | None:
-    """Of forecasts one step ahead, for each target: the mean error by hour of day, and correlations by lag."""
+    """Errors of forecasts one step ahead, for each target: their mean by hour of day, and correlations by lag."""
     found = frames.frame(records, "residuals", dtype=np.float64)
     if found.empty or _swept(records) or tasks(records)["step"].iloc[0] != "h":
         return None
@@ -214,11 +217,12 @@ def residuals(records: Sequence[Record]) -> Figure | None:
         f"{case} {frames.span([curve[1] for curve in rows['autocorrelation']], '+.2f')}"
         for case, rows in found.groupby("case", sort=False)
     ]
-    return drawing.caption(figure, f"Correlation of errors one hour apart, all targets: {', '.join(at_one)}")
+    title = f"Errors that are one hour apart correlate by {', '.join(at_one)} (ranges over seeds and targets)"
+    return drawing.caption(figure, title)
 
 
 def gradient_by_lag(records: Sequence[Record]) -> Figure | None:
-    """What is left of a forecast's gradient, the further back: panels by target, phase, states or inputs; networks."""
+    """What is left of a forecast's gradient by lag: a panel for each target, phase and states or inputs."""
     states, inputs = flows(records), flows(records, "inputs")
     if states.empty or _swept(records):
         return None
@@ -233,7 +237,7 @@ def gradient_by_lag(records: Sequence[Record]) -> Figure | None:
 
 
 def gradient_by_taps(records: Sequence[Record]) -> Figure | None:
-    """The same of NARX networks after training, a line for each K, at the fewest inputs L."""
+    """The gradient of NARX networks after training, by lag, a line for each K, at the fewest inputs L."""
     found = flows(records)
     if found.empty or not _swept(records):
         return None
@@ -243,7 +247,8 @@ def gradient_by_taps(records: Sequence[Record]) -> Figure | None:
         f"{frames.lags(rows['tenth_lag'])} with K = {taps}" for taps, rows in found.groupby("output_taps", sort=True)
     ]
     title = (
-        f"L = {fewest}, closed loop, after training: a tenth of the states' gradient is left at lag {', '.join(lags)}"
+        "After training, a tenth of the gradient with respect to the states is left at lag "
+        f"{', '.join(lags)} (closed loop, L = {fewest})"
     )
     figure, _ = drawing.panels_by_lag(
         found.sort_values("output_taps", kind="stable"),
@@ -282,8 +287,8 @@ def taps(records: Sequence[Record]) -> Figure | None:
         best = group.loc[group["skill"].idxmax()]
         told.append(f"{target} {ahead(records, horizon)}: K={best['output_taps']}, L={best['input_taps']}")
     reference = tasks(records)["reference"].iloc[0]
-    title = f"Most skill over {reference} in the test part (%, means over seeds, darker is more) at {'; '.join(told)}"
-    return drawing.caption(figure, title, "L, steps of the inputs", "K, past outputs")
+    title = f"Skill over {reference} in the test part is greatest at {'; '.join(told)} (%, mean over seeds)"
+    return drawing.caption(figure, title, "number L of past input steps", "number K of past outputs")
 
 
 def _swept(records: Sequence[Record]) -> bool:

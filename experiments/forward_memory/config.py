@@ -44,16 +44,16 @@ def get_config(variant: str = "default") -> ConfigDict:
     config = ConfigDict()
     config.cells = "elman,gru,lstm"  # names of rnnjax.CELLS
     config.activations = "identity,tanh,relu,sigmoid"  # of Elman networks; names of rnnjax.ACTIVATIONS
-    config.radii = "0.9,1,1.5"  # of their recurrent kernels, orthogonal matrices times these
-    config.forget_biases = "0,1,3"  # of cells with a forget gate; of a GRU, biases of the update gate
+    config.radii = "0.9,1,1.5"  # of Elman networks: the recurrent kernel is an orthogonal matrix times this
+    config.forget_biases = "0,1,3"  # biases of the forget gate, and of a GRU's update gate
     config.seeds = 3  # independent initializations and inputs
     config.hidden_size = 64  # units of each layer
-    config.amplitude = 1.0  # of the input, uniform noise in [-amplitude, amplitude], one number a step
-    config.lags = 100  # steps back that are looked at
-    config.examples = 16  # of which derivatives are measured
+    config.amplitude = 1.0  # the input is uniform noise in [-amplitude, amplitude], one number a step
+    config.lags = 100  # steps back over which inputs are recovered and derivatives measured
+    config.examples = 16  # sequences whose derivatives are measured
     config.warm_up = 200  # steps before anything is measured
-    config.steps = 10_000  # after them, from which inputs are read off states; the last quarter tests the readouts
-    config.threads = 0  # programs compiled and run at the same time; 0: one a core
+    config.steps = 10_000  # steps after these that readouts are fitted to; the last quarter tests them
+    config.threads = 0  # programs compiled and run at the same time; 0: one for each core
     return varied(config, variant, VARIANTS)
 
 

@@ -24,7 +24,7 @@ _SPREAD = "lines: medians, shade: range over seeds"
 
 
 def read(records: Sequence[Record]) -> pd.DataFrame:
-    """A row a run, networks in order; NaN where nothing was measured, as the recall of states that overflow."""
+    """One row for each run, networks in order; NaN where nothing was measured, as the recall of overflowing states."""
     runs = frames.frame(records, "size")
     for field, (kind, *of) in _FIELDS.items():
         rows = frames.frame(records, kind).reindex(columns=[*_RUN, "of", field])
@@ -38,7 +38,7 @@ def read(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def findings(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row a network: over seeds geometric means of rates, the range of what is forgotten when, medians of the rest.
+    """One row for each network: geometric means over seeds of rates, the range of forgetting, medians of the rest.
 
     dh_T/dx_t ``fades`` if it vanishes in most seeds.
     """
@@ -46,8 +46,8 @@ def findings(runs: pd.DataFrame) -> pd.DataFrame:
     numbers = runs[["activation", "family", "setting", "saturated"]].assign(
         forgotten=runs["measured r_squared"].map(forgotten_after, na_action="ignore").astype(float),
         capacity=runs["measured capacity"].astype(float),
-        forward=np.log(forward["asymptotic_rate"]),  # of what a step back multiplies dh_T/dx_t by
-        backward=np.log(backward["asymptotic_rate"]),  # and dL/ds_t
+        forward=np.log(forward["asymptotic_rate"]),  # what a step back multiplies dh_T/dx_t by
+        backward=np.log(backward["asymptotic_rate"]),  # and what it multiplies dL/ds_t by
         vanishes=(forward["verdict"] == "vanishes").astype(float),
         growth=list(map(growth, runs["steps"], runs["sizes"])),
     )
@@ -72,7 +72,7 @@ def forgotten_after(r_squared: np.ndarray) -> float:
 
 
 def growth(steps: np.ndarray, sizes: np.ndarray) -> float:
-    """Of outputs from step 100 to the last; their size is NaN from where it overflows."""
+    """The factor by which outputs grow from step 100 to the last; their size is NaN from where it overflows."""
     limits, sizes = np.finfo(sizes.dtype), np.nan_to_num(sizes, nan=np.inf)
     return float(sizes[-1] / sizes[np.argmax(steps >= min(100, steps[-1]))].clip(limits.tiny, limits.max))
 
@@ -94,26 +94,32 @@ def table(records: Sequence[Record]) -> str:
 
 
 def verdict(records: Sequence[Record]) -> str:
-    """The lecture's words judged: forgotten in a dozen steps, or else saturated or blown up; by what it is ruled."""
+    """The lecture's claims judged: inputs are forgotten in a dozen steps, or else outputs saturate or blow up."""
     return " ".join(f"{sentence}." for sentence in _sentences(findings(read(records))).values() if sentence)
 
 
 def _sentences(found: pd.DataFrame) -> dict[str, str]:
-    """By what they are about, empty where there is nothing to say."""
+    """The sentences of the verdict, by what they are about; empty where there is nothing to say."""
     bounded = found.query("activation != 'identity' and fate != 'blow up'")
     ends = frames.lags([*bounded["least"], *bounded["forgotten"]]) if len(bounded) else ""
-    soon = f"{sum(bounded['forgotten'] <= DOZEN)} forget half of an input within {DOZEN} steps (all: {ends})"
+    soon = sum(bounded["forgotten"] <= DOZEN)
     shares = found["saturated"].map(" ({:.0%} of units)".format).where(found["fate"] == "saturate", "")
     lasting = (found["name"] + shares)[~found["fades"]].groupby(found["fate"], sort=False)
-    fates = "; ".join(f"{fate} in {', '.join(names)}" for fate, names in lasting)
+    fates = "; they ".join(f"{fate} in {', '.join(names)}" for fate, names in lasting)
     alike = found[found["setting"] == "radius 1"]
-    factors = ", ".join(alike["family"] + alike["forward"].map(" {:.2f}".format)) if len(alike) > 1 else ""
+    factors = ", ".join(alike["forward"].map("{:.2f}".format) + " in " + alike["family"]) if len(alike) > 1 else ""
     gap = (found["forward"] - found["backward"]).abs().max()
     return {
-        "recall": f"Of {len(bounded)} nonlinear networks that do not blow up, {soon}" if ends else "",
+        "recall": f"{soon} of {len(bounded)} nonlinear networks that do not blow up forget half of an input within "
+        f"{DOZEN} steps (range over all of them: {ends})"
+        if ends
+        else "",
         "fates": f"Where dh_T/dx_t does not fade, outputs {fates}" if fates else "In all networks dh_T/dx_t fades",
-        "factors": f"With all eigenvalues of modulus 1 a step multiplies dh_T/dx_t by {factors}" if factors else "",
-        "gap": f"The factors of dL/ds_t differ from those of dh_T/dx_t by at most {gap:.3f}",
+        "factors": "Where all eigenvalues of the recurrent kernel have modulus 1, a step back multiplies dh_T/dx_t by "
+        f"{factors}"
+        if factors
+        else "",
+        "gap": f"The factors by which a step back multiplies dL/ds_t and dh_T/dx_t differ by at most {gap:.3f}",
     }
 
 
@@ -140,12 +146,12 @@ def recall_by_lag(records: Sequence[Record]) -> Figure | None:
         axes.legend(frameon=False, fontsize=9)  # by setting: most curves end at 0
         ends = findings(kin)[["least", "forgotten"]]
         drawing.head(axes, f"{family}: half forgotten at lag {frames.lags(ends.to_numpy().ravel())}")
-    x, y = f"lag (steps); {_SPREAD}; grey: a dozen steps", "R² of reading x at that lag off the state"
+    x, y = f"lag (steps); {_SPREAD}; grey: a dozen steps", "R² of reading x at that lag from the state"
     return drawing.caption(figure, _sentences(findings(runs))["recall"], x, y)
 
 
 def derivative_by_lag(records: Sequence[Record]) -> Figure:
-    """A panel for each kind of network: dh_T/dx_t against lag, dL/ds_t beside it, both relative to lag 0."""
+    """A panel for each kind of network: dh_T/dx_t and dL/ds_t against lag, both relative to lag 0."""
     runs = read(records)
     figure, panels = drawing.panels(runs["family"].nunique(), across=3, size=(3.5, 2.6))
     for axes, (family, kin) in zip(panels, runs.groupby("family", sort=False), strict=True):
@@ -158,7 +164,7 @@ def derivative_by_lag(records: Sequence[Record]) -> Figure:
         axes.set_ylim(-10, 6)
         drawing.head(axes, family)
         drawing.legend(axes)
-    x = rf"lag T - t (steps); {_SPREAD}; circles: $\|\partial L / \partial s_t\|$; wide: exact, of linear networks"
+    x = rf"lag T - t (steps); {_SPREAD}; circles: $\|\partial L / \partial s_t\|$; wide: exact, for linear networks"
     y = r"$\log_{10}$ of $\|\partial h_T / \partial x_t\|$, relative to lag 0"
     return drawing.caption(figure, _sentences(findings(runs))["gap"], x, y)
 

@@ -36,22 +36,22 @@ def get_config(variant: str = "default") -> ConfigDict:
     """The default study, or one of its variants."""
     config = ConfigDict()
     config.corpus = ""  # any UTF-8 text file; empty: the sources of Python's standard library
-    config.max_characters = 4_000_000  # of it are read; 0: all
+    config.max_characters = 4_000_000  # of the text that are read; 0: all
     config.cells = "elman,gru,lstm"  # names of rnnjax.CELLS
     config.activations = "tanh,relu,sigmoid"  # of Elman networks; names of rnnjax.ACTIVATIONS
     config.initializations = "default"  # as networks/initializations.py names them, with commas between
-    config.depths = "1,4"  # layers
-    config.sequence_lengths = "100"  # characters the network reads, T
+    config.depths = "1,4"  # numbers of layers
+    config.sequence_lengths = "100"  # numbers of characters that a network reads, T
     config.seeds = 3  # independent initializations and batches
     config.hidden_size = 64  # units of each layer
     config.batch_size = 16  # sequences in a training step
-    config.loss = "last"  # measured on the last character (norm against lag), at other steps "25,50,last", or on "all"
-    config.train_steps = 150  # Adam on all characters; 0 measures at initialization only
+    config.loss = "last"  # characters at which the measured loss is read: last, steps as in "25,50,last", or all
+    config.train_steps = 150  # training steps, with a loss at all characters; 0 measures at initialization only
     config.learning_rate = 3e-3  # of Adam
-    config.clip_norm = 1.0  # global gradient norm
-    config.measure_every = 0  # training steps between measurements on the way; 0: before and after alone
-    config.checkpoint_every = 100  # training steps; 0 for none
-    config.threads = 0  # programs compiled and run at the same time; 0: one a core
+    config.clip_norm = 1.0  # largest global norm of a gradient
+    config.measure_every = 0  # training steps between measurements; 0: only before and after training
+    config.checkpoint_every = 100  # training steps between checkpoints; 0 for none
+    config.threads = 0  # programs compiled and run at the same time; 0: one for each core
     return varied(config, variant, VARIANTS)
 
 

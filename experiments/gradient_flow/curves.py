@@ -1,7 +1,7 @@
-"""Curves of gradient norms, picked out of the records: a row a seed, in reading order, the numbers of its decay beside.
+"""Curves of gradient norms from the records: a row for each seed, in reading order, with the numbers of its decay.
 
-What a curve is of: a cell with an activation, an initialization, a depth and a sequence length, the step at which the
-loss was read (``position``) and how many training steps there had been (``step``).
+A curve belongs to a cell with an activation, an initialization, a depth and a sequence length, to the step at which the
+loss was read (``position``), and to the number of training steps before (``step``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from experiments.common import drawing, frames
 from experiments.common.workdir import Record
 
 AXES = ["cell", "activation", "initialization", "depth", "sequence_length", "position", "step"]
-"""What tells curves apart, but for seeds."""
+"""The fields in which curves differ, apart from seeds."""
 
 USUAL = ("default", "orthogonal")
 NO_LAG = "With the loss at every step a norm is a sum over lags: it shows no decay with lag (use --config.loss=last)"

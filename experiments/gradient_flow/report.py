@@ -57,7 +57,7 @@ def _sums_over_lags(seeds: pd.DataFrame) -> Record:
 
 
 def loss_table(records: Sequence[Record]) -> str:
-    """What training did, medians over seeds, as a Markdown table; empty if there was none."""
+    """How training lowers the loss, medians over seeds, as a Markdown table; empty if there was no training."""
     losses = frame(records, "train", dtype=np.float64)
     if losses.empty:
         return ""
@@ -77,7 +77,7 @@ def loss_table(records: Sequence[Record]) -> str:
 
 
 def verdict(records: Sequence[Record]) -> str:
-    """The answer in a line: who loses the gradient first, who last, and who has most left, at initialization."""
+    """The answer in a sentence: who loses the gradient first and last at initialization, and who has most left."""
     found = c.state_norms(records)
     if c.every_step(found):
         return f"{c.NO_LAG}."

@@ -70,8 +70,8 @@ def verdict(records: Sequence[Record]) -> str:
         reached = ", ".join(f"{perplexity:.1f}" for perplexity in windows["perplexity"])
         growth = windows["params"].iloc[-1] / windows["params"].iloc[0]
         told.append(
-            f"The fully connected network on windows of {lengths} words: perplexity {reached}, params growing "
-            f"{growth:.1f}-fold"
+            f"On windows of {lengths} words the fully connected network reaches a perplexity of {reached}, while its "
+            f"params grow {growth:.1f}-fold"
         )
     best = middle.loc[middle.groupby("model", sort=False)["perplexity"].idxmin()].sort_values("perplexity")
     each = [
@@ -79,7 +79,7 @@ def verdict(records: Sequence[Record]) -> str:
         f"{'n-grams' if row['model'] == NGRAM else 'params'})"
         for _, row in best.iterrows()
     ]
-    return ". ".join([*told, f"Best of each: {', '.join(each)}."])
+    return ". ".join([*told, f"The best perplexity of each kind of model is: {', '.join(each)}."])
 
 
 def _seen(sees: float) -> str:
@@ -87,7 +87,7 @@ def _seen(sees: float) -> str:
 
 
 def perplexity_by_window(records: Sequence[Record]) -> Figure | None:
-    """Held-out perplexity and number of params against how many words are seen; a level line for all before."""
+    """Held-out perplexity and number of params against the number of words seen; a level line for all words before."""
     found = models(records)
     if not len(found):
         return None
@@ -102,4 +102,4 @@ def perplexity_by_window(records: Sequence[Record]) -> Figure | None:
     for panel, digits in zip(panels.values(), [(1, 2, 3, 4, 6, 8), (1, 3)], strict=True):
         drawing.plain_ticks(panel, digits)
     drawing.legend(figure, "shade: range over seeds")
-    return drawing.caption(figure, verdict(records), "words that a model looks back on (level: all before)")
+    return drawing.caption(figure, verdict(records), "words that a model looks back on (level line: all words before)")

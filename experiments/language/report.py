@@ -12,35 +12,35 @@ from experiments.common.workdir import Record
 from experiments.language import comparison
 
 KINDS = ["cell", "optimizer", "through"]
-"""What parts one network from another, but for learning rates and seeds."""
+"""The settings in which networks differ, apart from learning rates and seeds."""
 
 
 def in_streams(records: Sequence[Record]) -> Sequence[Record]:
-    """Of the recurrent networks that carry their state on, without the models that are compared with them."""
+    """The records of recurrent networks that carry their state on, without the models compared with them."""
     return [record for record in records if "cell" in record]
 
 
 def evaluations(records: Sequence[Record]) -> pd.DataFrame:
-    """A row an evaluation of a run; ``best`` where its loss on the text to choose by was least."""
+    """A row for each evaluation of a run; ``best`` where its loss on the text to choose by was least."""
     found = frames.frame(in_streams(records), "evaluation", dtype=np.float64)
     return named(found).assign(best=found["loss_choose"] == found.groupby("run")["loss_choose"].transform("min"))
 
 
 def named(found: pd.DataFrame) -> pd.DataFrame:
-    """With a column ``case``: in words, whatever of cell, optimizer and steps back differs among the runs."""
+    """The rows with a column ``case``: those of cell, optimizer and steps back that differ among the runs, in words."""
     words = {"cell": "{}", "optimizer": "{}", "through": "cut after {}"}
     told = [kind for kind in KINDS if found[kind].nunique() > 1] or ["cell"]
     return found.assign(case=[", ".join(words[kind].format(row[kind]) for kind in told) for _, row in found.iterrows()])
 
 
 def best_evaluations(records: Sequence[Record]) -> pd.DataFrame:
-    """A row a run: its best evaluation."""
+    """A row for each run: its best evaluation."""
     found = evaluations(records)
     return found[found["best"]].drop_duplicates("run")
 
 
 def at_best_rates(records: Sequence[Record]) -> pd.DataFrame:
-    """A row a run, those with the learning rate whose median loss on the text to choose by is least for their case."""
+    """A row for each run whose learning rate has the least median loss of its case on the text to choose by."""
     best = best_evaluations(records)
     medians = best.groupby(["case", "learning_rate"], as_index=False)["loss_choose"].median()
     chosen = medians.loc[medians.groupby("case")["loss_choose"].idxmin(), ["case", "learning_rate"]]
@@ -48,7 +48,7 @@ def at_best_rates(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def at_the_edge(records: Sequence[Record]) -> str:
-    """Which cases are best at the lowest or the highest of several rates: others may be better; empty for none."""
+    """Which cases are best at the lowest or the highest of several rates, so that others may be better; or nothing."""
     tried = best_evaluations(records).groupby("case")["learning_rate"].agg(["min", "max", "nunique"])
     chosen = at_best_rates(records).groupby("case")["learning_rate"].first()
     several = tried["nunique"] > 1
@@ -60,7 +60,7 @@ def at_the_edge(records: Sequence[Record]) -> str:
         )
         if len(at)
     ]
-    return f"{'; '.join(told)}: others may be better." if told else ""
+    return f"{'; '.join(told)}: rates that were not tried may be better." if told else ""
 
 
 def table(records: Sequence[Record]) -> str:
@@ -88,15 +88,15 @@ def table(records: Sequence[Record]) -> str:
 
 
 def verdict(records: Sequence[Record]) -> str:
-    """The case that is best on the text to choose by, what it reaches on the other, and where the others are."""
+    """The case that is best on the text to choose by, the loss that it reaches on the other text, and the last's."""
     best = at_best_rates(records)
     order = best.groupby("case")["loss_choose"].median().sort_values().index
     reached = best.set_index("case")["loss_report"]
     first, last = (frames.span(reached.loc[[case]], ".3f") for case in order[[0, -1]])
     count = best["seed"].nunique()
-    others = f"; {order[-1]}, the last of {len(order)}, to {last}" if len(order) > 1 else ""
+    others = f"; {order[-1]}, the last of {len(order)}, at {last}" if len(order) > 1 else ""
     return (
-        f"{order[0]} predicts held-out text to {first} nats a token, the state carried{others} "
+        f"{order[0]} predicts held-out text at {first} nats a token with the state carried{others} "
         f"({count} seed{'s' * (count > 1)})."
     )
 
@@ -113,7 +113,7 @@ def summary(records: Sequence[Record], source: str, unit: str, published: str) -
 
 
 def loss_by_step(records: Sequence[Record]) -> Figure:
-    """A panel for the loss of training, one for the held-out text; a line a case, its range over seeds."""
+    """A panel for the training loss and one for held-out text; a line for each case with its range over seeds."""
     shown = set(at_best_rates(records)["run"])
     trained = named(frames.frame(in_streams(records), "train", dtype=np.float64))
     trained, _ = frames.smoothed(trained, ["run", "case", "seed"])
@@ -128,7 +128,7 @@ def loss_by_step(records: Sequence[Record]) -> Figure:
 
 
 def gradient_by_lag(records: Sequence[Record]) -> Figure:
-    """A panel a case: the gradient of a stream's last loss against lag, before, during and after training."""
+    """The gradient of a stream's last loss against lag, before, during and after training: a panel for each case."""
     shown = set(at_best_rates(records)["run"])
     found = named(frames.flows(records, norms="typical")).sort_values("step", kind="stable")
     found = found[found["run"].isin(shown)]
@@ -138,14 +138,14 @@ def gradient_by_lag(records: Sequence[Record]) -> Figure:
     lags = found.groupby(["case", "step"], sort=False)["tenth_lag"].agg(frames.lags)
     told = lags.groupby("case").agg(lambda of_case: f"1/10 at lag {of_case.iloc[0]}, then {of_case.iloc[-1]}")
     first, last = (frames.lags(found[found["step"] == steps[place]]["tenth_lag"]) for place in (0, -1))
-    finding = f"A tenth of the gradient is left at lag {first} and {last}, before and after training."
+    finding = f"A tenth of the gradient is left at lag {first} before training and at lag {last} after it."
     form: dict[str, Any] = {"panel": "case", "line": "step", "name": "after {:,} steps".format}
     form |= {"heading": "mean over streams", "size": (3.4, 3.2), "across": 3}
     return drawing.panels_by_lag(found, finding, told=told, **form)[0]
 
 
 def loss_by_rate(records: Sequence[Record]) -> Figure | None:
-    """Held-out loss against the learning rate, a line an optimizer, a panel a cell; none where all have one rate."""
+    """Held-out loss against the learning rate, a line for each case; none where all have one rate."""
     best = best_evaluations(records)
     if best.groupby("case")["learning_rate"].nunique().max() == 1:
         return None
@@ -156,12 +156,12 @@ def loss_by_rate(records: Sequence[Record]) -> Figure | None:
     (axes,) = panels.values()
     axes.set_xscale("log")
     drawing.legend(figure, "shade: range over seeds")
-    found = f"Each at its best of these rates: {verdict(records)} {at_the_edge(records)}".rstrip()
+    found = f"At its best rate of these, {verdict(records)} {at_the_edge(records)}".rstrip()
     return drawing.caption(figure, found, "highest learning rate", "cross-entropy (nats a token)")
 
 
 def loss_by_truncation(records: Sequence[Record]) -> Figure | None:
-    """Held-out loss, and how far the gradient reaches after training, against the steps that it went back in training.
+    """Held-out loss, and the reach of the gradient after training, against the steps that it goes back in training.
 
     None where it went back the same number of steps in all networks.
     """
@@ -182,10 +182,11 @@ def loss_by_truncation(records: Sequence[Record]) -> Figure | None:
     losses = best.groupby("through")["loss_report"].agg(lambda of_cut: frames.span(of_cut, ".3f"))
     lags = best.groupby("through")["tenth_lag"].agg(frames.lags)
     cuts = ", ".join(map(str, losses.index))
-    found = (
-        f"{'; '.join(losses)} nats a token held out; a tenth of the trained gradient is left at lag {'; '.join(lags)}"
+    seeds = best["seed"].nunique()
+    told = (
+        f"Where training cuts the gradient after {cuts} steps, the held-out loss is {'; '.join(losses)} nats a token, "
+        f"and a tenth of the trained gradient is left at lag {'; '.join(lags)} ({seeds} seed{'s' * (seeds > 1)})."
     )
-    told = f"The gradient cut after {cuts} steps: {found} ({best['seed'].nunique()} seeds)."
     return drawing.caption(figure, told, "steps that the gradient goes back in training")
 
 

@@ -44,29 +44,29 @@ def get_config(variant: str = "default") -> ConfigDict:
     """The default study, one of its variants, or ``quick``: the same steps on tiny networks, in seconds."""
     config = ConfigDict()
     config.tasks = "adding,temporal_order,patterns"  # names of rnnjax.tasks.TASKS
-    config.lags = "20,50,100"  # lag or length, as each task counts it
+    config.lags = "20,50,100"  # lags or lengths, as each task counts them
     config.cells = "elman,gru,lstm"  # names of rnnjax.CELLS
     config.seeds = 3  # independent initializations and data
     config.hidden_size = 64  # units of each layer
-    config.forget_bias = placeholder(float)  # of a forget gate at initialization; not given: as each cell has it
+    config.forget_bias = placeholder(float)  # bias of a forget gate at initialization; not given: each cell's own
     config.batch_size = 32  # sequences in a training step
-    config.train_steps = 2000  # at most; a run ends when its task is solved
+    config.train_steps = 2000  # training steps at most; a run ends when its task is solved
     config.learning_rate = 3e-3  # of Adam
-    config.cell_learning_rate = placeholder(float)  # another one for the cell than for the readout
-    config.clip_norm = 1.0  # global gradient norm
-    config.evaluate_every = 100  # training steps
-    config.test_size = 500  # sequences, the same at every evaluation
-    config.threads = 0  # programs compiled and run at the same time; 0: one a core
+    config.cell_learning_rate = placeholder(float)  # of the cell, if it is to differ from that of the readout
+    config.clip_norm = 1.0  # largest global norm of a gradient
+    config.evaluate_every = 100  # training steps between evaluations
+    config.test_size = 500  # test sequences, the same at every evaluation
+    config.threads = 0  # programs compiled and run at the same time; 0: one for each core
     return varied(config, variant, VARIANTS)
 
 
 def adding(config: ConfigDict) -> None:
-    """40 s. The adding problem over 100 steps alone."""
+    """40 s. Only the adding problem, over 100 steps."""
     config.tasks, config.lags = "adding", "100"
 
 
 def copy(config: ConfigDict) -> None:
-    """50 s. Copying ten symbols after 20 and 100 steps, Elman net and GRU."""
+    """50 s. Copying ten symbols after 20 and 100 steps; Elman network and GRU."""
     config.tasks, config.lags, config.cells = "copy_memory", "20,100", "elman,gru"
 
 
@@ -76,12 +76,12 @@ def others(config: ConfigDict) -> None:
 
 
 def digits(config: ConfigDict) -> None:
-    """30 s. Digits pixel by pixel, rows in order and pixels in a random order, one seed."""
+    """30 s. Digits read pixel by pixel, in the order of the rows and in a random order; one seed."""
     config.tasks, config.lags, config.seeds = "sequential_digits,permuted_digits", "64", 1
 
 
 def latching(config: ConfigDict) -> None:
-    """30 s. Task 2a of Hochreiter & Schmidhuber (1997) at p = 4, 10 and 100, Elman net and LSTM."""
+    """30 s. Task 2a of Hochreiter & Schmidhuber (1997) at p = 4, 10 and 100; Elman network and LSTM."""
     config.tasks, config.lags, config.cells = "latching", "4,10,100", "elman,lstm"
     config.forget_bias, config.learning_rate, config.cell_learning_rate = 5.0, 1e-2, 1e-4
     config.batch_size, config.test_size = 16, 100

@@ -11,12 +11,12 @@ from experiments.common import drawing, frames, page, solving
 from experiments.common.workdir import Record
 
 PUBLISHED = Path(__file__).with_name("published.csv")
-"""What others found on the same tasks: of the training sequences until it was solved."""
+"""What others found on the same tasks: the number of training sequences until each was solved."""
 
 CASE = ["task", "lag", "cell"]
 
 _WITHOUT = 0.9
-"""A loss above that part of the best without a memory: nothing of what is far back has been used."""
+"""A loss above this multiple of the best loss without memory shows no use of what lies far back."""
 
 
 def results(records: Sequence[Record]) -> pd.DataFrame:
@@ -71,8 +71,11 @@ def verdict(records: Sequence[Record]) -> str:
     parts = []
     for (task, lag), of_task in solving.longest(results(records), "lag").groupby(["task", "lag"]):
         scores = [f"{cell} {_score(of_cell)}" for cell, of_cell in of_task.groupby("cell")]
-        parts.append(f"{solving.words(task)} at {lag}: {', '.join(scores)}")
-    return f"Seeds that solve the longest lag: {'; '.join(parts)}."
+        parts.append(f"{solving.words(task)} at lag {lag}: {', '.join(scores)}")
+    return (
+        "The seeds that solve each task at its longest lag, and in brackets the median loss of the others as a "
+        f"multiple of the best loss without memory, are: {'; '.join(parts)}."
+    )
 
 
 def summary(records: Sequence[Record]) -> str:
@@ -112,7 +115,7 @@ def solved_by_lag(records: Sequence[Record]) -> Figure:
         drawing.plain_ticks(steps, (1, 2, 5))
         steps.set_ylim(taken.min() / 2, taken.max() * 2)  # wide enough for a tick, however few there are
     axes[0].set_ylabel("seeds that solve it (%)")
-    axes[len(tasks)].set_ylabel("training steps to solve it\n(median; small: a seed)")
+    axes[len(tasks)].set_ylabel("training steps to solve it\n(median; small: each seed)")
     drawing.legend(figure)
     return drawing.caption(figure, _reached(ends), "lag or length T (steps)")
 
@@ -128,8 +131,8 @@ def loss_by_step(records: Sequence[Record]) -> Figure:
     drawing.legend(figure)
     without = ~ends["solved"] & ~(ends["relative"] < _WITHOUT)
     found = (
-        f"Of {len(ends)} networks {ends['solved'].sum()} solve their task, {without.sum()} show no sign of memory "
-        f"(a loss above {_WITHOUT:g} of the best without one)"
+        f"{ends['solved'].sum()} of {len(ends)} networks solve their task; {without.sum()} show no sign of memory: "
+        f"their loss stays above {_WITHOUT:g} times the best without memory"
     )
     steps = "training step (one line for each seed; it ends where the task is solved)"
     return drawing.caption(figure, found, steps, "test loss (nats or squared error)")
@@ -146,10 +149,13 @@ def gradient_by_lag(records: Sequence[Record]) -> Figure:
             drawing.by_lag(axes, rows["norms"], look | width, f"{cell}, {frames.PHASES[phase]}", relative=True)
     drawing.legend(figure, "shade: range over seeds")
     trained = found[found["phase"] == "trained"].sort_values("solved", ascending=False)
-    where = trained["solved"].map({True: "where solved", False: "where not solved"})
+    where = trained["solved"].map({True: "where the task is solved", False: "where it is not"})
     left = frames.medians(frames.changes(trained["norms"]), where, drawing.power_of_ten)
-    told = f"Of the last step's gradient the first has, after training, {left} (medians, ranges over runs)"
-    return drawing.caption(figure, told, "lag: steps back from the last", drawing.RELATIVE)
+    told = (
+        "After training, the norm of the gradient at the first step, as a multiple of that at the last step, is "
+        f"{left} (medians and ranges over networks)"
+    )
+    return drawing.caption(figure, told, "lag (steps back from the last step)", drawing.RELATIVE)
 
 
 # Words
@@ -159,7 +165,7 @@ def _reached(ends: pd.DataFrame) -> str:
     """The longest lag that all seeds of a cell solve, by task."""
     every = ends.groupby(CASE)["solved"].all()
     reached = (every * every.index.get_level_values("lag")).groupby(["task", "cell"]).max()
-    lines = ["Longest lag that every seed solves"]
+    lines = ["The longest lag at which every seed solves the task:"]
     for task, of_task in reached.groupby("task"):
         lags = ", ".join(f"{cell} {lag or 'none'}" for (_, cell), lag in of_task.items())
         lines.append(f"{solving.words(task)}: {lags}")
@@ -167,9 +173,9 @@ def _reached(ends: pd.DataFrame) -> str:
 
 
 def _score(ends: pd.DataFrame) -> str:
-    """Of a case: how many seeds solved it, and where the others were left."""
+    """How many seeds of a case solved it, the loss of those that did not, and how many diverged."""
     others, diverged = ends[ends["outcome"] == "not solved"], (ends["outcome"] == "diverged").sum()
-    left = [f"else {others['relative'].median():.2f} of memoryless"] if len(others) else []
+    left = [f"{others['relative'].median():.2f}"] if len(others) else []
     left += [f"{diverged} diverged"] if diverged else []
     return f"{solving.count(ends['solved'])} ({', '.join(left)})" if left else solving.count(ends["solved"])
 

@@ -28,19 +28,19 @@ def get_config(variant: str = "default") -> ConfigDict:
     """The model as it is taught, or one of its variants."""
     config = ConfigDict()
     config.corpus = ""  # any UTF-8 text file; empty: the sources of Python's standard library
-    config.max_characters = 1_000_000  # of it are read; 0: all
+    config.max_characters = 1_000_000  # of the text that are read; 0: all
     config.hidden_size = 100  # units, H
     config.sequence_length = 25  # characters of an iteration, over which the gradient goes back
     config.train_steps = 50_000  # iterations
     config.learning_rate = 0.1  # of Adagrad
     config.clip_value = 5.0  # largest absolute value of an element of the gradient
     config.init_scale = 0.01  # standard deviation of all weights at initialization
-    config.sample_every = 100  # iterations; so many make one dispatch, too
-    config.sample_length = 200  # characters
+    config.sample_every = 100  # iterations between samples, and in one dispatch
+    config.sample_length = 200  # characters of a sample
     config.measure_every = 10_000  # iterations between measurements of the gradient's flow, a multiple of sample_every
-    config.checkpoint_every = 10_000  # iterations, a multiple of sample_every; 0 for none
+    config.checkpoint_every = 10_000  # iterations between checkpoints, a multiple of sample_every; 0 for none
     config.seeds = 1  # independent initializations
-    config.threads = 0  # programs compiled and run at the same time; 0: one a core
+    config.threads = 0  # programs compiled and run at the same time; 0: one for each core
     return varied(config, variant, VARIANTS)
 
 

@@ -12,13 +12,13 @@ from experiments.common.workdir import Record
 
 
 def losses(records: Sequence[Record]) -> pd.DataFrame:
-    """Nats a character by iteration, a row an evaluation: of the smoothed loss."""
+    """The smoothed loss in nats a character, one row for each evaluation."""
     found = frames.frame(records, "evaluation", dtype=np.float64)
     return found.assign(loss=found["smoothed_loss"] / _length(records))
 
 
 def table(records: Sequence[Record]) -> str:
-    """The loss and the gradient's reach at the steps where it was measured, ranges over seeds, as a Markdown table."""
+    """The loss and the gradient's reach wherever the reach was measured, ranges over seeds, as a Markdown table."""
     flows = frames.flows(records).merge(losses(records)[["run", "step", "loss"]])
     rows = [
         {
@@ -33,16 +33,16 @@ def table(records: Sequence[Record]) -> str:
 
 
 def verdict(records: Sequence[Record]) -> str:
-    """What became of the loss, and of the gradient's reach."""
+    """How far the loss fell, and how the gradient's reach changed."""
     ends = losses(records)
     first, last = (ends[ends["step"] == step]["loss"] for step in (0, ends["step"].max()))
     flows = frames.flows(records)
     reach = [frames.lags(flows[flows["step"] == step]["tenth_lag"]) for step in (0, flows["step"].max())]
     count = len(last)
     return (
-        f"In {ends['step'].max():,} iterations the smoothed loss falls from {frames.span(first, '.2f')} (guessing) to "
-        f"{frames.span(last, '.2f')} nats a character ({count} seed{'s' * (count > 1)}); a tenth of a gradient is left "
-        f"at lag {reach[0]} before training, at lag {reach[1]} after it."
+        f"In {ends['step'].max():,} iterations the smoothed loss falls from {frames.span(first, '.2f')} nats a "
+        f"character, that of guessing, to {frames.span(last, '.2f')} ({count} seed{'s' * (count > 1)}); a tenth of the "
+        f"gradient is left at lag {reach[0]} before training and at lag {reach[1]} after it."
     )
 
 
@@ -56,7 +56,7 @@ def summary(records: Sequence[Record], source: str) -> str:
 
 
 def loss_by_iteration(records: Sequence[Record]) -> Figure:
-    """The smoothed loss against iterations, one line for each seed, beside that of guessing."""
+    """The smoothed loss against the iteration, one line for each seed, beside the loss of guessing."""
     found = losses(records)
     figure, (axes,) = drawing.panels(1, size=(6.7, 3.4))
     for seed, (_, of_seed) in enumerate(found.groupby("seed")):
@@ -73,7 +73,9 @@ def gradient_by_lag(records: Sequence[Record]) -> Figure:
     """The gradient of a window's last loss against lag, before, during and after training."""
     found = frames.flows(records).sort_values("step")
     reach = found.groupby("step")["tenth_lag"].agg(frames.lags)
-    told = f"A tenth of the gradient is left at lag {reach.iloc[0]} before training, at lag {reach.iloc[-1]} after it"
+    told = (
+        f"A tenth of the gradient is left at lag {reach.iloc[0]} before training and at lag {reach.iloc[-1]} after it"
+    )
     form: dict[str, Any] = {"panel": "of", "line": "step", "name": "{:,} iterations".format, "size": (6.7, 3.4)}
     return drawing.panels_by_lag(found.assign(of="one layer of tanh units"), told, **form)[0]
 

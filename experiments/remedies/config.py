@@ -47,8 +47,8 @@ def get_config(variant: str = "default") -> ConfigDict:
     """The default study, or one of its variants."""
     config = ConfigDict()
     config.task = "temporal_order"  # a name of rnnjax.tasks.TASKS
-    config.lengths = "20,35,50"  # of its sequences, T (or lags, as the task counts)
-    # Joined by +: none, norm_clipping, element_clipping, penalty (gradient-preserving), flossing (before training).
+    config.lengths = "20,35,50"  # lengths T of its sequences (or lags, as the task counts)
+    # Joined by +: none, norm_clipping, element_clipping, penalty (which preserves the gradient), flossing (beforehand).
     config.remedies = (
         "none,norm_clipping,penalty,penalty+norm_clipping,penalty+element_clipping,flossing,flossing+norm_clipping"
     )
@@ -56,22 +56,22 @@ def get_config(variant: str = "default") -> ConfigDict:
     config.hidden_size = 50  # units of each layer
     config.init_scale = 0.01  # standard deviation of the cell's weights at initialization
     config.batch_size = 20  # sequences in a training step
-    config.train_steps = 10_000  # of SGD, at most; a run stops when its task is solved
+    config.train_steps = 10_000  # steps of SGD at most; a run stops when its task is solved
     config.learning_rate = 0.1  # of SGD
-    config.evaluate_every = 200  # training steps
-    config.test_size = 1000  # sequences, the same at every evaluation
+    config.evaluate_every = 200  # training steps between evaluations
+    config.test_size = 1000  # test sequences, the same at every evaluation
     config.clip_norm = 1.0  # largest norm of a gradient
-    config.clip_value = 0.02  # largest absolute value of its elements; all of them so large, its norm is 1.1
+    config.clip_value = 0.02  # largest absolute value of an element; a gradient of such elements has a norm of 1.1
     config.penalty_weight = 4.0  # of the gradient-preserving penalty, added to the loss
-    config.flossing_steps = 200  # of Adam, before training
-    config.flossing_rate = 3e-3  # its learning rate
-    config.exponents = 10  # how many of the largest are flossed
-    config.threads = 0  # programs compiled and run at the same time; 0: one a core
+    config.flossing_steps = 200  # steps of Adam before training
+    config.flossing_rate = 3e-3  # learning rate of flossing
+    config.exponents = 10  # how many of the largest Lyapunov exponents are flossed
+    config.threads = 0  # programs compiled and run at the same time; 0: one for each core
     return varied(config, variant, VARIANTS)
 
 
 def published(config: ConfigDict) -> None:
-    """3.5 minutes. The setting of Pascanu, Mikolov & Bengio (2013): larger weights, more and slower steps."""
+    """3.5 min. The setting of Pascanu, Mikolov & Bengio (2013): larger weights, more and smaller steps."""
     config.init_scale, config.learning_rate, config.train_steps = 0.1, 0.01, 30_000
     config.lengths, config.seeds = "20,50", 3
 

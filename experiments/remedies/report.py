@@ -65,41 +65,42 @@ def table(records: Sequence[Record]) -> str:
 
 
 def successes(records: Sequence[Record]) -> str:
-    """How many seeds solve the task, a row for each remedy, a column for each length, as a Markdown table."""
+    """How many seeds solve the task: a Markdown table with a row for each remedy and a column for each length."""
     solved = ordered(solving.results(records)).groupby(CASE, observed=True)["outcome"].agg(_solved).unstack("length")
     rows = solved.rename(index=_words, columns="T = {}".format).rename_axis(index="solved with")
     return frames.table(rows.reset_index(), {"solved with"})
 
 
 def verdict(records: Sequence[Record]) -> str:
-    """With which remedies every seed solves the task at all lengths, with which none does, and whose doing it is."""
+    """With which remedies every seed solves the task at all lengths, with which none, and what the penalty adds."""
     solved = ordered(solving.results(records)).groupby(CASE, observed=True)["solved"]
     rates, counts = solved.mean().unstack("length"), solved.agg(solving.count).unstack("length")
     every, none = (rates == 1).all(axis=1), (rates == 0).all(axis=1)
     found = {
-        "every seed solves it with:": rates.index[every].map(_words),
-        "some with:": [f"{_words(remedy)} ({', '.join(row)})" for remedy, row in counts[~every & ~none].iterrows()],
-        "no seed with:": rates.index[none].map(_words),
+        "every seed": rates.index[every].map(_with),
+        "some seeds": [f"{_with(remedy)} ({', '.join(row)})" for remedy, row in counts[~every & ~none].iterrows()],
+        "no seed": rates.index[none].map(_with),
     }
-    parts = "; ".join(f"{words} {', '.join(chosen)}" for words, chosen in found.items() if len(chosen))
+    parts = "; ".join(f"by {seeds} {', '.join(chosen)}" for seeds, chosen in found.items() if len(chosen))
     task = solving.words(records[0]["task"]).capitalize()
-    return f"{task} at T = {', '.join(map(str, rates.columns))}: {parts}.{_claim(rates, counts)}"
+    return f"{task} at T = {', '.join(map(str, rates.columns))} is solved {parts}.{_claim(rates, counts)}"
 
 
 def _claim(rates: pd.DataFrame, counts: pd.DataFrame) -> str:
-    """At which lengths the penalty is what norm clipping lacks, and at which it is not; if all three were tried."""
+    """At which lengths norm clipping works only with the penalty, and at which not; empty unless all were tried."""
     parts = ({"penalty", "norm_clipping"}, {"norm_clipping"}, {"none"})
     chosen = [remedy for each in parts for remedy in rates.index if set(remedy.split("+")) == each]
     if len(chosen) < len(parts):
         return ""
     lacking = [length for length, of_length in rates.loc[chosen].items() if of_length.tolist() == [1, 0, 0]]
     others = [
-        f"; at T = {length} {both} solve it with both, {clipping} with clipping alone, {nothing} with no remedy"
+        f"; at T = {length} {both} solve it with both, {clipping} with clipping alone, {nothing} without a remedy"
         for length, (both, clipping, nothing) in counts.loc[chosen].items()
         if length not in lacking
     ]
-    where = f"T = {', '.join(map(str, lacking))} (all solve it with both, none with clipping alone or no remedy)"
-    return f" The penalty is what norm clipping lacks at {where if lacking else 'no T'}{''.join(others)}."
+    lengths = ", ".join(map(str, lacking))
+    where = f"T = {lengths} (all seeds solve it with both, none with clipping alone or without a remedy)"
+    return f" That norm clipping works only with the penalty holds at {where if lacking else 'no T'}{''.join(others)}."
 
 
 def summary(records: Sequence[Record]) -> str:
@@ -118,7 +119,7 @@ def loss_by_step(records: Sequence[Record]) -> Figure:
         drawing.head(panels[length, remedy], f"{name}T = {length}: solved {_solved(of_case['outcome'])}")
         panels[length, remedy].xaxis.set_major_formatter(EngFormatter(sep=""))
     drawing.legend(next(iter(panels.values())))
-    found = verdict(records).replace("; ", ";\n").replace(". The", ".\nThe")
+    found = verdict(records).replace("; ", ";\n").replace(". That", ".\nThat")
     steps = "training step (one line for each seed; it ends where the task is solved)"
     return drawing.caption(figure, found, steps, "test loss (nats)")
 
@@ -136,19 +137,20 @@ def norms_and_clipping(records: Sequence[Record]) -> Figure:
         drawing.head(axes, f"{remedy}\n{clipped[remedy]:.0%} of steps clipped")
         drawing.plain_ticks(axes)
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    drawing.legend(figure, "lines of all seeds")
+    drawing.legend(figure, "one line for each seed")
     reached = rows[_NORMS].groupby(rows["remedy"].str.contains("clipping")).max()
     reached = reached.map(lambda norm: np.format_float_positional(norm, 3, fractional=False, trim="-"))
-    forms = {False: "up to {} without clipping", True: "with clipping up to {} before it, {} after it"}
+    forms = {False: "{} without clipping", True: "with clipping {} before it and {} after it"}
     parts = [form.format(*reached.loc[clips]) for clips, form in forms.items() if clips in reached.index]
-    found = f"Gradient norms in training at T = {rows['length'].iloc[0]}: {'; '.join(parts)}"
+    found = f"At T = {rows['length'].iloc[0]} the largest gradient norm in training is {', '.join(parts)}"
     return drawing.caption(figure, found, "training step", "largest gradient norm between two evaluations")
 
 
 def gradient_by_lag(records: Sequence[Record]) -> Figure:
     """A panel for each remedy at the greatest length: log10 of ||dL/ds_t|| against lag, before and after training."""
     found = solving.longest(networks(records), "length")
-    told = _told(found, "of the last step's gradient the first has", "kept", drawing.power_of_ten)
+    claim = "the norm of the gradient at the first step, as a multiple of that at the last step, is"
+    told = _told(found, claim, "kept", drawing.power_of_ten)
     words = {"heading": "median and range over seeds", "quantity": drawing.NORM}
     return drawing.panels_by_lag(found, told, panel="panel", line="phase", name=PHASES.__getitem__, **words)[0]
 
@@ -171,9 +173,9 @@ def lyapunov_exponents(records: Sequence[Record]) -> Figure:
 
 
 def _told(found: pd.DataFrame, claim: str, quantity: str, form: Callable[[float], str]) -> str:
-    """Medians over networks, and ranges, at every phase; after training of those that solve it and of the others."""
+    """Medians and ranges over networks at every phase; after training those that solve the task apart from the rest."""
     found = found.sort_values(["phase", "solved"])
-    ends = found["solved"].map({True: " where solved", False: " where not solved"})
+    ends = found["solved"].map({True: " where the task is solved", False: " where the task is not solved"})
     words = found["phase"].astype(str).map(PHASES) + ends.where(found["phase"] == "trained", "")
     medians = frames.medians(found[quantity], words, form)
     return f"At T = {found['length'].iloc[0]} {claim} {medians} (medians and ranges over networks)"
@@ -183,13 +185,17 @@ def _words(remedy: str) -> str:
     return " + ".join(_WORDS.get(part, part.replace("_", " ")) for part in remedy.split("+"))
 
 
+def _with(remedy: str) -> str:
+    return "without a remedy" if remedy == "none" else f"with {_words(remedy)}"
+
+
 def _solved(outcomes: pd.Series) -> str:
     diverged = (outcomes == "diverged").sum()
     return solving.count(outcomes == "solved") + (f", {diverged} diverged" if diverged else "")
 
 
 def _kept(changes: pd.Series) -> str:
-    """From the least to the most of several seeds; nothing that float32 holds is 0."""
+    """The range over seeds; what has underflowed in float32 is 0."""
     return frames.span(10.0**changes, ".2g")
 
 

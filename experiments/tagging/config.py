@@ -47,30 +47,30 @@ def get_config(variant: str = "default") -> ConfigDict:
     """The default study, or one of its variants."""
     config = ConfigDict()
     config.data = "grammar"  # or corpus, of spoken Cantonese
-    # Which way each reads; most_frequent is none: each word has the tag that it mostly had in training.
+    # The direction in which each network reads; most_frequent gives each word the tag that it mostly had in training.
     config.networks = "most_frequent,forward,backward,bidirectional"
     config.cell = "gru"  # a name of rnnjax.CELLS
-    config.hidden_size = 48  # units in each of two directions; of one alone so many that its params are about as many
-    config.embedding_size = 32  # numbers that a word is read as
-    config.longest_affix = 3  # letters at the start and the end of a word by which it is read, beside the word itself
-    config.distances = 12  # of the grammar, words from the ambiguous word to the one that decides, at most
-    config.train_sentences = 20_000  # of the grammar
-    config.longest = 40  # words; of a longer sentence to train on the parts come as sentences of their own
+    config.hidden_size = 48  # units in each of two directions; one direction alone has more, for about as many params
+    config.embedding_size = 32  # length of a word's embedding
+    config.longest_affix = 3  # letters at the start and the end of a word that are read beside the word itself
+    config.distances = 12  # of the grammar: the greatest distance of the deciding word, in words
+    config.train_sentences = 20_000  # training sentences that the grammar generates
+    config.longest = 40  # words; a longer training sentence is cut into several
     # A word that occurs n times in training is taken there for an unknown one with probability a / (a + n): this is a.
     config.word_dropout = 20.0
     config.output_dropout = 0.0  # probability that an output of the layer is dropped, for a whole sentence
     config.batch_size = 64  # sentences in a training step
-    config.train_steps = 1500  # of which the weights of the last ones are averaged, and tested
-    config.learning_rate = 5e-3  # of AdamW at the start; it falls to nothing as a cosine
+    config.train_steps = 1500  # training steps; the mean of the weights over the last ones is tested
+    config.learning_rate = 5e-3  # of AdamW at the start; it falls to 0 as a cosine
     config.weight_decay = 0.0  # of matrices
-    config.clip_norm = 1.0  # global gradient norm
-    config.averaged_over = 100  # training steps: the mean of the weights over about so many is what is tested
-    config.evaluate_every = 300  # training steps
-    config.steps_a_call = 50  # training steps in a dispatch, of which all other numbers of steps are multiples
-    config.checkpoint_every = 500  # training steps; 0 for no checkpoints, so that nothing can be tagged afterwards
-    config.lags = 12  # words to either side of a word in which the gradient of its tag is measured
-    config.seeds = 5  # independent initializations and orders
-    config.threads = 0  # programs compiled and run at the same time; 0: one a core
+    config.clip_norm = 1.0  # largest global norm of a gradient
+    config.averaged_over = 100  # training steps over which the tested mean of the weights is taken, about
+    config.evaluate_every = 300  # training steps between evaluations
+    config.steps_a_call = 50  # training steps in one dispatch; all other numbers of steps are multiples of it
+    config.checkpoint_every = 500  # training steps between checkpoints; 0 for none, and nothing can be tagged later
+    config.lags = 12  # words to either side of a word over which the gradient of its tag is measured
+    config.seeds = 5  # independent initializations and orders of the training data
+    config.threads = 0  # programs compiled and run at the same time; 0: one for each core
     return varied(config, variant, VARIANTS)
 
 

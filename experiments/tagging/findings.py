@@ -10,18 +10,18 @@ from experiments.common.workdir import Record
 from experiments.tagging.model import BACKWARD, BIDIRECTIONAL, FORWARD
 
 COUNTING = "most_frequent"
-"""Beside networks of each direction, the most frequent tag of each word."""
+"""The baseline that stands beside the networks: the most frequent tag of each word."""
 
 WORDS = {
     "all": "all words",
     "known": "words seen in training",
-    "unknown": "words not seen there",
+    "unknown": "words not seen in training",
     "ambiguous": "words seen with several tags",
 }
-"""Of which words it is told apart how many are right."""
+"""The groups of words whose share right is given separately."""
 
 BLIND = {FORWARD: "right", BACKWARD: "left"}
-"""On which side of a word a network of one direction sees nothing."""
+"""The side of a word on which a network of one direction sees nothing."""
 
 PHASES = frames.PHASES
 ALL_TAGS = "mean of all tags"
@@ -41,7 +41,7 @@ def by_tag(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def ambiguous(records: Sequence[Record]) -> pd.DataFrame:
-    """Of the grammar's ambiguous words how many are right, a row for each run, side, distance, and kind of word."""
+    """The share right of the grammar's ambiguous words, a row for each run, side, distance, and kind of word."""
     return frames.frame(records, "distance")
 
 
@@ -49,7 +49,7 @@ def ambiguous(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def setting(records: Sequence[Record]) -> str:
-    """What was read, and how much of it."""
+    """The data, and how much there is of them."""
     first = results(records).iloc[0]
     seeds = results(records)["seed"].nunique()
     return (
@@ -86,24 +86,24 @@ def tags_table(records: Sequence[Record]) -> str:
 
 
 def best(records: Sequence[Record]) -> str:
-    """The network that has most words right, on average over its seeds."""
+    """The network that tags most words right, on average over its seeds."""
     ends = results(records)
     return str(ends.groupby("network", sort=False)["right_all"].mean().fillna(0.0).idxmax())
 
 
 def verdict(records: Sequence[Record]) -> str:
-    """Whether it is as the lectures have it."""
+    """Which network is best, and whether the lectures' claims hold."""
     told = [most_right(records), *(_chance(records) if len(ambiguous(records)) else _over_others(records))]
     return ". ".join(told) + "."
 
 
 def most_right(records: Sequence[Record]) -> str:
     ends, name = results(records), best(records)
-    return f"Most right: {name}, {percent(ends[ends['network'] == name]['right_all'])} of all words"
+    return f"{name} is best: it tags {percent(ends[ends['network'] == name]['right_all'])} of all words right"
 
 
 def _chance(records: Sequence[Record]) -> list[str]:
-    """Of the grammar, what a direction alone can know."""
+    """For the grammar: what a network can know that reads in one direction alone."""
     found, told = ambiguous(records), []
     chance = found["chance"].iloc[0]
     for network, side in BLIND.items():
@@ -113,22 +113,24 @@ def _chance(records: Sequence[Record]) -> list[str]:
         shown = "confirmed" if blind.max() < chance + 1e-6 else "refuted"
         told.append(
             f"That a network which reads {network} cannot know what is decided to the {side} is {shown}: at every "
-            f"distance it has {spread(blind)} of these words right, and without the word that decides "
-            f"{100 * chance:.1f} % are right at best"
+            f"distance it tags {spread(blind)} of these words right, and {100 * chance:.1f} % is the best that can be "
+            "done without the word that decides"
         )
     far = found["distance"].max()
     for network in found["network"].unique():
         sees = found[(found["network"] == network) & (found["side"] != BLIND.get(network))]
         if network != COUNTING:
             rights = sees.groupby("deciding", sort=False)["right"]
-            by_kind = " and ".join(f"{spread(right)} by words {deciding}" for deciding, right in rights)
+            by_kind = " and ".join(f"{spread(right)} if by words {deciding}" for deciding, right in rights)
             side = "on either side" if network == BIDIRECTIONAL else f"to the {other_side(BLIND[network])}"
-            told.append(f"Where it is decided {side}, {network} has right {by_kind}, up to {far} {in_words(far)} away")
+            told.append(
+                f"Of words that are decided {side}, up to {far} {in_words(far)} away, {network} tags {by_kind} right"
+            )
     return told
 
 
 def _over_others(records: Sequence[Record]) -> list[str]:
-    """Of a corpus, by how much both directions are better than each of the others."""
+    """For a corpus: by how much both directions are better than each of the others."""
     ends = results(records)
     rights = {str(network): seeds["right_all"] for network, seeds in ends.groupby("network", sort=False)}
     both = rights.pop(BIDIRECTIONAL, None)
@@ -140,13 +142,14 @@ def _over_others(records: Sequence[Record]) -> list[str]:
         shown = "confirmed" if above else "refuted" if below else "undecided"
         told.append(
             f"That both directions are better than {network} is {shown}: "
-            f"{100 * (both.mean() - right.mean()):+.2f} points ({spread(both, 2)} against {spread(right, 2)})"
+            f"{100 * (both.mean() - right.mean()):+.2f} points ({spread(both, 2)} of all words right against "
+            f"{spread(right, 2)})"
         )
     return told
 
 
 def lecture(records: Sequence[Record]) -> str:
-    """Of the lectures' sentences, how likely the first word is part of a name, as a Markdown table."""
+    """How likely the first word of each of the lectures' sentences is part of a name, as a Markdown table."""
     found = frames.frame(records, "lecture")
     if found.empty:
         return ""
@@ -158,16 +161,16 @@ def lecture(records: Sequence[Record]) -> str:
 
 
 def confused(records: Sequence[Record]) -> str:
-    """Which tags the best network took for which most often."""
+    """Which tags the best network mistakes for which most often."""
     tags, counts = matrix(records)
     wrong = counts - np.diag(np.diag(counts))
     places = np.argsort(-wrong, axis=None)[:3]
     told = [
-        f"{tags[true]} for {tags[said]} ({wrong[true, said]:,} of {counts[true].sum():,})"
+        f"{tags[true]} for {tags[said]} ({wrong[true, said]:,} of {counts[true].sum():,} times)"
         for true, said in zip(*np.unravel_index(places, wrong.shape), strict=True)
         if wrong[true, said]
     ]
-    return f"{best(records)} takes most often {', '.join(told)}" if told else f"{best(records)} takes none for another"
+    return f"{best(records)} most often takes {', '.join(told)}" if told else f"{best(records)} makes no mistake"
 
 
 def matrix(records: Sequence[Record]) -> tuple[list[str], np.ndarray]:

@@ -51,7 +51,7 @@ def summary(records: Sequence[Record]) -> str:
 
 
 def accuracy_by_distance(records: Sequence[Record]) -> Figure | None:
-    """Ambiguous words right against the distance of what decides: panels by side and kind of word, lines by network."""
+    """The share right of ambiguous words by the distance of what decides: panels by side and kind, lines by network."""
     found = ambiguous(records)
     if found.empty:
         return None
@@ -73,15 +73,15 @@ def accuracy_by_distance(records: Sequence[Record]) -> Figure | None:
 
 
 def _blindness(found: pd.DataFrame, chance: float) -> str:
-    """In a line what networks of one direction and of both have right."""
+    """What networks of one direction and of both tag right, in a sentence."""
     told = []
     for network, side in BLIND.items():
         blind = found[(found["network"] == network) & (found["side"] == side)]["right"]
         if len(blind):
-            told.append(f"{network} has {spread(blind)} right where it is decided to the {side}")
+            told.append(f"{network} tags {spread(blind)} of the words right that are decided to the {side}")
     both = found[found["network"] == BIDIRECTIONAL]["right"]
     if len(both):
-        told.append(f"bidirectional {spread(both)} on both sides")
+        told.append(f"bidirectional {spread(both)} of those decided on either side")
     return f"{', '.join(told)}; chance is {100 * chance:.1f} %" if told else ""
 
 
@@ -110,12 +110,12 @@ def f1_by_tag(records: Sequence[Record]) -> Figure:
     drawing.legend(figure, "mark: mean\nbar: range over seeds")
     mine = found[found["network"] == best(records)].groupby("tag", sort=False)["f1"].mean()
     ends_of = (f"{100 * mine[tag]:.1f} % ({tag})" for tag in (mine.idxmin(), mine.idxmax()))
-    title = f"{best(records)}: F1 from {' to '.join(ends_of)}"
-    return drawing.caption(figure, title, "F1 (%)", "tag (words to test on)")
+    title = f"The F1 score of {best(records)} reaches from {' to '.join(ends_of)}"
+    return drawing.caption(figure, title, "F1 (%)", "tag (number of test words)")
 
 
 def _dots(axes: Axes, rows: pd.DataFrame, kind: str) -> None:
-    """A line for each kind, downwards; in it each network's mean and range of ``percent``, one under the other."""
+    """Draws a line for each kind, downwards, with each network's mean and range of ``percent``, one under the other."""
     kinds, networks = list(rows[kind].unique()), list(rows["network"].unique())
     looks, markers = drawing.looks_of(networks), drawing.markers_of(networks)
     for number, network in enumerate(networks):
@@ -132,36 +132,37 @@ def _dots(axes: Axes, rows: pd.DataFrame, kind: str) -> None:
 
 
 def confusion(records: Sequence[Record]) -> Figure:
-    """Of the best network, a matrix of counts over all seeds: true tags downwards, what was said to the right."""
+    """A matrix of the best network's counts over all seeds: true tags downwards, predicted ones to the right."""
     tags, counts = matrix(records)
     figure, (axes,) = drawing.grid(1, 1, size=(0.46 * len(tags) + 2, 0.36 * len(tags) + 1.4), share=(False, False))
     drawing.confusion(axes, tags, counts)
-    title = f"{confused(records)}, over all seeds. Darkness: share of a true tag"
-    return drawing.caption(figure, title, "tag that was said", "true tag")
+    title = f"{confused(records)}, over all seeds. Darker fields are a larger share of a true tag"
+    return drawing.caption(figure, title, "predicted tag", "true tag")
 
 
 def error_by_step(records: Sequence[Record]) -> Figure | None:
-    """Words to test on that are wrong against training step, a line for each network."""
+    """The share of wrong test words against the training step, a line for each network."""
     found = frames.frame(records, "evaluation")
     if found.empty:
         return None
-    found = found.assign(percent=100 * found["error"], panel="words to test on")
+    found = found.assign(percent=100 * found["error"], panel="test words")
     figure, panels = drawing.courses(found, "step", "percent", panel="panel", line="network", size=(6, 3.2), marker=".")
     for axes in panels.values():
         drawing.plain_ticks(axes, (1, 2, 5))
     drawing.legend(figure, "line: median\nshade: range over seeds")
     last = found[found["step"] == found["step"].max()].groupby("network", sort=False)["percent"]
-    told = ", ".join(f"{network} {frames.span(percent, '.1f')} %" for network, percent in last)
-    return drawing.caption(figure, f"Wrong at the end of training: {told}", "training step", "words wrong (%)")
+    told = ", ".join(f"{frames.span(percent, '.1f')} % in {network}" for network, percent in last)
+    title = f"At the end of training the share of wrong words is {told} (ranges over seeds)"
+    return drawing.caption(figure, title, "training step", "words wrong (%)")
 
 
 def state_gradient_by_distance(records: Sequence[Record]) -> Figure | None:
-    """How much of a decision's gradient with respect to the states there is, so many words to either side of a word."""
+    """The norm of a decision's gradient with respect to the states, by distance to either side of a word."""
     return _gradient(records, "states", r"$\log_{10} \|\partial d / \partial s\|$")
 
 
 def input_gradient_by_distance(records: Sequence[Record]) -> Figure | None:
-    """The same with respect to what words are read as."""
+    """The norm of a decision's gradient with respect to the words' embeddings, by distance."""
     return _gradient(records, "inputs", r"$\log_{10} \|\partial d / \partial x\|$")
 
 
@@ -194,14 +195,14 @@ def _gradient(records: Sequence[Record], quantity: str, label: str) -> Figure | 
         side = found[found["panel"] == name]["side"].iloc[0]
         if side in ("left", "right"):
             axes.axvline(reach if side == "right" else -reach, color=drawing.GREY, linestyle=":", zorder=0)
-    dotted = "\ndots: what decides" if set(found["side"]) & {"left", "right"} else ""
+    dotted = "\ndots: the word that decides" if set(found["side"]) & {"left", "right"} else ""
     drawing.legend(figure, f"line: median\nshade: range over seeds\ngrey: the word in question{dotted}")
-    x = "distance from the word in question (words; what stands to its right is positive)"
+    x = "distance from the word in question (words; positive to its right)"
     return drawing.caption(figure, _reaches(found, quantity), x, label)
 
 
 def _reaches(found: pd.DataFrame, quantity: str) -> str:
-    """What a gradient is at the farthest word, relative to that at the word in question, after training and before."""
+    """The gradient at the farthest word, relative to that at the word in question, after training and before."""
     middle, told = len(found[quantity].iloc[0]) // 2, []
     for (side, network), seeds in found.groupby(["side", "network"], sort=False):
         for end in [side] if side in ("left", "right") else ["left", "right"]:
@@ -211,11 +212,11 @@ def _reaches(found: pd.DataFrame, quantity: str) -> str:
             }
             if np.isfinite(logs["trained"]):
                 before, after = (drawing.power_of_ten(logs[phase]) for phase in ("initialization", "trained"))
-                told.append(f"{network} {after} to the {end} ({before})")
+                told.append(f"{after} ({before}) to the {end} in {network}")
     of = "states" if quantity == "states" else "words"
     return (
-        f"After training (and before), of the gradient at the word in question so much is left at the {of} {middle} "
-        f"{in_words(middle)} away: {', '.join(told)}; where a network does not read there is none"
+        f"After training (in brackets: before), the gradient at the {of} {middle} {in_words(middle)} away, as a "
+        f"multiple of that at the word in question, is {', '.join(told)}; where a network does not read there is none"
     )
 
 

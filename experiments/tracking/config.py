@@ -43,35 +43,35 @@ def get_config(variant: str = "default") -> ConfigDict:
     """The default study, or one of its variants."""
     config = ConfigDict()
     config.system = "spring"  # or jumps
-    # Names of rnnjax.CELLS; one as gru+dense has a dense layer of tanh, each step alone, between cell and readout.
+    # Names of rnnjax.CELLS; with +dense a dense layer of tanh, which sees each step alone, follows the cell.
     config.networks = "elman,gru,lstm"
-    config.delays = "-8,-4,-2,0,2,4,8,16"  # steps between a position and its estimate; below 0 it is asked for ahead
-    config.whole = "gru,gru+dense"  # the same, one in each direction, that see the whole sequence; empty for none
-    config.period = 24.0  # of the spring without damping, in steps
+    config.delays = "-8,-4,-2,0,2,4,8,16"  # steps by which an estimate comes after its position; below 0: before it
+    config.whole = "gru,gru+dense"  # networks of both directions that see the whole sequence; empty for none
+    config.period = 24.0  # period of the spring without damping, in steps
     config.damping = 0.05  # of the spring; at 1 it no longer swings
-    config.jump_probability = 0.02  # of a target that jumps, at each step
-    config.sensor_noise = 1.0  # standard deviation of what is added to a position, whose own is 1
+    config.jump_probability = 0.02  # probability at each step that a target jumps
+    config.sensor_noise = 1.0  # standard deviation of the noise added to a position, whose own is 1
     config.hidden_size = 32  # units of a cell, in each direction
     config.length = 160  # steps of a sequence in training
-    config.warm_up = 48  # of these, steps at the start that do not count; at least the longest delay
+    config.warm_up = 48  # steps at the start of these that do not count; at least the longest delay
     config.batch_size = 32  # sequences in a training step, drawn anew each time
-    config.train_steps = 1500  # of which the weights of the last ones are averaged, and tested
-    config.learning_rate = 1e-2  # of AdamW at the start; it falls to nothing as a cosine
+    config.train_steps = 1500  # training steps; the mean of the weights over the last ones is tested
+    config.learning_rate = 1e-2  # of AdamW at the start; it falls to 0 as a cosine
     config.weight_decay = 0.0  # of matrices
-    config.clip_norm = 1.0  # global gradient norm
-    config.averaged_over = 100  # training steps: the mean of the weights over about so many is what is tested
-    config.evaluate_every = 500  # training steps
-    config.steps_a_call = 100  # training steps in a dispatch, of which all other numbers of steps are multiples
-    config.test_sequences = 256  # of one test set for all
-    config.test_length = 400  # steps of each
-    config.lags = 64  # over which it is measured how much an estimate hangs on what was seen before
+    config.clip_norm = 1.0  # largest global norm of a gradient
+    config.averaged_over = 100  # training steps over which the tested mean of the weights is taken, about
+    config.evaluate_every = 500  # training steps between evaluations
+    config.steps_a_call = 100  # training steps in one dispatch; all other numbers of steps are multiples of it
+    config.test_sequences = 256  # sequences of the test set, which is the same for all
+    config.test_length = 400  # steps of each test sequence
+    config.lags = 64  # steps back over which an estimate's dependence on samples is measured
     config.seeds = 3  # independent initializations and training data
-    config.threads = 0  # programs compiled and run at the same time; 0: one a core
+    config.threads = 0  # programs compiled and run at the same time; 0: one for each core
     return varied(config, variant, VARIANTS)
 
 
 def jumps(config: ConfigDict) -> None:
-    """4 min. A target that jumps between two places: a linear filter is no longer the best."""
+    """4 min. A target that jumps between two places, where a linear filter is no longer the best."""
     config.system = "jumps"
 
 

@@ -12,10 +12,10 @@ from ml_collections import ConfigDict
 from experiments.common import drawing, frames, page
 from experiments.common.workdir import Record
 
-LEAST, LINEAR, ALONE = "the least there is", "the best linear estimate", "the last sample alone"
+LEAST, LINEAR, ALONE = "the least possible", "the best linear estimate", "the last sample alone"
 
 EXPONENTIAL = 0.9
-"""R² from which a slope of norms is told as a rate."""
+"""The R² from which on a slope of norms is given as a rate."""
 
 _LINES: dict[str, dict[str, Any]] = {
     LINEAR: {"color": "#e69f00", "linestyle": "-", "linewidth": 4, "alpha": 0.6, "zorder": 0},
@@ -26,9 +26,9 @@ _LINES: dict[str, dict[str, Any]] = {
 def results(records: Sequence[Record]) -> pd.DataFrame:
     """How each run ended, beside the least errors: ``least`` is exact, or that of the best estimates on the test set.
 
-    ``excess`` is by how many per cent of the least error that of the network is greater: its mean squared distance from
-    the best estimates. ``expected`` is both together, which a test set tells better than ``error``, the plain mean over
-    it. ``linear_excess`` is of the best linear estimate.
+    ``excess`` is the network's mean squared distance from the best estimates, in per cent of the least error, by which
+    its error is greater. ``expected`` is both together, which a test set measures better than ``error``, the plain mean
+    over it. ``linear_excess`` is the excess of the best linear estimate.
     """
     ends, beside = (frames.frame(records, kind, dtype=np.float64) for kind in ("result", "known"))
     found = ends.merge(beside[["run", "best", "exact", "linear", "alone"]], on="run")
@@ -42,18 +42,18 @@ def results(records: Sequence[Record]) -> pd.DataFrame:
 def when(delay: float) -> str:
     """A delay in words."""
     if np.isnan(delay):
-        return "the whole seen"
+        return "whole sequence seen"
     steps = f"{abs(delay):.0f} step{'s' if abs(delay) != 1 else ''}"
     return f"{steps} ahead" if delay < 0 else "at once" if delay == 0 else f"{steps} late"
 
 
 def percent(value: float) -> str:
-    """With as many digits as tell something."""
+    """A number with as many digits as are meaningful."""
     return f"{value:.0f}" if value >= 10 else f"{value:.1f}" if value >= 0.1 else f"{value:.2f}"
 
 
 def online(rows: pd.DataFrame) -> pd.DataFrame:
-    """Those of networks that answer step by step."""
+    """The rows of networks that answer step by step."""
     return rows[rows["delay"].notna()].sort_values("delay", kind="stable", ignore_index=True)
 
 
@@ -66,7 +66,7 @@ def is_linear(ends: pd.DataFrame) -> bool:
 
 
 def table(records: Sequence[Record]) -> str:
-    """A row a delay: least errors, and by how much each network's is greater, medians and ranges over seeds."""
+    """The least error of each delay and by how much each network's is greater, medians and ranges over seeds."""
     ends = results(records)
     ends = pd.concat([online(ends), ends[ends["delay"].isna()]])
     rows = []
@@ -84,53 +84,54 @@ def table(records: Sequence[Record]) -> str:
 
 
 def verdict(records: Sequence[Record]) -> str:
-    """What was found, a sentence a line."""
+    """What was found, one sentence in each line."""
     tellers = (_errors, _excess, _linear, _whole, _weights, _rates)
     return "\n".join(f"{sentence}." for tell in tellers for sentence in tell(records))
 
 
 def _errors(records: Sequence[Record]) -> Iterator[str]:
-    """The least error farthest ahead, at once, and latest."""
+    """The least error of the estimates farthest ahead, at once, and latest."""
     ends = online(results(records)).drop_duplicates("delay")
     told = ends[ends["delay"].isin([ends["delay"].min(), 0, ends["delay"].max()])]
     listed = ", ".join(f"{least:.3f} ({words})" for least, words in zip(told["least"], told["when"], strict=True))
-    yield f"Of a position's variance the least error is {listed}"
+    yield f"The least error possible, as a share of the position's variance, is {listed}"
 
 
 def _excess(records: Sequence[Record]) -> Iterator[str]:
-    """How near each network comes to it, over all delays and seeds."""
+    """How near each network comes to the least error, over all delays and seeds."""
     ends = online(results(records))
     parts = []
     for network, rows in ends.groupby("network", sort=False):
         worst = rows.groupby("when", sort=False)["excess"].median().fillna(float("inf")).idxmax()
-        parts.append(f"{network} {frames.median(rows['excess'], percent)} %, most {worst}")
-    told = "Networks are above the least error by (medians and ranges over delays and seeds)"
-    yield f"{told}: {'; '.join(parts)}"
+        parts.append(f"{frames.median(rows['excess'], percent)} % in {network}, most of all {worst}")
+    told = "The errors of networks are above the least one by"
+    yield f"{told} {'; '.join(parts)} (medians and ranges over delays and seeds)"
 
 
 def _linear(records: Sequence[Record]) -> Iterator[str]:
-    """Where the best linear estimate is not the best of all: who is better than it."""
+    """How many networks are better than the best linear estimate, where that is not the best of all."""
     ends = online(results(records))
     if is_linear(ends):
         return
     better = (ends["excess"] < ends["linear_excess"]).sum()
     by = frames.span(ends["linear_excess"], ".0f")
-    told = f"The best linear estimate is above the least error by {by} %"
-    yield f"{told}; {better} of {len(ends)} networks are nearer to it"
+    told = f"The error of the best linear estimate is above the least one by {by} %"
+    yield f"{told}; {better} of {len(ends)} networks are nearer to the least error"
 
 
 def _whole(records: Sequence[Record]) -> Iterator[str]:
-    """What is left where the whole sequence is seen, and how near a network of both directions comes to it."""
+    """The least error where the whole sequence is seen, and how near networks of both directions come to it."""
     ends = results(records)
     ends = ends[ends["delay"].isna()]
     if len(ends):
-        parts = [f"{name} {frames.median(of, percent)} %" for name, of in ends.groupby("network", sort=False)["excess"]]
-        least = f"With the whole sequence seen the least error is {ends['least'].iloc[0]:.3f}"
-        yield f"{least}; above that are networks of both directions, by {', '.join(parts)}"
+        by_network = ends.groupby("network", sort=False)["excess"]
+        parts = [f"{frames.median(of, percent)} % ({name})" for name, of in by_network]
+        least = f"Where the whole sequence is seen, the least error is {ends['least'].iloc[0]:.3f}"
+        yield f"{least}; networks of both directions are above it by {', '.join(parts)}"
 
 
 def weights(records: Sequence[Record]) -> pd.DataFrame:
-    """Of each network its weights by lag, ``mean``, beside the ``best`` ones, and how far they are ``apart``."""
+    """The weights of each network by lag, ``mean``, beside the ``best`` ones, and how far they are ``apart``."""
     found, beside = (frames.frame(records, kind, dtype=np.float64) for kind in ("weights", "optimal"))
     found = online(found.merge(beside[["run", "mean"]].rename(columns={"mean": "best"}), on="run"))
     pairs = zip(found["mean"], found["best"], strict=True)
@@ -141,16 +142,18 @@ def weights(records: Sequence[Record]) -> pd.DataFrame:
 def _weights(records: Sequence[Record]) -> Iterator[str]:
     """How far a network's derivatives with respect to past samples are from those of the best estimate."""
     found = weights(records)
-    parts = [
-        f"{name} {frames.median(rows['apart'], '{:.2f}'.format)}" for name, rows in found.groupby("network", sort=False)
-    ]
-    yield f"Distance of a network's weights of past samples from the best ones, as a share of these: {', '.join(parts)}"
+    by_network = found.groupby("network", sort=False)
+    parts = [f"{frames.median(rows['apart'], '{:.2f}'.format)} in {name}" for name, rows in by_network]
+    told = (
+        "The distance of a network's weights of past samples from the best ones, as a share of the best ones' norm, is"
+    )
+    yield f"{told} {', '.join(parts)} (medians and ranges over delays and seeds)"
 
 
 def rates(records: Sequence[Record]) -> pd.DataFrame:
-    """Of each network the norms of dL/ds_t, and their decay from that position back which is asked for.
+    """The norms of each network's dL/ds_t, and their decay back from the position that is asked for.
 
-    The best estimator itself keeps what it has seen for as long as the delay is.
+    Even the best estimator keeps what it has seen for as many steps as the delay.
     """
     found = online(frames.frame(records, "state_gradient"))
     beyond = [
@@ -160,21 +163,22 @@ def rates(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def _rates(records: Sequence[Record]) -> Iterator[str]:
-    """What a step back multiplies dL/ds_t by, and the best filter's; or, if that is not linear, what is left of it."""
+    """What a step back multiplies dL/ds_t and the best filter's derivative by; what is left, if that is not linear."""
     found, beside = rates(records), frames.frame(records, "optimal", dtype=np.float64)
     if "rate" not in beside:
         left = frames.changes(found["norms"]).groupby(found["network"], sort=False)
-        told = "; ".join(f"{name} {frames.median(kept, '10^{:+.1f}'.format)}" for name, kept in left)
+        told = ", ".join(f"{frames.median(kept, '10^{:+.1f}'.format)} (in {name})" for name, kept in left)
         steps = len(found["norms"].iloc[0]) - 1
-        yield f"{steps} steps back there is left of dL/ds_t, medians and ranges over delays and seeds: {told}"
+        spread = "medians and ranges over delays and seeds"
+        yield f"{steps} steps back the norm of dL/ds_t is {told} times the last one ({spread})"
         return
     parts = []
     for network, rows in found.groupby("network", sort=False):
         fits = rows[rows["r_squared"] >= EXPONENTIAL]
-        told = frames.rates(fits["asymptotic_rate"]) if len(fits) else "no exponential"
-        parts.append(f"{network} {told}, where that fits, in {len(fits)} of {len(rows)} networks")
+        told = frames.rates(fits["asymptotic_rate"]) if len(fits) else "no constant"
+        parts.append(f"dL/ds_t of {network} by {told} ({len(fits)} of {len(rows)} networks decay exponentially)")
     best = f"A step back multiplies the best filter's derivative by {beside['rate'].iloc[0]:.3f} in the long run"
-    yield f"{best}, dL/ds_t of {'; of '.join(parts)}"
+    yield f"{best}, {'; '.join(parts)}"
 
 
 def summary(records: Sequence[Record], config: ConfigDict) -> str:
@@ -187,7 +191,7 @@ def summary(records: Sequence[Record], config: ConfigDict) -> str:
 
 
 def error_by_delay(records: Sequence[Record]) -> Figure:
-    """Mean squared error against delay: the networks, the least there is, and what simpler estimates leave."""
+    """The mean squared error against the delay: networks, the least error possible, and simpler estimates."""
     ends = results(records)
     by_delay = online(ends)
     figure, (axes,) = drawing.grid(1, 1, size=(6.5, 4))
@@ -200,7 +204,7 @@ def error_by_delay(records: Sequence[Record]) -> Figure:
     whole = ends[ends["delay"].isna()]
     if len(whole):
         look: dict[str, Any] = {"color": "black", "linewidth": 0.8, "zorder": 0}
-        axes.axhline(whole["least"].iloc[0], linestyle=(0, (6, 3)), **look, label=f"{LEAST}, the whole seen")
+        axes.axhline(whole["least"].iloc[0], linestyle=(0, (6, 3)), **look, label=f"{LEAST}, whole sequence seen")
     axes.set_ylim(bottom=0)
     drawing.legend(figure, "line: median\nshade: range over seeds")
     ends_at = (percent(end(by_delay["excess"])) for end in (min, max))
@@ -211,7 +215,7 @@ def error_by_delay(records: Sequence[Record]) -> Figure:
 
 
 def excess_by_delay(records: Sequence[Record]) -> Figure:
-    """By how much errors are greater than the least, against delay."""
+    """By how much errors are greater than the least one, against the delay."""
     ends = online(results(records))
     figure, (axes,) = drawing.grid(1, 1, size=(6.5, 3.6))
     _draw_lines(axes, ends, "excess")
@@ -233,7 +237,7 @@ def _draw_lines(axes: Axes, rows: pd.DataFrame, column: str) -> None:
 
 
 def weights_by_lag(records: Sequence[Record]) -> Figure:
-    """A panel a delay: the derivative of an estimate with respect to each sample seen before, and the best one's."""
+    """The derivative of an estimate with respect to past samples, and the best estimate's: a panel for each delay."""
     found = weights(records)
     figure, panels, lines = drawing.multiples(found, panel="when", line="network", across=4, size=(2.7, 2.4))
     for axes, network, look, rows in lines:
@@ -249,7 +253,7 @@ def weights_by_lag(records: Sequence[Record]) -> Figure:
 
 
 def state_gradient_by_lag(records: Sequence[Record]) -> Figure:
-    """A panel a delay: dL/ds_t of each network by lag, and that of the linear network that is the best there is."""
+    """dL/ds_t of each network by lag, and that of the best linear network: a panel for each delay."""
     found = rates(records)
     figure, panels, lines = drawing.multiples(found, panel="when", line="network", across=4, size=(2.7, 2.4))
     for axes, network, look, rows in lines:
@@ -263,7 +267,7 @@ def state_gradient_by_lag(records: Sequence[Record]) -> Figure:
 
 
 def stretch(records: Sequence[Record]) -> Figure:
-    """What was, what was seen, and what a network and the best estimate made of it: ahead, at once, and late."""
+    """Positions, samples, a network's estimates and the best ones over a stretch of steps: ahead, at once, and late."""
     network = online(results(records)).groupby("network", sort=False)["excess"].median().idxmin()
     by_delay = online(frames.frame(records, "stretch", dtype=np.float64, network=network))
     delays = sorted({by_delay["delay"].min(), min(by_delay["delay"], key=abs), by_delay["delay"].max()})
@@ -280,8 +284,8 @@ def stretch(records: Sequence[Record]) -> Figure:
         drawing.head(axes, f"{when(delay)}: {apart[-1]:.2f} and {_root_mean_square(row['best'] - row['position']):.2f}")
     drawing.legend(figure)
     title = (
-        f"Estimates of {network} are {frames.span(apart, '.2f')} away from the best ones (each panel's first number; "
-        "the second: these from the position; root mean squares over this stretch of a test sequence, first seed)"
+        f"The estimates of {network} are {frames.span(apart, '.2f')} away from the best ones (first number of a panel; "
+        "second: the best ones' distance from the position; root mean squares over this stretch, first seed)"
     )
     return drawing.caption(figure, title, "step of the position", "position (standard deviations)")
 
@@ -291,7 +295,7 @@ def _root_mean_square(values: np.ndarray) -> float:
 
 
 def excess_by_step(records: Sequence[Record]) -> Figure:
-    """A panel a delay: by how much errors are greater than the least, against training step."""
+    """By how much errors are greater than the least one, against the training step: a panel for each delay."""
     found = frames.frame(records, "evaluation", dtype=np.float64).merge(
         results(records)[["run", "least", "when"]], on="run"
     )
@@ -304,7 +308,10 @@ def excess_by_step(records: Sequence[Record]) -> Figure:
     drawing.legend(figure, "line: median\nshade: range over seeds")
     last = found.sort_values("step").groupby("run")["excess"].apply(lambda values: values.iloc[-2] / values.iloc[-1])
     falls = frames.median(last, "{:.2f}".format)
-    title = f"From the last evaluation but one to the last what is above the least falls by a factor of {falls}"
+    title = (
+        f"From the last evaluation but one to the last the error above the least falls by a factor of {falls} (median "
+        "and range over networks)"
+    )
     return drawing.caption(figure, title, "training step", "error above the least (%)")
 
 

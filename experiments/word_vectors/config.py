@@ -47,46 +47,46 @@ def get_config(variant: str = "default") -> ConfigDict:
     config = ConfigDict()
     # Any UTF-8 text file; prose: docstrings of the standard library and the topics of pydoc; docstrings: these alone.
     config.corpus = "prose"
-    config.max_characters = 0  # of it are read; 0: all
-    config.vocabulary_size = 2000  # keeps no more words, rarer ones become one; 0: all that are not too rare
-    config.least_count = 5  # then a word must come so often in what is trained on
+    config.max_characters = 0  # of the text that are read; 0: all
+    config.vocabulary_size = 2000  # the most words that are kept; all rarer ones become one; 0: least_count decides
+    config.least_count = 5  # then the times that a word must occur in the training text to be kept
     # tdnn:W, the next word from a window of W; direct:W, with direct connections, too; any name of rnnjax.CELLS, from
     # all words before; cbow and skip_gram, with full softmax, or as cbow:negative by negative sampling.
     config.models = "tdnn:2,tdnn:4,tdnn:8,direct:4,gru,cbow,skip_gram"
-    config.ngrams = 5  # orders of n-grams beside, all up to this; 0: none
-    config.projection_size = 64  # numbers that a word is projected to
+    config.ngrams = 5  # the highest order of the n-grams that are compared; 0: none
+    config.projection_size = 64  # length of a word's projection
     config.hidden_size = 128  # units of the layer between projected words and softmax
     config.batch_size = 32  # parallel streams
     config.sequence_length = 32  # words of a window of the streams
-    config.epochs = 2  # of those that predict the next word
-    config.learning_rate = 4e-3  # of their Adam at the start; it falls to nothing as a cosine
-    config.clip_norm = 1.0  # global gradient norm
-    config.window = 5  # words on each side that CBOW and skip-gram see, at most
+    config.epochs = 2  # passes over the text by models that predict the next word
+    config.learning_rate = 4e-3  # of Adam for these models at the start; it falls to 0 as a cosine
+    config.clip_norm = 1.0  # largest global norm of a gradient
+    config.window = 5  # the most words on each side that CBOW and skip-gram see
     config.subsampling = 1e-3  # words above this share of the text are thinned out for CBOW and skip-gram; 0: none
-    config.pair_epochs = 8  # of CBOW and skip-gram
-    config.pair_learning_rate = 4e-3  # of their Adam with full softmax
-    config.negatives = 5  # noise words to each pair, with negative sampling
-    config.skip_gram_rate = 0.025  # learning rate of a pair, with negative sampling; it falls to nothing in a line
+    config.pair_epochs = 8  # passes over the text by CBOW and skip-gram
+    config.pair_learning_rate = 4e-3  # of Adam for these two with full softmax
+    config.negatives = 5  # noise words for each pair, with negative sampling
+    config.skip_gram_rate = 0.025  # learning rate of a pair, with negative sampling; it falls to 0 linearly
     config.cbow_rate = 0.1  # the same for CBOW
-    config.block_size = 16  # words that share their noise words; with many a frequent word takes too large steps
+    config.block_size = 16  # words that share their noise words; in large blocks frequent words take too large steps
     config.shared_noise = 32  # noise words of a block
-    config.steps_a_call = 10  # windows of the streams, or as many words in blocks, in a dispatch
-    config.checkpoint_every = 200  # the same, a multiple of these; 0 for none, and then no nearest words afterwards
-    # Words of which the nearest are told, with commas between; those outside of the vocabulary are left out.
+    config.steps_a_call = 10  # windows of the streams, or as many words in blocks, in one dispatch
+    config.checkpoint_every = 200  # the same, between checkpoints; 0 for none, and then no nearest words afterwards
+    # Words whose nearest words are listed, with commas between; those outside the vocabulary are left out.
     config.probes = "list,ValueError,returns,file,three,json,thread,encode"
     config.seeds = 3  # independent initializations
-    config.threads = 0  # programs compiled and run at the same time; 0: one a core
+    config.threads = 0  # programs compiled and run at the same time; 0: one for each core
     return varied(config, variant, VARIANTS)
 
 
 def negative_sampling(config: ConfigDict) -> None:
-    """50 s. All words that come five times, CBOW and skip-gram by negative sampling."""
+    """50 s. All words that occur at least five times; CBOW and skip-gram by negative sampling."""
     config.vocabulary_size, config.models, config.ngrams = 0, "cbow:negative,skip_gram:negative", 0
     config.projection_size, config.pair_epochs = 100, 10
 
 
 def quick(config: ConfigDict) -> None:
-    """1 min. All of it on a tiny text, of which little is learned."""
+    """1 min. The same steps on a tiny text, from which little is learned."""
     config.max_characters, config.vocabulary_size = 60_000, 300
     config.models, config.ngrams = "tdnn:2,direct:2,cbow,skip_gram:negative", 2
     config.projection_size, config.hidden_size, config.batch_size, config.sequence_length = 8, 16, 8, 16

@@ -47,5 +47,9 @@ def sees(model: str) -> int | None:
 def title(model: str) -> str:
     """In words."""
     if head(model) == TDNN:
-        return f"TDNN of {sees(model)} words"
-    return f"TDNN of {sees(model)} words with direct connections" if head(model) == DIRECT else family(model)
+        return f"TDNN of {_words(model)}"
+    return f"TDNN of {_words(model)} with direct connections" if head(model) == DIRECT else family(model)
+
+
+def _words(model: str) -> str:
+    return "1 word" if sees(model) == 1 else f"{sees(model)} words"

@@ -15,17 +15,17 @@ from experiments.word_vectors.pairs import is_negative
 from experiments.word_vectors.similarity import interval
 
 LABELLED = 9
-"""Words of a kind that a map names, at most."""
+"""The most words of a kind that a map names."""
 
 
 # Similarity
 
 
 def similar(records: Sequence[Record]) -> pd.DataFrame:
-    """A row a model, the best first: shares of words whose nearest is of their kind, and separations, over seeds.
+    """The share of words whose nearest word is of their kind, and separations, by model over seeds, the best first.
 
-    ``low`` and ``high`` are the interval over words, each word's hits averaged over seeds. No row where the text has
-    not words of two kinds.
+    ``low`` and ``high`` are the interval over words, each word's hits averaged over seeds. There are no rows where the
+    text lacks words of two kinds.
     """
     found = frames.frame(records, "similarity", dtype=np.float64)
     if found.empty:
@@ -51,7 +51,7 @@ def similar(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def similarities(records: Sequence[Record]) -> str:
-    """The same, as a Markdown table."""
+    """What ``similar`` finds, as a Markdown table."""
     rows = [
         {
             "words projected by": title(row["model"]),
@@ -77,29 +77,30 @@ def claim(records: Sequence[Record]) -> str:
     """Whether distances become meaningful."""
     found = similar(records)
     if found.empty:
-        return "Whether distances are meaningful is not told: the text has not Python's names of two kinds."
+        return "Whether distances are meaningful is not known: the text lacks Python's names of two kinds."
     above, others = meaningful(found)
     words, level = found[["words", "chance"]].iloc[0]
     compared = found[found["model"].map(is_compared)]
-    levels = ", ".join(
-        f"{title(row['model'])} {_percents(row['share'], row['shares'])}" for _, row in compared.iterrows()
+    levels = "".join(
+        f", {_percents(row['share'], row['shares'])} if {title(row['model'])}" for _, row in compared.iterrows()
     )
-    told = [f"Of {words:.0f} words of Python the nearest is of the same kind: {levels} (chance {level:.1%})"]
+    told = [f"Of {words:.0f} words of Python the nearest is of the same kind for {level:.1%} by chance{levels}"]
     if len(above):
         best, over = above.iloc[0], f"{len(above)} of {len(above) + len(others)} models"
         share = f"{_percents(best['share'], best['shares'])} of the words"
         told.insert(
             0,
-            f"That distances become meaningful is confirmed of {over}, most of {title(best['model'])}: the nearest "
-            f"word is of the same kind for {share}, {100 * best['low']:.0f} to {100 * best['high']:.0f} % over words",
+            f"That distances become meaningful is confirmed for {over}, most clearly for {title(best['model'])}: the "
+            f"nearest word is of the same kind for {share} (95 % interval over words: {100 * best['low']:.0f} to "
+            f"{100 * best['high']:.0f} %)",
         )
     if len(others):
-        told.append(f"Not shown of {', '.join(map(title, others['model']))}")
+        told.append(f"It is not shown for {', '.join(map(title, others['model']))}")
     return f"{'. '.join(told)}."
 
 
 def neighbours(records: Sequence[Record]) -> str:
-    """Nearest words of the first seed, a row a word and model, as a Markdown table."""
+    """The nearest words by the first seed, as a Markdown table with a row for each word and model."""
     found = [record for record in records if record["kind"] == "neighbours"]
     order = list(dict.fromkeys(record["word"] for record in found))
     rows = [
@@ -113,7 +114,7 @@ def neighbours(records: Sequence[Record]) -> str:
 
 
 def predicted(records: Sequence[Record]) -> pd.DataFrame:
-    """A row a run that predicts the next word, at the evaluation whose loss on the text to choose by was least."""
+    """Runs that predict the next word, each at its evaluation with the least loss on the text to choose by."""
     found = frames.frame(records, "evaluation", dtype=np.float64)
     found = found[~found["model"].map(is_pairs)] if len(found) else found
     if found.empty:
@@ -147,14 +148,14 @@ def _by_window(found: pd.DataFrame) -> Any:
 
 
 def best_perplexities(records: Sequence[Record]) -> str:
-    """The best of each family, medians over seeds; empty likewise."""
+    """The best perplexity of each family, medians over seeds; empty where nothing predicts the next word."""
     found = predicted(records)
     if not len(found):
         return ""
     middle = found.groupby(["family", "sees"], sort=False, dropna=False, as_index=False)["perplexity"].median()
     best = middle.loc[middle.groupby("family", sort=False)["perplexity"].idxmin()].sort_values("perplexity")
-    told = [f"{row['family']} {row['perplexity']:.1f} ({_seen(row['sees'])})" for _, row in best.iterrows()]
-    return f"Held-out perplexity, the best of each: {', '.join(told)}."
+    told = [f"{row['perplexity']:.1f} for {row['family']} ({_seen(row['sees'])})" for _, row in best.iterrows()]
+    return f"The best held-out perplexity of each kind of model is {', '.join(told)}."
 
 
 def _seen(count: float) -> str:
@@ -165,7 +166,7 @@ def _seen(count: float) -> str:
 
 
 def pair_losses(records: Sequence[Record]) -> pd.DataFrame:
-    """A row an evaluation of CBOW or skip-gram: nats a pair on the reported text, by epoch."""
+    """The loss in nats a pair on the reported text, a row for each evaluation of CBOW or skip-gram."""
     found = frames.frame(records, "evaluation", dtype=np.float64)
     found = found[found["model"].map(is_pairs)] if len(found) else found
     if found.empty:
@@ -196,23 +197,23 @@ def pairs_table(records: Sequence[Record]) -> str:
 
 
 def gained(records: Sequence[Record]) -> str:
-    """What the context tells after the last epoch, in a sentence; empty likewise."""
+    """What the context tells after the last epoch, in a sentence; empty without such models."""
     found = pair_losses(records)
     if found.empty:
         return ""
     last = found[found["epoch"] == found.groupby("run")["epoch"].transform("max")]
     told = [
-        f"{case} {frames.span(seeds['without'] - seeds['loss_report'], '.2f')} (of {seeds['without'].iloc[0]:.2f})"
+        f"{frames.span(seeds['without'] - seeds['loss_report'], '.2f')} of {seeds['without'].iloc[0]:.2f} nats ({case})"
         for case, seeds in last.groupby("case", sort=False)
     ]
-    return f"A held-out pair takes so many nats less than without context: {', '.join(told)}."
+    return f"The context lowers the loss of a held-out pair by {', '.join(told)}."
 
 
 # The page
 
 
 def verdict(records: Sequence[Record]) -> str:
-    """The claim, and what predicts best."""
+    """Whether the claim holds, and what predicts best."""
     return " ".join(filter(None, (claim(records), best_perplexities(records), gained(records))))
 
 
@@ -243,7 +244,7 @@ def kinds(records: Sequence[Record]) -> str:
 
 
 def nearest_of_the_same_kind(records: Sequence[Record]) -> Figure | None:
-    """Of each model the share of words whose nearest is of their kind, its interval over words, and its seeds."""
+    """The share of words whose nearest word is of their kind, by model, with its interval over words and its seeds."""
     found = similar(records)
     if found.empty:
         return None
@@ -257,9 +258,11 @@ def nearest_of_the_same_kind(records: Sequence[Record]) -> Figure | None:
             linewidth=5,
             alpha=0.5,
             solid_capstyle="butt",
-            label="95 % over words",
+            label="95 % interval over words",
         )
-        axes.plot(100 * row["shares"], [place] * len(row["shares"]), marker="|", markersize=10, **look, label="a seed")
+        axes.plot(
+            100 * row["shares"], [place] * len(row["shares"]), marker="|", markersize=10, **look, label="each seed"
+        )
         axes.plot(100 * row["share"], place, marker="D", markersize=5, **look, label="mean over seeds")
     axes.axvline(100 * found["chance"].iloc[0], color="black", linestyle=":", linewidth=1, label="chance")
     axes.set_yticks(range(len(found)), list(map(title, found["model"])))
@@ -271,7 +274,7 @@ def nearest_of_the_same_kind(records: Sequence[Record]) -> Figure | None:
 
 
 def map_of_words(records: Sequence[Record]) -> Figure | None:
-    """The model that is most right, its first seed: two ways to show its words in a plane, a marker for each kind."""
+    """Two maps of the words of the best model, first seed, with a marker for each kind."""
     found = [record for record in records if record["kind"] == "map"]
     if not found:
         return None
@@ -285,9 +288,9 @@ def map_of_words(records: Sequence[Record]) -> Figure | None:
     row = similar(records).set_index("model").loc[best]
     return drawing.caption(
         figure,
-        f"Words as {title(best)} projects them, in a plane (seed 0): in all dimensions the nearest of "
-        f"{100 * row['shares'][0]:.0f} % is of the same kind, by chance of {100 * row['chance']:.0f} %. Named are "
-        f"the first {LABELLED} of each kind, as far as there is room",
+        f"Words as {title(best)} projects them, shown in a plane (seed 0): in all dimensions the nearest word is of "
+        f"the same kind for {100 * row['shares'][0]:.0f} % of them, and for {100 * row['chance']:.0f} % by chance. The "
+        f"first {LABELLED} words of each kind are named where there is room",
     )
 
 
@@ -307,7 +310,7 @@ def _mapped(axes: Axes, record: Record) -> None:
 
 
 def _with_room(x: np.ndarray, y: np.ndarray, places: np.ndarray, taken: list[tuple[float, float]]) -> list[int]:
-    """Those whose name would not lie on another's: far enough off to the side, or above or below."""
+    """The places whose names would not overlap others: far enough off to the side, above or below."""
     wide, high = 0.13 * np.ptp(x), 0.028 * np.ptp(y)
     chosen: list[int] = []
     for place in places:
@@ -318,7 +321,7 @@ def _with_room(x: np.ndarray, y: np.ndarray, places: np.ndarray, taken: list[tup
 
 
 def perplexity_by_window(records: Sequence[Record]) -> Figure | None:
-    """Held-out perplexity against how many words are seen; a level line for all before."""
+    """Held-out perplexity against the number of words seen; a level line for models that see all words before."""
     found = predicted(records)
     windows = found.dropna(subset="sees") if len(found) else found
     if windows.empty:
@@ -333,13 +336,13 @@ def perplexity_by_window(records: Sequence[Record]) -> Figure | None:
     return drawing.caption(
         figure,
         best_perplexities(records),
-        "words that a model looks back on (level: all before)",
+        "words that a model looks back on (level line: all words before)",
         "held-out perplexity",
     )
 
 
 def loss_by_epoch(records: Sequence[Record]) -> Figure | None:
-    """CBOW and skip-gram, a panel each: nats a pair in training and on held-out text; grey: without context."""
+    """A panel each for CBOW and skip-gram: nats a pair in training and on held-out text; grey: without context."""
     found = pair_losses(records)
     if found.empty:
         return None
@@ -356,7 +359,7 @@ def loss_by_epoch(records: Sequence[Record]) -> Figure | None:
     for case, axes in panels.items():
         rows = found[found["case"] == case]
         axes.axhline(rows["without"].iloc[0], color=drawing.GREY, linestyle=":", label="without context")
-        unit = "yes or no, of k + 1 pairs" if is_negative(rows["model"].iloc[0]) else "which word of all"
+        unit = "yes or no, for k + 1 pairs" if is_negative(rows["model"].iloc[0]) else "which of all words"
         drawing.head(axes, f"{case}\n({unit})")
     drawing.legend(figure, "shade: range over seeds")
     return drawing.caption(figure, gained(records), "epoch", "cross-entropy (nats a pair)")

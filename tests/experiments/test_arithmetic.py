@@ -349,22 +349,24 @@ def known() -> list[dict[str, Any]]:
 
 
 def test_verdict_of_known_records() -> None:
-    after = "with N(0, 0.1²) added to the state at each of 300 steps"
+    after = "with noise N(0, 0.1²) added to the state at each of 300 steps,"
     assert report.verdict(known()).splitlines() == [
         "That a recurrent network that learned from short numbers works at any length, and an MLP does not, holds for "
-        "50 % of the recurrent ones: 1/2 recurrent networks have no error at 100 bits, 0/2 MLPs have no error at 16 "
-        "bits.",
-        "Addition, seeds without an error, having learned from at most 8 bits: elman-8 1/2 at 100 bits, 1/2 in one "
-        "number of 1,000, 2/2 in chains of 300 steps; mlp-128 0/2 at 16 bits (of 8 bits 80 % of the numbers and 90 % "
-        "of the answers are right; 50 to 51 % of its answers at later steps than it has seen are right).",
-        "Addition, needed by mlp-4: examples 16 at 2 bits and 64 at 3 bits; units 4 at 2 bits and none at 3 bits.",
-        "Networks set by hand that are exact on all numbers of at most 10 bits: 1/1.",
-        "Addition, learned and exact (1): the gradient at the first of 6 steps is 10^-5.0 of that at the last; "
-        f"{after} 100 % of the last answers are right.",
-        "Addition, learned, not exact (1): the gradient at the first of 6 steps is 10^+0.0 of that at the last; "
-        f"{after} 90 % of the last answers are right.",
-        "Straight adder (1): the gradient at the first of 6 steps is 10^+0.0 of that at the last; "
-        f"{after} 50 % of the last answers are right.",
+        "50 % of the recurrent networks: 1/2 recurrent networks have no error at 100 bits, 0/2 MLPs have no error at "
+        "16 bits.",
+        "Addition, learned from numbers of at most 8 bits, is done without an error by this share of the seeds: "
+        "elman-8 1/2 at 100 bits, 1/2 in one number of 1,000 bits, 2/2 in chains of 300 steps; mlp-128 0/2 at 16 bits "
+        "(80 % of the numbers of 8 bits and 90 % of their answers are right; at steps beyond those it was trained on, "
+        "50 to 51 % of its answers are right).",
+        "Addition, mlp-4: of examples 16 at 2 bits and 64 at 3 bits suffice; of units 4 at 2 bits and none at 3 bits "
+        "suffice.",
+        "1/1 of the networks set by hand are exact on all numbers of at most 10 bits.",
+        "Addition, learned and exact (1 network): the norm of the gradient at the first of 6 steps is 10^-5.0 times "
+        f"that at the last; {after} 100 % of the last answers are right.",
+        "Addition, learned, not exact (1 network): the norm of the gradient at the first of 6 steps is 10^+0.0 times "
+        f"that at the last; {after} 90 % of the last answers are right.",
+        "Straight adder (1 network): the norm of the gradient at the first of 6 steps is 10^+0.0 times that at the "
+        f"last; {after} 50 % of the last answers are right.",
     ]
 
 
@@ -376,9 +378,9 @@ def test_tables_of_known_records() -> None:
         "network",
         "weights",
         *lengths,
-        "one number of 1,000",
-        "chains of 300",
-        "answers right at the longest",
+        "one number of 1,000 bits",
+        "chains of 300 steps",
+        "right answers at the longest",
     ]
     assert rows[2:] == [
         ["addition", "elman-8", "97", "2/2", "-", "1/2", "1/2", "2/2", "99.5 to 100 %"],
@@ -441,9 +443,9 @@ def test_a_run_leaves_records_figures_and_a_summary(finished: tuple[Path, str]) 
     workdir, printed = finished
     check_drawn(workdir, ("right_by_length", "needs_by_bits", "gradient_by_lag"))
     summary = (workdir / "summary.md").read_text()
-    assert "Addition, seeds without an error, having learned from at most 8 bits: elman-8" in printed
+    assert "Addition, learned from numbers of at most 8 bits, is done without an error by this share" in printed
     assert "| parity |" in summary.replace("  ", "")
-    assert "Networks set by hand that are exact on all numbers of at most 4 bits: 4/4." in summary
+    assert "4/4 of the networks set by hand are exact on all numbers of at most 4 bits." in summary
     assert "NaN" not in (workdir / "metrics.jsonl").read_text()
 
 

@@ -256,7 +256,7 @@ def test_a_run_leaves_records_figures_and_a_summary(finished: tuple[Path, str]) 
     summary = (workdir / "summary.md").read_text()
     assert "270 sequences to train on, 370 to test on, 9 classes, 2 seeds, 60 training steps" in summary
     assert "More padding, as long again as the longest sequence, changes no logit by more than" in summary
-    assert "Most right: " in printed
+    assert "test sequences are right" in printed
     assert "| right (signature kernels, published) |" in summary
     assert "NaN" not in (workdir / "metrics.jsonl").read_text()
 
@@ -332,21 +332,23 @@ def test_table_verdict_and_confusions_of_known_runs() -> None:
     assert rows[2][:5] == ["gru", "last", "7", "62.5 % (50.0 to 75.0)", "1 to 2"]
     assert rows[3][:5] == ["gru", "mean", "7", "100.0 %", "0"]
     assert report.verdict(records) == (
-        "Most right: gru (mean), 100.0 % of 4 test sequences. That a memory helps is confirmed: gru +25.0 points "
-        "(100.0 against 75.0 %) over steps alone, both by the mean. That the last state is enough is refuted: gru, "
-        "mean +37.5 points (100.0 against 50.0 to 75.0 %) over the last state."
+        "gru (mean) is best: 100.0 % of 4 test sequences are right. That a memory helps is confirmed: gru has +25.0 "
+        "points (100.0 against 75.0 % right) compared with the network without a memory, both pooled by the mean. That "
+        "the last state is enough is refuted: gru has +37.5 points (100.0 against 50.0 to 75.0 % right) compared with "
+        "the last state if pooled by the mean."
     )
     names, counts = report.matrices(records)["steps (mean)"]
     assert (names, counts.tolist()) == (["a", "b", "c"], [[3, 1, 0], [1, 1, 0], [0, 0, 2]])
     assert report.confusions(records) == (
-        "Most often, gru (mean): none; steps (mean): a for b, 1 of 4, of 2 mistakes over all seeds."
+        "The most frequent mistake is none in gru (mean); a taken for b in steps (mean) (1 of 4 times; 2 mistakes in "
+        "all, over all seeds)."
     )
 
 
 def test_figures_say_and_show_what_the_records_have() -> None:
     records = known(KNOWN)
     figure = report.share_right(records)
-    assert figure.get_suptitle() == "Most right: gru (mean), 100.0 % of 4 test sequences"
+    assert figure.get_suptitle() == "gru (mean) is best: 100.0 % of 4 test sequences are right"
     drawn = {(float(x), float(y)) for line in figure.axes[0].lines for x, y in zip(*line.get_data(), strict=True)}
     assert {(75, 0), (50, 0), (62.5, 0), (100, 1), (75, 2)} <= drawn
     figure = report.gradient_by_part(records)

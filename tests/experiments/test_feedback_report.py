@@ -61,19 +61,22 @@ KNOWN = {
 def test_verdict_of_known_runs() -> None:
     lines = findings.verdict(known(KNOWN)).splitlines()
     assert "converges faster is confirmed for 2 of 3 others" in lines[0]
-    assert "are done at step 50, with a coin at 50 to never, without the truth never" in lines[0]
-    assert "differ by 0.100 nats over seeds, those of 0 of 3 others by more" in lines[1]
-    assert "after 8 symbols of its own it loses 0.046 (0.044 to 0.048) nats a symbol more" in lines[2]
-    assert "(55 to 60) discriminator without a say; 53 % (52 to 53) professor forcing" in lines[3]
+    assert "at step 50; where a coin decides what is fed, at step 50 to never; where the truth is never" in lines[0]
+    assert "differ by 0.100 nats over seeds, and those of 0 of 3 other regimes by more" in lines[1]
+    assert "after 8 symbols of its own a network loses 0.046 (0.044 to 0.048) nats a symbol more" in lines[2]
+    assert "(55 to 60) where it only watches, in 53 % (52 to 53) in professor forcing" in lines[3]
     assert (
-        "That curriculum learning helps holds in 0 of 8 comparisons with teacher forcing, the opposite in 4" in lines[4]
+        "That curriculum learning helps holds in 0 of 8 comparisons with teacher forcing, and the opposite in 4"
+        in lines[4]
     )
     assert (
-        "That professor forcing helps holds in 4 of 4 comparisons with teacher forcing, the opposite in 0" in lines[5]
+        "That professor forcing helps holds in 4 of 4 comparisons with teacher forcing, and the opposite in 0"
+        in lines[5]
     )
-    assert "A coin for each sequence is worse than one for each token: by +0.250 nats" in lines[6]
-    assert "networks lose probabilities 1.900 to 1.950 (who sees nothing of a text loses at least 1.900)" in lines[7]
-    assert "one to eight steps before the loss so much of dL/dh_t comes by the output: 50 % before" in lines[8]
+    assert "worse than one for each token: the loss with the truth fed differs by +0.250 nats" in lines[6]
+    assert "training loss of 1.900 to 1.950 (probabilities) nats a symbol; a network that sees nothing" in lines[7]
+    assert "loses at least 1.900." in lines[7]
+    assert "through the output, one to eight steps before the loss, is 50 % before" in lines[8]
 
 
 def test_in_a_text_its_own_characters_are_compared_with_those_of_another_passage() -> None:
@@ -85,8 +88,8 @@ def test_in_a_text_its_own_characters_are_compared_with_those_of_another_passage
             if record["kind"] == "network":
                 del record[name]
     lines = findings.verdict([record for record in records if record["kind"] != "free"]).splitlines()
-    assert "is confirmed for teacher forcing: what follows 8 characters of its own costs 0.046 (0.044" in lines[0]
-    assert "as many of another passage 0.020. So 0.026 (0.024 to 0.028) are owed to their being its own" in lines[0]
+    assert "confirmed for teacher forcing: what follows 8 characters of a network's own costs 0.046 (0.044" in lines[0]
+    assert "as many of another passage 0.020 more. So 0.026 (0.024 to 0.028) nats are due to the char" in lines[0]
 
 
 def test_figures_show_what_the_records_have() -> None:
@@ -98,8 +101,8 @@ def test_figures_show_what_the_records_have() -> None:
     drawn = [line for line in figure.axes[0].lines if line.get_label() == "linear"]
     np.testing.assert_allclose(drawn[0].get_ydata(), [0.005975, 0.0478], rtol=1e-6)
     assert [axes.get_title(loc="left").replace("\n", " ") for axes in figure.axes[:4]] == [
-        "Sampled, a coin a token",
-        "Sampled, a coin a sequence",
+        "Sampled, a coin for each token",
+        "Sampled, a coin for each sequence",
         "A discriminator",
         "Never the truth",
     ]

@@ -442,7 +442,7 @@ def test_verdict_and_figure_of_known_folds(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.loc["ar", ["skill", "low", "high"]].astype(float), 0.1)
     assert found.loc["mean", "skill"] < 0
     told = findings.verdict(records)
-    assert "best ar, +10.0 % (+10.0 to +10.0 %) over random walk; 1 of 2 beat it with all of the interval" in told
+    assert "ar is best, with a skill of +10.0 % (+10.0 to +10.0 %) over random walk; 1 of 2 models beat it with" in told
     worse = known({"random walk": [1.0, 1.0], "ar": [1.0, 1.21]})
     assert findings.verdict(worse).endswith("over random walk; nothing beats the random walk.")
     figure = report.skill_by_fold(records)

@@ -226,11 +226,13 @@ RECORDS = [
 
 def test_the_verdict_judges_the_lecture_by_the_records() -> None:
     assert report.verdict(RECORDS) == (
-        "Of 3 nonlinear networks that do not blow up, 2 forget half of an input within 12 steps (all: 2 to 14). "
-        "Where dh_T/dx_t does not fade, outputs blow up in linear radius 1, relu radius 10; stay as they are in relu "
-        "radius 2; saturate in LSTM forget bias 3 (40% of units). "
-        "With all eigenvalues of modulus 1 a step multiplies dh_T/dx_t by linear 1.00, tanh 0.50. "
-        "The factors of dL/ds_t differ from those of dh_T/dx_t by at most 0.020."
+        "2 of 3 nonlinear networks that do not blow up forget half of an input within 12 steps (range over all of "
+        "them: 2 to 14). "
+        "Where dh_T/dx_t does not fade, outputs blow up in linear radius 1, relu radius 10; they stay as they are in "
+        "relu radius 2; they saturate in LSTM forget bias 3 (40% of units). "
+        "Where all eigenvalues of the recurrent kernel have modulus 1, a step back multiplies dh_T/dx_t by 1.00 in "
+        "linear, 0.50 in tanh. "
+        "The factors by which a step back multiplies dL/ds_t and dh_T/dx_t differ by at most 0.020."
     )
 
 

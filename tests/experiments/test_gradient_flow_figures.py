@@ -135,7 +135,7 @@ def test_the_reach_is_drawn_against_the_drive_with_theory_beside_it_and_the_titl
     np.testing.assert_allclose([elman.get_ydata(), gru.get_ydata()], [[12, 2], [3, 4]])
     np.testing.assert_allclose([circles.get_xdata(), circles.get_ydata()], [[1], [1]])  # 0.25^(1/2) a step
     np.testing.assert_allclose(hundredth.lines[0].get_ydata(), [30, 14])  # never: drawn at T
-    assert "At 0.1 in this order: elman tanh, gru; at 1 in this order: gru, elman tanh" in words(figure)
+    assert "The order is elman tanh, gru at 0.1; gru, elman tanh at 1" in words(figure)
 
 
 def test_the_prediction_is_drawn_from_the_measured_start_to_the_lag_where_it_is_valid() -> None:
@@ -201,7 +201,7 @@ def carousel_record(direct: float, total: float, **where: Any) -> dict[str, Any]
 def test_the_carousel_has_a_line_for_the_gates_and_one_for_all_ways() -> None:
     figure = drawn("carousel", [carousel_record(2, 8), carousel_record(3, 6, step=5), carousel_record(3, 5, step=9)])
     assert len(figure.axes) == 2
-    assert "lstm, initialization $10^{-4.4}$ left by the gates, $10^{-1.1}$ in all" in words(figure)
+    assert "lstm, initialization $10^{-4.4}$ left by the gates, $10^{-1.1}$ over all paths" in words(figure)
     assert (
         "more than ten times as much of ∂c_T/∂c_t as the forget gates alone in 2 of 2 networks (lstm, initialization;"
         in words(figure)
@@ -253,7 +253,7 @@ def test_before_and_after_alone_is_no_course_of_training(name: str) -> None:
     assert FIGURES[name](trained([8, 4])) is None
     figure = drawn("before_and_after_training", trained([8, 4]))
     assert "1/10 at lag 27, then 14" in words(figure)
-    assert "away from the loss in 0 of 1 networks, nearer to it in 1 (1 layer)" in words(figure)
+    assert "away from the loss in 0 of 1 networks and nearer to it in 1 (1 layer)" in words(figure)
     assert [line.get_label() for line in figure.axes[0].lines[:2]] == ["before training", "after training"]
 
 
@@ -300,14 +300,14 @@ def test_decay_and_verdict_of_known_curves() -> None:
     assert rows["relu"][:4] == ["never", "never", "never", "1.200"]
     assert rows["relu"][-2:] == ["does not fall", "explodes"]
     line = report.verdict(records)
-    assert "gone first in elman sigmoid (lag 1), last in elman relu (never)" in line
+    assert "gone first in elman sigmoid (lag 1) and last in elman relu (never)" in line
     assert "at every lag elman relu has most left" in line
 
 
 def test_of_two_curves_that_cross_it_is_told_from_which_lag_on_the_slower_one_leads() -> None:
     lags = np.arange(50.0)
     records = [gradient(0.9**lags), gradient(np.where(lags, 0.3, 1) * 0.98**lags, cell="lstm")]
-    assert "gone first in lstm (lag 1), last in gru (lag 7); from lag 15 on lstm has most" in words(
+    assert "gone first in lstm (lag 1) and last in gru (lag 7); from lag 15 on lstm has most" in words(
         drawn("norm_by_lag", records)
     )
 

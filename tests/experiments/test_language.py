@@ -279,7 +279,7 @@ def test_a_run_leaves_held_out_losses_samples_the_gradients_flow_figures_and_a_s
     assert {"fresh_choose", "fresh_report", "loss_choose"} <= set(evaluations[0])
     for kind in ("sample", "state_gradient"):
         assert [record["step"] for record in records if record["kind"] == kind] == list(range(0, 401, 20))
-    assert "gru predicts held-out text to" in printed
+    assert "gru predicts held-out text at" in printed
     assert "What it says" in (workdir / "summary.md").read_text()
     for name in ("loss_by_step", "gradient_by_lag"):
         assert (workdir / "figures" / f"{name}.png").stat().st_size > 10_000
@@ -360,7 +360,7 @@ def test_the_table_has_the_best_evaluation_of_each_run_with_ranges_over_seeds() 
     assert row[:4] == ["gru", "1,234", "20", "1.500 to 2.500"]
     assert row[6:] == ["3.000 to 5.000", "1.000 to 2.000", "1.250 to 2.250", "1"]
     assert report.verdict(records) == (
-        "gru predicts held-out text to 1.500 to 2.500 nats a token, the state carried (2 seeds)."
+        "gru predicts held-out text at 1.500 to 2.500 nats a token with the state carried (2 seeds)."
     )
 
 
@@ -407,10 +407,13 @@ def test_a_best_rate_at_the_edge_of_those_tried_is_said_to_be_there() -> None:
         }
         for (optimizer, rate), loss in losses.items()
     ]
-    assert report.at_the_edge(records) == "sgd is best at the highest rate tried: others may be better."
+    assert (
+        report.at_the_edge(records) == "sgd is best at the highest rate tried: rates that were not tried may be better."
+    )
     assert report.at_the_edge(records[:3]) == ""
     assert report.at_the_edge(records[1:]) == (
-        "adam is best at the lowest rate tried; sgd is best at the highest rate tried: others may be better."
+        "adam is best at the lowest rate tried; sgd is best at the highest rate tried: rates that were not tried "
+        "may be better."
     )
 
 

@@ -378,9 +378,9 @@ def test_the_verdict_tells_the_medians_of_each_kind_at_its_best() -> None:
             records += [{**own, "kind": "evaluation", "step": 10, "loss_choose": loss + 1, "loss_report": 0.0}]
             records += [{**own, "kind": "train", "step": 10, "loss": 1.0}]
     assert comparison.verdict(records) == (
-        "The fully connected network on windows of 1, 4 words: perplexity 21.0, 25.0, params growing 4.0-fold. "
-        "Best of each: gru in streams 10.0 (all words, 50 params), n-gram 15.0 (2 words, 70 n-grams), "
-        "fully connected 21.0 (1 word, 100 params)."
+        "On windows of 1, 4 words the fully connected network reaches a perplexity of 21.0, 25.0, while its params "
+        "grow 4.0-fold. The best perplexity of each kind of model is: gru in streams 10.0 (all words, 50 params), "
+        "n-gram 15.0 (2 words, 70 n-grams), fully connected 21.0 (1 word, 100 params)."
     )
     row = next(line for line in comparison.table(records).splitlines() if "fully connected" in line)
     cells = [cell.strip() for cell in row.split("|")[1:-1]]

@@ -42,7 +42,7 @@ def test_a_run_leaves_records_figures_and_a_summary_with_the_published_figures(f
     check_drawn(workdir, ("solved_by_lag", "loss_by_step", "gradient_by_lag"))
     summary = (workdir / "summary.md").read_text()
     assert "| latching |" in summary
-    assert "Seeds that solve the longest lag: latching at 6: elman" in printed
+    assert "without memory, are: latching at lag 6: elman" in printed
     assert str(workdir / "summary.md") in printed
     assert "NaN" not in (workdir / "metrics.jsonl").read_text()
 
@@ -242,7 +242,8 @@ def test_table_and_verdict_of_known_runs() -> None:
     assert gru[10:] == ["never"] * 2
     assert elman[10:] == ["10 to never"] * 2  # a tenth in ten steps, but for the one that solved it
     assert long_memory_report.verdict(records) == (
-        "Seeds that solve the longest lag: adding at 100: elman 1/3 (else 0.95 of memoryless, 1 diverged), gru 3/3."
+        "The seeds that solve each task at its longest lag, and in brackets the median loss of the others as a "
+        "multiple of the best loss without memory, are: adding at lag 100: elman 1/3 (0.95, 1 diverged), gru 3/3."
     )
 
 
@@ -266,7 +267,8 @@ def test_figures_show_shares_steps_losses_and_gradients() -> None:
 
     figure = long_memory_report.loss_by_step(records)
     assert figure.get_suptitle().replace("\n", " ") == (
-        "Of 6 networks 4 solve their task, 2 show no sign of memory (a loss above 0.9 of the best without one)"
+        "4 of 6 networks solve their task; 2 show no sign of memory: "
+        "their loss stays above 0.9 times the best without memory"
     )
     *curves, chance, memoryless = figure.axes[0].lines
     assert (set(chance.get_ydata()), set(memoryless.get_ydata())) == ({0.25}, {0.2})
@@ -274,7 +276,9 @@ def test_figures_show_shares_steps_losses_and_gradients() -> None:
     np.testing.assert_allclose(curves[0].get_xydata(), [[0, 0.4], [100, 0.3]])
 
     figure = long_memory_report.gradient_by_lag(records)
-    assert "$10^{+0.0}$ where solved, $10^{-2.0}$ where not solved" in figure.get_suptitle().replace("\n", " ")
+    assert "$10^{+0.0}$ where the task is solved, $10^{-2.0}$ where it is not" in figure.get_suptitle().replace(
+        "\n", " "
+    )
     elman = figure.axes[0].lines[1]
     np.testing.assert_allclose(elman.get_ydata(), -np.arange(21) / 10, atol=1e-6)
 

@@ -200,7 +200,7 @@ def test_the_table_has_ranges_over_seeds_in_nats_and_bits_a_character() -> None:
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in report.table(records).splitlines()[2:]]
     assert rows[0] == ["0", "2.000", "2.89", "1", "1", "3"]
     assert rows[1] == ["200", "0.500 to 1.000", "0.72 to 1.44", "1", "never", "never"]
-    assert "falls from 2.00 (guessing) to 0.50 to 1.00 nats a character (2 seeds)" in report.verdict(records)
+    assert "falls from 2.00 nats a character, that of guessing, to 0.50 to 1.00 (2 seeds)" in report.verdict(records)
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_a_run_leaves_config_records_figures_and_summary(finished: tuple[Path, s
     workdir, printed = finished
     assert json.loads((workdir / "config.json").read_text())["config"]["hidden_size"] == 8
     check_drawn(workdir, ("loss_by_step", "norms_and_clipping", "gradient_by_lag", "lyapunov_exponents"))
-    line = "Temporal order at T = 10: no seed with: no remedy, flossing + the penalty + element clipping."
+    line = "at T = 10 is solved by no seed without a remedy, with flossing + the penalty + element clipping."
     assert line in printed
     assert line in (workdir / "summary.md").read_text()
     assert "| no remedy " in (workdir / "summary.md").read_text()
@@ -222,8 +222,8 @@ def test_the_verdict_names_who_solves_it_at_every_length() -> None:
     ends += [ended("flossing", 0, "solved"), ended("flossing", 1, "diverged")]
     ends += [ended("penalty+norm_clipping", seed, "solved", length) for length in (20, 50) for seed in range(2)]
     assert remedies_report.verdict(ends) == (
-        "Temporal order at T = 20, 50: every seed solves it with: the penalty + norm clipping; "
-        "some with: flossing (2/2, 1/2); no seed with: no remedy."
+        "Temporal order at T = 20, 50 is solved by every seed with the penalty + norm clipping; "
+        "by some seeds with flossing (2/2, 1/2); by no seed without a remedy."
     )
     lines = remedies_report.successes(ends).splitlines()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
@@ -252,24 +252,26 @@ def solved_of_two(**counts: tuple[int, ...]) -> list[Record]:
             (2, 2, 2),
             (0, 0, 0),
             (0, 0, 0),
-            "T = 20, 35, 50 (all solve it with both, none with clipping alone or no remedy).",
+            "T = 20, 35, 50 (all seeds solve it with both, none with clipping alone or without a remedy).",
         ),
         (
             (2, 2, 1),
             (2, 0, 0),
             (0, 0, 0),
-            "T = 35 (all solve it with both, none with clipping alone or no remedy); at T = 20 2/2 solve it with both, "
-            "2/2 with clipping alone, 0/2 with no remedy; at T = 50 1/2 solve it with both, 0/2 with clipping alone, "
-            "0/2 with no remedy.",
+            "T = 35 (all seeds solve it with both, none with clipping alone or without a remedy); at T = 20 2/2 solve "
+            "it with both, 2/2 with clipping alone, 0/2 without a remedy; at T = 50 1/2 solve it with both, 0/2 with "
+            "clipping alone, 0/2 without a remedy.",
         ),
-        ((2,), (0,), (1,), "no T; at T = 20 2/2 solve it with both, 0/2 with clipping alone, 1/2 with no remedy."),
+        ((2,), (0,), (1,), "no T; at T = 20 2/2 solve it with both, 0/2 with clipping alone, 1/2 without a remedy."),
     ],
 )
 def test_the_verdict_says_at_which_lengths_norm_clipping_lacks_the_penalty(
     combined: tuple[int, ...], clipping: tuple[int, ...], none: tuple[int, ...], expected: str
 ) -> None:
     ends = solved_of_two(norm_clipping_and_penalty=combined, norm_clipping=clipping, none=none)
-    assert remedies_report.verdict(ends).endswith(f". The penalty is what norm clipping lacks at {expected}")
+    assert remedies_report.verdict(ends).endswith(
+        f". That norm clipping works only with the penalty holds at {expected}"
+    )
 
 
 def test_figures_show_losses_norms_and_exponents_where_they_belong() -> None:
@@ -294,13 +296,13 @@ def test_figures_show_losses_norms_and_exponents_where_they_belong() -> None:
     norms_panel = remedies_report.norms_and_clipping(records).axes[0]
     np.testing.assert_allclose([line.get_ydata()[0] for line in norms_panel.lines], [30, 1, 31, 1, 32, 1])
     assert "25% of steps clipped" in norms_panel.get_title(loc="left")
-    assert "with clipping up to 32 before it, 1 after it" in norms_panel.figure.get_suptitle()
+    assert "with clipping 32 before it and 1 after it" in norms_panel.figure.get_suptitle().replace("\n", " ")
     by_lag = remedies_report.gradient_by_lag(records)
     _, line = by_lag.axes[0].lines
-    assert "$10^{-4.9}$ after training where solved" in by_lag.get_suptitle().replace("\n", " ")
+    assert "$10^{-4.9}$ after training where the task is solved" in by_lag.get_suptitle().replace("\n", " ")
     np.testing.assert_allclose(line.get_ydata(), np.log10(2) + 0.1 * np.arange(50.0)[::-1], atol=1e-5)
     spectra = remedies_report.lyapunov_exponents(records)
-    assert "+0.10 (+0.00 to +0.20) after training where solved" in spectra.get_suptitle().replace("\n", " ")
+    assert "+0.10 (+0.00 to +0.20) after training where the task is solved" in spectra.get_suptitle().replace("\n", " ")
     exponents = spectra.axes[0].lines[2]
     np.testing.assert_allclose(exponents.get_ydata()[:2], [0.1, -1.0])
     assert exponents.get_ydata()[2] < exponents.axes.get_ylim()[0]

@@ -369,16 +369,19 @@ def test_table_and_verdict_of_known_runs() -> None:
     assert rows[4][:5] == ["bidirectional", "5", "1,234", "92.5 % (90.0 to 95.0)", "92.5 % (90.0 to 95.0)"]
     assert rows[3][-1] == "66.3 % (65.0 to 67.5)"
     verdict = findings.verdict(records)
-    assert verdict.startswith("Most right: bidirectional, 92.5 % (90.0 to 95.0) of all words. ")
+    assert verdict.startswith("bidirectional is best: it tags 92.5 % (90.0 to 95.0) of all words right. ")
     assert (
         "That a network which reads forward cannot know what is decided to the right is confirmed: at every distance "
-        "it has 60.0 % of these words right, and without the word that decides 60.0 % are right at best"
+        "it tags 60.0 % of these words right, and 60.0 % is the best that can be done without the word that decides"
     ) in verdict
-    assert "to the left, forward has right 80.0 to 85.0 % by words seen in training, up to 2 words away" in verdict
+    assert (
+        "decided to the left, up to 2 words away, forward tags 80.0 to 85.0 % if by words seen in training right"
+        in verdict
+    )
     of_corpus = findings.verdict(known(KNOWN, cases=False))
     assert "That both directions are better than forward is confirmed: +10.00 points" in of_corpus
     undecided = findings.verdict(known({"forward": [0.8, 0.92], "bidirectional": [0.95, 0.9]}, cases=False))
-    assert "better than forward is undecided: +6.50 points (90.00 to 95.00 % against 80.00 to 92.00 %)" in undecided
+    assert "undecided: +6.50 points (90.00 to 95.00 % of all words right against 80.00 to 92.00 %)" in undecided
 
 
 def test_figures_say_and_show_what_the_records_have(tmp_path: Path) -> None:
@@ -387,18 +390,22 @@ def test_figures_say_and_show_what_the_records_have(tmp_path: Path) -> None:
     assert figure is not None
     title = figure.get_suptitle().replace("\n", " ")
     assert title == (
-        "forward has 60.0 % right where it is decided to the right, bidirectional 90.0 to 95.0 % on both sides; chance "
+        "forward tags 60.0 % of the words right that are decided to the right, bidirectional 90.0 to 95.0 % of those "
+        "decided on either side; chance "
         "is 60.0 %"
     )
     np.testing.assert_allclose(figure.axes[0].lines[1].get_ydata(), [60, 60])
     assert findings.matrix(records)[0] == ["A", "B"]
-    assert findings.confused(records) == "bidirectional takes most often A for B (10 of 110), B for A (4 of 90)"
+    assert (
+        findings.confused(records)
+        == "bidirectional most often takes A for B (10 of 110 times), B for A (4 of 90 times)"
+    )
     states = report.flows(records)
     np.testing.assert_allclose(states["states"].iloc[-1], [0.2, 5.0, 0.1])
     figure = report.input_gradient_by_distance(records)
     assert figure is not None
     title = figure.get_suptitle().replace("\n", " ")
-    assert "bidirectional $10^{-2.0}$ to the right ($10^{-2.0}$); where" in title
+    assert "$10^{-2.0}$ ($10^{-2.0}$) to the right in bidirectional; where" in title
     assert all(path.exists() for path in drawing.draw(report.FIGURES, records, tmp_path))
     assert "By tag" in report.summary(records)
     assert "Teddy" not in report.summary(known(KNOWN, cases=False))

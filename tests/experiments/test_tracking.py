@@ -226,7 +226,7 @@ def test_a_run_leaves_records_figures_and_a_summary(finished: tuple[Path, str]) 
     workdir, printed = finished
     check_drawn(workdir, [make.__name__ for make in report.FIGURES])
     assert "Kalman filter" in (workdir / "summary.md").read_text()
-    assert "Of a position's variance the least error is" in printed
+    assert "The least error possible, as a share of the position's variance, is" in printed
     assert "NaN" not in (workdir / "metrics.jsonl").read_text()
 
 
@@ -389,13 +389,13 @@ def test_table_and_verdict_of_known_runs() -> None:
     records = known_records()
     rows = [[entry.strip() for entry in line.strip("|").split("|")] for line in report.table(records).splitlines()]
     assert rows[2] == ["at once", "0.400", "0.500", "+2.0 (1.0 to 3.0) %"]
-    assert [row[0] for row in rows[3:]] == ["2 steps late", "the whole seen"]
+    assert [row[0] for row in rows[3:]] == ["2 steps late", "whole sequence seen"]
     told = report.verdict(records)
-    assert "the least error is 0.400 (at once), 0.200 (2 steps late)." in told
-    assert "gru 2.0 (1.0 to 3.0) %" in told
-    assert "the least error is 0.100; above that are networks of both directions, by gru 2.0 (1.0 to 3.0) %" in told
-    assert "gru 0.35" in told  # (0, 0.25) beside (0.5, 0.5)
-    assert "0.550 in the long run, dL/ds_t of gru 0.500, where that fits, in 4 of 4" in told
+    assert "the position's variance, is 0.400 (at once), 0.200 (2 steps late)." in told
+    assert "2.0 (1.0 to 3.0) % in gru" in told
+    assert "the least error is 0.100; networks of both directions are above it by 2.0 (1.0 to 3.0) % (gru)" in told
+    assert "0.35" in told  # (0, 0.25) beside (0.5, 0.5)
+    assert "0.550 in the long run, dL/ds_t of gru by 0.500 (4 of 4 networks" in told
 
 
 def test_where_linear_is_not_best_it_is_told_who_is_better() -> None:
@@ -404,7 +404,7 @@ def test_where_linear_is_not_best_it_is_told_who_is_better() -> None:
         for record in known_records()
     ]
     assert (
-        "The best linear estimate is above the least error by 2 %; 2 of 4 networks are nearer to it"
+        "The error of the best linear estimate is above the least one by 2 %; 2 of 4 networks are nearer to the least"
         in report.verdict(records)
     )
     assert "0.408 (+2 %)" in report.table(records)

@@ -286,8 +286,8 @@ def test_a_run_leaves_records_figures_and_a_summary(finished: tuple[Path, str]) 
     check_drawn(workdir, [make.__name__ for make in report.FIGURES])
     summary = (workdir / "summary.md").read_text()
     assert "docstrings and pydoc topics of the Python 3" in summary
-    assert "That distances become meaningful" in printed or "Not shown of" in printed
-    assert "Held-out perplexity, the best of each" in printed
+    assert "That distances become meaningful" in printed or "It is not shown for" in printed
+    assert "The best held-out perplexity of each kind of model is" in printed
     assert "NaN" not in (workdir / "metrics.jsonl").read_text()
 
 
@@ -354,11 +354,11 @@ def test_the_claim_is_confirmed_of_models_above_what_is_untrained_and_of_no_othe
         }
     )
     said = report.claim(records)
-    assert "projected at random 38 % (25 to 50), one-hot 33 % (chance 33.3%)" in said
+    assert "33.3% by chance, 38 % (25 to 50) if projected at random, 33 % if one-hot" in said
     assert (
-        "confirmed of 1 of 2 models, most of CBOW: the nearest word is of the same kind for 100 % of the words" in said
+        "for 1 of 2 models, most clearly for CBOW: the nearest word is of the same kind for 100 % of the words" in said
     )
-    assert "Not shown of gru." in said
+    assert "It is not shown for gru." in said
     rows = [
         [entry.strip() for entry in line.strip("|").split("|")] for line in report.similarities(records).splitlines()
     ]
@@ -383,7 +383,7 @@ def test_a_text_of_something_else_has_no_kinds_and_is_reported_without_them(tmp_
         for each in ({"kind": "network", "params": 7}, {"kind": "evaluation", **numbers})
     ]
     assert [path.stem for path in drawing.draw(report.FIGURES, records, tmp_path)] == ["perplexity_by_window"]
-    assert "is not told: the text has not Python's names" in report.verdict(records)
+    assert "is not known: the text lacks Python's names" in report.verdict(records)
     assert "Are words of one kind" not in report.summary(records, "pommes")
 
 

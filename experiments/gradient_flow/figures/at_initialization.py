@@ -16,7 +16,7 @@ from experiments.gradient_flow import curves as c
 
 
 def norm_by_lag(records: Sequence[Record]) -> Figure:
-    """One line a cell: the shallowest networks at initialization."""
+    """The shallowest networks at initialization, one line for each cell."""
     chosen = c.shallowest(c.typical(c.state_norms(records)))
     found = f"At initialization {frames.leaders(chosen, 'name')}"
     return c.panels_by_lag(chosen, found, panel="layers", line="name", heading="shade: range over seeds")[0]
@@ -56,8 +56,8 @@ def depth_and_time(records: Sequence[Record]) -> Figure | None:
     x = f"time step t ({end}; white: below float32's range)"
     told = (
         f"Going back {logs.shape[1] - 1} steps, layer 1 keeps more of its gradient than layer {depth} in {sum(more)} "
-        f"of the {len(more)} stacks that stay in float32's range (told above each: the first step's norm over the "
-        "last's)"
+        f"of the {len(more)} stacks that stay in float32's range (above each: the norm at the first step as a multiple "
+        "of that at the last)"
     )
     return drawing.caption(figure, c.NO_LAG if every else told, x, "layer")
 
@@ -67,7 +67,7 @@ def norm_by_initialization(records: Sequence[Record]) -> Figure | None:
     varied = _varied(records, "initialization")
     if varied.empty:
         return None
-    found = f"Initialization alone moves the lag at which a tenth is left {_moved(varied, 'initialization')}"
+    found = f"The initialization alone moves the lag at which a tenth is left {_moved(varied, 'initialization')}"
     lines = varied.sort_values("order", kind="stable")
     told = _ends(varied, "initialization", str)
     figure, by_panel = c.panels_by_lag(lines, found, panel="network", line="initialization", told=told)
@@ -76,13 +76,14 @@ def norm_by_initialization(records: Sequence[Record]) -> Figure | None:
         predicted = varied.merge(predictions[[*c.AXES[:3], "sequence_length", "seed", "factors", "valid_to_lag"]])
         groups = predicted.groupby(["network", "initialization"], sort=False)
         errors = [_draw_prediction(by_panel[network], rows) for (network, _), rows in groups]
-        off = f"the mean-field slope of ln norm is off by {span(errors, '.3f')} a step (circles, to lag √H)"
+        theory = "the slope of ln norm that mean-field theory predicts (circles, to lag √H)"
+        off = f"{theory} is off by {span(errors, '.3f')} a step"
         drawing.caption(figure, f"{found}; {off}")
     return figure
 
 
 def _draw_prediction(axes: Axes, rows: pd.DataFrame) -> float:
-    """A thin line of circles over the lags where it is valid; how far the slopes of ln norm are apart."""
+    """Draws circles over the lags where theory is valid; returns how far the slopes of ln norm are apart."""
     first = rows.iloc[0]
     logs = np.concatenate([[0], np.cumsum(np.log10(first["factors"][: first["position"]][::-1]) / 2)])
     lags = np.arange(min(first["valid_to_lag"], first["position"] - 1) + 1)
@@ -92,7 +93,7 @@ def _draw_prediction(axes: Axes, rows: pd.DataFrame) -> float:
 
 
 def reach_by_drive(records: Sequence[Record]) -> Figure | None:
-    """A panel for a half and one for a hundredth: the lag at which they are left, against how hard inputs drive."""
+    """The lags at which a half and a hundredth are left, a panel each, against how hard the inputs drive the units."""
     found = _varied(records, "initialization")
     found = found[found["initialization"].str.startswith("drive:")] if len(found) else found
     if found.empty:
@@ -112,14 +113,14 @@ def reach_by_drive(records: Sequence[Record]) -> Figure | None:
     drawing.legend(figure, "shade: range over seeds")
     half = frames.condensed(found, ["drive", "network"])["half_lag"].unstack()
     ends = {drive: of_drive.sort_values(ascending=False).index for drive, of_drive in half.iloc[[0, -1]].iterrows()}
-    orders = [f"{drive:g} in this order: {', '.join(networks)}" for drive, networks in ends.items()]
-    told = f"Who keeps a half of the gradient longest depends on the drive. At {'; at '.join(orders)}"
-    x = "drive: standard deviation of what an input adds to a unit"
+    orders = [f"{', '.join(networks)} at {drive:g}" for drive, networks in ends.items()]
+    told = f"The drive decides who keeps half of the gradient longest. The order is {'; '.join(orders)}"
+    x = "drive (standard deviation of what an input adds to a unit)"
     return drawing.caption(figure, told, x, f"lag (steps; {length}: never)")
 
 
 def _predicted(found: pd.DataFrame, records: Sequence[Record]) -> pd.DataFrame:
-    """Of the networks that mean-field theory speaks of, the curves that it predicts, one for all seeds."""
+    """The curves that mean-field theory predicts, for the networks that it covers, one for all seeds."""
     predictions = frame(records, "mean_field", dtype=np.float64, seed=0).reindex(
         columns=[*c.AXES[:3], "seed", "factors"]
     )
@@ -134,7 +135,7 @@ def _lags(found: pd.DataFrame, share: float) -> list[int]:
 
 
 def norm_by_length(records: Sequence[Record]) -> Figure | None:
-    """A panel for each network, a line for each sequence length: before training all should be parts of one."""
+    """A panel for each network, a line for each sequence length; before training all should lie on one curve."""
     varied = _varied(records, "sequence_length")
     if varied.empty:
         return None
@@ -142,7 +143,7 @@ def norm_by_length(records: Sequence[Record]) -> Figure | None:
     of_longest = varied[varied["sequence_length"] == longest].groupby("network")["norms"]
     gone = of_longest.agg(lambda norms: np.isnan(median_logs(norms)[0]))
     found = (
-        f"Another length moves the lag at which a tenth is left {_moved(varied, 'sequence_length')}; "
+        f"The sequence length moves the lag at which a tenth is left {_moved(varied, 'sequence_length')}; "
         f"{longest - 1:,} steps back {gone.sum()} of {len(gone)} gradients are out of float32's range"
     )
     name = "T = {:,}".format
@@ -151,13 +152,13 @@ def norm_by_length(records: Sequence[Record]) -> Figure | None:
 
 
 def norm_by_position(records: Sequence[Record]) -> Figure | None:
-    """A panel for each network, a line for each step that the loss is read at: against lag they should be one."""
+    """A panel for each network, a line for each step that the loss is read at; against lag they should coincide."""
     varied = _varied(records, "position")
     if varied.empty:
         return None
     spreads = pd.Series({network: _spread(rows) for network, rows in varied.groupby("network", sort=False)})
     found = (
-        f"Wherever the loss is read, norms at equal lag differ by a factor of {span(spreads, '.2f')} "
+        f"Whichever step the loss is read at, norms at equal lag differ by a factor of {span(spreads, '.2f')} only "
         "(at initialization; the largest over the smallest, median over lags)"
     )
     told = spreads.map("factor {:.2f}".format)

@@ -12,7 +12,7 @@ from experiments.common.workdir import Record
 from experiments.gradient_flow import curves as c
 
 _BY_FIELD = {"hidden": r"$\partial L/\partial h_t$", "cell": r"$\partial L/\partial c_t$"}
-_BY_WAY = {"direct": "product of the forget gates", "total": r"$\partial c_T/\partial c_t$, by all ways"}
+_BY_WAY = {"direct": "product of the forget gates", "total": r"$\partial c_T/\partial c_t$, over all paths"}
 
 
 def hidden_and_memory(records: Sequence[Record]) -> Figure | None:
@@ -29,7 +29,7 @@ def hidden_and_memory(records: Sequence[Record]) -> Figure | None:
     ratios = (logs["cell"] - logs["hidden"]).map(lambda over: 10 ** np.nanmedian(over))
     found = (
         f"The gradient of c is {span(ratios, '.2g')} times as large as that of h (median over lags): "
-        "h alone shows but a part of what flows back"
+        "h alone shows only a part of what flows back"
     )
     told = ratios.map("the memory's is {:.2g} times as large".format)
     fields = {"panel": "panel", "line": "field", "quantity": r"$\log_{10}$ norm of the gradient, layer 1"}
@@ -37,7 +37,7 @@ def hidden_and_memory(records: Sequence[Record]) -> Figure | None:
 
 
 def carousel(records: Sequence[Record]) -> Figure | None:
-    """The product of the forget gates beside the derivative of the last memory in all."""
+    """The product of the forget gates beside the derivative of the last memory over all paths."""
     curves = [c.curves(records, "carousel", way).assign(way=way) for way in _BY_WAY]
     if curves[0].empty:
         return None
@@ -49,20 +49,20 @@ def carousel(records: Sequence[Record]) -> Figure | None:
     both["left"] = changes(both["norms"])
     left = unstacked(both.groupby(["panel", "way"], sort=False)["left"].median())
     ends = left.map(drawing.power_of_ten)
-    told = ends["direct"] + " left by the gates, " + ends["total"] + " in all"
+    told = ends["direct"] + " left by the gates, " + ends["total"] + " over all paths"
     ahead = left.index[left["total"] - left["direct"] >= 1]  # none where both have underflowed
     found = (
         f"Over {both['sequence_length'].max() - 1} steps the gates and h together leave more than ten times as much of "
         f"∂c_T/∂c_t as the forget gates alone in {len(ahead)} of {len(left)} networks ({'; '.join(ahead) or 'none'})"
-        f"{': there the rest comes through h' if len(ahead) else ''}"
+        f"{': there the rest flows through h' if len(ahead) else ''}"
     )
     quantity = "$\\log_{10}$ of $\\partial c_T/\\partial c_t$,\nroot mean square over units"
-    ways = {"panel": "panel", "line": "way", "quantity": quantity, "lag": "lag (steps back from the last)"}
+    ways = {"panel": "panel", "line": "way", "quantity": quantity, "lag": "lag (steps back from the last step)"}
     return c.panels_by_lag(both, found, **ways, told=told, name=_BY_WAY.__getitem__)[0]
 
 
 def _of_gates(found: pd.DataFrame) -> pd.DataFrame:
-    """Before training, those that differ in their gates; if there is one such only, before and after."""
+    """Networks that differ in their gates, before training; if there is only one, before and after training."""
     kinds = found["initialization"].str.partition(":")[0]
     gates = found[kinds.isin([*c.USUAL, "forget_bias", "chrono"])]
     return gates[gates["step"] == 0] if gates["initialization"].nunique() > 1 else c.first_and_last(gates)

@@ -1,4 +1,4 @@
-"""What training does to the loss, to the gradient, to the recurrent weights, and to the units."""
+"""How training changes the loss, the gradient, the recurrent weights, and the units."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ RADIUS = "spectral radius, recurrent kernel"
 
 
 def training_loss(records: Sequence[Record]) -> Figure | None:
-    """A panel for each depth, a line for each network: the loss of training, of means over so many steps."""
+    """A panel for each depth, a line for each network: the training loss, as means over several steps."""
     losses = frame(records, "train")
     if losses.empty:
         return None
@@ -29,7 +29,12 @@ def training_loss(records: Sequence[Record]) -> Figure | None:
     ranges, middle = last.agg(lambda losses: frames.span(losses, ".2f")), last.median()
     best, worst = (f"{' with '.join(place)} ({ranges[place]})" for place in (middle.idxmin(), middle.idxmax()))
     found = f"After {losses['step'].max():,} training steps the loss is lowest in {best} and highest in {worst}"
-    return drawing.caption(figure, found, f"training step (means over {width})", "training loss (nats a character)")
+    return drawing.caption(
+        figure,
+        found,
+        f"training step (means over {width} step{'' if width == 1 else 's'})",
+        "training loss (nats a character)",
+    )
 
 
 def before_and_after_training(records: Sequence[Record]) -> Figure | None:
@@ -43,8 +48,8 @@ def before_and_after_training(records: Sequence[Record]) -> Figure | None:
     told = "1/10 at lag " + ends["initialization"] + ", then " + ends["trained"]
     farther, nearer = lags["trained"] > lags["initialization"], lags["trained"] < lags["initialization"]
     moved = (
-        f"Training moves the lag at which a tenth of the gradient is left away from the loss in {farther.sum()} of "
-        f"{len(lags)} networks, nearer to it in {nearer.sum()} ({found['layers'].iloc[0]})"
+        f"In training, the lag at which a tenth of the gradient is left moves away from the loss in {farther.sum()} of "
+        f"{len(lags)} networks and nearer to it in {nearer.sum()} ({found['layers'].iloc[0]})"
     )
     return c.panels_by_lag(found, moved, panel="name", line="weights", told=told, name=frames.PHASES.__getitem__)[0]
 
@@ -64,14 +69,14 @@ def lag_and_training(records: Sequence[Record]) -> Figure | None:
     back = (lags.iloc[:, -1] > 1.1 * lags.min(axis=1)).sum()
     told = (
         f"The lag at which a tenth of the gradient is left is smallest after {span(lags.idxmin(axis=1), 'd')} training "
-        f"steps; in {back} of {len(maps)} networks it has grown again by more than a tenth at the end"
+        f"steps; in {back} of {len(maps)} networks it has grown again by more than a tenth by the end"
     )
     x = "training step (white: below float32's range)"
     return drawing.caption(figure, told, x, "lag (steps back from the loss)")
 
 
 def weights_and_units(records: Sequence[Record]) -> Figure | None:
-    """Half-life, spectral radius, largest singular value and saturation over training, a line for each network."""
+    """Reach, spectral radius, largest singular value and saturation over training, a line for each network."""
     found = _on_the_way(records)
     if found.empty:
         return None
@@ -107,7 +112,9 @@ def weights_and_units(records: Sequence[Record]) -> Figure | None:
         f"Over training the spectral radius grows in {len(grown)} of {len(radius)} networks; in "
         f"{(lag[grown] < 0).sum()} of these the lag at which a tenth of the gradient is left falls all the same"
     )
-    return drawing.caption(figure, told, "training step (layer 1; of gates the largest; shade: range over seeds)")
+    return drawing.caption(
+        figure, told, "training step (layer 1; the largest of several gates; shade: range over seeds)"
+    )
 
 
 def _on_the_way(records: Sequence[Record]) -> pd.DataFrame:
