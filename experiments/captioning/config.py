@@ -1,0 +1,67 @@
+r"""What is in a picture, in words: how should a decoder see what a CNN has found, once, at every word, or by attention?
+
+    python -m experiments.captioning                                                each way, three seeds
+    python -m experiments.captioning.picture --of="a small red star above a large blue cross" --to=scene.png
+    python -m experiments.captioning.caption scene.png --workdir=runs/captioning    what a trained network says of it
+
+The lectures: one to many, "image to caption", and lower layers of a CNN that "extract features for RNN".
+
+Run time: TODO 10 min on two CPU cores.
+
+Expect: TODO
+"""
+
+from ml_collections import ConfigDict
+
+from experiments.common.settings import varied
+
+
+def get_config(variant: str = "default") -> ConfigDict:
+    """The default study, or one of its variants."""
+    config = ConfigDict()
+    # How the decoder sees the picture: in its initial_state, at every_step, by attention; no_picture is to guess.
+    config.ways = "initial_state,every_step,attention,no_picture"
+    config.cnn = "trained"  # with the decoder, from captions alone; or fixed: as it was drawn, and the rest is trained
+    config.cell = "gru"  # of the decoder, a name of rnnjax.CELLS
+    config.hidden_size = 96  # units of the decoder
+    config.embedding_size = 32  # numbers that a word is read as
+    config.channels = 64  # of the CNN's last layer; of the two before it a quarter and a half as many
+    config.vector_size = 64  # numbers into which the whole feature map goes, for initial_state and every_step
+    config.attention_size = 32  # units that compare the decoder's state with a place of the feature map
+    config.held_out = 5  # of the 25 combinations of a colour and a shape: no scene to train on has one of these
+    config.train_scenes = 20_000  # rendered by a seed at the start of the run
+    config.test_scenes = 600  # with seen combinations alone, and as many with a held-out one
+    config.measured_scenes = 64  # of three objects side by side, over which gradients are averaged
+    config.beams = 4  # captions that beam search keeps
+    config.word_dropout = 0.0  # probability that a word is read as a full stop in training: then the picture has to do
+    config.batch_size = 64  # scenes in a training step
+    config.train_steps = 3000  # of which the weights of the last ones are averaged, and tested
+    config.learning_rate = 3e-3  # of AdamW at the start; it falls to nothing as a cosine
+    config.weight_decay = 0.0  # of matrices
+    config.clip_norm = 1.0  # global gradient norm
+    config.averaged_over = 100  # training steps: the mean of the weights over about so many is what is tested
+    config.evaluate_every = 500  # training steps
+    config.steps_a_call = 50  # training steps in a dispatch, of which all other numbers of steps are multiples
+    config.checkpoint_every = (
+        500  # training steps; 0 for no checkpoints, so that no picture can be captioned afterwards
+    )
+    config.seeds = 3  # independent initializations and orders; the scenes are the same
+    config.threads = 0  # programs compiled and run at the same time; 0: one a core
+    return varied(config, variant, VARIANTS)
+
+
+def fixed_cnn(config: ConfigDict) -> None:
+    """TODO min. The CNN stays as it was drawn."""
+    config.cnn, config.ways = "fixed", "initial_state,every_step,attention"
+
+
+def quick(config: ConfigDict) -> None:
+    """TODO s. The same steps on tiny networks."""
+    config.hidden_size, config.embedding_size, config.channels, config.vector_size = 12, 8, 8, 8
+    config.attention_size = 4
+    config.train_scenes, config.test_scenes, config.measured_scenes, config.seeds = 200, 40, 4, 2
+    config.train_steps, config.evaluate_every, config.steps_a_call, config.checkpoint_every = 60, 20, 20, 20
+    config.learning_rate, config.batch_size, config.beams = 1e-2, 16, 2
+
+
+VARIANTS = (fixed_cnn, quick)
