@@ -10,7 +10,6 @@ The sum of dd_t/dF_k over k is dd_t/dF. Where the picture is seen in the initial
 has come back through t steps; the other ways let it in later, too.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -19,7 +18,7 @@ from jax import Array
 
 import rnnjax
 from experiments.captioning.data import Batch
-from experiments.captioning.model import Model, Network, decoder, logits, readout, see, shifted
+from experiments.captioning.model import Model, Network, decoder, readout, see, shifted
 from experiments.networks.decision import log_odds
 
 
@@ -35,20 +34,21 @@ def flow(model: Model, network: Network, batch: Batch) -> Flow:
     """Of the decisions for each word of a batch without padding."""
     steps = len(batch.words)
     features = see(model, network, batch.pictures)
-    apart = jnp.zeros((steps + 1, *features.shape), features.dtype)
+    start, unmoved = decoder(model, network, features), jnp.zeros((steps + 1, *features.shape), features.dtype)
+    inputs = start.embed(shifted(batch.words))
 
     def of_word(step: Array) -> Flow:
-        def decided(unroll: Callable[..., Any], features: Array) -> Array:
-            return log_odds(logits(model, network, features, shifted(batch.words), unroll)[step]).sum()
+        def decided(outputs: Array) -> Array:
+            return log_odds(readout(network, outputs)[step]).sum()
 
         def decided_apart(moves: Array) -> Array:
             return log_odds(logits_apart(model, network, features, moves, batch.words)[step]).sum()
 
-        _, of_features, (found,) = rnnjax.value_grad_and_flow(decided)(features)
-        of_steps = jax.grad(decided_apart)(apart)
+        found = rnnjax.gradient_flow(start.cell, start.params, inputs, decided, start.state)
+        of_steps = jax.grad(decided_apart)(unmoved)
         return Flow(
             _root_mean_square(jax.tree.leaves(found.examples)),
-            _root_mean_square([_norm(of_features)[None]])[0],
+            _root_mean_square([_norm(of_steps.sum(axis=0))[None]])[0],
             _root_mean_square([jax.vmap(_norm)(of_steps)]),
         )
 

@@ -106,7 +106,9 @@ def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict,
     """
     chosen = model.make_model(runs[0].program.way, config)
     optimizer = make_optimizer(config)
-    loss = functools.partial(loss_with, config.cnn, functools.partial(model.drawn_loss, chosen, config.batch_size, config.word_dropout))
+    loss = functools.partial(
+        loss_with, config.cnn, functools.partial(model.drawn_loss, chosen, config.batch_size, config.word_dropout)
+    )
     step = jit(functools.partial(train_steps, loss, optimizer, config))
     examine = jit(functools.partial(model.loss, chosen))
     measure = jit(functools.partial(flow.flow, chosen))

@@ -1,7 +1,7 @@
 """A network from a picture to a caption: a small CNN, a recurrent decoder that sees its features in one of three ways.
 
     F = (m_1, ..., m_S) = CNN(picture)        S = 25 places of 8 by 8 pixels, each seen with its surroundings
-    v = LayerNorm(F V + b)                    one vector of the whole picture
+    v = relu(LayerNorm(F V + b))              one vector of the whole picture
 
     initial_state   s_0 = tanh(v A + a)                    s_t = f(s_{t-1}, x_t)             as Vinyals et al. (2015)
     every_step      s_0 = 0                                s_t = f(s_{t-1}, [x_t, v])        as Donahue et al. (2015)
@@ -201,9 +201,7 @@ def loss(model: Model, network: Network, batch: Batch, read: Array | None = None
     return losses(answers, batch).sum() / batch.mask.sum(dtype=answers.dtype)
 
 
-def drawn_loss(
-    model: Model, count: int, word_dropout: float, network: Network, examples: Batch, key: Key
-) -> Array:
+def drawn_loss(model: Model, count: int, word_dropout: float, network: Network, examples: Batch, key: Key) -> Array:
     """The same of so many pictures, drawn anew from all examples; some of the words are read as full stops."""
     drawn_key, words_key = jax.random.split(key)
     drawn = jax.random.randint(drawn_key, (count,), 0, len(examples.pictures))

@@ -62,8 +62,9 @@ def _require_fitting(path: str, image: Image.Image) -> None:
 
 def _converted(path: str, image: Image.Image) -> Picture:
     told = list[str]()
-    if getattr(image, "n_frames", 1) > 1:
-        told.append(f"only the first of {image.n_frames} frames is seen")
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1:
+        told.append(f"only the first of {frames} frames is seen")
     upright = ImageOps.exif_transpose(image)
     if upright.size and image.getexif().get(0x0112, 1) != 1:
         told.append("turned as its orientation says")

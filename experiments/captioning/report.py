@@ -74,6 +74,7 @@ def captions_right(records: Sequence[Record]) -> Figure:
     kinds = pd.concat([*rows, all_of_them], ignore_index=True).dropna(subset="percent")
     figure, (axes,) = drawing.grid(1, 1, size=(7, 0.55 * kinds["kind"].nunique() + 1.2))
     dots(axes, kinds, "kind", "way")
+    axes.set_xlim(-2, 102)
     drawing.legend(figure, "mark: mean\nbar: range over seeds")
     return drawing.caption(figure, most_right(records), "captions right to the letter (%)")
 
@@ -90,6 +91,7 @@ def words_right(records: Sequence[Record]) -> Figure | None:
     for axes, group in zip(panels, groups, strict=True):
         rows = of_objects[of_objects["group"] == group]
         dots(axes, rows.assign(percent=100 * rows["right"]), "word", "way")
+        axes.set_xlim(-4, 104)
         drawing.head(axes, GROUPS[group])
     panels[0].set_ylim(2.5, -0.5)  # shared by all: each has turned it over
     drawing.legend(figure, "mark: mean\nbar: range over seeds")
@@ -216,35 +218,32 @@ def where_the_picture_comes_in(records: Sequence[Record]) -> Figure | None:
 
 def captions(records: Sequence[Record]) -> Figure | None:
     """Some scenes to test on, with what each way says of them below; the lower row has held-out combinations."""
-    found = frames.frame(records, "example")
+    found = examples(records)
     if found.empty:
         return None
-    first = found[found["way"] == found["way"].iloc[0]]
-    count = (first["part"] == SEEN).sum()
-    figure, panels = drawing.grid(2, count, size=(3.1, 4.0), share=(False, False))
-    by_scene = found.groupby(["part", "true"], sort=False)
-    for axes, ((part, true), rows) in zip(panels, by_scene, strict=False):
-        axes.imshow(rendered(scene_of(_example(records, part, true)["scene"])))
+    scenes = found.drop_duplicates(["part", "true"])
+    count = scenes["part"].value_counts().max()
+    figure, panels = drawing.grid(2, count, size=(3.1, 4.6), share=(False, False))
+    for axes, (_, each) in zip(panels, scenes.iterrows(), strict=True):
+        axes.imshow(rendered(scene_of(each["scene"])))
         axes.set_xticks([])
         axes.set_yticks([])
+        same = found[(found["part"] == each["part"]) & (found["true"] == each["true"])]
         said = [
-            f"{row['way']}: {'right' if row['said'] == true else row['said'] or 'nothing'}"
-            for _, row in rows.iterrows()
-            if row["way"] != NO_PICTURE
+            f"{way}: {'right' if caption == each['true'] else caption or 'nothing'}"
+            for way, caption in zip(same["way"], same["said"], strict=True)
         ]
-        lines = [textwrap.fill(line, 40, subsequent_indent="   ") for line in [true, *said]]
+        lines = [textwrap.fill(line, 42, subsequent_indent="   ") for line in [each["true"], *said]]
         axes.set_xlabel("\n".join(lines), fontsize=7.5, loc="left")
-    seeing = found[found["way"] != NO_PICTURE]
-    right = (seeing["said"] == seeing["true"]).groupby([seeing["part"], seeing["way"]], sort=False).sum()
-    told = ", ".join(
-        f"{way} {right[SEEN, way]} and {right.drop(SEEN).xs(way, level='way').sum()}" for way in seeing["way"].unique()
-    )
+    rights = (found["said"] == found["true"]).groupby([found["way"], found["part"]], sort=False).sum()
+    told = ", ".join(f"{way} {' and '.join(map(str, rights[way]))}" for way in found["way"].unique())
     title = f"Captions right, of {count} scenes of seen combinations (above) and {count} with a held-out one: {told}"
     return drawing.caption(figure, f"{title} (first seed)")
 
 
-def _example(records: Sequence[Record], part: str, true: str) -> Record:
-    return next(each for each in records if each["kind"] == "example" and (each["part"], each["true"]) == (part, true))
+def examples(records: Sequence[Record]) -> pd.DataFrame:
+    """The scenes that are shown, a row for each way that sees a picture."""
+    return pd.DataFrame(each for each in records if each["kind"] == "example" and each["way"] != NO_PICTURE)
 
 
 def attention(records: Sequence[Record]) -> Figure | None:
@@ -261,10 +260,12 @@ def attention(records: Sequence[Record]) -> Figure | None:
         _shade(axes, picture, of_word)
         axes.set_title(word, fontsize=9)
     near = [_own_share(weights[place], chosen["scene"], thing) for place, thing in _naming(said)]
-    title = (
-        "Where attention looks before it says each word; dark: not at all. At sizes, colours and shapes "
-        f"{100 * np.mean(near):.0f} % of it is within 8 pixels of the object named"
-    )
+    title = "Where attention looks before it says each word; dark: not at all"
+    if near:
+        width = SIDE // GRID
+        title += (
+            f". At sizes, colours and shapes {100 * np.mean(near):.0f} % is within {width} pixels of the object named"
+        )
     return drawing.caption(figure, title)
 
 

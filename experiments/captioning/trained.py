@@ -8,6 +8,7 @@ import numpy as np
 from jax import Array
 from ml_collections import ConfigDict
 
+import rnnjax
 from experiments.captioning import model
 from experiments.captioning.grammar import spelled
 from experiments.captioning.model import Model, Network
@@ -58,7 +59,7 @@ def looked_at(known: Trained, picture: np.ndarray, numbers: np.ndarray) -> np.nd
     return np.asarray(_looked_at(known.model, known.network, picture[None], numbers[:, None]))[:, 0]
 
 
-def _of_pictures(which: Model, beams: int, network: Network, pictures: Array) -> "model.rnnjax.Beams":
+def _of_pictures(which: Model, beams: int, network: Network, pictures: Array) -> rnnjax.Beams:
     return model.said(which, network, model.see(which, network, pictures), beams)
 
 

@@ -69,8 +69,10 @@ def written_out(made: Model, network: Network, features: np.ndarray, words: np.n
         dense, norm = (plain.vector["params"][f"layers_{number}"] for number in range(2))
         vector = features.reshape(-1) @ dense["kernel"] + dense["bias"]
         vector = (vector - vector.mean()) / np.sqrt(vector.var() + 1e-6) * norm["scale"] + norm["bias"]
+        vector = np.maximum(vector, 0)
     if made.way == INITIAL_STATE:
-        hidden = np.tanh(vector @ params.state.kernel + params.state.bias)
+        (start,) = params.state  # of an Elman cell's only field
+        hidden = np.tanh(vector @ start.kernel + start.bias)
     cell = params if made.way in (EVERY_STEP, NO_PICTURE) else params.cell
     for word in [0, *words[:-1]]:
         x = plain.words[word]
@@ -110,8 +112,7 @@ def test_without_features_each_way_says_what_a_decoder_says_that_sees_no_picture
     made, blind = (model.make_model(each, gated) for each in (way, NO_PICTURE))
     network = jax.jit(lambda key: model.init(made, key))(jax.random.key(2))
     cell = network.decoder if way == EVERY_STEP else network.decoder.cell
-    kernels = jax.tree.map(lambda leaf: leaf[:2] if leaf.shape[0] not in (3,) else leaf, cell)
-    same = Network(None, None, None, network.words, kernels, network.readout)
+    same = Network(None, None, None, network.words, cell._replace(kernel=cell.kernel[:2]), network.readout)
     features = jnp.zeros((25, 2, 4))
     found = model.logits(made, network, features, READ)
     expected = model.logits(blind, same, features, READ)
@@ -127,7 +128,9 @@ def test_one_beam_says_what_the_likeliest_word_each_time_says(way: str) -> None:
     words = np.zeros((0, 2), np.int32)
     for _ in range(LONGEST):  # each time from the start, without a state that is carried
         padded = np.concatenate([words, np.zeros((LONGEST - len(words), 2), np.int32)])
-        chosen = np.asarray(_LOGITS(made, network, features, model.shifted(jnp.asarray(padded))))[len(words)].argmax(axis=-1)
+        chosen = np.asarray(_LOGITS(made, network, features, model.shifted(jnp.asarray(padded))))[len(words)].argmax(
+            axis=-1
+        )
         ended = (words == 0).any(axis=0) if len(words) else np.zeros(2, bool)
         words = np.concatenate([words, np.where(ended, 0, chosen)[None].astype(np.int32)])
     np.testing.assert_array_equal(found.tokens[:, 0], words)
@@ -173,6 +176,7 @@ def test_a_convolution_over_patches_has_the_values_and_gradients_of_jaxs_own(sid
 
 
 @pytest.mark.parametrize("way", SEEING)
+@jax.numpy_dtype_promotion("standard")  # flax norms layers with numbers of 32 bits, too
 def test_gradients_at_the_picture_by_step_are_those_of_differences_and_add_up(way: str, x64: None) -> None:
     made, network = network_of(way)
     network = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), network)
@@ -210,13 +214,15 @@ def test_the_flow_of_a_network_is_root_mean_squares_over_pictures_of_these_gradi
     features = model.see(made, network, BATCH.pictures)
     apart = jnp.zeros((LONGEST + 1, *features.shape))
 
-    def decided(moves: Any, step: int) -> Any:
+    @jax.jit
+    @jax.grad
+    def decided(moves: Any, step: Any) -> Any:
         answers = flow.logits_apart(made, network, features, moves, BATCH.words)[step]
         most = jax.nn.softmax(answers).max(axis=-1)
         return jnp.log(most / (1 - most)).sum()
 
     for step in (2, 9):
-        gradient = np.asarray(jax.jit(jax.grad(decided), static_argnums=1)(apart, step))
+        gradient = np.asarray(decided(apart, step))
         seen = np.sqrt(np.square(gradient).sum(axis=(1, 3)).mean(axis=1))
         np.testing.assert_allclose(found.seen[step], seen, rtol=1e-3, atol=1e-7)
         whole = np.sqrt(np.square(gradient.sum(axis=0)).sum(axis=(0, 2)).mean())
