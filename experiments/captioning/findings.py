@@ -146,8 +146,8 @@ def most_right(records: Sequence[Record]) -> str:
 def verdict(records: Sequence[Record]) -> str:
     """Which way is better, what composition costs, and what became of the gradient."""
     told = [most_right(records), *_over_initial_state(records), *_composition(records)]
-    reaching = reaches(records)
-    return ". ".join([*told, *([reaching] if reaching else [])]) + "."
+    told += [each for each in (carried(records), entering(records)) if each]
+    return ". ".join(told) + "."
 
 
 def _over_initial_state(records: Sequence[Record]) -> list[str]:
@@ -226,23 +226,36 @@ def _name(number: int) -> str:
     return "a " + " ".join(COMBINATIONS[number])
 
 
-def reaches(records: Sequence[Record]) -> str:
-    """What is left of the last shape's gradient at the state after the first word, and where it sees the picture."""
+def carried(records: Sequence[Record]) -> str:
+    """How large the last shape's gradient is at the state of the first word, before training and after."""
+    found, told = flows(records), []
+    if found.empty:
+        return ""
+    for way, of_way in found.groupby("way", sort=False):
+        phases = []
+        for phase, seeds in of_way.groupby("phase", sort=False):
+            ratios = pd.Series([ratio[LAST] for ratio in seeds["at_first"]])
+            phases.append(f"{frames.median(ratios, '{:.2g}'.format)} {frames.PHASES[str(phase)]}")
+        told.append(f"{way} {', '.join(phases)}")
+    return (
+        f"At the state of the first word, {LAST} steps back, the gradient of the third object's shape is so many times "
+        f"that at its own state (median and range over seeds): {'; '.join(told)}"
+    )
+
+
+def entering(records: Sequence[Record]) -> str:
+    """How much of the last shape's gradient at the picture comes in late, after training."""
     found = flows(records)
     if found.empty:
         return ""
-    trained = found[found["phase"] == "trained"]
+    found = found[found["phase"] == "trained"]
     told = []
-    for way, seeds in trained.groupby("way", sort=False):
-        ratios = pd.Series([ratio[LAST] for ratio in seeds["at_first"]])
-        near = pd.Series([_near(seen) for seen in seeds["seen"]])
-        told.append(
-            f"{way} {frames.median(ratios, '{:.2g}'.format)}, and {frames.median(100 * near, '{:.0f}'.format)} % of "
-            "its gradient at the picture comes in while that object is named"
-        )
+    for way, seeds in found.groupby("way", sort=False):
+        near = pd.Series([100 * _near(seen) for seen in seeds["seen"]])
+        told.append(f"{way} {frames.median(near, '{:.0f}'.format)} %")
     return (
-        f"Of the gradient of the third object's shape at its own state so much is left {LAST} steps back, at the state "
-        f"of the first word (median and range over seeds): {'; '.join(told)}"
+        "Of the gradient of the third object's shape at the picture so much comes in while that object is named "
+        f"(median and range over seeds): {', '.join(told)}"
     )
 
 

@@ -13,10 +13,11 @@ something.
 """
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from experiments.captioning.scenes import COLOURS, MOST, SHAPES, SIZES, Scene, Thing
+from experiments.captioning.scenes import COLOURS, COMBINATIONS, MOST, NUMBERS, SHAPES, SIZES, Scene, Thing
 
 END = "."
 """Ends a caption; also what is read before its first word."""
@@ -38,6 +39,19 @@ class Said(NamedTuple):
 
     things: tuple[Thing, ...]
     relations: tuple[tuple[str, ...], ...]
+
+
+def chance_level(held: int) -> float:
+    """Nats a word of the captions of seen combinations, at best, for who does not see the picture.
+
+    A caption tells the number of objects, and, all equally likely, sizes, combinations and relations.
+    """
+    count = sum(share * number for number, share in enumerate(NUMBERS, 1))
+    of_number = -sum(share * math.log(share) for share in NUMBERS)
+    of_thing = math.log(len(SIZES)) + math.log(len(COMBINATIONS) - held)
+    nats = of_number + count * of_thing + (count - 1) * math.log(2)
+    words = 4 * count + (count - 1) * (len(LEFT) + len(ABOVE)) / 2 + 1
+    return nats / words
 
 
 def seen_in(scene: Scene) -> Said:

@@ -1,6 +1,6 @@
 """A network from a picture to a caption: a small CNN, a recurrent decoder that sees its features in one of three ways.
 
-    F = (m_1, ..., m_S) = CNN(picture)        S = 25 places of 8 by 8 pixels, each seen with its surroundings
+    F = (m_1, ..., m_S) = CNN(picture)        S = 25 places, 8 pixels apart, each of 15 by 15 pixels
     v = relu(LayerNorm(F V + b))              one vector of the whole picture
 
     initial_state   s_0 = tanh(v A + a)                    s_t = f(s_{t-1}, x_t)             as Vinyals et al. (2015)
@@ -38,8 +38,11 @@ WAYS = (INITIAL_STATE, EVERY_STEP, ATTENTION, NO_PICTURE)
 TRAINED, FIXED = "trained", "fixed"
 """The CNN: with the decoder, or as it was drawn."""
 
-GRID = SIDE // 8
-"""Places of the feature map in a row, and rows."""
+SPACING, MIDDLE = 8, 7.5
+"""Pixels from a place of the feature map to the next, and from the edge to the middle of what the first one sees."""
+
+GRID = SIDE // SPACING
+"""Places in a row, and rows."""
 
 _END = WORDS.index(END)
 

@@ -13,18 +13,18 @@ from matplotlib.patches import Rectangle
 from experiments.captioning.data import SEEN
 from experiments.captioning.findings import (
     GROUPS,
-    LAST,
     PARTS,
     best,
     by_number,
+    carried,
     combinations,
+    entering,
     failing,
     flows,
     greedy,
     most_right,
     percent,
     places,
-    reaches,
     searched,
     setting,
     shares,
@@ -33,9 +33,9 @@ from experiments.captioning.findings import (
     word_rights,
     words_table,
 )
-from experiments.captioning.grammar import KINDS_IN_A_ROW
-from experiments.captioning.model import GRID, NO_PICTURE
-from experiments.captioning.scenes import COLOURS, SHAPES, SIDE, rendered, scene_of
+from experiments.captioning.grammar import KINDS_IN_A_ROW, chance_level
+from experiments.captioning.model import GRID, MIDDLE, NO_PICTURE, SPACING
+from experiments.captioning.scenes import COLOURS, SHAPES, SIDE, SIZES, rendered, scene_of
 from experiments.captioning.scores import UNSEEN
 from experiments.common import drawing, frames, page
 from experiments.common.dots import dots
@@ -54,7 +54,8 @@ def summary(records: Sequence[Record]) -> str:
         signature=searched(records)["signature"].iloc[0],
         words=words_table(records),
         failing=failing(records),
-        reaches=reaches(records),
+        carried=carried(records),
+        entering=entering(records),
     )
 
 
@@ -135,12 +136,17 @@ def loss_by_step(records: Sequence[Record]) -> Figure:
     figure, panels = drawing.courses(
         rows, "step", "nats", panel="panel", line="way", across=2, size=(3.4, 3.2), marker="."
     )
+    chance = chance_level(int(combinations(records)["held_out"].iloc[0]))
     for axes in panels.values():
         drawing.plain_ticks(axes, (1, 3))
-    drawing.legend(figure, "line: median\nshade: range over seeds")
+        axes.axhline(chance, color=drawing.GREY, linewidth=0.8, zorder=0)
+    drawing.legend(figure, "line: median\nshade: range over seeds\ngrey: seen, at best\nwithout the picture")
     last = found[found["step"] == found["step"].max()].groupby("way", sort=False)["loss"]
-    told = ", ".join(f"{way} {frames.span(nats, '.2g')}" for way, nats in last)
-    title = f"At the end of training a word of seen combinations costs, in nats: {told}"
+    told = ", ".join(f"{way} {frames.span(nats, '.3f')}" for way, nats in last)
+    title = (
+        f"At the end of training a word of seen combinations costs, in nats: {told}; without the picture {chance:.3f} "
+        "at best"
+    )
     return drawing.caption(figure, title, "training step", "cross-entropy (nats a word)")
 
 
@@ -148,21 +154,15 @@ def loss_by_step(records: Sequence[Record]) -> Figure:
 
 
 def gradient_at_first_state(records: Sequence[Record]) -> Figure | None:
-    """Of each word's gradient at its own state, what is left at the state of the first word."""
+    """Each word's gradient at the state of the first word, relative to that at its own state."""
     found = flows(records)
     if found.empty:
         return None
-    last = found[found["phase"] == "trained"]
-    told = ", ".join(
-        f"{way} {frames.median(pd.Series([ratio[LAST] for ratio in seeds['at_first']]), '{:.2g}'.format)}"
-        for way, seeds in last.groupby("way", sort=False)
-    )
-    title = (
-        f"After training, of the gradient of the third shape at its own state so much is left at the first word's, "
-        f"{LAST} steps back: {told} (median and range over seeds)"
-    )
     return _by_word(
-        found, "at_first", title, r"$\log_{10} \|\partial d_t / \partial s_1\| \,/\, \|\partial d_t / \partial s_t\|$"
+        found,
+        "at_first",
+        carried(records),
+        r"$\log_{10} \|\partial d_t / \partial s_1\| \,/\, \|\partial d_t / \partial s_t\|$",
     )
 
 
@@ -210,7 +210,7 @@ def where_the_picture_comes_in(records: Sequence[Record]) -> Figure | None:
     drawing.maps(figure, panels, values, r"$\log_{10} \|\partial d_t / \partial F_k\|$, median over seeds")
     panels[0].set_yticks(range(len(KINDS_IN_A_ROW)), KINDS_IN_A_ROW, fontsize=8)
     x = "step at which the picture is seen (0: in the initial state)"
-    return drawing.caption(figure, reaches(records), x, "word whose decision is differentiated")
+    return drawing.caption(figure, entering(records), x, "word whose decision is differentiated")
 
 
 # Pictures
@@ -223,7 +223,7 @@ def captions(records: Sequence[Record]) -> Figure | None:
         return None
     scenes = found.drop_duplicates(["part", "true"])
     count = scenes["part"].value_counts().max()
-    figure, panels = drawing.grid(2, count, size=(3.1, 4.6), share=(False, False))
+    figure, panels = drawing.grid(2, count, size=(3.1, 4.3), share=(False, False))
     for axes, (_, each) in zip(panels, scenes.iterrows(), strict=True):
         axes.imshow(rendered(scene_of(each["scene"])))
         axes.set_xticks([])
@@ -259,42 +259,38 @@ def attention(records: Sequence[Record]) -> Figure | None:
     for axes, word, of_word in zip(panels, said, weights, strict=True):
         _shade(axes, picture, of_word)
         axes.set_title(word, fontsize=9)
-    near = [_own_share(weights[place], chosen["scene"], thing) for place, thing in _naming(said)]
+    near = _near(said, weights, chosen["scene"])
+    told = ", ".join(f"before {kind} {100 * np.mean(share):.0f} %" for kind, share in near.items())
     title = "Where attention looks before it says each word; dark: not at all"
-    if near:
-        width = SIDE // GRID
-        title += (
-            f". At sizes, colours and shapes {100 * np.mean(near):.0f} % is within {width} pixels of the object named"
-        )
+    if told:
+        title += f". Within {SPACING} pixels of the object named is, on average over this caption, {told}"
     return drawing.caption(figure, title)
 
 
 def _shade(axes: Axes, picture: np.ndarray, weights: np.ndarray) -> None:
-    """The picture, each place as bright as its weight."""
-    field = weights.reshape(GRID, GRID) / weights.max()
-    shade = np.kron(field, np.ones((SIDE // GRID, SIDE // GRID)))[..., None]
+    """The picture, around the middle of what each place sees as bright as its weight."""
+    field = np.kron(weights.reshape(GRID, GRID) / weights.max(), np.ones((SPACING, SPACING)))
+    shift = round(MIDDLE - SPACING / 2)
+    shade = np.pad(field, ((shift, 0), (shift, 0)), mode="edge")[:SIDE, :SIDE, None]
     axes.imshow((picture / 255 * (0.15 + 0.85 * shade)).clip(0, 1))
     axes.set_xticks([])
     axes.set_yticks([])
 
 
-def _naming(said: Sequence[str]) -> list[tuple[int, int]]:
-    """Of each size, colour and shape of a caption its place, and the number of the object."""
-    found, thing = list[tuple[int, int]](), -1
-    for place, word in enumerate(said):
-        thing += word == "a"
-        if word not in ("a", "left", "of", "above", "."):
-            found.append((place, thing))
+def _near(said: Sequence[str], weights: np.ndarray, scene: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
+    """By kind of word, how much of the attention is on places whose middle is near the object that is named."""
+    kinds = {
+        word: kind for kind, words in (("sizes", SIZES), ("colours", COLOURS), ("shapes", SHAPES)) for word in words
+    }
+    y, x = MIDDLE + SPACING * np.mgrid[:GRID, :GRID]
+    found, number = dict[str, list[float]](), -1
+    for word, of_word in zip(said, weights, strict=True):
+        number += word == "a"
+        if word in kinds:
+            own = scene[min(max(number, 0), len(scene) - 1)]
+            near = np.hypot(x - own["x"], y - own["y"]) <= SPACING
+            found.setdefault(kinds[word], []).append(float(of_word.reshape(GRID, GRID)[near].sum() / of_word.sum()))
     return found
-
-
-def _own_share(weights: np.ndarray, scene: Sequence[dict[str, Any]], thing: int) -> float:
-    """Of the attention, what is on places whose centre is no farther than their width from an object's."""
-    width = SIDE / GRID
-    y, x = (np.mgrid[:GRID, :GRID] + 0.5) * width
-    own = scene[min(thing, len(scene) - 1)]
-    near = np.hypot(x - own["x"], y - own["y"]) <= width
-    return float(weights.reshape(GRID, GRID)[near].sum() / weights.sum())
 
 
 FIGURES: drawing.Figures = (

@@ -32,10 +32,12 @@ BACKGROUND = (255, 255, 255)
 MOST = 3
 """Objects in a scene."""
 
+NUMBERS = (0.2, 0.3, 0.5)
+"""Probabilities of 1, 2 and 3 objects."""
+
 _SHADE = 20  # by which each of red, green and blue of an object differs from its colour's at most
 _STEP, _MARGIN, _JITTER = 13.0, 7.0, 0.5  # pixels
 _FINER = 8  # times as many pixels are drawn, and averaged
-_NUMBERS = (0.2, 0.3, 0.5)  # probabilities of 1, 2 and 3 objects
 
 
 def _regular(corners: int, radius: float, start: float = -np.pi / 2) -> np.ndarray:
@@ -118,7 +120,7 @@ def _shaded(colour: str, shade: np.ndarray) -> tuple[int, int, int]:
 
 def drawn(generator: np.random.Generator, unseen: frozenset[tuple[str, str]], *, one_unseen: bool) -> Scene:
     """A scene of combinations that are not held out; or with one object whose combination is, the others as before."""
-    count = 1 + int(generator.choice(MOST, p=_NUMBERS))
+    count = 1 + int(generator.choice(MOST, p=NUMBERS))
     seen = [each for each in COMBINATIONS if each not in unseen]
     chosen = [seen[generator.integers(len(seen))] for _ in range(count)]
     if one_unseen:

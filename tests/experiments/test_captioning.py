@@ -172,6 +172,20 @@ def test_a_convolution_over_patches_has_the_values_and_gradients_of_jaxs_own(sid
         over_patches(jnp.asarray(images), jnp.asarray(kernel), (1, 1), "VALID")
 
 
+def test_each_place_of_the_feature_map_sees_the_pixels_around_its_middle_alone() -> None:
+    made, network = network_of(ATTENTION)
+    pictures = np.full((1, scenes.SIDE, scenes.SIDE, 3), 255, np.uint8)
+    blank = np.asarray(model.see(made, network, pictures))
+    for pixel in [(0, 0), (14, 14), (15, 15), (23, 30)]:
+        changed = pictures.copy()
+        changed[0, pixel[0], pixel[1]] = 0
+        moved = (np.asarray(model.see(made, network, changed)) != blank).any(axis=-1)[:, 0].reshape(model.GRID, -1)
+        middles = model.MIDDLE + model.SPACING * np.arange(model.GRID)
+        rows, columns = (abs(middles - (place + 0.5)) <= 7.5 for place in pixel)
+        assert not moved[~np.outer(rows, columns)].any()
+        assert moved.any()
+
+
 # Gradients
 
 
