@@ -102,7 +102,7 @@ def plan(config: ConfigDict) -> list[Run]:
 def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict, data: Data) -> None:
     """Runs of one program: trained for so many steps, tested as they go and at the end; what decisions hang on.
 
-    Nothing is chosen by the scenes to test on: what is reported is the end of training.
+    What is reported is the end of training, whatever is best on the way.
     """
     chosen = model.make_model(runs[0].program.way, config)
     optimizer = make_optimizer(config)
