@@ -1,5 +1,6 @@
 """The captioning experiment: its networks by hand, where gradients come in, scores by counting, what a run leaves."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,11 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from experiments.captioning import config as settings
-from experiments.captioning import flow, model, scenes, scores
+from experiments.captioning import flow, model, report, scenes, scores
 from experiments.captioning.convolution import over_patches
 from experiments.captioning.data import HELD_OUT, SEEN, batch_of, in_rows
 from experiments.captioning.grammar import END, LONGEST, WORDS, seen_in, words_of
-from experiments.captioning.main import plan
+from experiments.captioning.main import loss_with, plan
 from experiments.captioning.model import ATTENTION, EVERY_STEP, INITIAL_STATE, NO_PICTURE, WAYS, Model, Network
 from experiments.captioning.scenes import COMBINATIONS, Placed, Thing
 from experiments.captioning.trained import captions, load
@@ -247,8 +248,6 @@ def test_the_flow_of_a_network_is_root_mean_squares_over_pictures_of_these_gradi
 
 
 def test_a_fixed_cnn_has_no_gradient_and_a_trained_one_has() -> None:
-    from experiments.captioning.main import loss_with
-
     made, network = network_of(ATTENTION)
 
     def loss(network: Network, cnn: str) -> Any:
@@ -284,6 +283,14 @@ def test_captions_are_right_to_the_letter_or_not_and_bleu_tells_how_it_was_count
     assert found["exact"] == 0.5
     precisions = [13 / 14, 11 / 12, 9 / 10, 7 / 8]  # n-grams of 4 and of 10 words without the one that is wrong
     np.testing.assert_allclose(found["bleu"], 100 * np.prod(precisions) ** 0.25)
+
+
+def test_without_sacrebleu_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sacrebleu", None)
+    with pytest.raises(
+        ModuleNotFoundError, match=r'needs sacrebleu, which is not installed: pip install "rnnjax\[capt'
+    ):
+        scores.metrics()
 
 
 def test_words_are_counted_by_their_kind_and_by_whether_their_object_was_seen() -> None:
@@ -322,15 +329,13 @@ def test_combinations_are_counted_with_what_they_were_called() -> None:
 
 
 def test_a_run_leaves_records_figures_and_a_summary(finished: Path) -> None:
-    from experiments.captioning import report
-
     check_drawn(finished, [make.__name__ for make in report.FIGURES])
     summary = (finished / "summary.md").read_text()
     records = records_in(finished)
     signature = next(record["signature"] for record in records if record["kind"] == "result")
     assert f"signature\n`{signature}`" in summary
     assert "tok:13a" in signature
-    assert "200 scenes to train on, none with any of 5 of the 25 combinations" in summary
+    assert "400 scenes to train on, none with any of 5 of the 25 combinations" in summary
     assert "NaN" not in (finished / "metrics.jsonl").read_text()
     flows = [record for record in records if record["kind"] == "flow"]
     assert {(record["way"], record["phase"]) for record in flows} == {
