@@ -25,8 +25,9 @@ which one object has one of the 5 held-out ones, 4 beams:
   cases. Whether CNN or decoder is to blame is not known; with half of the words dropped in training (one seed, 1,000
   steps) it was 0 %.
 * sizes of vectors, the learning rate and the layer norm were chosen in eight trials of one seed and 1,000 to 1,500
-  steps, by scenes to test on. Without the norm the initial state alone had learned little after 1,000 steps (0.81
-  nats a word).
+  steps, by scenes to test on; on 600 others, which no trial had seen, attention has 97.8 to 99.2 % right, every_step
+  88.3 to 90.0 %, initial_state 12.2 to 85.8 %. Without the norm the initial state alone had learned little after
+  1,000 steps (0.81 nats a word).
 * before training the decision for the third shape has at the state of the first word, 15 steps back, 0.0017 times the
   gradient that it has at its own (initial_state; medians), 0.024 (every_step) and 0.0024 (attention); afterwards 13
   (13 to 14), 1.9 (1.5 to 2) and 0.26 (0.15 to 0.41): where all has to come through the states the decoder has learned
