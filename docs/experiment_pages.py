@@ -28,6 +28,7 @@ class Picture(NamedTuple):
 
 SHOWN = {
     "arithmetic": Picture("right_by_length", "Share of right answers against the length of the numbers, by network."),
+    "captioning": Picture("captions", "Scenes of coloured shapes with the captions that three networks give them."),
     "classification": Picture("share_right", "Test accuracy by what is read of the states, with each seed."),
     "deep_mlp": Picture("at_initialization", "Gradient norm by layer for six activations and five initializations."),
     "feedback": Picture("own_prefix", "Divergence from the source against the length of a prefix, by regime."),

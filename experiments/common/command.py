@@ -61,11 +61,16 @@ def run_experiment(name: str, main: Callable[[ConfigDict], None]) -> None:
     run(lambda: main(_loaded(holder, catalogue.config_path(name))), given.arguments)
 
 
-def run(main: Callable[[], None], arguments: Sequence[str] | None = None) -> None:
-    """Parses the flags, calls ``main`` and exits: 1 after an ``ExperimentError``, 130 after Ctrl-C or SIGTERM."""
+def run(main: Callable[[], None], arguments: Sequence[str] | None = None, *, files: list[str] | None = None) -> None:
+    """Parses the flags, calls ``main`` and exits: 1 after an ``ExperimentError``, 130 after Ctrl-C or SIGTERM.
+
+    What is no flag is added to ``files``, if there is such a list; without one it is refused.
+    """
 
     def guarded(arguments: list[str]) -> int:
-        if arguments[1:]:
+        if files is not None:
+            files.extend(arguments[1:])
+        elif arguments[1:]:
             return _fail(f"unexpected argument {arguments[1]!r}: everything is a flag, as in --workdir=runs/mine")
         for stop in (signal.SIGINT, signal.SIGTERM):
             signal.signal(stop, _interrupt)

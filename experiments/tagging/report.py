@@ -1,14 +1,13 @@
 """The page of a run of the tagging experiment, and its figures, drawn from its metrics.jsonl alone."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.common import drawing, frames, page
+from experiments.common.dots import dots
 from experiments.common.workdir import Record
 from experiments.tagging.findings import (
     ALL_TAGS,
@@ -94,7 +93,7 @@ def right_by_words(records: Sequence[Record]) -> Figure:
         if (right := ends[f"right_{name}"]).notna().all()
     ]
     figure, (axes,) = drawing.grid(1, 1, size=(7, 0.62 * len(rows) + 1.6))
-    _dots(axes, pd.concat(rows, ignore_index=True), "kind")
+    dots(axes, pd.concat(rows, ignore_index=True), "kind", "network")
     drawing.legend(figure, "mark: mean\nbar: range over seeds")
     return drawing.caption(figure, most_right(records), f"words right (%), {ends['source'].iloc[0]}")
 
@@ -106,29 +105,12 @@ def f1_by_tag(records: Sequence[Record]) -> Figure:
     kinds = found["tag"] + " (" + found["support"].map("{:,}".format) + ")"
     rows = pd.concat([found.assign(kind=kinds, percent=100 * found["f1"]), mean], ignore_index=True)
     figure, (axes,) = drawing.grid(1, 1, size=(7, 0.42 * rows["kind"].nunique() + 1.4))
-    _dots(axes, rows, "kind")
+    dots(axes, rows, "kind", "network")
     drawing.legend(figure, "mark: mean\nbar: range over seeds")
     mine = found[found["network"] == best(records)].groupby("tag", sort=False)["f1"].mean()
     ends_of = (f"{100 * mine[tag]:.1f} % ({tag})" for tag in (mine.idxmin(), mine.idxmax()))
     title = f"The F1 score of {best(records)} reaches from {' to '.join(ends_of)}"
     return drawing.caption(figure, title, "F1 (%)", "tag (number of test words)")
-
-
-def _dots(axes: Axes, rows: pd.DataFrame, kind: str) -> None:
-    """Draws a line for each kind, downwards, with each network's mean and range of ``percent``, one under the other."""
-    kinds, networks = list(rows[kind].unique()), list(rows["network"].unique())
-    looks, markers = drawing.looks_of(networks), drawing.markers_of(networks)
-    for number, network in enumerate(networks):
-        of_kinds = rows[rows["network"] == network].groupby(kind, sort=False)["percent"].agg(["min", "mean", "max"])
-        places = [kinds.index(each) + 0.16 * (number - (len(networks) - 1) / 2) for each in of_kinds.index]
-        look: dict[str, Any] = {"color": looks[network]["color"]}
-        axes.hlines(places, of_kinds["min"], of_kinds["max"], linewidth=1.5, **look)
-        axes.plot(
-            of_kinds["mean"], places, linestyle="none", marker=markers[network], markersize=5, label=network, **look
-        )
-    axes.set_yticks(range(len(kinds)), kinds)
-    axes.invert_yaxis()
-    axes.grid(axis="x", linewidth=0.4, color=drawing.GREY, alpha=0.5)
 
 
 def confusion(records: Sequence[Record]) -> Figure:
