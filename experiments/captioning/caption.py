@@ -10,6 +10,7 @@ drawn by python -m experiments.captioning.picture.
 """
 
 import sys
+from collections.abc import Sequence
 
 from absl import flags
 
@@ -28,7 +29,7 @@ SHOWN = 3
 MOST_BEAMS = 100
 
 
-def main(pictures: list[str]) -> None:
+def main(pictures: Sequence[str]) -> None:
     """Prints a line for each picture, and further captions below it."""
     if not pictures:
         raise ExperimentError(
@@ -48,5 +49,4 @@ def main(pictures: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    given: list[str] = []
-    command.run(lambda: main(given), files=given)
+    command.run_on_words(main)

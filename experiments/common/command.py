@@ -61,22 +61,26 @@ def run_experiment(name: str, main: Callable[[ConfigDict], None]) -> None:
     run(lambda: main(_loaded(holder, catalogue.config_path(name))), given.arguments)
 
 
-def run(main: Callable[[], None], arguments: Sequence[str] | None = None, *, files: list[str] | None = None) -> None:
-    """Parses the flags, calls ``main`` and exits: 1 after an ``ExperimentError``, 130 after Ctrl-C or SIGTERM.
+def run(main: Callable[[], None], arguments: Sequence[str] | None = None) -> None:
+    """Parses the flags, calls ``main`` and exits: 1 after an ``ExperimentError``, 130 after Ctrl-C or SIGTERM."""
 
-    What is no flag is added to ``files``, if there is such a list; without one it is refused.
-    """
+    def without_words(words: Sequence[str]) -> None:
+        if words:
+            raise ExperimentError(f"unexpected argument {words[0]!r}: everything is a flag, as in --workdir=runs/mine")
+        main()
+
+    run_on_words(without_words, arguments)
+
+
+def run_on_words(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | None = None) -> None:
+    """The same of a command that is given words beside its flags, with which ``main`` is called."""
 
     def guarded(arguments: list[str]) -> int:
-        if files is not None:
-            files.extend(arguments[1:])
-        elif arguments[1:]:
-            return _fail(f"unexpected argument {arguments[1]!r}: everything is a flag, as in --workdir=runs/mine")
         for stop in (signal.SIGINT, signal.SIGTERM):
             signal.signal(stop, _interrupt)
         sys.unraisablehook = _tell_unless_interrupted
         try:
-            main()
+            main(arguments[1:])
             for stop in (signal.SIGINT, signal.SIGTERM):  # all is done: it has no other exit status while Python ends
                 signal.signal(stop, signal.SIG_IGN)
         except AlreadyFinishedError as finished:
