@@ -1,5 +1,6 @@
 """Tables, sentences and verdict of the speech experiment, from its metrics.jsonl alone."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -20,7 +21,19 @@ PART_NAMES = {CNN: "convolutions", LSTM: "the LSTM", DNN: "the dense layer"}
 
 BOTH = f"{BIDIRECTIONAL}:{WHOLE}"
 
-PUBLISHED = "Sainath et al. (2015) report 4 to 6 % fewer words wrong, on hundreds of hours of people's speech"
+CLAIMS = {
+    "convolutions leave fewer frames wrong": (WHOLE, WITHOUT[CNN]),
+    "the LSTM leaves fewer frames wrong": (WHOLE, WITHOUT[LSTM]),
+    "the dense layer leaves fewer frames wrong": (WHOLE, WITHOUT[DNN]),
+    "all three leave fewer frames wrong than an LSTM alone": (WHOLE, LSTM),
+    "both directions leave fewer frames wrong than one": (BOTH, WHOLE),
+}
+"""Which network has fewer frames wrong than which, with about as many params, in the verdict's words."""
+
+PUBLISHED = (
+    "Sainath et al. (2015) report 4 to 6 % fewer words wrong for all three than for an LSTM, on 200 to 2,000 hours of "
+    "people's speech"
+)
 
 PHASES = frames.PHASES
 LEFT = 0.1
@@ -39,19 +52,30 @@ def with_cases(found: pd.DataFrame) -> pd.DataFrame:
 
 def results(records: Sequence[Record]) -> pd.DataFrame:
     """How each run ended, a row for each group of voices and condition."""
-    found = frames.frame(records, "result", dtype=np.float64)
-    about = frames.frame(records, "network")[["run", "params", "width"]]
+    ends = [{name: record[name] for name in record if name != "confusion"} for record in records]
+    found = frames.frame(ends, "result", dtype=np.float64)
+    about = frames.frame(ends, "network")[["run", "params", "width"]]
     return with_cases(found.merge(about, on="run"))
 
 
-def conditions(records: Sequence[Record]) -> list[str]:
-    """From the first, mostly clean, to the last."""
-    return list(results(records)["condition"].unique())
+def conditions(ends: pd.DataFrame) -> list[str]:
+    """Of ``results``, from the first, mostly clean, to the last."""
+    return list(ends["condition"].unique())
 
 
-def errors(records: Sequence[Record], case: str, group: str, condition: str) -> pd.Series:
-    """Shares of frames wrong, by seed; empty where there is no such case."""
-    ends = results(records)
+def situations(ends: pd.DataFrame) -> list[tuple[str, str]]:
+    """Both groups of voices, each in the first condition and in the last."""
+    several = conditions(ends)
+    return [(group, condition) for group in GROUPS for condition in dict.fromkeys((several[0], several[-1]))]
+
+
+def where(group: str, condition: str) -> str:
+    """In words."""
+    return f"{group}, {noise.in_words(condition)}"
+
+
+def errors(ends: pd.DataFrame, case: str, group: str, condition: str) -> pd.Series:
+    """Of ``results``, shares of frames wrong, by seed; empty where there is no such case."""
     chosen = ends[(ends["case"] == case) & (ends["group"] == group) & (ends["condition"] == condition)]
     return chosen.set_index("seed")["error"]
 
@@ -79,51 +103,37 @@ def minutes(count: float) -> str:
 
 def table(records: Sequence[Record]) -> str:
     """Frames wrong of each network in the first and the last condition, mean and range over seeds, as Markdown."""
-    ends, several = results(records), conditions(records)
-    rows = []
+    ends, rows = results(records), []
     for case, seeds in ends.groupby("case", sort=False):
         row = {"network": case, "params": f"{seeds['params'].iloc[0]:,.0f}"}
-        for group in GROUPS:
-            for condition in dict.fromkeys((several[0], several[-1])):
-                chosen = seeds[(seeds["group"] == group) & (seeds["condition"] == condition)]
-                row[f"{group}, {noise.in_words(condition)}"] = percent(chosen["error"])
-        rows.append(row)
+        rows.append(row | {where(*each): percent(errors(ends, str(case), *each)) for each in situations(ends)})
     return frames.table(rows, {"network"})
 
 
 def contributions(records: Sequence[Record]) -> pd.DataFrame:
     """By how many points more frames are wrong without a part, a row for each part, group, condition and seed."""
-    rows = []
-    for part, without in WITHOUT.items():
-        for group in GROUPS:
-            for condition in conditions(records):
-                less, whole = (errors(records, case, group, condition) for case in (without, WHOLE))
-                for seed in whole.index.intersection(less.index):
-                    points = 100 * (less[seed] - whole[seed])
-                    rows.append({"part": part, "group": group, "condition": condition, "seed": seed, "points": points})
+    ends, rows = results(records), []
+    for (part, without), group, condition in itertools.product(WITHOUT.items(), GROUPS, conditions(ends)):
+        less, whole = (errors(ends, case, group, condition) for case in (without, WHOLE))
+        standing = frames.standing(less, whole) if len(less) and len(whole) else ""
+        for seed, points in (100 * (less - whole)).dropna().items():
+            place = {"part": part, "group": group, "condition": condition, "standing": standing}
+            rows.append({**place, "seed": seed, "points": points})
     return pd.DataFrame(rows)
 
 
 def contributions_table(records: Sequence[Record]) -> str:
-    """The same as a Markdown table, mean and range over seeds; a star where all seeds are on one side of all others."""
-    found = contributions(records)
+    """The same as a Markdown table, mean and range over seeds; a star where no seed is among those of the other."""
+    found, rows = contributions(records), []
     if found.empty:
         return ""
-    rows = []
     for (part, group), of_both in found.groupby(["part", "group"], sort=False):
         row = {"without": PART_NAMES[part], "voices": group}
         for condition, seeds in of_both.groupby("condition", sort=False):
-            star = "*" * (standing(records, part, group, condition) != "among")
-            row[noise.in_words(condition)] = (
-                f"{seeds['points'].mean():+.2f} ({frames.span(seeds['points'], '+.2f')}){star}"
-            )
+            points, star = seeds["points"], "*" * (seeds["standing"].iloc[0] != "among")
+            row[noise.in_words(condition)] = f"{points.mean():+.2f} ({frames.span(points, '+.2f')}){star}"
         rows.append(row)
     return frames.table(rows, {"without", "voices"})
-
-
-def standing(records: Sequence[Record], part: str, group: str, condition: str) -> str:
-    """Of the errors without a part with respect to those of the whole network."""
-    return frames.standing(*(errors(records, case, group, condition) for case in (WITHOUT[part], WHOLE)))
 
 
 # Verdict
@@ -131,70 +141,47 @@ def standing(records: Sequence[Record], part: str, group: str, condition: str) -
 
 def verdict(records: Sequence[Record]) -> str:
     """What each part adds, in clean speech and in noise; both directions; and what is published."""
-    told = [fewest(records)]
-    several = conditions(records)
-    ends = dict.fromkeys((several[0], several[-1]))
-    for part in WITHOUT:
-        if len(errors(records, WITHOUT[part], KNOWN, several[0])) and len(errors(records, WHOLE, KNOWN, several[0])):
-            parts = "; ".join(_without(records, part, group, condition) for group in GROUPS for condition in ends)
-            told.append(f"Without {PART_NAMES[part]}: {parts}")
-    if len(errors(records, LSTM, KNOWN, several[0])) and len(errors(records, WHOLE, KNOWN, several[0])):
-        changes = ", ".join(
-            f"{fewer(errors(records, LSTM, group, condition), errors(records, WHOLE, group, condition))} "
-            f"({group}, {noise.in_words(condition)})"
-            for group in GROUPS
-            for condition in ends
-        )
-        told.append(f"Over an LSTM alone of as many params, {WHOLE} has fewer frames wrong by {changes}. {PUBLISHED}")
-    if len(errors(records, BOTH, KNOWN, several[0])) and len(errors(records, WHOLE, KNOWN, several[0])):
-        told.append(f"Both directions have fewer frames wrong than forward by {_both(records, list(ends))}")
+    ends = results(records)
+    told = [fewest(ends)]
+    for claim, (better, worse) in CLAIMS.items():
+        if {better, worse} <= set(ends["case"]):
+            told.append(f"That {claim}, with as many params, is {_compared(ends, better, worse)}")
+            if worse == LSTM:
+                told.append(PUBLISHED)
     return ". ".join(told) + "."
 
 
-def fewest(records: Sequence[Record]) -> str:
+def fewest(ends: pd.DataFrame) -> str:
     """The network with the fewest errors in the first condition, of voices that it knows and of others."""
-    case, first = best(records), conditions(records)[0]
-    known, held_out = (percent(errors(records, case, group, first)) for group in GROUPS)
+    case, first = best(ends), conditions(ends)[0]
+    known, held_out = (percent(errors(ends, case, group, first)) for group in GROUPS)
     return f"Fewest frames wrong: {case}, {known} of {KNOWN} and {held_out} of {HELD_OUT}, {noise.in_words(first)}"
 
 
-def best(records: Sequence[Record]) -> str:
-    """The case with the fewest errors, on average over seeds."""
-    ends = results(records)
-    first = ends[(ends["condition"] == ends["condition"].iloc[0]) & (ends["group"] == KNOWN)]
+def best(ends: pd.DataFrame) -> str:
+    """The case with the fewest errors of known voices in the first condition, on average over seeds."""
+    first = ends[(ends["condition"] == conditions(ends)[0]) & (ends["group"] == KNOWN)]
     return str(first.groupby("case", sort=False)["error"].mean().fillna(1.0).idxmin())
 
 
-def _without(records: Sequence[Record], part: str, group: str, condition: str) -> str:
-    less, whole = (errors(records, case, group, condition) for case in (WITHOUT[part], WHOLE))
-    shown = {"above": "more wrong", "below": "fewer wrong", "among": "undecided"}[frames.standing(less, whole)]
-    ranges = " against ".join(f"{frames.span(100 * each, '.1f')} %" for each in (less, whole))
-    return f"{shown} in {group}, {noise.in_words(condition)} ({ranges})"
-
-
-def fewer(one: pd.Series, other: pd.Series) -> str:
-    """By how much the other has fewer errors, relative to the one, seed by seed: mean and range."""
-    shares = 100 * (1 - other / one)
-    return f"{shares.mean():.0f} % ({frames.span(shares, '.0f')})"
-
-
-def _both(records: Sequence[Record], ends: Sequence[str]) -> str:
-    return ", ".join(
-        f"{fewer(errors(records, WHOLE, group, condition), errors(records, BOTH, group, condition))} "
-        f"({group}, {noise.in_words(condition)})"
-        for group in GROUPS
-        for condition in ends
-    )
+def _compared(ends: pd.DataFrame, better: str, worse: str) -> str:
+    """In which situations it is so, and by how much, relative to the worse one, seed by seed."""
+    told = []
+    for group, condition in situations(ends):
+        more, less = (errors(ends, case, group, condition) for case in (worse, better))
+        shown = {"above": "confirmed", "below": "refuted", "among": "undecided"}[frames.standing(more, less)]
+        shares = 100 * (1 - less / more)
+        told.append(f"{shown} for {where(group, condition)} (by {shares.mean():.0f} %, {frames.span(shares, '.0f')})")
+    return ", ".join(told)
 
 
 # Confusions
 
 
-def matrix(records: Sequence[Record], group: str) -> np.ndarray:
-    """Counts (true, said) of the best network in the first condition, over all seeds."""
-    ends = results(records)
-    first = ends["condition"].iloc[0]
-    seeds = ends[(ends["case"] == best(records)) & (ends["group"] == group) & (ends["condition"] == first)]
+def matrix(records: Sequence[Record], case: str, group: str) -> np.ndarray:
+    """Counts (true, said) of a network in the first condition, over all seeds."""
+    found = with_cases(frames.frame(records, "result", dtype=np.float64, group=group))
+    seeds = found[(found["case"] == case) & (found["condition"] == conditions(found)[0])]
     counts: np.ndarray = frames.stacked(seeds["confusion"]).sum(axis=0).astype(int)
     return counts
 

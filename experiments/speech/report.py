@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from experiments.common import drawing, frames, page
 from experiments.common.workdir import Record
 from experiments.speech import findings, noise, spectrogram
-from experiments.speech.data import GROUPS, HELD_OUT, KNOWN
+from experiments.speech.data import GROUPS, KNOWN
 from experiments.speech.features import HOP_MS
 from experiments.speech.findings import PART_NAMES, PHASES, WHOLE, results
 from experiments.speech.model import BIDIRECTIONAL, LSTM
@@ -21,16 +21,18 @@ DRAWN = (f"{BIDIRECTIONAL}:{WHOLE}", WHOLE, LSTM)
 
 def summary(records: Sequence[Record]) -> str:
     """The page left in the workdir."""
+    ends = results(records)
+    case = findings.best(ends)
     return page.filled(
         __file__,
         verdict=findings.verdict(records),
         setting=findings.setting(records),
         table=findings.table(records),
         contributions=findings.contributions_table(records),
-        best=findings.best(records),
-        confused={group: findings.confused(findings.matrix(records, group)) for group in GROUPS},
+        best=case,
+        confused={group: findings.confused(findings.matrix(records, case, group)) for group in GROUPS},
         reaches=findings.reaches(records),
-        first=noise.in_words(findings.conditions(records)[0]),
+        first=noise.in_words(findings.conditions(ends)[0]),
     )
 
 
@@ -52,15 +54,15 @@ def frames_wrong(records: Sequence[Record]) -> Figure:
     panels[0].set_yticks(range(len(cases)), cases)
     panels[0].invert_yaxis()
     drawing.legend(figure)
-    return drawing.caption(figure, findings.fewest(records), f"frames wrong (%), {noise.in_words(first)}")
+    return drawing.caption(figure, findings.fewest(results(records)), f"frames wrong (%), {noise.in_words(first)}")
 
 
 def error_by_noise(records: Sequence[Record]) -> Figure | None:
     """Frames wrong by how loud the noise is: a panel for each group of voices, a line for each network."""
-    several = findings.conditions(records)
+    found = results(records).assign(percent=lambda rows: 100 * rows["error"])
+    several = findings.conditions(found)
     if len(several) < 2:
         return None
-    found = results(records).assign(percent=lambda rows: 100 * rows["error"])
     found = found.assign(place=found["condition"].map(several.index))
     figure, panels = drawing.courses(
         found, "place", "percent", panel="group", line="case", across=2, size=(3.4, 3.6), marker="."
@@ -81,7 +83,7 @@ def contribution_by_noise(records: Sequence[Record]) -> Figure | None:
     found = findings.contributions(records)
     if found.empty:
         return None
-    several = findings.conditions(records)
+    several = findings.conditions(found)
     found = found.assign(place=found["condition"].map(several.index), name="without " + found["part"].map(PART_NAMES))
     figure, panels = drawing.courses(
         found, "place", "points", panel="group", line="name", across=2, size=(3.4, 3.2), marker="o"
@@ -134,16 +136,16 @@ def confusion(records: Sequence[Record]) -> Figure:
     """Of the best network, shares of a true phoneme: true ones downwards, what was said to the right."""
     side = 0.17 * len(CLASSES) + 0.6
     figure, panels = drawing.grid(1, 2, size=(side, side + 0.4), share=(False, False))
-    told = []
+    case, told = findings.best(results(records)), []
     for axes, group in zip(panels, GROUPS, strict=True):
-        counts = findings.matrix(records, group)
+        counts = findings.matrix(records, case, group)
         shares = counts / counts.sum(axis=1, keepdims=True).clip(1)
         axes.imshow(np.sqrt(shares), cmap="Greys", vmin=0, vmax=1)
         for set_ticks, angle in ((axes.set_xticks, 90), (axes.set_yticks, 0)):
             set_ticks(range(len(CLASSES)), CLASSES, fontsize=7, rotation=angle)
         drawing.head(axes, group)
         told.append(f"{group}: {findings.confused(counts)}")
-    title = f"{findings.best(records)}. {'. '.join(told)}. Darkness: root of the share of a true phoneme's frames"
+    title = f"{case}. {'. '.join(told)}. Darkness: root of the share of a true phoneme's frames"
     return drawing.caption(figure, title, "phoneme that was said", "true phoneme")
 
 
@@ -194,7 +196,7 @@ def error_by_step(records: Sequence[Record]) -> Figure:
 def with_panel(records: Sequence[Record]) -> Any:
     """Evaluations, a row for each run and step."""
     found = findings.with_cases(frames.frame(records, "evaluation"))
-    first = noise.in_words(findings.conditions(records)[0])
+    first = noise.in_words(findings.conditions(results(records))[0])
     return found.assign(percent=100 * found["error"], panel=f"{KNOWN}, {first}")
 
 
