@@ -62,13 +62,13 @@ class Sizes(NamedTuple):
     classes: int
 
 
-class Convolutions(nn.Module):
+class Convolutions(nn.Module):  # type: ignore[misc]
     """(T, B, F) to (T, B, reduced); nothing of later frames is seen."""
 
     maps: int
     reduced: int
 
-    @nn.compact
+    @nn.compact  # type: ignore[untyped-decorator]
     def __call__(self, inputs: Array) -> Array:
         """Applies it."""
         planes = pooled(nn.relu(nn.Dense(self.maps)(patches(inputs[..., None], _FIRST))))
@@ -217,7 +217,7 @@ def answers(
 class Drawn(NamedTuple):
     """How training draws from a stream."""
 
-    count: int  # windows in a batch
+    windows: int  # in a batch
     frames: int  # of a window, without the delay
     dropout: float  # probability that an output of a part is dropped
 
@@ -225,10 +225,10 @@ class Drawn(NamedTuple):
 def drawn_loss(layer: Layer, delay: int, drawn: Drawn, network: Network, stream: Stream, key: Key) -> Array:
     """Mean nats a frame of windows drawn anew, each from a condition that is drawn, too."""
     condition_key, place_key, drop_key = jax.random.split(key, 3)
-    conditions = jax.random.randint(condition_key, (drawn.count,), 0, len(stream.inputs))
-    starts = jax.random.randint(place_key, (drawn.count,), 0, len(stream.labels) - drawn.frames - delay + 1)
-    places = starts + jnp.arange(drawn.frames + delay)[:, None]
-    inputs, labels = stream.inputs[conditions, places], stream.labels[places[: drawn.frames]]
+    conditions = jax.random.randint(condition_key, (drawn.windows,), 0, len(stream.inputs))
+    starts = jax.random.randint(place_key, (drawn.windows,), 0, len(stream.labels) - drawn.frames - delay + 1)
+    places = starts[None] + jnp.arange(drawn.frames + delay)[:, None]
+    inputs, labels = stream.inputs[conditions[None], places], stream.labels[places[: drawn.frames]]
 
     def drop(outputs: Array, number: int) -> Array:
         if not drawn.dropout:

@@ -107,7 +107,7 @@ def zeros(samples: np.ndarray, least: int) -> np.ndarray:
     return found
 
 
-def runs(labels: Sequence[int]) -> list[tuple[int, int, int]]:
+def runs(labels: Sequence[int] | np.ndarray) -> list[tuple[int, int, int]]:
     """Stretches of frames with one label: the first, one past the last, the label."""
     numbers = np.asarray(labels)
     borders = np.concatenate([[0], np.flatnonzero(np.diff(numbers)) + 1, [len(numbers)]])

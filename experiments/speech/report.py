@@ -11,8 +11,8 @@ from experiments.common.workdir import Record
 from experiments.speech import findings, noise, spectrogram
 from experiments.speech.data import GROUPS, KNOWN
 from experiments.speech.features import HOP_MS
-from experiments.speech.findings import PART_NAMES, PHASES, WHOLE, results
-from experiments.speech.model import BIDIRECTIONAL, LSTM
+from experiments.speech.findings import PART_NAMES, PHASES, results
+from experiments.speech.model import BIDIRECTIONAL, LSTM, WHOLE
 from experiments.speech.phonemes import CLASSES
 
 DRAWN = (f"{BIDIRECTIONAL}:{WHOLE}", WHOLE, LSTM)
@@ -160,8 +160,8 @@ def labelled(records: Sequence[Record]) -> Figure | None:
     cases = list(found["case"].unique())[:3]
     heights = [3.0, 0.5, *[0.5] * len(cases)]
     figure, panels = drawing.grid(len(heights) * len(several), 1, size=(11, 0.7), share=(True, False))
-    grid = panels[0].get_gridspec()
-    grid.set_height_ratios(heights * len(several))
+    if grid := panels[0].get_gridspec():
+        grid.set_height_ratios(heights * len(several))
     told = []
     for number, condition in enumerate(several):
         rows = found[found["condition"] == condition]
@@ -200,7 +200,7 @@ def with_panel(records: Sequence[Record]) -> Any:
     return found.assign(percent=100 * found["error"], panel=f"{KNOWN}, {first}")
 
 
-def input_gradient_by_distance(records: Sequence[Record]) -> Figure:
+def input_gradient_by_distance(records: Sequence[Record]) -> Figure | None:
     """How much a decision hangs on what is heard so many ms before and after its frame."""
     return _gradient(records, "inputs", r"$\log_{10} \|\partial d / \partial x\|$")
 

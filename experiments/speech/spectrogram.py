@@ -36,8 +36,8 @@ def strip(axes: Axes, stretches: Sequence[tuple[float, float, str]], name: str, 
         axes.axvline(start, color=drawing.GREY, linewidth=0.4)
     for first, end, is_wrong in runs(np.asarray(wrong, int)) if len(wrong) else ():
         if is_wrong:
-            times = (place * features.HOP / features.RATE for place in (first, end))
-            axes.axvspan(*times, ymax=0.16, color="black", linewidth=0)
+            start, stop = (place * features.HOP / features.RATE for place in (first, end))
+            axes.axvspan(start, stop, ymax=0.16, color="black", linewidth=0)
     axes.set_ylim(0, 1)
     axes.set_yticks([0.5], [name], fontsize=8)
     axes.tick_params(length=0)

@@ -109,10 +109,8 @@ def _checked(answer: bytes, requests: Sequence[Request]) -> Speech:
         samples = np.split(found["samples"], of_samples)
         starts = np.split(found["starts"], of_phonemes)
         phonemes = np.split(found["phonemes"], of_phonemes)
-    utterances = [
-        whole(*each, rate, request)
-        for each, request in zip(zip(samples, starts, phonemes, strict=True), requests, strict=True)
-    ]
+    answers = zip(samples, starts, phonemes, requests, strict=True)
+    utterances = [whole(*sounds, names.tolist(), rate, request) for *sounds, names, request in answers]
     return Speech(tuple(utterances), f"espeak-ng {version}")
 
 

@@ -77,8 +77,8 @@ def stretches(known: Trained, found: np.ndarray) -> Iterator[Stretch]:
     """Of probabilities (T, K), the likeliest phonemes, one after the other."""
     said = found.argmax(axis=1)
     for first, end, label in runs(said):
-        times = (place * features.HOP / features.RATE for place in (first, end))
-        yield Stretch(*times, known.classes[label], float(found[first:end, label].mean()))
+        start, stop = (place * features.HOP / features.RATE for place in (first, end))
+        yield Stretch(start, stop, known.classes[label], float(found[first:end, label].mean()))
 
 
 def _of_batch(layer: Layer, delay: int, network: Network, batch: Batch) -> jax.Array:
