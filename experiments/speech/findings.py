@@ -131,7 +131,7 @@ def contributions_table(records: Sequence[Record]) -> str:
         row = {"without": PART_NAMES[part], "voices": group}
         for condition, seeds in of_both.groupby("condition", sort=False):
             points, star = seeds["points"], "*" * (seeds["standing"].iloc[0] != "among")
-            row[noise.in_words(condition)] = f"{points.mean():+.2f} ({frames.span(points, '+.2f')}){star}"
+            row[noise.in_words(condition)] = f"{points.mean():+z.2f} ({frames.span(points, '+z.2f')}){star}"
         rows.append(row)
     return frames.table(rows, {"without", "voices"})
 
@@ -171,7 +171,7 @@ def _compared(ends: pd.DataFrame, better: str, worse: str) -> str:
         more, less = (errors(ends, case, group, condition) for case in (worse, better))
         shown = {"above": "confirmed", "below": "refuted", "among": "undecided"}[frames.standing(more, less)]
         shares = 100 * (1 - less / more)
-        told.append(f"{shown} for {where(group, condition)} (by {shares.mean():.0f} %, {frames.span(shares, '.0f')})")
+        told.append(f"{shown} for {where(group, condition)} (by {shares.mean():z.0f} %, {frames.span(shares, 'z.0f')})")
     return ", ".join(told)
 
 

@@ -18,6 +18,9 @@ from experiments.speech.phonemes import CLASSES
 DRAWN = (f"{BIDIRECTIONAL}:{WHOLE}", WHOLE, LSTM)
 """Networks whose labels are drawn below a spectrogram, if they were trained."""
 
+SHOWN = 280
+"""Frames of an utterance that are drawn."""
+
 
 def summary(records: Sequence[Record]) -> str:
     """The page left in the workdir."""
@@ -158,6 +161,7 @@ def labelled(records: Sequence[Record]) -> Figure | None:
     found = found[found["network"].isin(chosen)]
     several = list(found["condition"].unique())
     cases = list(found["case"].unique())[:3]
+    inches = 11 / (SHOWN * HOP_MS / 1000)
     heights = [3.0, 0.5, *[0.5] * len(cases)]
     figure, panels = drawing.grid(len(heights) * len(several), 1, size=(11, 0.7), share=(True, False))
     if grid := panels[0].get_gridspec():
@@ -166,16 +170,16 @@ def labelled(records: Sequence[Record]) -> Figure | None:
     for number, condition in enumerate(several):
         rows = found[found["condition"] == condition]
         above, true, *others = panels[number * len(heights) : (number + 1) * len(heights)]
-        spectrogram.panel(above, frames.stacked(rows["decibels"])[0])
+        spectrogram.panel(above, rows["decibels"].iloc[0][:SHOWN])
         above.set_title(f"{noise.in_words(condition)}", loc="left", fontsize=9)
-        labels = rows["labels"].iloc[0].astype(int)
-        spectrogram.strip(true, spectrogram.in_seconds(labels), "true")
+        labels = rows["labels"].iloc[0][:SHOWN].astype(int)
+        spectrogram.strip(true, spectrogram.in_seconds(labels), "true", inches)
         for axes, case in zip(others, cases, strict=True):
-            said = rows[rows["case"] == case]["said"].iloc[0].astype(int)
-            spectrogram.strip(axes, spectrogram.in_seconds(said), case, said != labels)
+            said = rows[rows["case"] == case]["said"].iloc[0][:SHOWN].astype(int)
+            spectrogram.strip(axes, spectrogram.in_seconds(said), case, inches, said != labels)
             told.append(f"{case} {np.mean(said != labels):.0%} ({noise.in_words(condition)})")
     text = found["text"].iloc[0]
-    title = f"“{text}”, spoken by a held-out voice; wrong (black bars): {', '.join(told)}"
+    title = f"The start of “{text}”, spoken by a held-out voice; frames wrong (black): {', '.join(told)}"
     return drawing.caption(figure, title, "time (s)")
 
 
@@ -223,13 +227,14 @@ def _gradient(records: Sequence[Record], quantity: str, label: str) -> Figure | 
         drawing.band(axes, distances, frames.log10(frames.stacked(seeds[quantity])), look, case)
     for axes in panels.values():
         axes.axvline(0, color=drawing.GREY, linewidth=0.8, zorder=0)
+        axes.set_xticks([distances[0], 0, distances[-1]])
     drawing.legend(figure, "line: median\nshade: range over seeds\ngrey: the frame in question")
     trained = found[found["phase"] == "trained"]
     told = []
     for case, seeds in trained.groupby("case", sort=False):
-        first, _ = findings.span(seeds[quantity])
-        told.append(f"{case} {first}")
-    title = f"After training a tenth of the largest gradient or more is left from (ms) {', '.join(told)}"
+        back = [-findings.reach(norms)[0] for norms in seeds[quantity]]
+        told.append(f"{case} {frames.span(back, 'z.0f')}")
+    title = f"After training a tenth of the largest gradient or more is left so far back (ms): {', '.join(told)}"
     return drawing.caption(
         figure, title, "distance from the frame in question (ms; what comes after it is positive)", label
     )

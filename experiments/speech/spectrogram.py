@@ -12,6 +12,7 @@ from experiments.speech.phonemes import CLASSES, SILENCE, runs
 from experiments.speech.trained import Stretch
 
 _SHADES = ("#ffffff", "#dddddd")
+_LETTER = 0.055  # inches
 _TICKS = (250, 500, 1000, 2000, 4000)  # Hz
 
 
@@ -26,12 +27,17 @@ def panel(axes: Axes, decibels: np.ndarray) -> None:
     axes.set_ylabel("frequency (Hz)", fontsize=9)
 
 
-def strip(axes: Axes, stretches: Sequence[tuple[float, float, str]], name: str, wrong: Sequence[bool] = ()) -> None:
-    """Phonemes from when to when, in a row; hatched where they are wrong, (T,) by frame."""
+def strip(
+    axes: Axes, stretches: Sequence[tuple[float, float, str]], name: str, inches: float, wrong: Sequence[bool] = ()
+) -> None:
+    """Phonemes from when to when, in a row, so many inches a second, where there is room for their names.
+
+    Below them is black where they are wrong, by frame (T,).
+    """
     for number, (start, end, phoneme) in enumerate(stretches):
         if phoneme != SILENCE:
             axes.axvspan(start, end, color=_SHADES[number % 2], linewidth=0)
-        if end - start >= 0.03:
+        if (end - start) * inches >= _LETTER * len(phoneme):
             axes.text((start + end) / 2, 0.5, phoneme, ha="center", va="center", fontsize=7)
         axes.axvline(start, color=drawing.GREY, linewidth=0.4)
     for first, end, is_wrong in runs(np.asarray(wrong, int)) if len(wrong) else ():
@@ -52,7 +58,8 @@ def in_seconds(labels: np.ndarray) -> list[tuple[float, float, str]]:
 def of_file(decibels: np.ndarray, heard: Sequence[Stretch], name: str) -> Figure:
     """A file's bands (T, F) and what was heard in it."""
     seconds = len(decibels) * features.HOP / features.RATE
-    figure, (above, below) = drawing.grid(2, 1, size=(float(np.clip(4 * seconds, 7, 60)), 1.8), share=(True, False))
+    width = float(np.clip(4 * seconds, 7, 60))
+    figure, (above, below) = drawing.grid(2, 1, size=(width, 1.8), share=(True, False))
     panel(above, decibels)
-    strip(below, [(each.start, each.end, each.phoneme) for each in heard], "heard")
+    strip(below, [(each.start, each.end, each.phoneme) for each in heard], "heard", width / seconds)
     return drawing.caption(figure, name, "time (s)")

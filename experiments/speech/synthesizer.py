@@ -110,7 +110,7 @@ def _checked(answer: bytes, requests: Sequence[Request]) -> Speech:
         starts = np.split(found["starts"], of_phonemes)
         phonemes = np.split(found["phonemes"], of_phonemes)
     answers = zip(samples, starts, phonemes, requests, strict=True)
-    utterances = [whole(*sounds, names.tolist(), rate, request) for *sounds, names, request in answers]
+    utterances = [whole(sound, begins, names.tolist(), rate, asked) for sound, begins, names, asked in answers]
     return Speech(tuple(utterances), f"espeak-ng {version}")
 
 
