@@ -60,6 +60,8 @@ def of_file(decibels: np.ndarray, heard: Sequence[Stretch], name: str) -> Figure
     seconds = len(decibels) * features.HOP / features.RATE
     width = float(np.clip(4 * seconds, 7, 60))
     figure, (above, below) = drawing.grid(2, 1, size=(width, 1.8), share=(True, False))
+    if grid := above.get_gridspec():
+        grid.set_height_ratios([2.6, 0.5])
     panel(above, decibels)
     strip(below, [(each.start, each.end, each.phoneme) for each in heard], "heard", width / seconds)
     return drawing.caption(figure, name, "time (s)")
