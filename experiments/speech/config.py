@@ -4,34 +4,35 @@ r"""Which phoneme is heard at each moment of speech, and what do convolutions, a
     python -m experiments.speech --variant=VARIANT --workdir=runs/VARIANT
     python -m experiments.speech.label FILE.wav --workdir=runs/speech        what a trained network hears
 
-The lectures: recurrent networks label speech frame by frame, from "sequences of audio feature vectors" to the "phonetic
-label of each vector", and Sainath et al. (2015) put convolutions before LSTMs and dense layers after them. Here
-espeak-ng speaks, at rates and pitches that are drawn, and tells where each phoneme begins, by
-``pip install -e ".[speech]"``; six voices are trained on, two are heard in tests alone. A network is given 40 mel bands
-every 10 ms and says one of 44 phonemes or silence; the closure of a stop is silence, as in TIMIT's 39 classes. Each part
-is left out in turn, the others made wider, so that all have 80,000 params; training is clean and in pink noise at 20, 10
-and 0 dB. Phonemes made by rules are easier than those of people: no more is claimed of these.
+The lectures: recurrent networks label speech frame by frame, from "sequences of audio feature vectors" to the
+"phonetic label of each vector", and Sainath et al. (2015) put convolutions before LSTMs and dense layers after them.
+Here espeak-ng speaks, at rates and pitches that are drawn, and tells where each phoneme begins
+(``pip install -e ".[speech]"``); six voices are trained on, two are heard in tests alone. A network is given 40 mel
+bands every 10 ms and says one of 44 phonemes or silence; the closure of a stop is silence, as in TIMIT's 39 classes.
+Each part is left out in turn, the others made wider, so that all have about 80,000 params; training is clean and in
+pink noise at 20, 10 and 0 dB. All are trained for 600 steps, at the end of which errors still fall. Phonemes made by
+rules are easier than those of people: nothing is claimed of theirs.
 
-Run time: 6 min on two idle CPU cores, by its 11 min of processor time (35 min were seen on cores that many others use);
-delays about as long, the quick variant 30 s to 2 min.
+Run time: 6 min on two idle CPU cores, by its 11 min of processor time (35 min were seen on cores that many others
+use); delays about as long, the quick variant 30 s to 2 min.
 
 Expect, three seeds, shares of frames that are wrong, of known voices and of held-out ones:
 
-* default, clean speech: cnn-lstm-dnn 7.5 % (7.2 to 8.1) and 19.5 % (19.0 to 20.5), both directions 7.3 % (6.8 to 7.7)
-  and 17.1 % (16.2 to 17.9), an LSTM alone 11.4 % (11.3 to 11.5) and 26.2 % (25.6 to 27.0). At 0 dB 28.1 and 38.4 %, 26.4
-  and 34.8 %, 30.0 and 39.2 %.
-* What Sainath et al. say is confirmed and more in clean speech: all three parts have 34 % (28 to 38) fewer frames wrong
-  than an LSTM of as many params, 25 % (20 to 30) of held-out voices; at 0 dB it is 6 % (5 to 8), and undecided for held-out
-  voices (-1 to 3). They report 4 to 6 % fewer words wrong.
-* Convolutions add most in clean speech: without them 3.1 points more are wrong (2.7 to 3.8), 6.8 of held-out voices (5.5
-  to 8.7); at 0 dB 1.0 (0.8 to 1.3) and 2.3 (1.8 to 3.0). The LSTM adds nothing that shows in clean speech of known voices
-  (0.3, -0.1 to 0.6), but 5.3 points (4.3 to 6.2) of held-out ones, and at 0 dB 4.2 (3.8 to 4.9) and 4.5 (4.0 to 4.9). That
-  the dense layer adds something no condition shows (0.7 points at most on average, -0.1 to 1.1, in clean speech of known
-  voices); of held-out voices at 0 dB it is refuted (-0.9, -1.7 to 0.0).
+* default, clean speech: cnn-lstm-dnn 7.5 % (7.2 to 8.1) and 19.5 % (19.0 to 20.5), both directions 7.3 % (6.8 to
+  7.7) and 17.1 % (16.2 to 17.9), an LSTM alone 11.4 % (11.3 to 11.5) and 26.2 % (25.6 to 27.0). At 0 dB 28.1 and
+  38.4 %, 26.4 and 34.8 %, 30.0 and 39.2 %.
+* What Sainath et al. say is confirmed and more in clean speech: all three parts have 34 % (28 to 38) fewer frames
+  wrong than an LSTM of as many params, 25 % (20 to 30) of held-out voices; at 0 dB it is 6 % (5 to 8), and undecided
+  for held-out voices (-1 to 3). They report 4 to 6 % fewer words wrong.
+* Convolutions add most in clean speech: without them 3.1 points more are wrong (2.7 to 3.8), 6.8 of held-out voices
+  (5.5 to 8.7); at 0 dB 1.0 (0.8 to 1.3) and 2.3 (1.8 to 3.0). The LSTM adds nothing that shows in clean speech of
+  known voices (0.3, -0.1 to 0.6), but 5.3 points (4.3 to 6.2) of held-out ones, and at 0 dB 4.2 (3.8 to 4.9) and 4.5
+  (4.0 to 4.9). That the dense layer adds something is nowhere confirmed (0.9 points at most on average, -0.4 to 1.8,
+  of known voices at 10 dB), and refuted of held-out voices at 0 dB (-0.9, -1.7 to 0.0).
 * Both directions: undecided in clean speech of known voices (2 % fewer wrong, -4 to 6), else confirmed (6 to 12 %).
-* A trained label reaches back 90 to 110 ms with convolutions and LSTM, 120 to 140 ms with an LSTM alone, up to where a
-  tenth of the largest gradient of a decision with respect to what is heard is left; before training 210 to 250 ms and 40
-  to 50 ms.
+* A trained label reaches back 90 to 110 ms with convolutions and LSTM, 120 to 140 ms with an LSTM alone, up to where
+  a tenth of the largest gradient of a decision with respect to what is heard is left; before training 210 to 250 ms
+  and 40 to 50 ms.
 """
 
 from ml_collections import ConfigDict
@@ -44,9 +45,7 @@ def get_config(variant: str = "default") -> ConfigDict:
     config = ConfigDict()
     # Parts with hyphens between, in this order: cnn, lstm, dnn; "bidirectional:" before them for an LSTM each way.
     config.networks = "cnn-lstm-dnn,cnn-lstm,cnn-dnn,lstm-dnn,lstm,bidirectional:cnn-lstm-dnn"
-    config.delays = (
-        "5"  # frames of 10 ms that are heard before one is decided, but by bidirectional ones, which hear all
-    )
+    config.delays = "5"  # frames of 10 ms heard before one is decided; bidirectional networks hear all without
     config.maps = 8  # of each of two convolutions
     config.reduced_size = 64  # numbers that what convolutions find comes down to
     config.hidden_size = 96  # units of LSTM and dense layer in cnn-lstm-dnn; of others so many that params are as many

@@ -21,6 +21,10 @@ LARGEST = 8 * FASTEST * LONGEST
 """Bytes of a file, which is not read if it has more."""
 
 
+_UNREADABLE = (OSError, ValueError, EOFError, struct.error, MemoryError, ZeroDivisionError, UnboundLocalError)
+"""What SciPy raises of files that are damaged or something else; the last one where a part is missing."""
+
+
 class Sound(NamedTuple):
     """What was read."""
 
@@ -59,7 +63,9 @@ def _samples(path: str) -> tuple[int, np.ndarray]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", wavfile.WavFileWarning)  # of chunks beside the audio
             rate, samples = wavfile.read(file)
-    except (OSError, ValueError, EOFError, struct.error, MemoryError, ZeroDivisionError) as error:
+        if not len(samples):
+            raise ValueError("no samples")
+    except _UNREADABLE as error:
         told = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise ExperimentError(
             f"--wav={path} cannot be read as WAV ({told}): {expected}, PCM or floating point"

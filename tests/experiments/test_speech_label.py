@@ -127,6 +127,8 @@ def test_files_that_cannot_be_labelled_are_refused_in_a_line(tmp_path: Path, mon
         "empty": (b"", "cannot be read as WAV"),
         "text": (b"once upon a time there was a file", "cannot be read as WAV"),
         "head": (whole[:30], "cannot be read as WAV"),
+        "no samples": (whole[:36] + b"fact" + whole[40:44] + whole[44:], "cannot be read as WAV"),
+        "none": (whole[:40] + struct.pack("<I", 0), "cannot be read as WAV (no samples)"),
         "law": (whole[:20] + struct.pack("<H", 6) + whole[22:], "cannot be read as WAV"),
         "slow": (
             whole[:24] + struct.pack("<II", 4000, 8000) + whole[32:],
