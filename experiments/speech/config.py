@@ -81,18 +81,18 @@ def get_config(variant: str = "default") -> ConfigDict:
 def delays(config: ConfigDict) -> None:
     """5 min. How much of what follows a frame must be heard, by forward networks, beside both directions."""
     config.networks = "cnn-lstm-dnn,bidirectional:cnn-lstm-dnn"
-    config.delays = "0,2,5,10"
+    config.delays = "0,2,5"
 
 
 def quick(config: ConfigDict) -> None:
     """30 s to 2 min. The same steps on tiny networks."""
-    config.networks = "cnn-lstm-dnn,cnn-dnn,lstm,bidirectional:lstm"
+    config.networks = "cnn-lstm-dnn,cnn-dnn,bidirectional:lstm"
     config.maps, config.reduced_size, config.hidden_size = 2, 8, 8
     config.voices, config.held_out_voices = "en-us+m1", "en+f1"
     config.train_sentences, config.test_sentences, config.lags = 12, 3, 20
     config.train_conditions = config.test_conditions = "clean,10"
-    config.frames, config.batch_size, config.train_steps, config.learning_rate = 40, 8, 60, 2e-2
-    config.evaluate_every, config.steps_a_call, config.checkpoint_every, config.averaged_over = 20, 20, 40, 20
+    config.frames, config.batch_size, config.train_steps, config.learning_rate = 40, 8, 40, 2e-2
+    config.evaluate_every, config.steps_a_call, config.checkpoint_every, config.averaged_over = 20, 20, 20, 20
     config.seeds = 2
 
 

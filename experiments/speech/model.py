@@ -12,6 +12,7 @@ frame t, but for a bidirectional one, which hears all of them. A part that is le
 all have about as many params.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -144,6 +145,7 @@ def sized_layer(name: str, config: ConfigDict, sizes: Sizes) -> Layer:
     return min(map(of_width, (low, high)), key=lambda layer: abs(count_params(layer, sizes) - target))
 
 
+@functools.lru_cache(maxsize=256)
 def count_params(layer: Layer, sizes: Sizes) -> int:
     """Of the whole network."""
     shapes = jax.eval_shape(lambda: init(layer, sizes, jax.random.key(0)))
