@@ -25,13 +25,14 @@ SHOWN = 280
 def summary(records: Sequence[Record]) -> str:
     """The page left in the workdir."""
     ends = results(records)
-    case = findings.best(ends)
+    case, forward = findings.best(ends), ~ends["network"].str.startswith(BIDIRECTIONAL)
     return page.filled(
         __file__,
         verdict=findings.verdict(records),
         setting=findings.setting(records),
         table=findings.table(records),
         contributions=findings.contributions_table(records),
+        ahead=frames.span(ends[forward]["delay"] * HOP_MS, ".0f") if forward.any() else "0",
         best=case,
         confused={group: findings.confused(findings.matrix(records, case, group)) for group in GROUPS},
         reaches=findings.reaches(records),
@@ -127,7 +128,7 @@ def error_by_delay(records: Sequence[Record]) -> Figure | None:
     for network, rows in known.groupby("network", sort=False):
         by = rows.groupby("ms")["percent"].mean()
         told.append(
-            f"{network} {by.iloc[0]:.1f} % with {by.index[0]:.0f} ms, {by.iloc[-1]:.1f} % with {by.index[-1]:.0f} ms"
+            f"{network} {by.iloc[0]:.1f} % with {by.index[0]:.0f} ms, fewest {by.min():.1f} % with {by.idxmin():.0f} ms"
         )
     title = f"Frames wrong of {KNOWN} by what is heard ahead: {', '.join(told)} (means over seeds)"
     return drawing.caption(

@@ -154,8 +154,8 @@ def test_of_several_delays_each_is_a_network_of_its_own() -> None:
     assert cases == ["lstm, 0 ms ahead", "lstm, 50 ms ahead", "bidirectional:cnn-lstm-dnn"]
     figure = report.error_by_delay(records)
     assert figure is not None
-    assert "lstm 25.0 % with 0 ms, 20.0 % with 50 ms" in figure.get_suptitle().replace("\n", " ")
-    assert "What each part adds" in report.summary(records)
+    assert "lstm 25.0 % with 0 ms, fewest 20.0 % with 50 ms" in figure.get_suptitle().replace("\n", " ")
+    assert "has heard 0 to 50 ms after a frame" in report.summary(records)
 
 
 def test_of_runs_that_diverged_what_can_be_told_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
