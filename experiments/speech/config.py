@@ -32,8 +32,8 @@ Expect, three seeds, shares of frames that are wrong, of known voices and of hel
 * Both directions: undecided in clean speech of known voices (2 % fewer wrong, -4 to 6), else confirmed (6 to 12 %).
 * delays, clean speech: cnn-lstm-dnn 10.3 % (10.2 to 10.4) and 21.8 % (20.7 to 22.7) where it decides at once, 8.1 %
   (7.8 to 8.2) and 20.2 % (19.7 to 20.9) where it has heard 20 ms more, 7.5 % (7.2 to 8.1) and 19.5 % (19.0 to 20.5)
-  with 50 ms, 8.1 % (7.5 to 9.0) and 21.2 % (19.8 to 21.9)
-  with 100 ms: 50 ms ahead are worth as much as any part.
+  with 50 ms, 8.1 % (7.5 to 9.0) and 21.2 % (19.8 to 21.9) with 100 ms. Of known voices 50 ms ahead are worth about
+  as much as convolutions.
 * A trained label reaches back 90 to 110 ms with convolutions and LSTM, 120 to 140 ms with an LSTM alone, up to where
   a tenth of the largest gradient of a decision with respect to what is heard is left; before training 210 to 250 ms
   and 40 to 50 ms.

@@ -140,7 +140,7 @@ def test_figures_say_and_show_what_the_records_have(tmp_path: Path) -> None:
     assert "without convolutions +4.5 (clean) and +4.5 (0 dB)" in title  # 3 and 6, means over both groups of voices
     figure = report.labelled(records)
     assert figure is not None
-    assert "bidirectional:cnn-lstm-dnn 25% (clean)" in figure.get_suptitle().replace("\n", " ")
+    assert "bidirectional:cnn-lstm-dnn 25% (clean)" in figure.get_suptitle().replace("-\n", "-").replace("\n", " ")
     assert report.error_by_delay(records) is None
     paths = drawing.draw(report.FIGURES, records, tmp_path)
     assert len(paths) == len(report.FIGURES) - 1
