@@ -39,9 +39,14 @@ SHOWN = {
     "long_memory": Picture("solved_by_lag", "Which cells solve which tasks, against lag."),
     "min_char": Picture("loss_by_iteration", "Smoothed loss against iterations."),
     "remedies": Picture("loss_by_step", "Loss against training steps, by remedy and length of the sequences."),
+    "speech": Picture(
+        "labelled", "Spectrograms of an utterance with its true phonemes and those that a network found."
+    ),
     "tagging": Picture("accuracy_by_distance", "Share of right tags against the distance of the word that decides."),
     "tracking": Picture("error_by_delay", "Error above the least possible against delay, by network."),
-    "translation": Picture("right_by_length", "Share of sources translated right against their length in dates, by network."),
+    "translation": Picture(
+        "right_by_length", "Share of sources translated right against their length in dates, by network."
+    ),
     "word_vectors": Picture("map_of_words", "Map of the words that the network has projected."),
 }
 
