@@ -10,7 +10,6 @@ import math
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 from absl import flags
@@ -19,7 +18,7 @@ from experiments.common import command, drawing
 from experiments.common.command import ExperimentError, explained
 from experiments.music import midi, model
 from experiments.music.corpus import BAR, Frames
-from experiments.music.data import frames_of, roll
+from experiments.music.data import batch_of, frames_of
 from experiments.music.pianoroll import draw_roll
 from experiments.music.trained import Trained, chosen, load
 
@@ -67,8 +66,8 @@ def _require_possible(output: Path, picture: Path) -> None:
 
 def composed(known: Trained, primer: Frames, frames: int, temperature: float, seed: int) -> Frames:
     """So many frames after a primer, or after silence."""
-    compose = jax.jit(lambda notes, key: model.compose(known.model, known.network, notes, key, frames, temperature))
-    return frames_of(np.asarray(compose(jnp.asarray(roll(primer)), jax.random.key(seed))))
+    compose = jax.jit(lambda primers, key: model.compose(*known[:2], primers, key, frames, temperature))
+    return frames_of(np.asarray(compose(batch_of([primer]), jax.random.key(seed)))[:, 0])
 
 
 def _draw(piece: Frames, primer: int, name: str, path: Path) -> None:

@@ -154,14 +154,20 @@ def frames_of(notes: np.ndarray) -> Frames:
     return tuple(tuple(int(key) + LOWEST for key in np.flatnonzero(frame > 0.5)) for frame in notes)
 
 
-def batch_of(music: Sequence[Frames]) -> Batch:
-    """Padded to the longest."""
+def batch_of(music: Sequence[Frames], frames: int = 0, count: int = 0) -> Batch:
+    """Padded to the longest, or to so many frames and so many chorales."""
     rolls = [roll(each) for each in music]
-    lengths = np.array([len(each) for each in rolls])
-    notes = np.zeros((lengths.max(), len(rolls), KEYS), np.float32)
+    lengths = np.array([*map(len, rolls), *[0] * (count - len(rolls))])
+    notes = np.zeros((max(frames, *lengths), len(lengths), KEYS), np.float32)
     for place, each in enumerate(rolls):
         notes[: len(each), place] = each
     return Batch(jnp.asarray(notes), jnp.asarray(np.arange(len(notes))[:, None] < lengths))
+
+
+def alike(parts: Sequence[Sequence[Frames]]) -> list[Batch]:
+    """A batch of each, all of one shape: one program serves all."""
+    frames = 1 + max(len(each) for part in parts for each in part)
+    return [batch_of(part, frames, max(map(len, parts))) for part in parts]
 
 
 def stock_of(music: Sequence[Frames], down: int, up: int) -> Stock:

@@ -1,6 +1,7 @@
 """Tables, sentences and verdict of the music experiment, from its metrics.jsonl alone."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,14 +29,26 @@ SHARE = 0.1
 
 
 def results(records: Sequence[Record]) -> pd.DataFrame:
-    """How each run ended."""
+    """How each run ended: what is counted first, then networks by what they lose in the test part, joint ones last."""
     found = frames.frame(records, "result", dtype=np.float64)
-    return found.assign(joint=found["network"].str.endswith(f":{JOINT}"))
+    found = found.assign(joint=found["network"].str.endswith(f":{JOINT}"), counted=found["network"].isin(COUNTED))
+    mean = -found.groupby("network")["test"].transform("mean")
+    order = found.assign(mean=mean).sort_values(["joint", "counted", "mean"], ascending=[True, False, True])
+    return order.drop(columns="mean")
+
+
+def of_networks(records: Sequence[Record], kind: str, **options: Any) -> pd.DataFrame:
+    """The records of a kind, networks in the order of ``results``."""
+    found = frames.frame(records, kind, **options)
+    if found.empty:
+        return found
+    order = {network: place for place, network in enumerate(results(records)["network"].unique())}
+    return found.sort_values("network", key=lambda names: names.map(order), kind="stable", ignore_index=True)
 
 
 def by_sigmoids(ends: pd.DataFrame) -> pd.DataFrame:
     """Networks whose keys are told one by one."""
-    return ends[~ends["joint"] & ~ends["network"].isin(COUNTED)]
+    return ends[~ends["joint"] & ~ends["counted"]]
 
 
 def is_published(records: Sequence[Record]) -> bool:
@@ -46,12 +59,13 @@ def is_published(records: Sequence[Record]) -> bool:
 
 def flows(records: Sequence[Record]) -> pd.DataFrame:
     """A row for each run and phase, typical norms over chorales as ``norms``, and their decay."""
-    return frames.flows(records, "flow", "typical")
+    found = of_networks(records, "flow")
+    return found if found.empty else found.assign(norms=found["typical"]).join(frames.decays(found["typical"]))
 
 
 def contexts(records: Sequence[Record]) -> pd.DataFrame:
     """A row for each run and number of frames heard: nats, and how many more than with the most frames."""
-    found = frames.frame(records, "context", dtype=np.float64)
+    found = of_networks(records, "context", dtype=np.float64)
     if found.empty:
         return found
     least = found.loc[found.groupby("run")["frames"].idxmax()].set_index("run")["loss"]
@@ -112,7 +126,7 @@ def verdict(records: Sequence[Record]) -> str:
     """Who predicts best, how it stands beside what is published, what a joint output has, and how far back is heard."""
     ends, name = results(records), best(records)
     told = [f"Least nats a frame by sigmoids: {name}, {nats(ends[ends['network'] == name]['test'])}"]
-    counted = ends[ends["network"].isin(COUNTED)]
+    counted = ends[ends["counted"]]
     if len(counted):
         beside = ", ".join(f"{row['network']} {row['test']:.2f}" for _, row in counted.iterrows())
         told[0] += f"; counted: {beside}"

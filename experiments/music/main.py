@@ -25,10 +25,9 @@ from experiments.common.workdir import Record, Workdir
 from experiments.music import counting, findings, midi, model, reach, report
 from experiments.music.corpus import BAR, Frames
 from experiments.music.counting import COUNTED
-from experiments.music.data import Batch, Chorales, batch_of, frames_of, read, roll, sizes_of, stock_of
+from experiments.music.data import Batch, Chorales, Rows, alike, batch_of, frames_of, read, sizes_of, stock_of
 from experiments.music.model import Model, Network, Noise, is_joint, make_model
 from rnnjax.checks import number_between
-from rnnjax.names import lookup
 from rnnjax.typing import Key
 
 PRIMER = 2 * BAR
@@ -97,10 +96,9 @@ def plan(config: ConfigDict) -> list[Run]:
 
 def _require_trainable(name: str, config: ConfigDict) -> None:
     """Raises ``ValueError`` for an unknown network, or one that has not what the config drops."""
-    lookup("network", name, dict.fromkeys((*COUNTED, name)))
     used = make_model(name, config, 1)
     nothing = jnp.zeros((3, 1, 88))
-    rows = model.Rows(nothing, nothing[..., 0] > 0, nothing[..., 0] > 0)
+    rows = Rows(nothing, nothing[..., 0] > 0, nothing[..., 0] > 0)
 
     def loss(key: Key) -> Any:
         return model.training_loss(used, noise_of(config), model.init(used, key), rows, key)
@@ -136,22 +134,22 @@ def train(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict, m
     most = max(len(frame) for part in music[:3] for chorale in part for frame in chorale)
     used, optimizer = make_model(runs[0].program.network, config, most), make_optimizer(config)
     stock, sizes = stock_of(music.train, config.down, config.up), sizes_of(music.train, config)
-    train_part, valid, test = (batch_of(part) for part in (music.train[: len(music.valid)], music.valid, music.test))
+    train_part, valid, test = alike([music.train[: len(music.valid)], music.valid, music.test])
     loss = functools.partial(model.drawn_loss, used, noise_of(config), sizes)
     step = jit(functools.partial(train_steps, loss, optimizer, config))
-    score = {part: jit(functools.partial(model.mean_nats, used)) for part in ("train", "valid", "test")}
+    score = jit(functools.partial(model.mean_nats, used))
     hear = jit(functools.partial(reach.flow, used))
     by_context = jit(functools.partial(reach.nats_by_context, used, contexts=contexts_of(config, music.test)))
-    draw = jit(functools.partial(pieces, used, frames=config.bars * BAR))
+    draw = jit(functools.partial(model.compose, used, frames=config.bars * BAR, temperature=1.0))
     padded = jit(functools.partial(change_with_padding, used))
     initialize = jit(functools.partial(initialized, used, optimizer))
-    opened, primer = reach.openings(music.test, config.lags), jnp.asarray(roll(music.test[0][:PRIMER]))
+    opened, primers = reach.openings(music.test, config.lags), batch_of([(), music.test[0][:PRIMER]])
 
     def heard(state: TrainState, phase: str) -> Record:
         return {"kind": "flow", "phase": phase, **hear(state.average, opened)._asdict()}
 
     def evaluate(state: TrainState, number: int) -> Evaluation:
-        numbers = {"valid": score["valid"](state.average, valid), "train": score["train"](state.average, train_part)}
+        numbers = {"valid": score(state.average, valid), "train": score(state.average, train_part)}
         return Evaluation(numbers, [] if number else [heard(state, "initialization")])
 
     for run in runs:
@@ -173,7 +171,7 @@ def train(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict, m
             )
             best = checkpoint.restore(log.checkpoints / "best", state)
             of_parts = {
-                part: score[part](best.tree.average, batch)
+                part: score(best.tree.average, batch)
                 for part, batch in (("train", train_part), ("valid", valid), ("test", test))
             }
             log.write(
@@ -182,7 +180,7 @@ def train(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict, m
                     heard(best.tree, "trained"),
                     *contexts_records(by_context(best.tree.average, test)),
                     {"kind": "padding", "change": padded(best.tree.average, test)},
-                    *piece_records(draw(best.tree.average, primer, state.key), len(primer)),
+                    *piece_records(music.test[0][:PRIMER], draw(best.tree.average, primers, state.key)),
                 ]
             )
 
@@ -221,19 +219,11 @@ def change_with_padding(used: Model, network: Network, batch: Batch) -> Any:
     return jnp.where(batch.mask[1:], jnp.abs(found[0] - found[1]), 0.0).max()
 
 
-def pieces(used: Model, network: Network, primer: Any, key: Key, frames: int) -> tuple[Any, Any]:
-    """A piece from silence, and one that goes on from a primer."""
-    keys = jax.random.split(key)
-    return (
-        model.compose(used, network, primer[:1], keys[0], frames, 1.0),
-        jnp.concatenate([primer[1:], model.compose(used, network, primer, keys[1], frames, 1.0)]),
-    )
-
-
-def piece_records(found: tuple[Any, Any], primer: int) -> Iterator[Record]:
-    """Pieces as lists of notes."""
-    for name, notes, frames in zip(("silence", "primer"), found, (0, primer - 1), strict=True):
-        yield {"kind": "piece", "after": name, "primer": frames, "frames": frames_of(np.asarray(notes))}
+def piece_records(primer: Frames, drawn: Any) -> Iterator[Record]:
+    """Pieces as lists of notes, of what was drawn (T, 2, 88) after silence and after a primer."""
+    silence, continued = (frames_of(notes) for notes in np.moveaxis(np.asarray(drawn), 1, 0))
+    yield {"kind": "piece", "after": "silence", "primer": 0, "frames": silence}
+    yield {"kind": "piece", "after": "primer", "primer": len(primer), "frames": (*primer, *continued)}
 
 
 def write_pieces(records: Sequence[Record], workdir: Workdir) -> list[Any]:

@@ -111,21 +111,17 @@ def drawn_loss(model: Model, noise: Noise, sizes: Sizes, network: Network, stock
     return training_loss(model, noise, network, drawn_rows(stock, sizes, rows_key), loss_key)
 
 
-def read(model: Model, network: Network, notes: Array) -> tuple[State, Array]:
-    """The state after notes (T, 88), a silent frame ahead of them, and the last output."""
-    state, outputs = rnnjax.unroll(model.cell, network.recurrent, notes)
-    return state, outputs[-1]
+def compose(model: Model, network: Network, primers: Batch, key: Key, frames: int, temperature: float) -> Array:
+    """Frames (T, B, 88) after B primers, drawn one after the other and read again."""
+    state, _ = rnnjax.unroll(model.cell, network.recurrent, primers.notes, mask=primers.mask)
+    last = primers.mask.sum(axis=0) - 1
+    before = jnp.take_along_axis(primers.notes, last[None, :, None], axis=0)[0]
 
-
-def compose(model: Model, network: Network, primer: Array, key: Key, frames: int, temperature: float) -> Array:
-    """Frames (T, 88), drawn one after the other and read again, after a primer (P, 88), a silent frame ahead of it."""
-    start = read(model, network, primer)
-
-    def step(carry: tuple[State, Array, Array], number: Array) -> tuple[tuple[State, Array, Array], Array]:
-        state, outputs, before = carry
-        drawn_key = jax.random.fold_in(key, number)
+    def step(carry: tuple[State, Array], number: Array) -> tuple[tuple[State, Array], Array]:
+        state, before = carry
+        outputs, drawn_key = model.cell.output(network.recurrent, state), jax.random.fold_in(key, number)
         notes = model.output.draw(network.output, outputs, before, drawn_key, temperature)
-        state, outputs = model.cell.step(network.recurrent, state, notes)
-        return (state, outputs, notes), notes
+        state, _ = model.cell.step(network.recurrent, state, notes)
+        return (state, notes), notes
 
-    return jax.lax.scan(step, (*start, primer[-1]), jnp.arange(frames))[1]
+    return jax.lax.scan(step, (state, before), jnp.arange(frames))[1]

@@ -60,9 +60,7 @@ def make_output(name: str, intervals: int, most: int) -> Output:
     """
     lookup("output", name, dict.fromkeys((SIGMOIDS, JOINT)))
     if name == SIGMOIDS:
-        return Output(
-            functools.partial(_init_sigmoids, intervals), functools.partial(_nats_of_sigmoids), _draw_sigmoids
-        )
+        return Output(functools.partial(_init_sigmoids, intervals), _nats_of_sigmoids, _draw_sigmoids)
     return Output(functools.partial(_init_joint, intervals), functools.partial(_nats_of_joint, most), _draw_joint)
 
 
@@ -134,7 +132,7 @@ def _init_joint(intervals: int, key: Key, width: int, keys: int) -> JointParams:
         nn.Dense(_HIDDEN).init(of_state, jnp.zeros(width)),
         nn.Dense(_HIDDEN, use_bias=False).init(of_notes, jnp.zeros(keys)),
         nn.Dense(keys + 1).init(of_keys, hidden),
-        _init_intervals(intervals, of_intervals, hidden),
+        _init_intervals(intervals, of_intervals, jnp.zeros(width)),
         _init_intervals(intervals, of_chord, hidden),
     )
 
@@ -146,7 +144,7 @@ def logits_of_joint(params: JointParams, states: Array, before: Array, so_far: A
         nn.Dense(_HIDDEN).apply(params.state, states) + nn.Dense(_HIDDEN, use_bias=False).apply(params.notes, so_far)
     )
     logits: Array = nn.Dense(keys + 1).apply(params.keys, hidden)
-    moved = by_intervals(params.intervals, hidden, before) + by_intervals(params.chord, hidden, so_far)
+    moved = by_intervals(params.intervals, states, before) + by_intervals(params.chord, hidden, so_far)
     above = jnp.flip(jnp.cumsum(jnp.flip(so_far, -1), axis=-1), -1) < 0.5  # no note so far is there, or higher
     of_keys = jnp.where(above, logits[..., :keys] + moved, -jnp.inf)
     return jnp.concatenate([of_keys, logits[..., keys:]], axis=-1)
@@ -160,7 +158,7 @@ def _nats_of_joint(most: int, params: JointParams, states: Array, before: Array,
     following = (rank == places + 1).astype(notes.dtype)
     count = notes.sum(axis=-1)
     ends = (count[None] == places[..., 0]).astype(notes.dtype)
-    logits = logits_of_joint(params, states[None], jnp.broadcast_to(before, so_far.shape), so_far)
+    logits = logits_of_joint(params, states[None], before[None], so_far)
     logs = jax.nn.log_softmax(logits, axis=-1)
     chosen = jnp.concatenate([following, ends[..., None]], axis=-1)
     return -jnp.where(chosen > 0.5, logs, 0.0).sum(axis=(0, -1))

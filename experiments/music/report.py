@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from experiments.common import drawing, frames, page
 from experiments.common.workdir import Record
 from experiments.music.corpus import BAR
-from experiments.music.counting import COUNTED
 from experiments.music.findings import (
     PHASES,
     PUBLISHED,
@@ -21,6 +20,7 @@ from experiments.music.findings import (
     flows,
     is_published,
     nats,
+    of_networks,
     reaches,
     results,
     setting,
@@ -89,7 +89,7 @@ def _dots(axes: Axes, ends: pd.DataFrame) -> None:
 
 def nats_by_step(records: Sequence[Record]) -> Figure | None:
     """Nats a frame against training step, a panel for each network, lines for validation and training parts."""
-    found = frames.frame(records, "evaluation")
+    found = of_networks(records, "evaluation")
     if found.empty:
         return None
     parts = {"valid": "validation part", "train": "training part"}
@@ -99,7 +99,7 @@ def nats_by_step(records: Sequence[Record]) -> Figure | None:
     )
     drawing.legend(figure, "line: median\nshade: range over seeds")
     ends = results(records)
-    ends = ends[~ends["network"].isin(COUNTED)]
+    ends = ends[~ends["counted"]]
     told = ", ".join(
         f"{network} {frames.span(seeds['valid'] - seeds['train'], '.2f')}"
         for network, seeds in ends.groupby("network", sort=False)
@@ -149,16 +149,18 @@ def nats_by_context(records: Sequence[Record]) -> Figure | None:
 
 def pieces(records: Sequence[Record]) -> Figure | None:
     """A piece by each network, as a piano roll, of the first seed."""
+    order = list(results(records)["network"].unique())
     drawn = [record for record in records if record["kind"] == "piece" and record["seed"] == 0]
+    drawn = sorted(drawn, key=lambda record: order.index(record["network"]))
     if not drawn:
         return None
     figure, panels = drawing.grid(len(drawn), 1, size=(9.5, 1.7), share=(False, False))
     for axes, record in zip(panels, drawn, strict=True):
-        draw_roll(axes, [tuple(frame) for frame in record["frames"]], record["primer"])
+        draw_roll(axes, tuple(map(tuple, record["frames"])), record["primer"])
         after = "after silence" if record["after"] == "silence" else "after the opening of a test chorale (grey)"
         drawing.head(axes, f"{record['network']}, {after}")
     bars = max(len(record["frames"]) - record["primer"] for record in drawn) // BAR
-    counts = {}
+    counts: dict[str, list[bool]] = {}
     for record in drawn:
         composed = record["frames"][record["primer"] :]
         counts.setdefault(record["network"], []).extend(len(frame) == 4 for frame in composed)

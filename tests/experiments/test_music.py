@@ -77,7 +77,7 @@ def nats_by_hand(name: str, network: Any, frames: Any) -> list[float]:
         for told in [*np.flatnonzero(now), 88]:
             hidden = np.tanh(dense(params.state, state) + dense(params.notes, so_far))
             logits = dense(params.keys, hidden)
-            logits[:88] += intervals_by_hand(params.intervals, hidden, before)
+            logits[:88] += intervals_by_hand(params.intervals, state, before)
             logits[:88] += intervals_by_hand(params.chord, hidden, so_far)
             allowed = [*range(last + 1, 88), 88]
             loss -= logits[told] - np.log(np.exp(logits[allowed]).sum())
@@ -288,9 +288,9 @@ def test_a_piece_goes_on_from_a_primer_and_is_what_the_network_draws(finished: P
     folder = chosen(str(finished), "")
     assert folder.parent.name == "gru-joint-seed0"
     known = load(folder)
-    notes = jnp.asarray(roll(primer))
+    notes = batch_of([primer])
     drawn = jax.jit(lambda key: model.compose(known.model, known.network, notes, key, 8, 1.0))(jax.random.key(7))
-    expected = (*primer, *(tuple(int(key) + 21 for key in np.flatnonzero(frame)) for frame in np.asarray(drawn)))
+    expected = (*primer, *(tuple(int(key) + 21 for key in np.flatnonzero(frame)) for frame in np.asarray(drawn)[:, 0]))
     assert piece == expected[: len(piece)]
     assert not any(expected[len(piece) :])
 
