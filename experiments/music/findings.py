@@ -13,8 +13,8 @@ from experiments.music.counting import COUNTED
 from experiments.music.outputs import JOINT
 from rnnjax.measure.decay import first_lag_below
 
-PUBLISHED = {"RNN": 8.91, "LSTM": 8.45, "GRU": 8.43, "GRU, tuned": 8.20, "TCN": 8.10}
-"""Nats a frame of the published split, by sigmoids: Bai et al. (2018), the tuned GRU by Neumann (2020)."""
+PUBLISHED = {"RNN": 8.91, "LSTM": 8.45, "GRU": 8.43, "GRU, tuned": 8.20, "TCN": 8.10, "best of all": 7.72}
+"""Nats a frame of the published split, by sigmoids: Bai et al. (2018), the tuned GRU and the best by Neumann (2020)."""
 
 PUBLISHED_JOINT = {"RNN-NADE": 5.56}
 """By a joint output: Boulanger-Lewandowski et al. (2012)."""
@@ -145,9 +145,9 @@ def verdict(records: Sequence[Record]) -> str:
 def lag_in_words(lags: Sequence[float]) -> str:
     """From the first to the last of several, in beats and bars: "3 to 5 beats (0.75 to 1.25 bars)"."""
     beats = frames.lags(lags)
-    bars = frames.span([lag / BAR for lag in lags], ".3g").replace("inf", "never")
     if not np.isfinite(list(lags)).all():
-        return "never" if beats == "never" else f"{beats} beats"
+        return "never" if beats == "never" else "-" if beats == "-" else f"{beats} beats"
+    bars = frames.span([lag / BAR for lag in lags], ".3g")
     return f"{beats} {'beat' if beats == '1' else 'beats'} ({bars} {'bar' if bars == '1' else 'bars'})"
 
 
@@ -160,8 +160,9 @@ def reaches(records: Sequence[Record]) -> str:
     for network, seeds in found.groupby("network", sort=False):
         lags = {phase: list(of_phase["tenth_lag"]) for phase, of_phase in seeds.groupby("phase", sort=False)}
         after, before = (lag_in_words(lags[phase]) for phase in ("trained", "initialization"))
-        told.append(f"{network} {after}, before {before}")
-    return f"After training a tenth of the gradient is left: {'; '.join(told)}"
+        told.append(f"{network} {after}, before training {before}")
+    farthest = len(found["norms"].iloc[0]) - 1
+    return f"Of a frame's gradient, measured {farthest} beats back, a tenth is left at {'; '.join(told)}"
 
 
 def spread_table(records: Sequence[Record]) -> str:
@@ -195,9 +196,7 @@ def costs(records: Sequence[Record]) -> list[str]:
         return []
     most = int(found["frames"].max())
     told = [
-        f"{frames.span(seeds['more'], '.2f')} with {int(heard)} ({heard / BAR:g} bars)"
+        f"{frames.span(seeds['more'], '.2f')} with {int(heard)}"
         for heard, seeds in found[found["frames"] < most].groupby("frames")
     ]
-    return (
-        [f"That {name} hears less than the last {most} beats costs in nats a frame {', '.join(told)}"] if told else []
-    )
+    return [f"Hearing but the last beats, not {most}, costs {name} in nats a frame {', '.join(told)}"] if told else []

@@ -25,7 +25,7 @@ from experiments.common.workdir import Record, Workdir
 from experiments.music import counting, findings, midi, model, reach, report
 from experiments.music.corpus import BAR, Frames
 from experiments.music.counting import COUNTED
-from experiments.music.data import Batch, Chorales, Rows, alike, batch_of, frames_of, read, sizes_of, stock_of
+from experiments.music.data import KEYS, Batch, Chorales, Rows, alike, batch_of, frames_of, read, sizes_of, stock_of
 from experiments.music.model import Model, Network, Noise, is_joint, make_model
 from rnnjax.checks import number_between
 from rnnjax.typing import Key
@@ -97,7 +97,7 @@ def plan(config: ConfigDict) -> list[Run]:
 def _require_trainable(name: str, config: ConfigDict) -> None:
     """Raises ``ValueError`` for an unknown network, or one that has not what the config drops."""
     used = make_model(name, config, 1)
-    nothing = jnp.zeros((3, 1, 88))
+    nothing = jnp.zeros((3, 1, KEYS))
     rows = Rows(nothing, nothing[..., 0] > 0, nothing[..., 0] > 0)
 
     def loss(key: Key) -> Any:

@@ -54,7 +54,7 @@ def read(path: str | Path) -> Frames:
     try:
         file = mido.MidiFile(path)
         notes = [note for track in file.tracks for note in _notes(track)]
-    except (EOFError, KeyError, IndexError, OSError, TypeError, ValueError) as error:
+    except Exception as error:  # whatever mido raises
         raise ValueError(f"{path} is a damaged MIDI file ({error or type(error).__name__}): write it anew") from error
     if not 0 < file.ticks_per_beat < 1 << 15:
         raise ValueError(f"{path} tells times in frames of film: expected ticks of a quarter note; write it so")

@@ -15,6 +15,7 @@ from experiments.music.findings import (
     PUBLISHED,
     PUBLISHED_JOINT,
     best,
+    by_sigmoids,
     contexts,
     costs,
     flows,
@@ -49,42 +50,36 @@ def summary(records: Sequence[Record]) -> str:
 def nats_by_network(records: Sequence[Record]) -> Figure:
     """Test nats a frame, small the seeds, large their mean; a joint output has a panel of its own."""
     ends = results(records)
-    outputs = [(False, "keys one by one"), (True, "joint output: another measure")]
-    there = [(joint, told) for joint, told in outputs if (ends["joint"] == joint).any()]
-    most = max(ends[ends["joint"] == joint]["network"].nunique() for joint, _ in there)
-    figure, panels = drawing.grid(1, len(there), size=(3.6, 0.42 * most + 1.6), share=(False, False))
-    for axes, (joint, told) in zip(panels, there, strict=True):
-        _dots(axes, ends[ends["joint"] == joint])
-        drawing.head(axes, told)
-        if is_published(records):
-            for name, loss in (PUBLISHED_JOINT if joint else PUBLISHED).items():
-                axes.axvline(loss, color=drawing.GREY, linewidth=0.8, linestyle="--", zorder=0)
-                axes.annotate(
-                    name,
-                    (loss, 1),
-                    (2, -2),
-                    xycoords=("data", "axes fraction"),
-                    textcoords="offset points",
-                    rotation=90,
-                    va="top",
-                    fontsize=7,
-                    color=drawing.GREY,
-                )
+    outputs = {False: "keys one by one", True: "joint output: another measure"}
+    there = [joint for joint in outputs if (ends["joint"] == joint).any()]
+    published = {False: PUBLISHED, True: PUBLISHED_JOINT} if is_published(records) else {}
+    most = max(ends[ends["joint"] == joint]["network"].nunique() + len(published.get(joint, ())) for joint in there)
+    figure, panels = drawing.grid(1, len(there), size=(3.6, 0.3 * most + 1.4), share=(False, False))
+    for axes, joint in zip(panels, there, strict=True):
+        _dots(axes, ends[ends["joint"] == joint], published.get(joint, {}))
+        drawing.head(axes, outputs[joint])
     drawing.legend(figure)
     name = best(records)
     title = f"Least nats a frame, keys one by one: {name}, {nats(ends[ends['network'] == name]['test'])}"
+    if by_sigmoids(ends).empty:
+        title = f"Nats a frame: {name}, {nats(ends[ends['network'] == name]['test'])}"
     return drawing.caption(figure, title, f"nats a frame, {ends['source'].iloc[0]}, test part")
 
 
-def _dots(axes: Axes, ends: pd.DataFrame) -> None:
+def _dots(axes: Axes, ends: pd.DataFrame, published: dict[str, float]) -> None:
+    """A line for each network, and below for each published figure."""
     networks = list(ends["network"].unique())
     for place, network in enumerate(networks):
         losses = ends[ends["network"] == network]["test"]
         look: dict[str, Any] = {"color": "black", "linestyle": "none"}
         axes.plot(losses, [place] * len(losses), marker="|", markersize=9, **look, label="a seed")
         axes.plot(losses.mean(), place, marker="D", markersize=4, **look, label="mean over seeds")
-    axes.set_yticks(range(len(networks)), networks)
-    axes.set_ylim(len(networks) - 0.5, -0.5)
+    for place, loss in enumerate(published.values(), len(networks)):
+        axes.plot(loss, place, **drawing.CIRCLES, label="published")
+    names = [*networks, *published]
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.grid(axis="x", linewidth=0.4, color=drawing.GREY, alpha=0.5)
 
 
 def nats_by_step(records: Sequence[Record]) -> Figure | None:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,13 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from experiments.common.command import ExperimentError
 from experiments.music import corpus, counting, split
 from experiments.music import data as music_data
+from experiments.music.config import get_config
 from experiments.music.corpus import Frames
 from experiments.music.data import Rows, Sizes, batch_of, drawn_rows, frames_of, roll, stock_of
+from experiments.music.main import main
 
 
 def made(seed: int, count: int, frames: tuple[int, int] = (10, 20)) -> list[list[list[int]]]:
@@ -233,3 +237,30 @@ def test_parsed_chorales_are_kept_and_a_damaged_file_of_them_is_as_none(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(ValueError, match="music21 cannot read its chorale bwv0"):
         corpus.chorales(["bwv0"])
+
+
+def test_chorales_of_a_part_are_the_first_of_the_split_and_must_all_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def found(names: list[str]) -> dict[str, Frames | None]:
+        asked.extend(names)
+        return dict.fromkeys(names, ((60,), (62,)))
+
+    monkeypatch.setattr(music_data, "chorales", found)
+    music = music_data.read_corpus(3)
+    assert [len(part) for part in music[:3]] == [3, 3, 3]
+    expected = [[each.name for each in corpus.listed() if each.part == part][:3] for part in music_data.PARTS]
+    assert asked == [name for names in expected for name in names]
+    assert len(music_data.read_corpus(0).train) > 100
+    monkeypatch.setattr(music_data, "chorales", lambda names: {**found(names), names[0]: None})
+    with pytest.raises(ValueError, match="music21 has 2 of the 3 chorales of the train part"):
+        music_data.read_corpus(3)
+
+
+@pytest.mark.parametrize("package", ["music21", "mido"])
+def test_without_a_package_the_command_names_the_extra_and_opens_no_workdir(
+    package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ExperimentError, match=rf'needs {package}, .*pip install "rnnjax\[music\]"'):
+        main(get_config("quick"), lambda: pytest.fail("a workdir was opened"))
