@@ -142,27 +142,32 @@ def verdict(records: Sequence[Record]) -> str:
     return ". ".join(each for each in told if each) + "."
 
 
-def lag_in_words(lags: Sequence[float]) -> str:
-    """From the first to the last of several, in beats and bars: "3 to 5 beats (0.75 to 1.25 bars)"."""
-    beats = frames.lags(lags)
-    if not np.isfinite(list(lags)).all():
-        return "never" if beats == "never" else "-" if beats == "-" else f"{beats} beats"
-    bars = frames.span([lag / BAR for lag in lags], ".3g")
-    return f"{beats} {'beat' if beats == '1' else 'beats'} ({bars} {'bar' if bars == '1' else 'bars'})"
+def lag_in_words(lags: Sequence[float], farthest: int) -> str:
+    """From the first to the last of several, in beats and bars: "3 to 5 beats, 0.75 to 1.25 bars"."""
+    if np.isnan(list(lags)).any():
+        return "-"
+    told = []
+    for unit, length in (("beat", 1), ("bar", BAR)):
+        ends = [
+            f"beyond {farthest / length:.3g}" if np.isinf(lag) else f"{lag / length:.3g}"
+            for lag in (min(lags), max(lags))
+        ]
+        spread = ends[0] if ends[0] == ends[1] else " to ".join(ends)
+        told.append(f"{spread} {unit if spread == '1' else f'{unit}s'}")
+    return ", ".join(told)
 
 
 def reaches(records: Sequence[Record]) -> str:
-    """At which lag a tenth of the gradient is left, of each network, before training and after."""
+    """At which lag a tenth of the gradient is left, of each network, after training and before."""
     found = flows(records)
     if found.empty:
         return ""
-    told = []
+    told, farthest = [], len(found["norms"].iloc[0]) - 1
     for network, seeds in found.groupby("network", sort=False):
         lags = {phase: list(of_phase["tenth_lag"]) for phase, of_phase in seeds.groupby("phase", sort=False)}
-        after, before = (lag_in_words(lags[phase]) for phase in ("trained", "initialization"))
-        told.append(f"{network} {after}, before training {before}")
-    farthest = len(found["norms"].iloc[0]) - 1
-    return f"Of a frame's gradient, measured {farthest} beats back, a tenth is left at {'; '.join(told)}"
+        after, before = (lag_in_words(lags[phase], farthest) for phase in ("trained", "initialization"))
+        told.append(f"{network} {after} (before training {before})")
+    return f"A tenth of a frame's gradient is left, so far back: {'; '.join(told)}"
 
 
 def spread_table(records: Sequence[Record]) -> str:
@@ -196,7 +201,8 @@ def costs(records: Sequence[Record]) -> list[str]:
         return []
     most = int(found["frames"].max())
     told = [
-        f"{frames.span(seeds['more'], '.2f')} with {int(heard)}"
+        f"{frames.span(seeds['more'], '.2f')} ({int(heard)})"
         for heard, seeds in found[found["frames"] < most].groupby("frames")
     ]
-    return [f"Hearing but the last beats, not {most}, costs {name} in nats a frame {', '.join(told)}"] if told else []
+    about = f"Nats a frame that {name} loses more where its state is fresh so many beats before the frame, not {most}"
+    return [f"{about}: {', '.join(told)}"] if told else []

@@ -135,11 +135,13 @@ def nats_by_context(records: Sequence[Record]) -> Figure | None:
     (axes,) = panels.values()
     heard = sorted(found["frames"].unique())
     axes.set_xscale("log", base=2)
-    axes.set_xticks(heard, [f"{int(each)}" if each < BAR else f"{int(each)}\n{each / BAR:g} bars" for each in heard])
+    axes.set_xticks(heard, [f"{int(each)}\n{each / BAR:g}" if each % BAR == 0 else f"{int(each)}" for each in heard])
     axes.minorticks_off()
     drawing.legend(figure, "line: median\nshade: range over seeds")
     title = (costs(records) or [f"Nats by context of {best(records)}"])[0]
-    return drawing.caption(figure, title, "beats heard", f"nats a frame more than with {int(heard[-1])} beats")
+    return drawing.caption(
+        figure, title, "beats since the state was fresh (below: bars)", f"nats a frame more than after {int(heard[-1])}"
+    )
 
 
 def pieces(records: Sequence[Record]) -> Figure | None:

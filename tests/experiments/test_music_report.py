@@ -75,11 +75,12 @@ def test_table_and_verdict_of_known_runs() -> None:
     assert verdict.startswith("Least nats a frame by sigmoids: gru, 8.35 (8.30 to 8.40); counted: frequency 11.00. ")
     assert "Published, on the same split: RNN 8.91, LSTM 8.45, GRU 8.43" in verdict
     assert "By a joint output, another measure: gru:joint, 6.25 (6.00 to 6.50); published: RNN-NADE 5.56" in verdict
+    reached = "elman 3 beats, 0.75 bars (before training 3 beats, 0.75 bars); gru 3 beats"
+    assert f"A tenth of a frame's gradient is left, so far back: {reached}" in verdict
     assert (
-        "Of a frame's gradient, measured 5 beats back, a tenth is left at elman 3 beats (0.75 bars), before training 3 beats"
+        "that gru loses more where its state is fresh so many beats before the frame, not 8: 0.88 (1), 0.12 (4)."
         in verdict
     )
-    assert "Hearing but the last beats, not 8, costs gru in nats a frame 0.88 with 1, 0.12 with 4." in verdict
     assert "Published" not in findings.verdict(known(KNOWN, test_frames=99))
 
 
@@ -93,11 +94,12 @@ def test_single_chorales_have_a_spread_of_their_own() -> None:
 
 
 def test_lags_are_told_in_beats_and_bars() -> None:
-    assert findings.lag_in_words([4, 4]) == "4 beats (1 bar)"
-    assert findings.lag_in_words([1, 6]) == "1 to 6 beats (0.25 to 1.5 bars)"
-    assert findings.lag_in_words([1]) == "1 beat (0.25 bars)"
-    assert findings.lag_in_words([np.inf]) == "never"
-    assert findings.lag_in_words([3, np.inf]) == "3 to never beats"
+    assert findings.lag_in_words([4, 4], 9) == "4 beats, 1 bar"
+    assert findings.lag_in_words([1, 6], 9) == "1 to 6 beats, 0.25 to 1.5 bars"
+    assert findings.lag_in_words([1], 9) == "1 beat, 0.25 bars"
+    assert findings.lag_in_words([np.inf], 12) == "beyond 12 beats, beyond 3 bars"
+    assert findings.lag_in_words([3, np.inf], 12) == "3 to beyond 12 beats, 0.75 to beyond 3 bars"
+    assert findings.lag_in_words([3, np.nan], 12) == "-"
 
 
 def test_figures_say_and_show_what_the_records_have(tmp_path: Path) -> None:
