@@ -4,6 +4,8 @@
 
 Frames are quarter notes and bars have four of them, whatever the primer's file says. Without a primer the piece begins
 after silence. Written are a MIDI file, the primer first, and its piano roll as a picture beside it.
+
+At a low temperature sigmoids leave notes away, for few keys are likelier to sound than not; a joint output does not.
 """
 
 import math

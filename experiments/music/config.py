@@ -46,9 +46,9 @@ def get_config(variant: str = "default") -> ConfigDict:
 
 def best(config: ConfigDict) -> None:
     """12 min. A larger network, trained for longer, disturbed more, at a higher rate, weights averaged for longer."""
-    config.networks, config.hidden_size, config.train_steps, config.evaluate_every = "gru", 320, 2000, 200
-    config.learning_rate, config.weight_decay, config.averaged_over = 7e-3, 0.3, 300
-    config.output_dropout, config.note_dropout, config.checkpoint_every = 0.5, 0.05, 200
+    config.networks, config.hidden_size, config.train_steps, config.seeds = "gru", 352, 2400, 1
+    config.learning_rate, config.weight_decay, config.averaged_over = 8e-3, 0.35, 400
+    config.output_dropout, config.note_dropout, config.checkpoint_every = 0.55, 0.12, 200
 
 
 def quick(config: ConfigDict) -> None:

@@ -28,6 +28,9 @@ VOICES = ("soprano", "alto", "tenor", "bass")
 BAR = 4
 """Quarters in a bar."""
 
+_ALIKE = 0.3
+"""The share of passages in common from which two melodies are taken for one tune."""
+
 _FORMAT = 1
 """Of the file in which parsed chorales are kept."""
 
@@ -146,13 +149,19 @@ def shared(one: Sequence[int], other: Sequence[int], length: int = 8) -> float:
     return len(passages[0] & passages[1]) / fewer if fewer else 0.0
 
 
+def known_tunes(train: Sequence[Frames], test: Sequence[Frames], alike: float = _ALIKE) -> int:
+    """How many chorales to test on share so much of their melody with one that is trained on, in any key."""
+    trained, asked = (list(map(melody, part)) for part in (train, test))
+    return sum(any(shared(one, other) >= alike for other in trained) for one in asked)
+
+
 def plain_title(title: str) -> str:
     """Letters alone, without accents, as a key by which equal titles are told."""
     letters = unicodedata.normalize("NFKD", title.replace("ß", "ss"))
     return "".join(letter for letter in letters.lower() if letter.isascii() and letter.isalpha())
 
 
-def families(titles: dict[str, str], melodies: dict[str, tuple[int, ...]], alike: float = 0.3) -> dict[str, str]:
+def families(titles: dict[str, str], melodies: dict[str, tuple[int, ...]], alike: float = _ALIKE) -> dict[str, str]:
     """Of each chorale the first one of its tune: those of one title, and those whose melodies share that much."""
     names = list(titles)
     first = {name: name for name in names}

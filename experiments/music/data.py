@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 from ml_collections import ConfigDict
 
-from experiments.music.corpus import HIGHEST, LOWEST, Frames, chorales, listed
+from experiments.music.corpus import HIGHEST, LOWEST, Frames, chorales, known_tunes, listed
 from rnnjax.typing import Key
 
 KEYS = HIGHEST - LOWEST + 1
@@ -27,6 +27,7 @@ class Chorales(NamedTuple):
     test: tuple[Frames, ...]
     source: str
     bars: str  # how it is known that a bar has four quarters
+    known_tunes: int  # chorales to test on whose melodies are in what is trained on, too
 
 
 class Batch(NamedTuple):
@@ -84,7 +85,12 @@ def read_corpus(most: int) -> Chorales:
                 f"music21 has {len(parts[part])} of the {len(names)} chorales of the {part} part in four parts: "
                 "expected all; write split.csv anew by python -m experiments.music.split"
             )
-    return Chorales(**parts, source="Bach chorales of music21", bars="known: only chorales in such bars are kept")
+    return Chorales(
+        **parts,
+        source="Bach chorales of music21",
+        bars="known: only chorales in such bars are kept",
+        known_tunes=known_tunes(parts["train"], parts["test"]),
+    )
 
 
 def read_file(path: str) -> Chorales:
@@ -102,7 +108,12 @@ def read_file(path: str) -> Chorales:
         there = f"with {_told(found)}" if isinstance(found, dict) else type(found).__name__
         raise ValueError(f"--config.file={path} is an object {there}: expected one of {_told(PARTS)}")
     parts = {part: _part(found[part], f"--config.file={path}, {part}") for part in PARTS}
-    return Chorales(**parts, source=Path(path).name, bars="assumed: the file does not tell")
+    return Chorales(
+        **parts,
+        source=Path(path).name,
+        bars="assumed: the file does not tell",
+        known_tunes=known_tunes(parts["train"], parts["test"]),
+    )
 
 
 def _told(names: Any) -> str:

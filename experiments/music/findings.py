@@ -83,7 +83,8 @@ def setting(records: Sequence[Record]) -> str:
         for part, purpose in (("train", "train on"), ("valid", "choose by"), ("test", "test on"))
     )
     return (
-        f"{first['source']}: {counts}. A frame is a quarter note. That a bar has four of them is {first['bars']}. "
+        f"{first['source']}: {counts}, {first['known_tunes']:.0f} of which are of a tune that is trained on, too, in "
+        f"another setting or key. A frame is a quarter note. That a bar has four of them is {first['bars']}. "
         f"{seeds} {'seed' if seeds == 1 else 'seeds'}."
     )
 

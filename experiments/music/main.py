@@ -195,7 +195,7 @@ def about_data(music: Chorales) -> Record:
     """What was read, for records."""
     counts = {f"{part}_chorales": len(getattr(music, part)) for part in ("train", "valid", "test")}
     frames = {f"{part}_frames": sum(map(len, getattr(music, part))) for part in ("train", "valid", "test")}
-    return {"source": music.source, "bars": music.bars, **counts, **frames}
+    return {"source": music.source, "bars": music.bars, "known_tunes": music.known_tunes, **counts, **frames}
 
 
 def contexts_of(config: ConfigDict, music: Sequence[Frames]) -> tuple[int, ...]:

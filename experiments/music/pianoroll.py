@@ -22,6 +22,7 @@ def draw_roll(axes: Axes, frames: Frames, primer: int = 0) -> None:
         axes.axvline(place, color=GREY, linewidth=0.4, zorder=0)
     axes.set_xticks(list(places), [str(1 + place // BAR) for place in places])
     axes.set_xlim(0, len(frames))
+    axes.spines[["top", "right"]].set_visible(False)
     notes = [note for frame in frames for note in frame] or [60]
     axes.set_ylim(min(notes) - 2, max(notes) + 2)
     shown = {note: name for note, name in OCTAVES.items() if min(notes) - 2 <= note <= max(notes) + 2}

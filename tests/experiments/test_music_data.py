@@ -193,6 +193,7 @@ def test_chorales_of_one_title_or_one_melody_in_any_key_are_a_family() -> None:
     melodies = {name: corpus.melody(each) for name, (_, each) in chorales.items()}
     assert corpus.families(titles, melodies) == {"a": "a", "b": "b", "c": "a", "d": "b", "e": "e"}
     assert corpus.melody(((60, 64), (), (64,), (40, 62))) == (-2,)
+    assert corpus.known_tunes([frames(tunes[0], 3), frames(tunes[1])], [frames(tunes[0]), frames(tunes[2])]) == 1
 
 
 def test_a_family_is_in_one_part_and_parts_have_a_fifth_or_a_little_more() -> None:

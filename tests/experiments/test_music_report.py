@@ -16,6 +16,7 @@ SPLIT = {
     "train_frames": 13807,
     "valid_frames": 4602,
     "test_frames": 4725,
+    "known_tunes": 42,
 }
 
 
@@ -114,6 +115,7 @@ def test_figures_say_and_show_what_the_records_have(tmp_path: Path) -> None:
     assert all(path.exists() for path in drawing.draw(report.FIGURES, records, tmp_path))
     summary = report.summary(records)
     assert "of the same split in the same unit" in summary
+    assert "to test on, 42 of which are of a tune that is trained on, too" in summary
     assert "at beat 6 of each test chorale" in summary
 
 
