@@ -1,8 +1,35 @@
 r"""How well does a recurrent network know what comes next in a chorale, and how far back does it listen?
 
     python -m experiments.music                                                Bach's chorales, as music21 has them
+    python -m experiments.music --variant=best --config.file=FILE.json --workdir=runs/best
+    python -m experiments.music.compose --primer=FILE.mid --output=piece.mid   32 bars by a trained network
 
-Run time: 8 min on two CPU cores.
+The lectures have music composed by recurrent networks. Here a frame is a quarter note, of 88 keys; each next frame is
+told from all before it. Sigmoids tell each key by itself; a joint output tells the notes of a frame one after the
+other, and what it loses is another measure. The chorales are those of music21, by ``pip install -e ".[music]"``, or of
+a JSON file of train, valid and test: lists of chorales, of frames, of MIDI numbers. Of music21 those in bars of four
+quarters are kept, so that a bar is known to have four; of a file it is assumed.
+
+Run time: about 5 min on two CPU cores, told from 9 min of processor time (29 min passed where much else ran), and 45 s
+more where the chorales have not been parsed before; best 4 min, the quick variant 20 to 40 s.
+
+Expect, in nats a frame from the second of each chorale on, summed over 88 keys, a mean over all frames of all chorales:
+
+* default, 309 chorales of music21, three seeds, 128 units, 500 training steps, transposed by -5 to 6 semitones. Their
+  167 tunes are dealt out whole (split.csv): none of the 65 test chorales is of a tune that is trained on. By sigmoids
+  GRU 8.71 (8.70 to 8.72), LSTM 8.74 (8.73 to 8.75), Elman 8.89 (8.88 to 8.91); counted, each key by whether it has
+  just sounded 10.86, by its frequency 11.39. GRU with a joint output 5.51 (5.49 to 5.53).
+  Of the gradient of one frame a tenth is left 6 beats back, 1.5 bars, in the untrained GRU, 13 to 14 in the LSTM, 18 in
+  the Elman net; after training 5 to 6 beats back in the LSTM, and more than a tenth beyond 24 beats, 6 bars, in the
+  others. A GRU whose state is fresh 8 beats before a frame loses 0.15 to 0.16 nats more than one that has read 24, 16
+  beats before it 0.00 to 0.04: more than four bars are of little use.
+  Of frames in 32 bars that are drawn after silence and after an opening, 74 % have exactly four notes by the joint
+  output, 16 to 23 % by sigmoids; the Elman net's pieces end in clusters (first seed).
+* best, on the split that figures are published of (229, 76 and 77 chorales), one seed: GRU of 352 units 8.21 (in the
+  validation part 7.97). Published: RNN 8.91, LSTM 8.45, GRU 8.43, tuned GRU 8.20, TCN 8.10 (Bai et al., 2018; Neumann,
+  2020). Of these 77 test chorales 42 are of a tune that is trained on, too. All was chosen in the validation part, in
+  ten trials of one seed: intervals of two octaves, rate, dropout, decay, averaging. 8.15 was aimed at and not reached;
+  the setting before this one had 8.03 there, and 8.24 in the test part.
 """
 
 from ml_collections import ConfigDict
@@ -45,7 +72,7 @@ def get_config(variant: str = "default") -> ConfigDict:
 
 
 def best(config: ConfigDict) -> None:
-    """12 min. A larger network, trained for longer, disturbed more, at a higher rate, weights averaged for longer."""
+    """4 min. A larger network, trained for longer, disturbed more, at a higher rate, weights averaged for longer."""
     config.networks, config.hidden_size, config.train_steps, config.seeds = "gru", 352, 2400, 1
     config.learning_rate, config.weight_decay, config.averaged_over = 8e-3, 0.35, 400
     config.output_dropout, config.note_dropout, config.checkpoint_every = 0.55, 0.12, 200

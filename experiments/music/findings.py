@@ -202,7 +202,7 @@ def costs(records: Sequence[Record]) -> list[str]:
         return []
     most = int(found["frames"].max())
     told = [
-        f"{frames.span(seeds['more'], '.2f')} ({int(heard)})"
+        f"{frames.span(seeds['more'], 'z.2f')} ({int(heard)})"
         for heard, seeds in found[found["frames"] < most].groupby("frames")
     ]
     about = f"Nats a frame that {name} loses more where its state is fresh so many beats before the frame, not {most}"

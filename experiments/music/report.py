@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from experiments.common import drawing, frames, page
 from experiments.common.workdir import Record
@@ -20,9 +21,9 @@ from experiments.music.findings import (
     costs,
     flows,
     is_published,
+    lag_in_words,
     nats,
     of_networks,
-    reaches,
     results,
     setting,
     spread_table,
@@ -76,6 +77,7 @@ def _dots(axes: Axes, ends: pd.DataFrame, published: dict[str, float]) -> None:
         axes.plot(losses.mean(), place, marker="D", markersize=4, **look, label="mean over seeds")
     for place, loss in enumerate(published.values(), len(networks)):
         axes.plot(loss, place, **drawing.CIRCLES, label="published")
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     names = [*networks, *published]
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
@@ -111,7 +113,7 @@ def gradient_by_beat(records: Sequence[Record]) -> Figure | None:
     found = found.assign(when=found["phase"].map(PHASES))
     figure, panels = drawing.panels_by_lag(
         found,
-        reaches(records),
+        _in_beats(found),
         panel="when",
         line="network",
         lag=f"beats back from the frame (lines: bars of {BAR})",
@@ -123,6 +125,19 @@ def gradient_by_beat(records: Sequence[Record]) -> Figure | None:
             axes.axvline(place, color=drawing.GREY, linewidth=0.4, zorder=0)
         axes.axhline(-1, color=drawing.GREY, linewidth=0.8, linestyle="--", zorder=0)
     return figure
+
+
+def _in_beats(found: pd.DataFrame) -> str:
+    """In a line where a tenth of the gradient is left, after training and before."""
+    told, farthest = [], len(found["norms"].iloc[0]) - 1
+    for network, seeds in found.groupby("network", sort=False):
+        lags = {phase: list(of_phase["tenth_lag"]) for phase, of_phase in seeds.groupby("phase", sort=False)}
+        after, before = (lag_in_words(lags[phase], farthest).partition(" beat")[0] for phase in reversed(PHASES))
+        told.append(f"{network} {after} ({before})")
+    return (
+        "A tenth of a frame's gradient is left so many beats back after training (and before): "
+        f"{', '.join(told)}; {BAR} beats are a bar"
+    )
 
 
 def nats_by_context(records: Sequence[Record]) -> Figure | None:
