@@ -192,6 +192,12 @@ def stock_of(music: Sequence[Frames], down: int, up: int) -> Stock:
     return Stock(jnp.asarray(np.concatenate(rolls)), *(jnp.asarray(each, jnp.int32) for each in arrays))
 
 
+def moves_of(music: Sequence[Frames], down: int, up: int) -> Array:
+    """By how many semitones all of these can be moved, within so many."""
+    stock = stock_of(music, down, up)
+    return jnp.arange(int(stock.down.max()), int(stock.up.min()) + 1)
+
+
 def sizes_of(music: Sequence[Frames], config: ConfigDict) -> Sizes:
     """Of the rows of a training step."""
     shortest = 1 + min(map(len, music))

@@ -100,6 +100,7 @@ def table(records: Sequence[Record]) -> str:
                 "output": "joint" if seeds["joint"].iloc[0] else "sigmoids" if trained else "counted",
                 "params": f"{seeds['params'].iloc[0]:,.0f}" if trained else "-",
                 "test, nats a frame": nats(seeds["test"]),
+                "test, in all keys": nats(seeds["test_in_keys"]) if "test_in_keys" in seeds else "-",
                 "validation": nats(seeds["valid"]),
                 "training": nats(seeds["train"]),
                 "best after steps": frames.span(seeds["step"], ",.0f") if trained else "-",
@@ -127,6 +128,9 @@ def verdict(records: Sequence[Record]) -> str:
     """Who predicts best, how it stands beside what is published, what a joint output has, and how far back is heard."""
     ends, name = results(records), best(records)
     told = [f"Least nats a frame by sigmoids: {name}, {nats(ends[ends['network'] == name]['test'])}"]
+    in_keys = ends[ends["network"] == name].get("test_in_keys", pd.Series([np.nan]))
+    if in_keys.notna().all():
+        told[0] += f", or {nats(in_keys)} with its logits averaged over readings in all keys that it was trained in"
     counted = ends[ends["counted"]]
     if len(counted):
         beside = ", ".join(f"{row['network']} {row['test']:.2f}" for _, row in counted.iterrows())

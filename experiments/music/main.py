@@ -25,7 +25,19 @@ from experiments.common.workdir import Record, Workdir
 from experiments.music import counting, findings, midi, model, reach, report
 from experiments.music.corpus import BAR, Frames
 from experiments.music.counting import COUNTED
-from experiments.music.data import KEYS, Batch, Chorales, Rows, alike, batch_of, frames_of, read, sizes_of, stock_of
+from experiments.music.data import (
+    KEYS,
+    Batch,
+    Chorales,
+    Rows,
+    alike,
+    batch_of,
+    frames_of,
+    moves_of,
+    read,
+    sizes_of,
+    stock_of,
+)
 from experiments.music.model import Model, Network, Noise, is_joint, make_model
 from rnnjax.checks import number_between
 from rnnjax.typing import Key
@@ -138,6 +150,8 @@ def train(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict, m
     loss = functools.partial(model.drawn_loss, used, noise_of(config), sizes)
     step = jit(functools.partial(train_steps, loss, optimizer, config))
     score = jit(functools.partial(model.mean_nats, used))
+    score_in_keys = jit(functools.partial(model.mean_nats_in_keys, used))
+    moves = moves_of((*music.valid, *music.test), config.down, config.up)
     hear = jit(functools.partial(reach.flow, used))
     by_context = jit(functools.partial(reach.nats_by_context, used, contexts=contexts_of(config, music.test)))
     draw = jit(functools.partial(model.compose, used, frames=config.bars * BAR, temperature=1.0))
@@ -174,6 +188,9 @@ def train(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict, m
                 part: score(best.tree.average, batch)
                 for part, batch in (("train", train_part), ("valid", valid), ("test", test))
             }
+            if used.output.logits:
+                for part, batch in (("valid", valid), ("test", test)):
+                    of_parts[f"{part}_in_keys"] = score_in_keys(best.tree.average, batch, moves)
             log.write(
                 [
                     {"kind": "result", "params": params, "step": best.step, **of_parts, **about_data(music)},

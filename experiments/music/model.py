@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax import Array
 from ml_collections import ConfigDict
 
@@ -84,6 +85,26 @@ def mean_nats(model: Model, network: Network, batch: Batch) -> Array:
     The first frame has nothing before it but silence. Chorales count by their lengths.
     """
     found = nats(model, network, batch.notes, mask=batch.mask[:-1])
+    counted = batch.mask[2:]
+    return jnp.where(counted, found[1:], 0.0).sum() / counted.sum(dtype=found.dtype)
+
+
+def mean_nats_in_keys(model: Model, network: Network, batch: Batch, moves: Array) -> Array:
+    """``mean_nats`` where the logits are means over readings of the same chorales, each moved by so many semitones.
+
+    It is one network that reads several times, and moves back what it says. Only for keys that are told one by one.
+    """
+    if model.output.logits is None:
+        raise ValueError("a joint output has no logits of keys one by one: expected sigmoids")
+    of_keys = model.output.logits
+
+    def moved(move: Array) -> Array:
+        notes = jnp.roll(batch.notes, move, axis=-1)[:-1]
+        _, states = rnnjax.unroll(model.cell, network.recurrent, notes, mask=batch.mask[:-1])
+        return jnp.roll(of_keys(network.output, states, notes), -move, axis=-1)
+
+    logits = jax.lax.map(moved, moves).mean(axis=0)
+    found = optax.sigmoid_binary_cross_entropy(logits, batch.notes[1:]).sum(axis=-1)
     counted = batch.mask[2:]
     return jnp.where(counted, found[1:], 0.0).sum() / counted.sum(dtype=found.dtype)
 

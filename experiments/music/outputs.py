@@ -40,11 +40,13 @@ class Output(NamedTuple):
         init: key, H, K -> params.
         nats: params, states, frames before, frames -> -ln p (...).
         draw: params, states, frames before, key, temperature -> frames.
+        logits: params, states, frames before -> (..., K), of keys that are told one by one; None for a joint output.
     """
 
     init: Callable[[Key, int, int], Params]
     nats: Callable[[Params, Array, Array, Array], Array]
     draw: Callable[[Params, Array, Array, Key, float], Array]
+    logits: Callable[[Params, Array, Array], Array] | None
 
 
 def make_output(name: str, intervals: int, most: int) -> Output:
@@ -60,8 +62,10 @@ def make_output(name: str, intervals: int, most: int) -> Output:
     """
     lookup("output", name, dict.fromkeys((SIGMOIDS, JOINT)))
     if name == SIGMOIDS:
-        return Output(functools.partial(_init_sigmoids, intervals), _nats_of_sigmoids, _draw_sigmoids)
-    return Output(functools.partial(_init_joint, intervals), functools.partial(_nats_of_joint, most), _draw_joint)
+        return Output(
+            functools.partial(_init_sigmoids, intervals), _nats_of_sigmoids, _draw_sigmoids, logits_of_sigmoids
+        )
+    return Output(functools.partial(_init_joint, intervals), functools.partial(_nats_of_joint, most), _draw_joint, None)
 
 
 # By intervals

@@ -101,6 +101,27 @@ def test_nats_of_a_padded_batch_are_those_of_each_chorale_alone_written_out(name
     assert jax.jit(lambda network: music.change_with_padding(used, network, batch))(network) < 1e-4
 
 
+def test_in_all_keys_logits_are_means_over_readings_that_are_moved_back() -> None:
+    used, batch = model_of("elman"), batch_of(MUSIC)
+    network = network_of(used)
+    found = jax.jit(lambda moves: model.mean_nats_in_keys(used, network, batch, moves))(jnp.array([-1, 0, 2]))
+    plain, losses = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), network), []
+    for chorale in MUSIC:
+        read = []
+        for move in (-1, 0, 2):
+            notes = np.roll(roll(chorale).astype(np.float64), move, axis=1)
+            for t, state in enumerate(states_by_hand(plain.recurrent, notes[:-1])):
+                logits = dense(plain.output.keys, state)
+                logits += intervals_by_hand(plain.output.intervals, state, notes[t])
+                read.append(np.roll(logits, -move))
+        p = 1 / (1 + np.exp(-np.mean(np.reshape(read, (3, -1, 88)), axis=0)))
+        now = roll(chorale)[1:]
+        losses += list(-np.log(np.where(now > 0.5, p, 1 - p)).sum(axis=1)[1:])
+    np.testing.assert_allclose(found, np.mean(losses), rtol=2e-5)
+    with pytest.raises(ValueError, match="a joint output has no logits of keys one by one: expected sigmoids"):
+        model.mean_nats_in_keys(model_of("elman:joint"), network, batch, jnp.array([0]))
+
+
 def test_rows_of_chorales_that_follow_each_other_are_each_read_alone() -> None:
     used = model_of("elman")
     network, rolls = network_of(used), [roll(each) for each in MUSIC]
