@@ -38,14 +38,13 @@ SHOWN = {
     "language": Picture("loss_by_step", "Loss on training and held-out text against training steps."),
     "long_memory": Picture("solved_by_lag", "Which cells solve which tasks, against lag."),
     "min_char": Picture("loss_by_iteration", "Smoothed loss against iterations."),
+    "music": Picture("pieces", "Piano rolls of pieces that the networks composed."),
     "remedies": Picture("loss_by_step", "Loss against training steps, by remedy and length of the sequences."),
-    "speech": Picture(
-        "labelled", "Spectrograms of an utterance with its true phonemes and those that a network found."
-    ),
+    "speech": Picture("labelled", "Spectrograms of an utterance, with its true phonemes and those found."),
     "tagging": Picture("accuracy_by_distance", "Share of right tags against the distance of the word that decides."),
     "tracking": Picture("error_by_delay", "Error above the least possible against delay, by network."),
     "translation": Picture(
-        "right_by_length", "Share of sources translated right against their length in dates, by network."
+        "right_by_length", "Share of right translations against the length of the source, by network."
     ),
     "word_vectors": Picture("map_of_words", "Map of the words that the network has projected."),
 }

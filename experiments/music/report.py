@@ -1,0 +1,193 @@
+"""The page of a run of the music experiment, and its figures, drawn from its metrics.jsonl alone."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from experiments.common import drawing, frames, page
+from experiments.common.workdir import Record
+from experiments.music.corpus import BAR
+from experiments.music.findings import (
+    PHASES,
+    PUBLISHED,
+    PUBLISHED_JOINT,
+    best,
+    by_sigmoids,
+    contexts,
+    costs,
+    flows,
+    is_published,
+    lag_in_words,
+    nats,
+    of_networks,
+    results,
+    setting,
+    spread_table,
+    table,
+    verdict,
+)
+from experiments.music.pianoroll import draw_roll
+
+
+def summary(records: Sequence[Record]) -> str:
+    """The page left in the workdir."""
+    padding = frames.frame(records, "padding")
+    return page.filled(
+        __file__,
+        verdict=verdict(records),
+        setting=setting(records),
+        table=table(records),
+        published=is_published(records),
+        reach=spread_table(records) if len(flows(records)) else "",
+        lags=len(flows(records)["norms"].iloc[0]) - 1 if len(flows(records)) else 0,
+        padding=f"{padding['change'].max():.1e}" if len(padding) else "",
+    )
+
+
+def nats_by_network(records: Sequence[Record]) -> Figure:
+    """Test nats a frame, small the seeds, large their mean; a joint output has a panel of its own."""
+    ends = results(records)
+    outputs = {False: "keys one by one", True: "joint output: another measure"}
+    there = [joint for joint in outputs if (ends["joint"] == joint).any()]
+    published = {False: PUBLISHED, True: PUBLISHED_JOINT} if is_published(records) else {}
+    most = max(ends[ends["joint"] == joint]["network"].nunique() + len(published.get(joint, ())) for joint in there)
+    figure, panels = drawing.grid(1, len(there), size=(3.6, 0.3 * most + 1.4), share=(False, False))
+    for axes, joint in zip(panels, there, strict=True):
+        _dots(axes, ends[ends["joint"] == joint], published.get(joint, {}))
+        drawing.head(axes, outputs[joint])
+    drawing.legend(figure)
+    name = best(records)
+    title = f"Least nats a frame, keys one by one: {name}, {nats(ends[ends['network'] == name]['test'])}"
+    if by_sigmoids(ends).empty:
+        title = f"Nats a frame: {name}, {nats(ends[ends['network'] == name]['test'])}"
+    return drawing.caption(figure, title, f"nats a frame, {ends['source'].iloc[0]}, test part")
+
+
+def _dots(axes: Axes, ends: pd.DataFrame, published: dict[str, float]) -> None:
+    """A line for each network, and below for each published figure."""
+    networks = list(ends["network"].unique())
+    for place, network in enumerate(networks):
+        losses = ends[ends["network"] == network]["test"]
+        look: dict[str, Any] = {"color": "black", "linestyle": "none"}
+        axes.plot(losses, [place] * len(losses), marker="|", markersize=9, **look, label="a seed")
+        axes.plot(losses.mean(), place, marker="D", markersize=4, **look, label="mean over seeds")
+    for place, loss in enumerate(published.values(), len(networks)):
+        axes.plot(loss, place, **drawing.CIRCLES, label="published")
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    names = [*networks, *published]
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.grid(axis="x", linewidth=0.4, color=drawing.GREY, alpha=0.5)
+
+
+def nats_by_step(records: Sequence[Record]) -> Figure | None:
+    """Nats a frame against training step, a panel for each network, lines for validation and training parts."""
+    found = of_networks(records, "evaluation")
+    if found.empty:
+        return None
+    parts = {"valid": "validation part", "train": "training part"}
+    rows = pd.concat([found.assign(part=told, nats=found[name]) for name, told in parts.items()], ignore_index=True)
+    figure, _panels = drawing.courses(
+        rows[rows["step"] > 0], "step", "nats", panel="network", line="part", across=4, size=(2.6, 2.6), marker="."
+    )
+    drawing.legend(figure, "line: median\nshade: range over seeds")
+    ends = results(records)
+    ends = ends[~ends["counted"]]
+    told = ", ".join(
+        f"{network} {frames.span(seeds['valid'] - seeds['train'], '.2f')}"
+        for network, seeds in ends.groupby("network", sort=False)
+    )
+    title = f"Where it loses least in the validation part, a network loses so much more there than in training: {told}"
+    return drawing.caption(figure, title, "training step", "nats a frame")
+
+
+def gradient_by_beat(records: Sequence[Record]) -> Figure | None:
+    """How much of a frame's gradient is left, so many beats back, before training and after."""
+    found = flows(records)
+    if found.empty:
+        return None
+    found = found.assign(when=found["phase"].map(PHASES))
+    figure, panels = drawing.panels_by_lag(
+        found,
+        _in_beats(found),
+        panel="when",
+        line="network",
+        lag=f"beats back from the frame (lines: bars of {BAR})",
+        across=2,
+        size=(3.5, 3.2),
+    )
+    for axes in panels.values():
+        for place in range(0, len(found["norms"].iloc[0]), BAR):
+            axes.axvline(place, color=drawing.GREY, linewidth=0.4, zorder=0)
+        axes.axhline(-1, color=drawing.GREY, linewidth=0.8, linestyle="--", zorder=0)
+    return figure
+
+
+def _in_beats(found: pd.DataFrame) -> str:
+    """In a line where a tenth of the gradient is left, after training and before."""
+    told, farthest = [], len(found["norms"].iloc[0]) - 1
+    for network, seeds in found.groupby("network", sort=False):
+        lags = {phase: list(of_phase["tenth_lag"]) for phase, of_phase in seeds.groupby("phase", sort=False)}
+        after, before = (lag_in_words(lags[phase], farthest).partition(" beat")[0] for phase in reversed(PHASES))
+        told.append(f"{network} {after} ({before})")
+    return (
+        "A tenth of a frame's gradient is left so many beats back after training (and before): "
+        f"{', '.join(told)}; {BAR} beats are a bar"
+    )
+
+
+def nats_by_context(records: Sequence[Record]) -> Figure | None:
+    """What it costs to hear but the last frames."""
+    found = contexts(records)
+    if found.empty:
+        return None
+    found = found.assign(panel="")
+    figure, panels = drawing.courses(found, "frames", "more", panel="panel", line="network", size=(6, 3.4), marker="o")
+    (axes,) = panels.values()
+    heard = sorted(found["frames"].unique())
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(heard, [f"{int(each)}\n{each / BAR:g}" if each % BAR == 0 else f"{int(each)}" for each in heard])
+    axes.minorticks_off()
+    drawing.legend(figure, "line: median\nshade: range over seeds")
+    title = (costs(records) or [f"Nats by context of {best(records)}"])[0]
+    return drawing.caption(
+        figure, title, "beats since the state was fresh (below: bars)", f"nats a frame more than after {int(heard[-1])}"
+    )
+
+
+def pieces(records: Sequence[Record]) -> Figure | None:
+    """A piece by each network, as a piano roll, of the first seed."""
+    order = list(results(records)["network"].unique())
+    drawn = [record for record in records if record["kind"] == "piece" and record["seed"] == 0]
+    drawn = sorted(drawn, key=lambda record: order.index(record["network"]))
+    if not drawn:
+        return None
+    figure, panels = drawing.grid(len(drawn), 1, size=(9.5, 1.7), share=(False, False))
+    for axes, record in zip(panels, drawn, strict=True):
+        draw_roll(axes, tuple(map(tuple, record["frames"])), record["primer"])
+        after = "after silence" if record["after"] == "silence" else "after the opening of a test chorale (grey)"
+        drawing.head(axes, f"{record['network']}, {after}")
+    bars = max(len(record["frames"]) - record["primer"] for record in drawn) // BAR
+    counts: dict[str, list[bool]] = {}
+    for record in drawn:
+        composed = record["frames"][record["primer"] :]
+        counts.setdefault(record["network"], []).extend(len(frame) == 4 for frame in composed)
+    told = ", ".join(f"{name} {100 * sum(four) / len(four):.0f} %" for name, four in counts.items())
+    return drawing.caption(figure, f"{bars} bars each; frames of exactly four notes: {told}", "bar", "note")
+
+
+FIGURES: drawing.Figures = (
+    nats_by_network,
+    nats_by_step,
+    gradient_by_beat,
+    nats_by_context,
+    pieces,
+)
+
+
+if __name__ == "__main__":
+    drawing.draw_again(FIGURES, "runs/music")

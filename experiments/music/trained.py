@@ -1,0 +1,49 @@
+"""A network that this experiment has trained."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+from ml_collections import ConfigDict
+
+from experiments.common import checkpoint, trained
+from experiments.common.averaged import initial_state
+from experiments.common.command import ExperimentError
+from experiments.common.optimizer import make_optimizer
+from experiments.music import model
+from experiments.music.model import Model, Network, make_model
+
+
+class Trained(NamedTuple):
+    """What is needed to use it."""
+
+    model: Model
+    network: Network
+    name: str  # of its run
+
+
+def load(folder: str | Path) -> Trained:
+    """The network of a run, from a folder such as ``runs/music/checkpoints/gru-joint-seed0/best``.
+
+    Raises:
+        ExperimentError: if there is no checkpoint, or it cannot be read, or is of another experiment.
+    """
+    folder = checkpoint.whole(folder)
+    about = checkpoint.about(folder)
+    if "most" not in about:
+        raise ExperimentError(f"{folder} is a network of another experiment: give a folder of experiments.music")
+    config = ConfigDict(about["config"])
+    used, key = make_model(about["run"]["network"], config, about["most"]), jax.random.key(0)
+    like = initial_state(model.init(used, key), make_optimizer(config), key)
+    return Trained(used, checkpoint.restore(folder, like).tree.average, folder.parents[1].name)
+
+
+def chosen(workdir: str, run: str) -> Path:
+    """The best weights of a run, by default of the first one that has a joint output, or else of the first.
+
+    Raises:
+        ExperimentError: if there are none.
+    """
+    folder = trained.folder_of(workdir, run, "music", "best")
+    joint = sorted(other for other in folder.parents[1].glob("*-joint-*/best") if checkpoint.steps(other))
+    return joint[0] if joint and not run else folder
