@@ -220,6 +220,22 @@ def _identity(value: Any, inside: tuple[Any, ...]) -> Any:
     return type(value), value
 
 
+def traced_arrays(value: Any) -> list[Any]:
+    """Return the traced arrays that a value contains, also in the closures of its functions."""
+
+    def within(part: Any) -> list[Any]:
+        if isinstance(part, _Values):
+            return [part.array] if isinstance(part.array, jax.core.Tracer) else []
+        if isinstance(part, Origin):
+            return within(part._identity)
+        if isinstance(part, _Itself):
+            functions = (thing for thing in part.things if isinstance(thing, types.FunctionType | functools.partial))
+            return [array for function in functions for array in within(identity(function))]
+        return [array for each in part for array in within(each)] if isinstance(part, tuple) else []
+
+    return within(identity(value))
+
+
 def _is_set(cell: types.CellType) -> bool:
     try:
         cell.cell_contents  # noqa: B018

@@ -28,6 +28,7 @@ from rnnjax.engine.program import Program, execute, program_of, recurrent_produc
 from rnnjax.engine.through_time import known
 from rnnjax.engine.tracing import traced_once
 from rnnjax.engine.wiring import layers_of, run_layers
+from rnnjax.origin import traced_arrays
 from rnnjax.sequence.unroll import first_steps, perturb, scan_masked, zero_perturbation
 from rnnjax.typing import Drive, Params, State
 
@@ -76,7 +77,9 @@ def measured_unroll(
             return run_layers(cell.wiring, params, inputs, state, list(zip(layer_slots, fresh, strict=True)), run)
         backward = reverse != cell.reverse
         starts = first_steps(reset, backward)
-        return _measured(cell, backward, (params, inputs, state, fresh), (mask, starts), slots)
+        around = _around(cell, params, inputs, state)
+        arguments = params, inputs, state, fresh, around
+        return _measured(partial(_bound, cell, around), backward, arguments, (mask, starts), slots)
 
     return run(cell, params, inputs, state, (slots, fresh))
 
@@ -100,20 +103,24 @@ class _Before(NamedTuple):
     operands: list[Array]  # of the products, except those that are leaves of the state
 
 
+MakeCell = Callable[[list[Array]], Cell]
+"""A cell, given the arrays that its functions take from around them."""
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _measured(cell: Cell, reverse: bool, arguments: Any, where: Any, slots: Slots) -> tuple[State, Array]:
-    """Return a layer's final state and outputs for (params, inputs, state, fresh) and (mask, reset)."""
-    return _forward(cell, arguments, where, slots, reverse=reverse)[0]
+def _measured(make: MakeCell, reverse: bool, arguments: Any, where: Any, slots: Slots) -> tuple[State, Array]:
+    """Return a layer's final state and outputs for (params, inputs, state, fresh, around) and (mask, reset)."""
+    return _forward(make, arguments, where, slots, reverse=reverse)[0]
 
 
-def _there(cell: Cell, reverse: bool, arguments: Any, where: Any, slots: Slots) -> tuple[Any, Any]:
-    return _forward(cell, arguments, where, slots, reverse=reverse)
+def _there(make: MakeCell, reverse: bool, arguments: Any, where: Any, slots: Slots) -> tuple[Any, Any]:
+    return _forward(make, arguments, where, slots, reverse=reverse)
 
 
-def _back(cell: Cell, reverse: bool, kept: Any, d_results: tuple[State, Array]) -> tuple[Any, None, Slots]:
+def _back(make: MakeCell, reverse: bool, kept: Any, d_results: tuple[State, Array]) -> tuple[Any, None, Slots]:
     d_final, d_outputs = d_results
     leaves, structure = jax.tree.flatten(kept.arguments)
-    d_inexact, slots = _backward(cell, kept, _inexact(d_final), d_outputs)
+    d_inexact, slots = _backward(make, kept, _inexact(d_final), d_outputs)
     found = iter(d_inexact)
     return jax.tree.unflatten(structure, [next(found) if is_inexact(leaf) else None for leaf in leaves]), None, slots
 
@@ -121,7 +128,7 @@ def _back(cell: Cell, reverse: bool, kept: Any, d_results: tuple[State, Array]) 
 class _Kept(NamedTuple):
     """What the backward pass needs from the forward pass."""
 
-    arguments: tuple[Params, Array, State, State]
+    arguments: tuple[Params, Array, State, State, list[Array]]
     before: _Before  # at all steps
     mask: Array | None
     to_inputs: Any
@@ -129,15 +136,23 @@ class _Kept(NamedTuple):
 
 
 @traced_once
-def _forward(cell: Cell, arguments: Any, where: Any, slots: Slots, *, reverse: bool) -> tuple[Any, _Kept]:
-    params, inputs, state, fresh = arguments
+def _forward(make: MakeCell, arguments: Any, where: Any, slots: Slots, *, reverse: bool) -> tuple[Any, _Kept]:
+    params, inputs, state, fresh, around = arguments
     mask, reset = where
-    drive, to_inputs = jax.vjp(partial(at_all_steps, cell.project), params, inputs)
 
+    def project(params: Params, inputs: Array, around: list[Array]) -> Drive:
+        return at_all_steps(make(around).project, params, inputs)
+
+    drive, to_inputs = jax.vjp(project, params, inputs, around)
     of_a_step = jax.eval_shape(lambda: jax.tree.map(lambda leaf: leaf[0], drive))
-    advance = _Advance.of(cell, params, state, of_a_step)
+    whole = _Advance.of(make(around), params, state, of_a_step)
 
-    def run(params: Params, state: State, fresh: State, drive: Drive, zeros: _Zeros) -> tuple[Any, _Before]:
+    def run(
+        params: Params, state: State, fresh: State, around: list[Array], drive: Drive, zeros: _Zeros
+    ) -> tuple[Any, _Before]:
+        cell = make(around)
+        advance = _Advance.of(cell, params, state, of_a_step) if around else whole
+
         def step(params: Params, state: State, xs: Any) -> tuple[State, tuple[Array, _Before]]:
             drive, zeros = xs
             operands = list[Array]()
@@ -154,33 +169,70 @@ def _forward(cell: Cell, arguments: Any, where: Any, slots: Slots, *, reverse: b
         final, (outputs, before) = scan_masked(step, params, state, xs, mask, reset, fresh, reverse=reverse)
         return (final, outputs), before
 
-    made: list[Any] = [product.outvars[0].aval for product in advance.products]
+    made: list[Any] = [product.outvars[0].aval for product in whole.products]
     shifts = [jnp.zeros((len(inputs), *product.shape), product.dtype) for product in made]
     zeros = _Zeros(zero_perturbation(state, inputs), shifts)
-    results, back, before = jax.vjp(run, params, state, fresh, drive, zeros, has_aux=True)
+    results, back, before = jax.vjp(run, params, state, fresh, around, drive, zeros, has_aux=True)
     return results, _Kept(arguments, before, mask, to_inputs, back)
 
 
 @traced_once
-def _backward(cell: Cell, kept: _Kept, d_final: list[Array], d_outputs: Array) -> tuple[list[Array], Slots]:
-    (params, inputs, state, fresh), before, mask, to_inputs, back = kept
+def _backward(make: MakeCell, kept: _Kept, d_final: list[Array], d_outputs: Array) -> tuple[list[Array], Slots]:
+    (params, inputs, state, fresh, around), before, mask, to_inputs, back = kept
     given = iter(d_final)
     d_final = jax.tree.map(lambda leaf: next(given) if is_inexact(leaf) else _nothing(leaf), state)
-    d_params, d_state, d_fresh, d_drive, adjoints = back((d_final, d_outputs))
-    d_params_ahead, d_inputs = to_inputs(d_drive)
+    d_params, d_state, d_fresh, d_around, d_drive, adjoints = back((d_final, d_outputs))
+    d_params_ahead, d_inputs, d_around_ahead = to_inputs(d_drive)
     d_params = map(jnp.add, *(_inexact_of(params, d) for d in (d_params, d_params_ahead)))
-    d_inexact = [*d_params, d_inputs, *_inexact_of(state, d_state), *_inexact_of(fresh, d_fresh)]
+    d_around = map(jnp.add, *(_inexact_of(around, d) for d in (d_around, d_around_ahead)))
+    d_states = [*_inexact_of(state, d_state), *_inexact_of(fresh, d_fresh)]
+    d_inexact = [*d_params, d_inputs, *d_states, *d_around]
 
     if mask is not None:
         d_outputs = jnp.where(mask[..., None], d_outputs, jnp.zeros_like(d_outputs))
     examples = jax.tree.map(lambda g: norm(g, tuple(range(inputs.ndim - 1, g.ndim))), adjoints.state)
     of_state = _inexact_of(before.state, adjoints.state)
     found = [*_inexact(d_drive), *of_state, *adjoints.products, d_outputs]
-    parameters = contribution_norms(partial(_where_params_enter, cell, params), params, (inputs, before), found)
+    parameters = contribution_norms(partial(_where_params_enter, make(around), params), params, (inputs, before), found)
     return d_inexact, Slots(examples, parameters)
 
 
 _measured.defvjp(_there, _back)
+
+
+# What a cell's functions take from around them, such as the memory that an attention reads
+
+
+def _around(cell: Cell, params: Params, inputs: Array, state: State) -> list[Array]:
+    """Return the traced arrays in the cell's functions: their gradient needs them to be arguments of ``_measured``."""
+    if not traced_arrays(cell):
+        return []
+    drive = jax.eval_shape(cell.project, params, jax.eval_shape(lambda: inputs[0]))
+    programs = (
+        program_of(cell.project, params, jax.eval_shape(lambda: inputs[0])),
+        program_of(cell.advance, params, state, drive),
+        program_of(cell.output, params, state),
+    )
+    constants = (value for program in programs for value in program.constants.values())
+    return list({id(value): value for value in constants if isinstance(value, jax.core.Tracer)}.values())
+
+
+def _bound(cell: Cell, around: list[Array], values: list[Array]) -> Cell:
+    """Return the cell with values in the places of the arrays that its functions take from around them."""
+    if not around:
+        return cell
+    instead = dict(zip(map(id, around), values, strict=True))
+
+    def bound(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            program = program_of(function, *arguments)
+            constants = {name: instead.get(id(value), value) for name, value in program.constants.items()}
+            return execute(program._replace(constants=constants), jax.tree.leaves(arguments))
+
+        return call
+
+    functions = {name: bound(getattr(cell, name)) for name in ("project", "advance", "output")}
+    return cell._replace(**functions)
 
 
 def _inexact_of(tree: Any, gradients: Any) -> list[Array]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import rnnjax
+from rnnjax.origin import traced_arrays
 from tests.cases import B, H, I, T, flow_of, random_inputs, random_params, unrolled
 from tests.test_errors import check
 
@@ -145,6 +146,52 @@ def test_any_batch_axes_single_steps_a_stack_and_gradient_flow_agree_with_one_ex
         flow.examples,
         one.examples,
     )
+
+
+@pytest.mark.parametrize("jitted", [False, True], ids=["as it is", "jitted"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_loss_that_makes_its_memory_is_measured_and_differentiated_through_it(x64, kind, jitted):
+    """As an encoder's states are, and a learned scale of it: arrays that the cell's functions take from around them."""
+    encoder, x = rnnjax.gru(E), inputs()
+    weights = {"encoder": random_params(encoder, input_size=I), "decoder": params(kind), "scale": jnp.asarray(0.7)}
+
+    def loss(unroll, weights, x):
+        _, read = rnnjax.unroll(encoder, weights["encoder"], x[:S])
+        cell = KINDS[kind](CELL, weights["scale"] * read)
+        return jnp.sum(unroll(cell, weights["decoder"], x)[1][-1] ** 2)
+
+    measure = rnnjax.value_grad_and_flow(loss)
+    value, gradient, (flow,) = (jax.jit(measure) if jitted else measure)(weights, x)
+    expected = jax.value_and_grad(lambda weights: loss(rnnjax.unroll, weights, x))(weights)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-14), (value, gradient), expected)
+    assert float(jnp.abs(gradient["encoder"].kernel).max()) > 1e-6
+
+    def of_states(zeros):
+        def unroll(cell, weights, x):
+            return rnnjax.unroll(cell, weights, x, perturbation=zeros)
+
+        return loss(unroll, weights, x)
+
+    state = CELL.initial_state(weights["decoder"].cell, (B,))
+    adjoints = jax.grad(of_states)(jax.tree.map(lambda leaf: jnp.zeros((T, *leaf.shape), leaf.dtype), state))
+    norms = jax.tree.map(lambda leaf: jnp.sqrt(jnp.sum(leaf**2, axis=(1, 2))), adjoints)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-14), flow.state, norms)
+
+
+def test_traced_arrays_are_found_in_closures_and_nowhere_else():
+    def found(scale):
+        cell = rnnjax.Cell(
+            init=lambda key, size: {"kernel": jnp.eye(size)},
+            initial_state=lambda params, shape=(): jnp.zeros((*shape, 2)),
+            project=lambda params, inputs: inputs @ params["kernel"],
+            advance=lambda params, state, drive: scale * state + drive,
+        )
+        arrays = traced_arrays(rnnjax.stack(rnnjax.gru(3), cell))
+        assert [array is scale for array in arrays] == [True]
+        assert traced_arrays(rnnjax.additive_attention(rnnjax.gru(3), np.ones((2, 1, 3)))) == []
+        return scale
+
+    jax.eval_shape(found, jnp.ones(()))
 
 
 def test_what_cannot_be_a_memory_is_refused():
