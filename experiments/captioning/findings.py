@@ -11,6 +11,7 @@ from experiments.captioning.model import INITIAL_STATE, NO_PICTURE
 from experiments.captioning.scenes import COMBINATIONS, MOST, SHAPES
 from experiments.captioning.scores import OTHERS, UNSEEN
 from experiments.common import frames
+from experiments.common.frames import percent
 from experiments.common.workdir import Record
 
 PARTS = {SEEN: "seen combinations", HELD_OUT: "one held out"}
@@ -263,14 +264,6 @@ def _near(seen: np.ndarray) -> float:
     """The share of the last shape's gradient at the picture that comes in while its own object is named."""
     norms = seen[LAST]
     return float(norms[LAST + 2 - WITHIN : LAST + 2].sum() / norms.sum())
-
-
-def percent(rights: pd.Series) -> str:
-    """Mean and range over seeds."""
-    if rights.isna().any():
-        return "-"
-    ends = frames.span(100 * rights, ".1f")
-    return f"{100 * rights.mean():.1f} % ({ends})" if " to " in ends else f"{ends} %"
 
 
 def spread(rights: pd.Series) -> str:

@@ -23,7 +23,6 @@ from experiments.captioning.findings import (
     flows,
     greedy,
     most_right,
-    percent,
     places,
     searched,
     setting,
@@ -39,6 +38,7 @@ from experiments.captioning.scenes import COLOURS, SHAPES, SIDE, SIZES, rendered
 from experiments.captioning.scores import UNSEEN
 from experiments.common import drawing, frames, page
 from experiments.common.dots import dots
+from experiments.common.frames import percent
 from experiments.common.workdir import Record
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from experiments.common import drawing, frames, page
+from experiments.common.frames import percent
 from experiments.common.workdir import Record
 
 CASE = ["network", "pooling"]
@@ -53,7 +54,7 @@ def table(records: Sequence[Record]) -> str:
             "network": network,
             "pooling": pooling,
             "params": f"{seeds['params'].iloc[0]:,}",
-            "right": _percent(seeds["right"]),
+            "right": percent(seeds["right"]),
             **published,
             "sequences wrong": frames.span(seeds["wrong"], "d"),
             "nats a sequence": frames.span(seeds["loss"], ".3f"),
@@ -110,7 +111,7 @@ def _best(ends: pd.DataFrame) -> str:
     of_cases = ends.groupby("case", sort=False)["right"]
     best = of_cases.mean().idxmax()
     count = len(ends["labels"].iloc[0])
-    return f"{best} is best: {_percent(of_cases.get_group(best))} of {count} test sequences are right"
+    return f"{best} is best: {percent(of_cases.get_group(best))} of {count} test sequences are right"
 
 
 def confusions(records: Sequence[Record]) -> str:
@@ -318,12 +319,6 @@ def examples(records: Sequence[Record]) -> Figure:
 
 
 # Words
-
-
-def _percent(rights: pd.Series) -> str:
-    """Mean and range over seeds."""
-    spread = frames.span(100 * rights, ".1f")
-    return f"{100 * rights.mean():.1f} % ({spread})" if " to " in spread else f"{spread} %"
 
 
 def _pooled(pooling: str) -> str:

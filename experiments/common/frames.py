@@ -125,6 +125,14 @@ def span(values: Iterable[float], form: str) -> str:
     return low if low == high else f"{low} to {high}"
 
 
+def percent(shares: pd.Series, digits: int = 1) -> str:
+    """The mean and the range of shares, in percent: "3.0 % (1.0 to 5.0)"; - where one was not measured."""
+    if shares.empty or shares.isna().any():
+        return "-"
+    ends = span(100 * shares, f".{digits}f")
+    return f"{100 * shares.mean():.{digits}f} % ({ends})" if " to " in ends else f"{ends} %"
+
+
 def median(values: pd.Series, form: Callable[[float], str]) -> str:
     """The median of several values in words, with their range where they differ when printed: "2 (1 to 3)"."""
     low, middle, high = (form(value) for value in (values.min(), values.median(), values.max()))

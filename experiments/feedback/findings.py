@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.common import frames
+from experiments.common.frames import percent
 from experiments.common.workdir import Record
 from experiments.feedback.feeding import PROFESSOR, TEACHER, WATCHED, regime_named
 
@@ -214,7 +215,7 @@ def differs(records: Sequence[Record]) -> Iterator[str]:
             .mean()
         )
         how = {WATCHED: "where it only watches", PROFESSOR: "in professor forcing"}
-        said = [f"{percent(late[regime])} {words}" for regime, words in how.items() if regime in late.index]
+        said = [f"{percent(late[regime], 0)} {words}" for regime, words in how.items() if regime in late.index]
         yield (
             "In the second half of training a discriminator tells free-running from forced states correctly in "
             f"{', in '.join(said)} (chance is 50 %)."
@@ -330,7 +331,7 @@ def by_output(records: Sequence[Record]) -> Iterator[str]:
             if phase == "initialization" and regime != rows["regime"].iloc[0]:
                 continue
             name = "before training" if phase == "initialization" else f"after training with {told(str(regime))}"
-            parts.append(f"{percent(seeds.groupby('run')['share'].mean())} {name}")
+            parts.append(f"{percent(seeds.groupby('run')['share'].mean(), 0)} {name}")
         yield (
             f"Where {choice} are fed back, the share of dL/dh_t that flows through the output, one to eight steps "
             f"before the loss, is {', '.join(parts)}."
@@ -362,11 +363,6 @@ def shares(records: Sequence[Record]) -> pd.DataFrame:
 def mean(values: pd.Series) -> str:
     spread = frames.span(values, "z.3f")
     return f"{values.mean():z.3f} ({spread})" if " to " in spread else spread
-
-
-def percent(values: pd.Series) -> str:
-    spread = frames.span(100 * values, ".0f")
-    return f"{100 * values.mean():.0f} % ({spread})" if " to " in spread else f"{spread} %"
 
 
 def _at(learned: pd.Series) -> str:

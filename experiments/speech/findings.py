@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.common import frames
+from experiments.common.frames import percent
 from experiments.common.workdir import Record
 from experiments.speech import noise
 from experiments.speech.data import GROUPS, HELD_OUT, KNOWN
@@ -239,11 +240,3 @@ def span(curves: Iterable[np.ndarray]) -> tuple[str, str]:
     """From where a gradient reaches, and to where, in ms: ranges over seeds."""
     first, last = (frames.span(ends, "+z.0f") for ends in np.array([reach(norms) for norms in curves]).T)
     return first, last
-
-
-def percent(shares: pd.Series) -> str:
-    """Mean and range over seeds."""
-    if shares.empty or shares.isna().any():
-        return "-"
-    ends = frames.span(100 * shares, ".1f")
-    return f"{100 * shares.mean():.1f} % ({ends})" if " to " in ends else f"{ends} %"

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.common import frames
+from experiments.common.frames import percent
 from experiments.common.workdir import Record
 from experiments.tagging.model import BACKWARD, BIDIRECTIONAL, FORWARD
 
@@ -181,14 +182,6 @@ def matrix(records: Sequence[Record]) -> tuple[list[str], np.ndarray]:
     there = (counts.sum(axis=0) + counts.sum(axis=1)) > 0
     tags = np.array(seeds["tags"].iloc[0].split(","))
     return list(tags[there]), counts[there][:, there]
-
-
-def percent(rights: pd.Series) -> str:
-    """Mean and range over seeds."""
-    if rights.isna().any():
-        return "-"
-    ends = frames.span(100 * rights, ".1f")
-    return f"{100 * rights.mean():.1f} % ({ends})" if " to " in ends else f"{ends} %"
 
 
 def spread(rights: pd.Series, digits: int = 1) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.common import frames
+from experiments.common.frames import percent
 from experiments.common.workdir import Record
 from experiments.translation.dates import (
     DATES,
@@ -298,11 +299,3 @@ def _beams(records: Sequence[Record]) -> str:
     told = " or ".join(f"{row.beams:.0f} beams, length penalty {row.length_penalty:g}" for row in searches.itertuples())
     what = "sources of several dates" if asked == SEVERAL else "words"
     return f"That beams find more than greedy search is {shown}: {frames.span(gain, '+.2f')} points of {what} ({told})"
-
-
-def percent(rights: pd.Series) -> str:
-    """Mean and range over seeds."""
-    if rights.isna().any():
-        return "-"
-    ends = frames.span(100 * rights, ".1f")
-    return f"{100 * rights.mean():.1f} % ({ends})" if " to " in ends else f"{ends} %"

@@ -8,10 +8,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from experiments.common import drawing, frames, page
+from experiments.common.frames import percent
 from experiments.common.workdir import Record
 from experiments.translation import findings
 from experiments.translation.dates import FORMATS, HELD_OUT_FORMAT, UNSEEN_LOCALE
-from experiments.translation.findings import best, flows, lengths, locales, named, of_dates, percent
+from experiments.translation.findings import best, flows, lengths, locales, named, of_dates
 
 SHADE = "line: median\nshade: range over seeds"
 

@@ -231,8 +231,7 @@ def _bound(cell: Cell, around: list[Array], values: list[Array]) -> Cell:
 
         return call
 
-    functions = {name: bound(getattr(cell, name)) for name in ("project", "advance", "output")}
-    return cell._replace(**functions)
+    return cell._replace(project=bound(cell.project), advance=bound(cell.advance), output=bound(cell.output))
 
 
 def _inexact_of(tree: Any, gradients: Any) -> list[Array]:
