@@ -13,22 +13,16 @@ import rnnjax
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "how_it_works.md").read_text(encoding="utf-8")
-BENCHMARKS = " ".join((ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8").split())
+GUIDE = [(ROOT / "benchmarks" / file).read_text(encoding="utf-8") for file in ("README.md", "TRIED.md")]
 
-FIGURES = {
-    "0.75 of that time for an LSTM, 0.55 for a GRU and 0.7 for an Elman network": (
-        "0.75 of a plain scan's time; for a GRU 0.55, an Elman net 0.7"
-    ),
-    "59 % still goes into the two loops, on average over four cells and four shapes": (
-        "On average over four cells and four shapes 59 % into the loops forward and back"
-    ),
-    "`gradient_flow` takes 0.9 to 1.4 times as long as the gradient": (
-        "`gradient_flow` takes 0.9 to 1.4 times as long as the gradient"
-    ),
-    "1.05 to 1.16 times on average, by cell": "0.9 to 1.4, on average 1.05 to 1.16 by cell",
-    "1.1 to 11 times as long as `gradient_flow`": "a loop in PyTorch 1.1 to 11 times as long as `gradient_flow`",
-}
-"""What the page says, and what it has that from."""
+FIGURES = [
+    "0.75 of that time for an LSTM, 0.55 for a GRU and 0.7 for an Elman network",
+    "59 % still goes into the two loops, on average over four cells and four shapes",
+    "`gradient_flow` takes 0.9 to 1.4 times as long as the gradient",
+    "1.05 to 1.16 times on average, by cell",
+    "1.1 to 11 times as long as `gradient_flow`",
+]
+"""What the page says; the guide to the benchmarks, or the page of what was tried, has these numbers together."""
 
 
 def test_a_zero_inside_the_recurrence_has_the_whole_gradient_and_what_is_returned_the_direct_term() -> None:
@@ -51,7 +45,12 @@ def test_a_zero_inside_the_recurrence_has_the_whole_gradient_and_what_is_returne
 @pytest.mark.parametrize("said", FIGURES)
 def test_figures_are_those_of_the_benchmarks(said: str) -> None:
     assert said in " ".join(PAGE.split())
-    assert FIGURES[said] in BENCHMARKS
+    parts = (part for text in GUIDE for part in re.split(r"\n\s*\n|\n\s*[*-] |\n\|", text))
+    assert any(_numbers(said) <= _numbers(part) for part in parts)
+
+
+def _numbers(text: str) -> set[str]:
+    return set(re.findall(r"\d+(?:\.\d+)?", text))
 
 
 def test_the_norm_of_a_share_follows_from_inner_products_of_the_examples() -> None:
