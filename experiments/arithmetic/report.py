@@ -200,8 +200,8 @@ def _of_needs(records: Sequence[Record]) -> Iterator[str]:
         for of, each in rows.groupby("of"):
             ends = (each[each["longest"] == end] for end in (each["longest"].min(), each["longest"].max()))
             least = " and ".join(f"{_least(end['least'])} at {end['longest'].iloc[0]} bits" for end in ends)
-            parts.append(f"of {of} {least} suffice")
-        yield f"{_capital(_words(str(problem)))}, {network}: {'; '.join(parts)}."
+            parts.append(f"{of}: {least}")
+        yield f"{_capital(_words(str(problem)))}, {network} needs {'; '.join(parts)}."
 
 
 def _by_hand(records: Sequence[Record]) -> Iterator[str]:

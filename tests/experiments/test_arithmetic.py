@@ -424,8 +424,12 @@ def test_figures_show_shares_needs_and_gradients() -> None:
     [
         ("recurrent", ["right_by_length", "gradient_by_lag"], "elman-8 1/2 at 100 bits"),
         ("mlp", ["right_by_length"], "mlp-128 0/2 at 16 bits"),
-        ("needs", ["needs_by_bits"], "needed by mlp-4"),
-        ("hand_set", ["gradient_by_lag"], "exact on all numbers of at most 10 bits: 1/1"),
+        ("needs", ["needs_by_bits"], "Addition, mlp-4 needs "),
+        (
+            "hand_set",
+            ["gradient_by_lag"],
+            "1/1 of the networks set by hand are exact on all numbers of at most 10 bits",
+        ),
     ],
 )
 def test_where_one_kind_of_network_alone_is_asked_for_there_is_a_report_all_the_same(

@@ -257,7 +257,7 @@ def test_a_run_leaves_records_figures_and_a_summary(finished: tuple[Path, str]) 
     assert "270 sequences to train on, 370 to test on, 9 classes, 2 seeds, 60 training steps" in summary
     assert "More padding, as long again as the longest sequence, changes no logit by more than" in summary
     assert "test sequences are right" in printed
-    assert "| right (signature kernels, published) |" in summary
+    assert " right (signature kernels, published) |" in summary
     assert "NaN" not in (workdir / "metrics.jsonl").read_text()
 
 

@@ -397,7 +397,7 @@ def test_a_run_leaves_records_figures_and_a_summary(finished: tuple[Path, str]) 
     workdir, printed = finished
     check_drawn(workdir, ("skill", "week", "residuals", "gradient_by_lag"))
     summary = (workdir / "summary.md").read_text()
-    assert "2 seeds of each network; skill is over smart persistence" in summary
+    assert "2 seeds of each network. Skill is measured against smart persistence" in summary
     assert "That NARX networks are less susceptible to vanishing gradients" in printed
 
 

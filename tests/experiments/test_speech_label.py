@@ -14,7 +14,7 @@ from experiments.common.averaged import initial_state
 from experiments.common.command import ExperimentError
 from experiments.common.optimizer import make_optimizer
 from experiments.speech import config as settings
-from experiments.speech import features, label, model, wav
+from experiments.speech import features, model, spectrogram, wav
 from experiments.speech.main import SIZES
 from experiments.speech.phonemes import CLASSES
 from experiments.speech.trained import Stretch, load, probabilities, stretches
@@ -110,7 +110,7 @@ def test_what_is_heard_is_what_the_network_answers_and_stretches_cover_the_file(
 
 def test_the_picture_of_a_file_has_its_phonemes(tmp_path: Path) -> None:
     heard = [Stretch(0.0, 0.3, "s", 0.9), Stretch(0.3, 1.0, "iy", 0.8)]
-    label.draw(TONE, heard, "sound.wav", tmp_path / "sound.png")
+    spectrogram.of_file(features.log_mel(TONE), heard, "sound.wav").savefig(tmp_path / "sound.png")
     assert (tmp_path / "sound.png").stat().st_size > 5_000
 
 

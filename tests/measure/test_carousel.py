@@ -80,5 +80,5 @@ def test_it_begins_at_the_given_state():
 
 @pytest.mark.parametrize("cell", [rnnjax.gru(H), rnnjax.stack(rnnjax.lstm(H))])
 def test_a_cell_without_a_memory_of_its_own_is_refused(cell):
-    parts = ["carousel", "fields hidden and cell", "lstm(64)", "give a layer"]
+    parts = ["carousel", "fields hidden and cell", "lstm(64)", "pass one of its layers"]
     check(TypeError, parts, lambda: rnnjax.carousel(cell, random_params(cell), random_inputs()))
