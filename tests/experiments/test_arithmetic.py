@@ -358,8 +358,7 @@ def test_verdict_of_known_records() -> None:
         "elman-8 1/2 at 100 bits, 1/2 in one number of 1,000 bits, 2/2 in chains of 300 steps; mlp-128 0/2 at 16 bits "
         "(80 % of the numbers of 8 bits and 90 % of their answers are right; at steps beyond those it was trained on, "
         "50 to 51 % of its answers are right).",
-        "Addition, mlp-4: of examples 16 at 2 bits and 64 at 3 bits suffice; of units 4 at 2 bits and none at 3 bits "
-        "suffice.",
+        "Addition, mlp-4 needs examples: 16 at 2 bits and 64 at 3 bits; units: 4 at 2 bits and none at 3 bits.",
         "1/1 of the networks set by hand are exact on all numbers of at most 10 bits.",
         "Addition, learned and exact (1 network): the norm of the gradient at the first of 6 steps is 10^-5.0 times "
         f"that at the last; {after} 100 % of the last answers are right.",
