@@ -11,22 +11,19 @@ from typing import NamedTuple
 
 import jax
 import optax
-from flax.training.train_state import TrainState
 from jax import Array
 from ml_collections import ConfigDict
 
 import rnnjax
-from experiments.common import drawing, sweep, training
+from experiments.common import drawing, sweep
 from experiments.common.command import explained
-from experiments.common.compiling import jit
 from experiments.common.settings import names, numbers, require_least, require_positive
-from experiments.common.solving import count_evaluations, ended, evaluated_at, result
-from experiments.common.training import Evaluation
+from experiments.common.solving import count_evaluations, result
 from experiments.common.workdir import Record, Workdir
 from experiments.long_memory import report
-from experiments.networks.task_network import Network, gradient_norms, init, read
-from rnnjax.tasks import Batch, task_named
-from rnnjax.typing import Key
+from experiments.networks import task_training
+from experiments.networks.task_network import Network
+from rnnjax.tasks import task_named
 
 
 class Program(NamedTuple):
@@ -82,51 +79,16 @@ def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict)
     """
     program = runs[0].program
     task = task_named(program.task)(program.lag)
-    cell = make_cell(program.cell, config)
-    optimizer = make_optimizer(config)
-
-    @jit
-    def initialize(key: Key) -> TrainState:
-        return TrainState.create(apply_fn=None, params=init(cell, task, key), tx=optimizer)
-
-    @jit
-    def train_steps(state: TrainState, key: Key) -> tuple[TrainState, Record]:
-        def step(state: TrainState, _: None) -> tuple[TrainState, None]:
-            batch = task.sample(jax.random.fold_in(key, state.step), config.batch_size)
-            gradients = jax.grad(lambda network: task.loss(read(cell, network, batch), batch))(state.params)
-            return state.apply_gradients(grads=gradients), None
-
-        return jax.lax.scan(step, state, length=config.evaluate_every)[0], {}
-
-    @jit
-    def test(network: Network, batch: Batch) -> Record:
-        readout = read(cell, network, batch)
-        return {"loss": task.loss(readout, batch), "error": task.error(readout, batch).mean()}
-
-    measure = jit(functools.partial(gradient_norms, cell, task))
-
-    def evaluate(batch: Batch, state: TrainState, _: int) -> Evaluation:
-        return Evaluation(test(state.params, batch))
-
+    programs = task_training.compiled(make_cell(program.cell, config), task, make_optimizer(config), config)
     for run in runs:
         with log_of(run) as log:
             init_key, train_key, test_key = jax.random.split(jax.random.key(run.seed), 3)
             test_batch = task.sample_test(test_key, config.test_size)
-            state = initialize(init_key)
-            log.write([_flow_record("initialization", measure(state.params, test_batch))])
-            state, evaluations = training.train(
-                state,
-                train_steps,
-                functools.partial(_same_key, train_key),
-                functools.partial(evaluate, test_batch),
-                log,
-                steps=config.train_steps,
-                stride=config.evaluate_every,
-                evaluate_at=evaluated_at(config),
-                stop=functools.partial(ended, task=task),
-            )
+            state = programs.initialize(init_key)
+            log.write([_flow_record("initialization", programs.measure(state.params, test_batch))])
+            state, evaluations = task_training.train(programs, task, state, train_key, test_batch, log, config)
             conditions = {"batch_size": config.batch_size, "settings": settings_of(config, state.params)}
-            log.write([_flow_record("trained", measure(state.params, test_batch))])
+            log.write([_flow_record("trained", programs.measure(state.params, test_batch))])
             log.write([{**result(evaluations, task), **conditions}])
 
 
@@ -157,8 +119,3 @@ def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
 
 def _flow_record(phase: str, norms: Array) -> Record:
     return {"kind": "state_gradient", "phase": phase, "norms": norms}
-
-
-def _same_key(key: Key, _: int) -> Key:
-    """Of every interval: a step's batch is drawn by the key and its number."""
-    return key

@@ -1,0 +1,191 @@
+"""Figures, tables and verdict of the zoo, drawn from its metrics.jsonl alone."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from experiments.common import drawing, frames, page
+from experiments.common.frames import frame
+from experiments.common.workdir import Record
+from experiments.zoo import findings
+
+# Tables and verdict
+
+
+def table(records: Sequence[Record]) -> str:
+    """Cells downwards, tasks to the right: how many seeds solve it in how many steps, or what loss is left."""
+    found = findings.cases(records)
+    found["told"] = [_told(row) for row in found.itertuples()]
+    order = findings.standing(found).index
+    ends = found.pivot(index="cell", columns="problem", values="told").loc[order, found["problem"].unique()]
+    sizes = found.groupby("cell")[["hidden_size", "params"]].agg(lambda values: frames.span(values, ",.0f")).loc[order]
+    columns = {"hidden_size": "units", "params": "params"}
+    return frames.table(sizes.rename(columns=columns).join(ends).reset_index(), {"cell"})
+
+
+def reach_table(records: Sequence[Record]) -> str:
+    """Likewise, the lag at which a tenth of the gradient is left, before and after training."""
+    found = findings.cases(records)
+    before, after = (found[phase].map("{:.0f}".format) for phase in ("initialization", "trained"))
+    found["told"] = before + " / " + after
+    order = findings.standing(found).index
+    rows = found.pivot(index="cell", columns="problem", values="told").loc[order, found["problem"].unique()]
+    return frames.table(rows.reset_index(), {"cell"})
+
+
+def rate_table(records: Sequence[Record]) -> str:
+    """Likewise, the learning rate that was chosen."""
+    found = findings.cases(records)
+    order = findings.standing(found).index
+    rows = found.pivot(index="cell", columns="problem", values="learning_rate").loc[order, found["problem"].unique()]
+    return frames.table(rows.map("{:g}".format).reset_index(), {"cell"})
+
+
+def correlation_table(records: Sequence[Record]) -> str:
+    """Rank correlations of reach with success, before and after training."""
+    found = findings.cases(records)
+    before, after = (findings.correlations(found, phase) for phase in ("initialization", "trained"))
+    rows = {"task": before["problem"], "before training": before.apply(_interval, axis=1)}
+    return frames.table(pd.DataFrame({**rows, "after training": after.apply(_interval, axis=1)}), {"task"})
+
+
+def verdict(records: Sequence[Record]) -> str:
+    """Who solves most, and what reach at initialization tells of it."""
+    found = findings.cases(records)
+    solved = findings.standing(found)
+    problems, seeds = found["problem"].nunique(), findings.results(records)["seed"].nunique()
+    best = solved.index[solved == solved.max()]
+    none = solved.index[solved == 0]
+    parts = [
+        f"{_listed(best)} solve{'s' if len(best) == 1 else ''} {solved.max()} of {problems} tasks with each of {seeds} "
+        f"seeds, most of {len(solved)} cells",
+        f"{_listed(none)} solve{'s' if len(none) == 1 else ''} none" if len(none) else "",
+    ]
+    mean = findings.correlations(found).iloc[-1]
+    return f"{'; '.join(filter(None, parts))}. {_predicts(mean)}"
+
+
+def summary(records: Sequence[Record]) -> str:
+    """The page left in the workdir."""
+    ends = findings.results(records)
+    trials = frame(records, "trial")
+    rates = ", ".join(f"{rate:g}" for rate in sorted(trials["learning_rate"].unique()))
+    return page.filled(
+        __file__,
+        verdict=verdict(records),
+        table=table(records),
+        reach_table=reach_table(records),
+        rate_table=rate_table(records),
+        correlation_table=correlation_table(records),
+        seeds=ends["seed"].nunique(),
+        rates=rates,
+    )
+
+
+# Figures
+
+
+def solved(records: Sequence[Record]) -> Figure:
+    """Cells downwards, the best first, tasks to the right: dark where all seeds solve it, with what the table tells."""
+    found = findings.cases(records)
+    order, problems = findings.standing(found).index, list(found["problem"].unique())
+    shares = found.pivot(index="cell", columns="problem", values="share").loc[order, problems].to_numpy()
+    told = found.assign(told=[_told(row) for row in found.itertuples()])
+    words = told.pivot(index="cell", columns="problem", values="told").loc[order, problems].to_numpy()
+    figure, (axes,) = drawing.grid(1, 1, size=(1.15 * len(problems) + 2, 0.24 * len(order) + 1))
+    axes.imshow(shares, cmap="Greys", vmin=0, vmax=1.2, aspect="auto")
+    for (row, column), share in np.ndenumerate(shares):
+        colour = "white" if share > 0.6 else "black"
+        axes.text(column, row, words[row, column], ha="center", va="center", fontsize=7, color=colour)
+    axes.set_yticks(range(len(order)), order, fontsize=8)
+    axes.set_xticks(range(len(problems)), [name.replace(", ", "\n") for name in problems], fontsize=8)
+    axes.tick_params(length=0)
+    x = "seeds that solve the task, and training steps (median); else the loss as a share of the best without memory"
+    return drawing.caption(figure, verdict(records), x)
+
+
+def reach_and_success(records: Sequence[Record]) -> Figure:
+    """A panel for each task: how far back a cell's gradient reaches at initialization, and what it comes to."""
+    found = findings.cases(records)
+    correlations = findings.correlations(found).set_index("problem")
+    problems = list(found["problem"].unique())
+    figure, axes = drawing.panels(len(problems), across=4, size=(2.7, 2.5), share=(False, True))
+    for name, panel in zip(problems, axes, strict=True):
+        rows = found[found["problem"] == name]
+        for every, look in ((True, {"markerfacecolor": "black"}), (False, {"markerfacecolor": "none"})):
+            chosen = rows[(rows["share"] == 1) == every]
+            place = chosen["relative"].clip(lower=1e-4, upper=10)
+            label = "all seeds solve it" if every else "not all do"
+            panel.plot(chosen["initialization"], place, **{**drawing.CIRCLES, **look}, label=label)
+        panel.set_xlim(left=0)
+        panel.axhline(1, color=drawing.GREY, linewidth=0.8, zorder=0)
+        drawing.plain_ticks(panel, (1,))
+        drawing.head(panel, f"{name}\nrank correlation {_interval(correlations.loc[name])}")
+    drawing.legend(figure)
+    x = "lag at which a tenth of the gradient is left at initialization (steps; T: never)"
+    y = "last loss / best without memory"
+    return drawing.caption(figure, _predicts(correlations.iloc[-1]), x, y)
+
+
+def before_and_after(records: Sequence[Record]) -> Figure:
+    """A panel for each task: how far back a cell's gradient reaches before training and after it."""
+    found = findings.cases(records)
+    problems = list(found["problem"].unique())
+    figure, axes = drawing.panels(len(problems), across=4, size=(2.7, 2.5), share=(False, False))
+    for name, panel in zip(problems, axes, strict=True):
+        rows = found[found["problem"] == name]
+        for every, look in ((True, {"markerfacecolor": "black"}), (False, {"markerfacecolor": "none"})):
+            chosen = rows[(rows["share"] == 1) == every]
+            label = "all seeds solve it" if every else "not all do"
+            panel.plot(chosen["initialization"], chosen["trained"], **{**drawing.CIRCLES, **look}, label=label)
+        panel.axline((0, 0), slope=1, color=drawing.GREY, linewidth=0.8, zorder=0)
+        panel.set(xlim=(0, None), ylim=(0, None))
+        drawing.head(panel, name)
+    drawing.legend(figure)
+    after = findings.correlations(found, "trained").iloc[-1]
+    told = f"After training, reach and success have a rank correlation of {_interval(after)}, on average over tasks"
+    x, y = "lag at which a tenth is left at initialization (steps; T: never)", "after training"
+    return drawing.caption(figure, told, x, y)
+
+
+# Words
+
+
+def _told(row: object) -> str:
+    """Of a case: "3/3 in 400" where a seed solves it, or its loss beside the best without a memory."""
+    share, solved, steps, relative = (getattr(row, name) for name in ("share", "solved", "steps", "relative"))
+    if share == 1:
+        return f"{solved} in {steps:,.0f}"
+    left = f"{relative:.2f}" if np.isfinite(relative) and relative < 100 else "diverged"
+    return f"{solved}, {left}"
+
+
+def _interval(row: pd.Series) -> str:
+    if not np.isfinite(row["correlation"]):
+        return "-"
+    return f"{row['correlation']:+.2f} ({row['low']:+.2f} to {row['high']:+.2f})"
+
+
+def _predicts(mean: pd.Series) -> str:
+    """What the mean correlation and its interval allow to be said."""
+    if not np.isfinite(mean["correlation"]):
+        return "Whether reach at initialization predicts who learns these cells cannot tell: they are few, or end alike."
+    if mean["low"] > 0:
+        answer = "predicts who learns"
+    else:
+        answer = "predicts who does not learn" if mean["high"] < 0 else "does not tell who learns"
+    return f"How far back a gradient reaches at initialization {answer}: mean rank correlation {_interval(mean)}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    names = list(names)
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+FIGURES: drawing.Figures = (solved, reach_and_success, before_and_after)
+
+
+if __name__ == "__main__":
+    drawing.draw_again(FIGURES, "runs/zoo")

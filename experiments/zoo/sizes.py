@@ -1,0 +1,33 @@
+"""How wide each cell is for a number of params, and what is done for single cells alone."""
+
+import bisect
+from functools import cache
+
+import jax
+
+import rnnjax
+from experiments.networks import task_network
+from rnnjax.tasks import Task
+
+LEAST = {"clockwork": 4, "scrn": 2}
+"""Units without which a cell cannot be: clockwork has four modules, scrn some units for its context."""
+
+
+def as_wide_as(params: int, name: str, task: Task) -> tuple[int, int]:
+    """The width at which a network with this cell comes nearest to so many params, and how many it then has."""
+
+    @cache
+    def count(width: int) -> int:
+        return count_params(rnnjax.cell_named(name)(width), task)
+
+    widths = range(LEAST.get(name, 1), params + 1)  # no cell has fewer params than units
+    place = bisect.bisect_left(widths, params, key=count)
+    near = [widths[max(at, 0)] for at in (place - 1, min(place, len(widths) - 1))]
+    width = min(near, key=lambda width: abs(count(width) - params))
+    return width, count(width)
+
+
+def count_params(cell: rnnjax.Cell, task: Task) -> int:
+    """How many numbers the cell and its readout learn."""
+    network = jax.eval_shape(lambda: task_network.init(cell, task, jax.random.key(0)))
+    return sum(leaf.size for leaf in jax.tree.leaves(network))
