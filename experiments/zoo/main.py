@@ -100,7 +100,7 @@ def problems(config: ConfigDict) -> list[tuple[str, int]]:
     for problem in names(config, "problems"):
         task, _, lag = problem.partition(":")
         if not lag.isdecimal():
-            raise ValueError(f"config.problems has {problem!r}: expected TASK:LAG, as in adding:50")
+            raise ValueError(f"--config.problems has {problem!r}: expected TASK:LAG, as in adding:50")
         task_named(task)
         found.append((task, int(lag)))
     return found
@@ -115,7 +115,7 @@ def learning_rates(config: ConfigDict) -> list[float]:
         except ValueError:
             rates.append(math.nan)
         if not 0 < rates[-1] < math.inf:
-            raise ValueError(f"config.learning_rates has {rate!r}: expected positive numbers, as in 0.001,0.01")
+            raise ValueError(f"--config.learning_rates has {rate!r}: expected positive numbers, as in 0.001,0.01")
     return rates
 
 

@@ -171,7 +171,9 @@ def _interval(row: pd.Series) -> str:
 def _predicts(mean: pd.Series) -> str:
     """What the mean correlation and its interval allow to be said."""
     if not np.isfinite(mean["correlation"]):
-        return "Whether reach at initialization predicts who learns these cells cannot tell: they are few, or end alike."
+        return (
+            "Whether reach at initialization predicts who learns these cells cannot tell: they are few, or end alike."
+        )
     if mean["low"] > 0:
         answer = "predicts who learns"
     else:

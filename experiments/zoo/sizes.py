@@ -20,9 +20,10 @@ def as_wide_as(params: int, name: str, task: Task) -> tuple[int, int]:
     def count(width: int) -> int:
         return count_params(rnnjax.cell_named(name)(width), task)
 
-    widths = range(LEAST.get(name, 1), params + 1)  # no cell has fewer params than units
+    least = LEAST.get(name, 1)
+    widths = range(least, max(params, least) + 1)  # no cell has fewer params than units
     place = bisect.bisect_left(widths, params, key=count)
-    near = [widths[max(at, 0)] for at in (place - 1, min(place, len(widths) - 1))]
+    near = widths[max(place - 1, 0) : place + 1]
     width = min(near, key=lambda width: abs(count(width) - params))
     return width, count(width)
 
