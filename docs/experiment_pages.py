@@ -47,6 +47,7 @@ SHOWN = {
         "right_by_length", "Share of right translations against the length of the source, by network."
     ),
     "word_vectors": Picture("map_of_words", "Map of the words that the network has projected."),
+    "zoo": Picture("solved", "Which cells solve which tasks with every seed, in how many training steps."),
 }
 
 

@@ -8,7 +8,21 @@ on a seed that does not count. Then it is trained from fresh seeds. Beside the l
 without a memory. The gradient of a loss at the last step is measured before and after training: does how far back it
 reaches at initialization predict who learns?
 
-Run time: not measured yet, a few min.
+Run time: 2 min on two CPU cores that others use, too; the quick variant 15 s; all 1 to 2 h, which is an estimate.
+
+What to expect from the default, three seeds, 2,000 params (1,969 to 2,056), at most 1,500 training steps, T = 50:
+
+* LSTM, GRU and minGRU solve adding and temporal order with every seed, in medians of 500, 300 and 900 steps and of 100,
+  200 and 500. The orthogonal, the antisymmetric and the IndRNN cell solve temporal order with every seed (200, 300 and
+  400 steps) and adding with none; their last losses are 0.06, 0.85 and 0.94 of that of the best guess without a memory.
+  The tanh Elman net and a single layer of LRU solve temporal order with two seeds and adding with none (0.29 and 1.08).
+* How far back a gradient reaches at initialization does not tell who learns. Over these eight cells the rank
+  correlation of that lag with success is -0.61 (-0.92 to +0.22) in adding and +0.10 (-0.58 to +0.96) in temporal order;
+  in brackets 95 % of the values for cells drawn with replacement. A tenth is left at lag 4 to 9 before training in the
+  three cells that solve both tasks, and at 45 or more after it.
+
+A single layer of a cell whose units do not see each other (IndRNN, minGRU, LRU) is measured; such cells are made for
+several layers.
 """
 
 from ml_collections import ConfigDict
@@ -35,7 +49,7 @@ def get_config(variant: str = "default") -> ConfigDict:
 
 
 def all(config: ConfigDict) -> None:
-    """2 h. All cells on five tasks at two lags each."""
+    """1 to 2 h, estimated. All cells on five tasks at two lags each; it has not been run to its end yet."""
     config.cells = "all"
     config.problems = (
         "adding:50,adding:100,copy_memory:10,copy_memory:50,temporal_order:20,temporal_order:50,"

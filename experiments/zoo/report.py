@@ -61,7 +61,7 @@ def verdict(records: Sequence[Record]) -> str:
     parts = [
         f"{_listed(best)} solve{'s' if len(best) == 1 else ''} {solved.max()} of {problems} tasks with each of {seeds} "
         f"seeds, most of {len(solved)} cells",
-        f"{_listed(none)} solve{'s' if len(none) == 1 else ''} none" if len(none) else "",
+        f"{_listed(none)} solve{'s' if len(none) == 1 else ''} none of them with each seed" if len(none) else "",
     ]
     mean = findings.correlations(found).iloc[-1]
     return f"{'; '.join(filter(None, parts))}. {_predicts(mean)}"

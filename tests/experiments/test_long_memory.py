@@ -16,6 +16,7 @@ from experiments.long_memory import config as settings
 from experiments.long_memory import main as long_memory
 from experiments.long_memory import report as long_memory_report
 from experiments.long_memory.main import Program, Run, plan
+from experiments.networks import task_network
 from rnnjax.tasks import TASKS, adding, latching
 from tests.experiments.logs import logs_in, records_in
 from tests.experiments.runs import check_drawn, check_page, quick_run
@@ -85,7 +86,7 @@ def test_recorded_losses_are_those_of_adam_on_clipped_gradients_of_sequences_dra
     program, seed = Program("latching", 6, "elman"), 1
     task, cell = latching(6), rnnjax.elman(8)
     init_key, train_key, test_key = jax.random.split(jax.random.key(seed), 3)
-    flat, unravel = ravel_pytree(long_memory.init(cell, task, init_key))
+    flat, unravel = ravel_pytree(task_network.init(cell, task, init_key))
 
     def loss(flat: jax.Array, batch: Any) -> jax.Array:
         (kernel, recurrent_kernel, bias), readout = unravel(flat)
@@ -122,7 +123,7 @@ def test_gradient_norms_are_of_the_last_steps_loss_alone_over_all_fields_of_the_
     """Against the gradient with respect to a zero added to one state after the other."""
     task = latching(7)
     batch = task.sample(jax.random.key(0), 3)
-    network = long_memory.init(cell, task, jax.random.key(1))
+    network = task_network.init(cell, task, jax.random.key(1))
 
     def last_loss(perturbation: Any) -> jax.Array:
         _, outputs = rnnjax.unroll(cell, network.recurrent, batch.inputs, perturbation=perturbation)
@@ -132,14 +133,14 @@ def test_gradient_norms_are_of_the_last_steps_loss_alone_over_all_fields_of_the_
     zeros = jax.tree.map(lambda leaf: jnp.zeros((7, *leaf.shape)), cell.initial_state(network.recurrent, (3,)))
     adjoints = jax.tree.leaves(jax.jit(jax.grad(last_loss))(zeros))
     expected = np.sqrt(sum((np.asarray(adjoint) ** 2).sum((1, 2)) for adjoint in adjoints))
-    norms = jax.jit(lambda network: long_memory.gradient_norms(cell, task, network, batch))(network)
+    norms = jax.jit(lambda network: task_network.gradient_norms(cell, task, network, batch))(network)
     np.testing.assert_allclose(norms, expected, rtol=1e-5)
 
 
 def test_the_cell_learns_at_a_rate_of_its_own_if_one_is_given() -> None:
     """The first step of Adam is the learning rate times the gradient's sign."""
     config = settings.get_config("quick")
-    gradient = long_memory.Network(jnp.array([3.0, -2.0]), jnp.array([-0.5]))
+    gradient = task_network.Network(jnp.array([3.0, -2.0]), jnp.array([-0.5]))
     for given, of_cell in ((1e-4, 1e-4), (None, 3e-2)):
         config.cell_learning_rate = given
         optimizer = long_memory.make_optimizer(config)
@@ -162,10 +163,10 @@ def test_forget_gates_are_biased_as_the_config_says_and_other_cells_left_alone()
 def test_the_readout_is_of_the_last_steps() -> None:
     task, cell = adding(7), rnnjax.elman(5)
     batch = task.sample(jax.random.key(0), 3)
-    network = long_memory.init(cell, task, jax.random.key(1))
+    network = task_network.init(cell, task, jax.random.key(1))
     _, outputs = rnnjax.unroll(cell, network.recurrent, batch.inputs)
     expected = outputs[-1] @ network.readout["params"]["kernel"] + network.readout["params"]["bias"][None]
-    np.testing.assert_allclose(long_memory.read(cell, network, batch), expected[None], rtol=1e-5)
+    np.testing.assert_allclose(task_network.read(cell, network, batch), expected[None], rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -177,9 +178,9 @@ def test_every_task_can_be_learned_by_every_shape_of_state(name: str) -> None:
 
         def loss(network: Any, key: jax.Array, cell: rnnjax.Cell = cell) -> jax.Array:
             batch = task.sample(key, 3)
-            return task.loss(long_memory.read(cell, network, batch), batch)
+            return task.loss(task_network.read(cell, network, batch), batch)
 
-        network = jax.eval_shape(lambda key, cell=cell: long_memory.init(cell, task, key), jax.random.key(0))
+        network = jax.eval_shape(lambda key, cell=cell: task_network.init(cell, task, key), jax.random.key(0))
         gradients = jax.eval_shape(jax.grad(loss), network, jax.random.key(0))
         assert jax.tree.structure(gradients) == jax.tree.structure(network)
 

@@ -20,7 +20,7 @@ from experiments.zoo import main as zoo
 from experiments.zoo.main import Run, best_rate, plan, with_rate
 from rnnjax.tasks import adding, copy_memory
 from tests.experiments.logs import logs_in, records_in
-from tests.experiments.runs import check_drawn, quick_run
+from tests.experiments.runs import check_drawn, check_page, quick_run
 from tests.test_errors import check_refused
 
 # Sizes and learning rates
@@ -135,7 +135,10 @@ def test_tables_and_verdict_are_of_counted_seeds() -> None:
     assert table[-2:] == [["gru", "9", "200", "2/3, 0.50"], ["elman", "9", "200", "0/3, 1.50"]]
     verdict = report.verdict(known())
     assert verdict.startswith("janet, indrnn, lru and lstm solve")
-    assert "solve 1 of 1 tasks with each of 3 seeds, most of 6 cells; gru and elman solve none" in verdict
+    assert (
+        "solve 1 of 1 tasks with each of 3 seeds, most of 6 cells; gru and elman solve none of them with each seed"
+        in verdict
+    )
     assert "predicts who learns" in verdict
 
 
@@ -210,5 +213,6 @@ def test_a_config_that_cannot_be_is_refused(field: str, value: object, message: 
 def test_a_run_leaves_records_figures_and_a_summary(tmp_path_factory: pytest.TempPathFactory) -> None:
     workdir, printed = quick_run(tmp_path_factory, "zoo")
     check_drawn(workdir, ("solved", "reach_and_success", "before_and_after"))
+    check_page(workdir, "zoo")
     assert "of 2 tasks with each of 2 seeds, most of 2 cells" in printed
     assert "Learning rates that were chosen" in (workdir / "summary.md").read_text()
