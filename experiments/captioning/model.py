@@ -8,7 +8,7 @@
     attention       s_0 = 0, c_t = sum over j of a_tj m_j  s_t = f(s_{t-1}, [x_t, c_t])      as Xu et al. (2015)
     no_picture      s_0 = 0                                s_t = f(s_{t-1}, x_t)             what words alone tell
 
-    logits_t = s_t R + r                      of the next word; x_t is the vector of the last one, at first of "."
+    logits_t = s_t R + r                      of the next word; x_t: the word before it, or "." before the first
 
 For attention each m_j has a vector of its place added, which is learned: without it a red circle here has the features
 of a red circle there.
@@ -179,7 +179,7 @@ def readout(network: Network, outputs: Array) -> Array:
 
 
 def shifted(words: Array) -> Array:
-    """What is read before each of the words (T, B): the one before, at first a full stop."""
+    """Return what is read before each of the words (T, B): the word before it, and a full stop before the first."""
     return jnp.concatenate([jnp.full_like(words[:1], _END), words[:-1]])
 
 

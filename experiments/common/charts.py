@@ -18,7 +18,8 @@ from experiments.common.vega_lite import Scale
 from experiments.common.workdir import Record
 
 MOST_LINES, MOST_STEPS, MOST_LAGS, MOST_MOMENTS = 16, 60, 50, 25
-"""Lines that are shown at first; points of a line over training, and of one over lags; places of the slider."""
+"""How many there are at most: lines shown before a choice is made, points of a line over training, points of
+a line over lags, and places of the slider."""
 
 MOST_NUMBERS = 60_000
 """In a chart with a slider, about half a megabyte: where it would have more, the slider has fewer places."""
@@ -27,7 +28,7 @@ OVER_TRAINING = ("train", "evaluation")
 """The kinds of records whose numbers are drawn over training."""
 
 ALL = "all"
-"""The value of a field whose record is of all others together: it is chosen from the beginning."""
+"""The value of a field whose record is of all others together: a chart shows it before a choice is made."""
 
 COMPARED = "compared"
 """The field that tells workdirs apart where several are compared; all of them are shown from the beginning."""
