@@ -15,11 +15,17 @@ from tests.cases import CELL_CASES, FEW, TYPICAL
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# Tests compile far more than they run: without XLA's newer code generator they take half of the time, and programs as
-# small as these are not worth dividing among LLVM's threads. XLA_FLAGS= in the environment brings both back; a jaxlib
-# that no longer knows these flags will say so.
-os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1")
-jax.config.update("jax_disable_most_optimizations", True)
+# Tests, and the experiments and benchmarks that they start, compile far more than they run. They take half of the time
+# without XLA's newer code generator, programs as small as these are not worth dividing among LLVM's threads, and LLVM
+# need not optimize them. XLA_FLAGS= in the environment brings all of it back; a jaxlib that no longer knows these flags
+# will say so.
+COMPILE_SOON = (
+    "--xla_cpu_use_fusion_emitters=false",
+    "--xla_cpu_parallel_codegen_split_count=1",
+    "--xla_backend_optimization_level=0",
+    "--xla_llvm_disable_expensive_passes=true",
+)
+os.environ.setdefault("XLA_FLAGS", " ".join(COMPILE_SOON))
 jax.config.update("jax_include_full_tracebacks_in_locations", False)  # where in Python each operation is from
 jax.config.update("jax_num_cpu_devices", 2)  # the second is for tests/sequence/test_sharding.py
 
@@ -35,6 +41,11 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
 )
 hypothesis.settings.load_profile("rnnjax")
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores, since many tests wait for processes that they have started."""
+    return len(os.sched_getaffinity(0)) + 1
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -59,6 +70,13 @@ def _cells(item: pytest.Item) -> set[str]:
     """The names of cells among a test's parameters."""
     values = item.callspec.params.values() if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ()
     return {value for value in values if isinstance(value, str) and value in CELL_CASES}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_program_stays() -> Iterator[None]:
+    """What one file has compiled no other needs; kept, it took gigabytes and a tenth of the time."""
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture

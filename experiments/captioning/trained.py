@@ -1,5 +1,6 @@
 """A network that this experiment has trained, and what it says of pictures."""
 
+import functools
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from experiments.captioning import model
 from experiments.captioning.grammar import spelled
 from experiments.captioning.model import Model, Network
 from experiments.common import checkpoint
-from experiments.common.averaged import initial_state
+from experiments.common.averaged import restored
 from experiments.common.optimizer import make_optimizer
 
 
@@ -41,8 +42,7 @@ def load(folder: str | Path) -> Trained:
     about = checkpoint.about(folder)
     config = ConfigDict(about["config"])
     chosen = model.make_model(about["run"]["way"], config)
-    like = initial_state(model.init(chosen, jax.random.key(0)), make_optimizer(config), jax.random.key(0))
-    return Trained(chosen, checkpoint.restore(folder, like).tree.average)
+    return Trained(chosen, restored(folder, functools.partial(model.init, chosen), make_optimizer(config)))
 
 
 def captions(known: Trained, picture: np.ndarray, beams: int) -> list[Caption]:

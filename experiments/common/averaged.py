@@ -1,6 +1,7 @@
 """Training whose weights are averaged over the last steps: a state with all that a step depends on, and a step."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -9,6 +10,7 @@ import optax
 from jax import Array
 from ml_collections import ConfigDict
 
+from experiments.common import checkpoint
 from experiments.common.workdir import Record
 from rnnjax.typing import Key, Params
 
@@ -26,6 +28,17 @@ class TrainState(NamedTuple):
 def initial_state(params: Params, optimizer: optax.GradientTransformation, key: Key) -> TrainState:
     """Before training."""
     return TrainState(params, jax.tree.map(jnp.copy, params), optimizer.init(params), jnp.int32(0), key)
+
+
+def restored(folder: Path, init: Callable[[Key], Params], optimizer: optax.GradientTransformation) -> Params:
+    """The averaged weights of a checkpoint; ``init`` and the optimizer tell what is in it.
+
+    Raises:
+        ExperimentError: if it cannot be read.
+    """
+    like = jax.eval_shape(lambda key: initial_state(init(key), optimizer, key), jax.random.key(0))
+    found: Params = checkpoint.restore(folder, like).tree.average
+    return found
 
 
 def train_steps(

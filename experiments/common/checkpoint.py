@@ -151,8 +151,8 @@ def read(folder: str | Path) -> Saved:
 
 
 def restore(folder: str | Path, like: Any) -> Saved:
-    """The same, with a tree of the structure, shapes and dtypes of ``like``."""
-    checkpoint, plain = whole(folder), jax.tree.map(_plain, like)
+    """The same, with a tree of the structure, shapes and dtypes of ``like``, which ``jax.eval_shape`` can have made."""
+    checkpoint, plain = whole(folder), jax.tree.map(_empty, like)
     saved = _read(checkpoint, ocp.args.StandardRestore(plain))
     with _readable(checkpoint):
         jax.tree.map(_require_like, plain, saved.tree)
@@ -222,8 +222,25 @@ def _reason(error: Exception) -> str:
 
 def _plain(leaf: Any) -> np.ndarray:
     """On the host; a key of ``jax.random`` as the numbers it is made of."""
-    is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-    return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
+    return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+
+
+def _empty(like: Any) -> np.ndarray:
+    """As ``_plain`` makes it, with any values; of an array or of its shape."""
+    if not hasattr(like, "dtype"):
+        return np.asarray(like)
+    shape = jax.eval_shape(jax.random.key_data, like) if _is_key(like) else like
+    return np.empty(shape.shape, shape.dtype)
+
+
+def _is_key(leaf: Any) -> bool:
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _implementation(key: Any) -> Any:
+    found = []
+    jax.eval_shape(lambda key: found.append(jax.random.key_impl(key)), key)  # which refuses a shape, but not a tracer
+    return found[0]
 
 
 def _require_like(expected: np.ndarray, found: np.ndarray) -> None:
@@ -232,8 +249,8 @@ def _require_like(expected: np.ndarray, found: np.ndarray) -> None:
 
 
 def _as(like: Any, plain: np.ndarray) -> jax.Array:
-    if isinstance(like, jax.Array) and jnp.issubdtype(like.dtype, jax.dtypes.prng_key):
-        return jax.random.wrap_key_data(jnp.asarray(plain), impl=jax.random.key_impl(like))
+    if _is_key(like):
+        return jax.random.wrap_key_data(jnp.asarray(plain), impl=_implementation(like))
     array = jnp.array(plain)  # a copy: what was read may be of memory that is not ours
     several = isinstance(like, jax.Array) and len(like.sharding.device_set) > 1
     return jax.device_put(array, like.sharding) if several else array

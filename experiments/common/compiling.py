@@ -15,10 +15,16 @@ from experiments.common.command import ExperimentError
 
 T = TypeVar("T")
 
+_LEVEL = "xla_backend_optimization_level"
+
 
 def options() -> dict[str, str | bool]:
-    """For ``jax.jit``: on a CPU LLVM at -O1, which compiles in less time than at XLA's -O3; networks run as fast."""
-    return {"xla_backend_optimization_level": "1"} if jax.default_backend() == "cpu" else {}
+    """For ``jax.jit``: on a CPU LLVM at -O1, which compiles in less time than at XLA's -O3; networks run as fast.
+
+    A level that the environment gives, by ``XLA_FLAGS=--xla_backend_optimization_level=...``, stays as it is.
+    """
+    given = _LEVEL in os.environ.get("XLA_FLAGS", "")
+    return {_LEVEL: "1"} if jax.default_backend() == "cpu" and not given else {}
 
 
 def jit(function: Callable[..., T], **given: Any) -> Callable[..., T]:

@@ -139,5 +139,5 @@ def load(folder: str | Path) -> Trained:
     program = Program(*(run[name] for name in Program._fields))
     activation = rnnjax.ACTIVATIONS.get(run["activation"])
     cell = make_cell(program, config.hidden_size, activation, run["initialization"])
-    like = initial_state(cell, len(about["vocabulary"]), config, jax.random.key(0))
+    like = jax.eval_shape(lambda: initial_state(cell, len(about["vocabulary"]), config, jax.random.key(0)))
     return Trained(cell, checkpoint.restore(folder, like).tree.params, about["vocabulary"])

@@ -310,6 +310,6 @@ def load(folder: str | Path) -> Trained:
     unit, entries = about["vocabulary"]["unit"], tuple(about["vocabulary"]["entries"])
     cell = make_cell(about["run"]["cell"], config, len(entries))
     optimizer, rate = make_optimizer(config, about["run"]["optimizer"]), about["run"]["learning_rate"]
-    like = initial_state(cell, optimizer, rate, config, len(entries), jax.random.key(0))
+    like = jax.eval_shape(lambda: initial_state(cell, optimizer, rate, config, len(entries), jax.random.key(0)))
     params = checkpoint.restore(folder, like).tree.average
     return Trained(language_model.without_draws(cell, dropout_of(config)), params, Vocabulary(unit, entries))

@@ -1,13 +1,13 @@
 """A network that this experiment has trained."""
 
+import functools
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 from ml_collections import ConfigDict
 
 from experiments.common import checkpoint, trained
-from experiments.common.averaged import initial_state
+from experiments.common.averaged import restored
 from experiments.common.command import ExperimentError
 from experiments.common.optimizer import make_optimizer
 from experiments.music import model
@@ -33,9 +33,9 @@ def load(folder: str | Path) -> Trained:
     if "most" not in about:
         raise ExperimentError(f"{folder} is a network of another experiment: give a folder of experiments.music")
     config = ConfigDict(about["config"])
-    used, key = make_model(about["run"]["network"], config, about["most"]), jax.random.key(0)
-    like = initial_state(model.init(used, key), make_optimizer(config), key)
-    return Trained(used, checkpoint.restore(folder, like).tree.average, folder.parents[1].name)
+    used = make_model(about["run"]["network"], config, about["most"])
+    network = restored(folder, functools.partial(model.init, used), make_optimizer(config))
+    return Trained(used, network, folder.parents[1].name)
 
 
 def chosen(workdir: str, run: str) -> Path:

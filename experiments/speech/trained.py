@@ -1,5 +1,6 @@
 """A network that this experiment has trained, and what it hears in audio."""
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.common import checkpoint
-from experiments.common.averaged import initial_state
+from experiments.common.averaged import restored
 from experiments.common.optimizer import make_optimizer
 from experiments.speech import features, model
 from experiments.speech.data import Batch, Scale
@@ -53,8 +54,7 @@ def load(folder: str | Path) -> Trained:
     scale = Scale(*(np.array(about["scale"][name]) for name in Scale._fields))
     sizes = Sizes(len(scale.mean), len(classes))
     layer = model.sized_layer(about["run"]["network"], config, sizes)
-    like = initial_state(model.init(layer, sizes, jax.random.key(0)), make_optimizer(config), jax.random.key(0))
-    network = checkpoint.restore(folder, like).tree.average
+    network = restored(folder, functools.partial(model.init, layer, sizes), make_optimizer(config))
     return Trained(folder.parents[1].name, layer, about["run"]["delay"], network, scale, classes)
 
 

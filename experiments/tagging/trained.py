@@ -1,5 +1,6 @@
 """A network that this experiment has trained, and what it says of words."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.common import checkpoint
-from experiments.common.averaged import initial_state
+from experiments.common.averaged import restored
 from experiments.common.optimizer import make_optimizer
 from experiments.tagging import model
 from experiments.tagging.data import Lexicon, as_trained, batch_of, words_of
@@ -49,8 +50,8 @@ def load(folder: str | Path) -> Trained:
     lexicon = Lexicon(tuple(found["words"]), tuple(found["affixes"]), found["longest_affix"], tuple(found["tags"]))
     sizes = sizes_of(lexicon, config)
     layer = model.sized_layer(about["run"]["network"], config.cell, config.hidden_size, sizes)
-    like = initial_state(model.init(layer, sizes, jax.random.key(0)), make_optimizer(config), jax.random.key(0))
-    return Trained(layer, checkpoint.restore(folder, like).tree.average, lexicon, config.data)
+    network = restored(folder, functools.partial(model.init, layer, sizes), make_optimizer(config))
+    return Trained(layer, network, lexicon, config.data)
 
 
 def sizes_of(lexicon: Lexicon, config: ConfigDict) -> Sizes:

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict
 
 import rnnjax
 from experiments.common import checkpoint, drawing, sweep, training
-from experiments.common.averaged import TrainState, initial_state, train_steps
+from experiments.common.averaged import TrainState, initial_state, restored, train_steps
 from experiments.common.command import explained
 from experiments.common.compiling import jit
 from experiments.common.optimizer import make_optimizer
@@ -322,5 +322,5 @@ def load(folder: str | Path) -> Tracker:
     about = checkpoint.about(folder)
     config, run = ConfigDict(about["config"]), about["run"]
     cell = model.make_cell(run["network"], config.hidden_size, whole=run["whole"])
-    like = initial_state(model.init(cell, jax.random.key(0)), make_optimizer(config), jax.random.key(0))
-    return Tracker(cell, checkpoint.restore(folder, like).tree.average, run["delay"], config)
+    network = restored(folder, functools.partial(model.init, cell), make_optimizer(config))
+    return Tracker(cell, network, run["delay"], config)

@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from experiments.common import checkpoint
-from experiments.common.averaged import TrainState, initial_state
+from experiments.common.averaged import restored
 from experiments.common.optimizer import make_optimizer
 from experiments.translation import model
 from experiments.translation.data import PHONEMES, Batch, Symbols, batch_of, spelled
@@ -59,14 +59,9 @@ def load(folder: str | Path) -> Trained:
     layers = model.make_layers(
         program["attention"], program["reading"], config.cell, config.hidden_size, config.attention_size
     )
-    optimizer = make_optimizer(config)
-
-    @jax.jit
-    def initialize(key: jax.Array) -> TrainState:
-        return initial_state(model.init(layers, symbols, config.embedding_size, key), optimizer, key)
-
-    like = initialize(jax.random.key(0))
-    return Trained(layers, checkpoint.restore(folder, like).tree.average, symbols, config.data, config.most_dates)
+    init = functools.partial(model.init, layers, symbols, config.embedding_size)
+    network = restored(folder, init, make_optimizer(config))
+    return Trained(layers, network, symbols, config.data, config.most_dates)
 
 
 def readable(known: Trained, text: str) -> str:

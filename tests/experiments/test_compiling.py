@@ -22,6 +22,15 @@ def needed(message: str) -> float:
     return float(found[1].replace(",", ""))
 
 
+def test_programs_are_compiled_at_the_first_level_unless_the_environment_gives_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_parallel_codegen_split_count=1")
+    assert compiling.options() == {"xla_backend_optimization_level": "1"}
+    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=3")
+    assert compiling.options() == {}
+
+
 def test_a_program_is_compiled_once_and_gives_what_it_gives() -> None:
     compiled: list[str] = []
 
