@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.training import report
+from benchmarks.training.steps import Size
 from tests.benchmarks.running import results_of, run
 
 
@@ -24,3 +26,12 @@ def test_training_measures_every_way_and_all_train_alike(tmp_path: Path) -> None
     again = run("benchmarks.training", "--quick", f"--output={tmp_path}")
     assert again.returncode != 0
     assert "--overwrite" in again.stderr
+
+
+def test_where_there_is_one_device_two_are_not_spoken_of() -> None:
+    """As on a machine with a single GPU."""
+    one, two = (
+        {"way": "rnnjax", "rounds": [[1.0]], "characters_per_second": 5.0},
+        {"way": "jit_2_devices", "skipped": ""},
+    )
+    assert report.rule([record | {"size": Size(50, 50, 96, 8)} for record in (one, two)]) == []
