@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.accelerator.rows import rows_of
 from benchmarks.training import report
 from benchmarks.training.steps import Size
 from tests.benchmarks.running import results_of, run
@@ -22,6 +23,11 @@ def test_training_measures_every_way_and_all_train_alike(tmp_path: Path) -> None
         assert [len(samples) for samples in record["rounds"]] == [2, 2]
         assert record["characters_per_second"] == pytest.approx(20 / record["median_seconds"])
         assert ("speed" in record) == (len(measured) == 4)
+
+    (row,) = rows_of("training", records)
+    assert row.case == "2 LSTM layers, T = 5, B = 4, H = 8"
+    assert row.seconds == records[0]["median_seconds"]
+    assert {"2 devices by jit", "2 devices by shard_map"} <= set(row.others)
 
     again = run("benchmarks.training", "--quick", f"--output={tmp_path}")
     assert again.returncode != 0
