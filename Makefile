@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 WORKDIR ?= runs/gradient_flow
 
-.PHONY: help run quick test test-fast lint types peers bench cells docs clean
+.PHONY: help run quick test test-fast lint types peers bench bench-accelerator cells docs clean
 
 help:
 	@echo "make run        the main experiment, where gradients die: figures and a page in $(WORKDIR) (one to two minutes on two cores)"
@@ -16,6 +16,7 @@ help:
 	@echo "make types      check types with mypy"
 	@echo "make peers      install PyTorch, haiku, equinox, Keras and gensim, with which benchmarks and tests compare"
 	@echo "make bench      all benchmarks: peers, memory, compiling, parallel time, training, online steps, writing, a study (three quarters of an hour)"
+	@echo "make bench-accelerator  benchmarks at sizes for the GPU or TPU that JAX finds, in one table (ten minutes at most; see docs/accelerators.md)"
 	@echo "make docs       build the site in docs/_build/html and execute its tutorials (a minute or two)"
 	@echo "make cells      measure how fast the gradient of every cell decays, and rewrite docs/cells.md (10 minutes of processor time)"
 
@@ -46,6 +47,7 @@ bench: $(VENV)/.installed-peers
 	$(BIN)/python -m benchmarks.memory
 	$(BIN)/python -m benchmarks.scaling
 	$(BIN)/python -m benchmarks.compile_time
+	$(BIN)/python -m benchmarks.step_cost
 	$(BIN)/python -m benchmarks.parallel
 	$(BIN)/python -m benchmarks.training
 	$(BIN)/python -m benchmarks.online
@@ -55,6 +57,9 @@ bench: $(VENV)/.installed-peers
 	$(BIN)/python -m benchmarks.generation
 	$(BIN)/python -m benchmarks.language
 	$(BIN)/python -m benchmarks.word_vectors
+
+bench-accelerator: $(VENV)/.installed-peers
+	$(BIN)/python -m benchmarks.accelerator
 
 cells: $(VENV)/.installed
 	$(BIN)/python -m docs.cell_table

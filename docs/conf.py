@@ -36,6 +36,7 @@ nb_execution_timeout = 300
 PAGES = {
     "../README.md": "index.md",
     "../benchmarks/README.md": "benchmarks.md",
+    "../benchmarks/TRIED.md": "tried.md",
     "README.md": "benchmarks.md",  # so the two pages of benchmarks call each other
     "TRIED.md": "tried.md",
 }

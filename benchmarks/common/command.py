@@ -22,9 +22,9 @@ def define_flags(name: str, quick: Settings, accelerator: Settings) -> None:
 
     The defaults of the other flags are made for a CPU; ``accelerator`` has those for a GPU or TPU.
     """
-    flags.DEFINE_string("output", f"runs/benchmarks/{name}", "Folder for results.json, table.txt and the figure.")
+    flags.DEFINE_string("output", f"runs/benchmarks/{name}", "Folder for results.json, the table and the figure.")
     flags.DEFINE_bool("overwrite", False, "Replace the results already in that folder.")
-    others = f" The other flags' defaults on a GPU or TPU: {dict(accelerator)}."
+    others = f" The other flags' defaults on a GPU or TPU: {dict(accelerator)}." if accelerator else ""
     flags.DEFINE_bool("quick", False, f"Makes a short run, with {dict(quick)} where a flag is not given.{others}")
 
 

@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,16 @@ def describe(device: Device, packages: Iterable[str] = ()) -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {package: _version(package) for package in ("rnnjax", "jax", "jaxlib", "numpy", *packages)},
     }
+
+
+def driver(device: Device) -> str | None:
+    """The driver of a GPU of NVIDIA, if its tool is there; those of other devices are packages."""
+    words = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        told = subprocess.run(words, capture_output=True, text=True, timeout=30).stdout if device.cuda else ""
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return f"NVIDIA {told.splitlines()[0]}" if told.strip() else None
 
 
 def place(machine: Mapping[str, Any]) -> str:

@@ -2,9 +2,12 @@
 
 import functools
 import json
+import os
+import select
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple, Self
@@ -13,6 +16,9 @@ from benchmarks.common.device import ROOT, Device, UnavailableError, environment
 
 Answer = Callable[..., Mapping[str, Any]]
 """The function that turns a request's arguments into an answer."""
+
+GRACE = 1.0
+"""Seconds that a worker has to end by itself when nobody asks any more."""
 
 WITHOUT_JAX = ("torch", "torch_loop", "numpy", "gensim")
 """Workers that do not touch JAX's device."""
@@ -94,11 +100,21 @@ def serve(work: Callable[[str, Device], Answer]) -> None:
     ``work(name, device)`` is called once for each worker; what it returns answers the worker's requests.
     """
     replies, sys.stdout = sys.stdout, sys.stderr  # what a library prints must not mix with the replies
+    threading.Thread(target=_end_with_input, daemon=True).start()
     device = Device(*json.loads(sys.argv[1]))
     work = functools.cache(work)
     for line in sys.stdin:
         request = json.loads(line)
         print(json.dumps(answer_or_reason(work, request.pop("worker"), device, request)), file=replies, flush=True)
+
+
+def _end_with_input() -> None:
+    """Ends this process soon after its standard input, even while it answers: a killed benchmark leaves nobody busy."""
+    other_end = select.poll()
+    other_end.register(sys.stdin.fileno(), 0)  # reports nothing but that the other end is closed
+    other_end.poll()
+    time.sleep(GRACE)
+    os._exit(1)
 
 
 def answer_or_reason(

@@ -22,6 +22,7 @@ from benchmarks.generation.network import RECURRENT, Size
 from rnnjax.names import lookup
 
 QUICK = {"cells": ["gru"], "streams": ["1", "3"], "hidden": 8, "embedding": 4, "length": 60, "rounds": 2}
+ACCELERATOR = {"streams": ["1", "256"], "hidden": 1024, "embedding": 256}
 
 flags.DEFINE_list("cells", list(RECURRENT), f"Cells: {', '.join(RECURRENT)}.")
 flags.DEFINE_list("streams", ["1", "64"], "Numbers of texts that are written at the same time.")
@@ -30,13 +31,13 @@ flags.DEFINE_integer("embedding", 64, "E, the width of the embedding.", lower_bo
 flags.DEFINE_integer("vocabulary", 96, "V, the number of different characters.", lower_bound=2)
 flags.DEFINE_integer("length", 500, "Characters of a text.", lower_bound=1)
 flags.DEFINE_integer("rounds", 7, "Turns that each way of writing takes in each case.", lower_bound=1)
-command.define_flags("generation", QUICK, {})
+command.define_flags("generation", QUICK, ACCELERATOR)
 FLAGS = flags.FLAGS
 
 
 def main(argv: list[str]) -> None:
     with arguments.refusals("generation"):
-        device = command.settle("generation", QUICK, {})
+        device = command.settle("generation", QUICK, ACCELERATOR)
         for cell in FLAGS.cells:
             lookup("cell", cell, RECURRENT)
         streams = arguments.whole_numbers("streams", FLAGS.streams)

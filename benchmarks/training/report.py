@@ -75,18 +75,19 @@ def find(records: list[Record]) -> str:
 
 
 def rule(records: list[Record]) -> list[str]:
-    """How fast training is on as many devices as experiments choose, beside the faster number."""
+    """How fast training is on as many devices as experiments choose, beside the faster number, where both are there."""
     found = []
-    for size in dict.fromkeys(record["size"] for record in records):
+    measured = [record for record in records if "rounds" in record]
+    for size in dict.fromkeys(record["size"] for record in measured if record["way"] in DEVICES[2]):
         kernel_bytes = 4 * size.hidden * 4 * size.hidden
         chosen = host_devices.number(size.batch, kernel_bytes, cores=2)
         speeds = {
-            count: max(r["characters_per_second"] for r in records if r["size"] == size and r["way"] in ways)
+            count: max(r["characters_per_second"] for r in measured if r["size"] == size and r["way"] in ways)
             for count, ways in DEVICES.items()
         }
         fastest = max(speeds, key=speeds.__getitem__)
         found.append(f"{chosen} at H = {size.hidden} ({speeds[chosen] / speeds[fastest]:.2f} of the best speed)")
-    return [f"Of 1 and 2 devices, experiments choose {', '.join(found)}."]
+    return [f"Of 1 and 2 devices, experiments choose {', '.join(found)}."] if found else []
 
 
 def verdict(speed: Ratio) -> str:

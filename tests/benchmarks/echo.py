@@ -1,6 +1,7 @@
 """A worker's program that measures nothing: it says in which process it is, or why it cannot."""
 
 import os
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ def work(name: str, device: Device) -> Answer:
         raise ModuleNotFoundError("No module named 'missing'")
 
     def answer(number: int) -> Mapping[str, Any]:
+        if name == "asleep":
+            time.sleep(600)
         print("a library's own words")  # must not be taken for an answer
         return {"name": name, "number": number, "process": os.getpid(), "device": device}
 

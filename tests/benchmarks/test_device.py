@@ -1,5 +1,6 @@
 """What benchmarks do otherwise on a GPU or TPU, as far as that shows without one."""
 
+import json
 import sys
 from types import SimpleNamespace
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 
 from benchmarks.common import command, device, machine, pytorch
 from benchmarks.common.device import Device, UnavailableError
-from benchmarks.common.worker import workers
+from benchmarks.common.worker import Process, workers
 from benchmarks.memory import measure as memory
 from benchmarks.online import measure as online
 from benchmarks.online import report as online_report
@@ -70,6 +71,16 @@ def test_each_worker_has_a_process_but_on_a_tpu_those_of_jax_share_one() -> None
     assert len(set(processes["cpu"])) == 3
     of_rnnjax, of_flax, of_torch = processes["tpu"]
     assert of_rnnjax == of_flax != of_torch
+
+
+def test_a_worker_ends_with_the_benchmark_even_while_it_is_busy() -> None:
+    process = Process("tests.benchmarks.echo", CPU).process
+    assert process.stdin
+    assert process.stdout
+    process.stdin.write(json.dumps({"worker": "asleep", "number": 7}) + "\n")
+    process.stdin.close()
+    assert process.wait(timeout=60) == 1
+    process.stdout.close()
 
 
 def test_a_worker_says_why_it_cannot_measure() -> None:

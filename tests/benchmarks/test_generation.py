@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.accelerator.rows import rows_of
 from benchmarks.generation.measure import LOOPS, agreement
 from benchmarks.generation.network import Size
 from tests.benchmarks.running import results_of
@@ -25,6 +26,11 @@ def test_generation_measures_every_way_and_all_write_alike(tmp_path: Path) -> No
         assert record["first_seconds"] > 0
         assert ("speed" in record) == (len(measured) == 20)
     assert ("target 5" in results["finding"]) == (len(measured) == 20)
+
+    rows = rows_of("generation", records)
+    assert [row.case.partition(",")[0] for row in rows] == ["gru", "gru", "lstm", "lstm"]
+    ours = [record for record in records if record["way"] == "rnnjax"]
+    assert [60 * row.seconds for row in rows] == pytest.approx([record["median_seconds"] for record in ours])
 
 
 def test_a_text_that_differs_is_not_timed(tmp_path: Path) -> None:

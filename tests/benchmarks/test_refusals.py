@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from benchmarks.accelerator.parts import PARTS
 from benchmarks.common import arguments
 from tests.benchmarks.running import run
 
@@ -32,6 +33,14 @@ REFUSED = {
     "streaming": {"--cells=lstn": "did you mean 'lstm'", "--hidden=8,0": "expected whole numbers from 1 on"},
     "generation": {"--cells=lstn": "did you mean 'lstm'", "--streams=0": "expected whole numbers from 1 on"},
     "language": {"--corpus=nowhere.txt": "give a UTF-8 text file"},
+    "step_cost": {
+        "--cells=lstn": "did you mean 'lstm'",
+        "--ways=scn": "did you mean 'scan'",
+        "--programs=gradien": "did you mean 'gradient'",
+        "--steps=8,16,32": "expected 4 or more different whole numbers",
+        "--unroll=0": "expected whole numbers from 1 on",
+    },
+    "accelerator": {"--parts=trainin": "did you mean 'training'"},
     "study": {
         "--cells=lstn": "did you mean 'lstm'",
         "--depths=0": "expected whole numbers from 1 on",
@@ -45,10 +54,16 @@ REFUSED = {
 ON_A_GPU = {"--on_gpu too": "received 'too'", "--on_gpu --quick too": "received 'too'"}
 
 
+def accepted(name: str) -> dict[str, str]:
+    """What shows that a benchmark accepts its own settings for a GPU, and those of ``benchmarks.accelerator``."""
+    own = [" ".join(part.flags + part.sizes) for part in PARTS.values() if part.benchmark == name]
+    return ON_A_GPU | {f"{flags} --on_gpu too": "received 'too'" for flags in own}
+
+
 @pytest.fixture(scope="module")
 def answers() -> dict[str, list[str]]:
     """Of every benchmark to its command lines, from one process: most of the time goes by until it has imported JAX."""
-    lines = {name: [*refused, *ON_A_GPU] for name, refused in REFUSED.items()}
+    lines = {name: [*refused, *accepted(name)] for name, refused in REFUSED.items()}
     finished = run("tests.benchmarks.refuse", input=json.dumps(lines))
     assert finished.returncode == 0, finished.stderr
     found: dict[str, list[str]] = json.loads(finished.stdout)
@@ -57,7 +72,7 @@ def answers() -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_is_refused_in_a_line(answers: dict[str, list[str]], name: str) -> None:
-    for answer, text in zip(answers[name], (REFUSED[name] | ON_A_GPU).values(), strict=True):
+    for answer, text in zip(answers[name], (REFUSED[name] | accepted(name)).values(), strict=True):
         assert answer.startswith(f"benchmarks.{name}: ")
         assert "\n" not in answer
         assert text in answer

@@ -11,6 +11,7 @@ from jax import Array
 from jax.experimental import rnn
 
 import rnnjax
+from benchmarks.accelerator.rows import rows_of, skipped
 from benchmarks.common.device import Device, UnavailableError, here
 from benchmarks.common.measure import Ratio
 from benchmarks.common.workload import FORWARD, GRADIENT
@@ -41,6 +42,13 @@ def test_unroll_measures_every_program(tmp_path: Path) -> None:
     ours = results["records"][0]
     assert ours["ratio"]["forward"] == [1, 1, 1]
     assert ours["flow_overhead"][0] > 0
+
+    backward, forward, flow = rows_of("unroll", results["records"])
+    assert [row.program for row in (backward, forward, flow)] == [GRADIENT, FORWARD, "gradient_flow"]
+    assert backward.case == "lstm 5x2x3x4"
+    assert list(backward.others) == ["scan", "rnnjax_2_devices", "matmul"]
+    assert flow.others["the gradient alone"].value == pytest.approx(1 / ours["flow_overhead"][0])
+    assert list(skipped(results["records"])) == [("cuDNN", "cuDNN needs a GPU of NVIDIA, JAX found the CPU")]
 
     again = run("benchmarks.unroll", "--quick", f"--output={tmp_path}")
     assert again.returncode != 0
