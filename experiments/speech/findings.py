@@ -158,7 +158,7 @@ def fewest(ends: pd.DataFrame) -> str:
     known, held_out = (percent(errors(ends, case, group, first)) for group in GROUPS)
     speech = f"{noise.in_words(first)} speech" if first == noise.CLEAN else f"speech at {noise.in_words(first)}"
     return (
-        f"{case} is best: in {speech} it labels {known} of the frames of {KNOWN} and {held_out} of {HELD_OUT} wrongly"
+        f"{case} is best: in {speech} it labels {known} of the frames of {KNOWN} wrongly, and {held_out} of {HELD_OUT}"
     )
 
 

@@ -122,7 +122,7 @@ def test_a_missing_library_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("starts", "message"),
-    [([5, 3], "out of their order"), ([0, 200], "out of their order"), ([], "is silent"), ([-1], "out of their order")],
+    [([5, 3], "out of order"), ([0, 200], "out of order"), ([], "is silent"), ([-1], "out of order")],
 )
 def test_answers_that_cannot_be_are_refused(starts: list[int], message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -92,8 +92,8 @@ def test_table_and_verdict_of_known_runs() -> None:
     assert rows[2][5] == "30.0 % (28.0 to 32.0)"
     verdict = findings.verdict(records)
     assert verdict.startswith(
-        "bidirectional:cnn-lstm-dnn is best: in clean speech it labels 5.0 % of the frames of known voices and 10.0 % of "
-        "held-out voices wrongly."
+        "bidirectional:cnn-lstm-dnn is best: in clean speech it labels 5.0 % of the frames of known voices wrongly, "
+        "and 10.0 % of held-out voices."
     )
     assert (
         "That cnn-lstm-dnn has fewer frames wrong than lstm-dnn, with about as many params, is confirmed for known "
