@@ -140,7 +140,8 @@ def loss_by_step(records: Sequence[Record]) -> Figure:
     for axes in panels.values():
         drawing.plain_ticks(axes, (1, 3))
         axes.axhline(chance, color=drawing.GREY, linewidth=0.8, zorder=0)
-    drawing.legend(figure, "line: median\nshade: range over seeds\ngrey: least possible\nwithout the picture")
+    grey = "grey: least possible\nwithout the picture,\nseen combinations"
+    drawing.legend(figure, f"line: median\nshade: range over seeds\n{grey}")
     last = found[found["step"] == found["step"].max()].groupby("way", sort=False)["loss"]
     told = ", ".join(f"{way} {frames.span(nats, '.3f')}" for way, nats in last)
     title = (
@@ -263,7 +264,7 @@ def attention(records: Sequence[Record]) -> Figure | None:
         _shade(axes, picture, of_word)
         axes.set_title(word, fontsize=9)
     near = _near(said, weights, chosen["scene"])
-    told = ", ".join(f"before {kind} {100 * np.mean(share):.0f} %" for kind, share in near.items())
+    told = ", ".join(f"{100 * np.mean(share):.0f} % before {kind}" for kind, share in near.items())
     title = "Bright places are where attention looks before each word"
     if told:
         title += (

@@ -82,10 +82,10 @@ def setting(records: Sequence[Record]) -> str:
         f"{first[f'{part}_chorales']} chorales of {first[f'{part}_frames']:,} frames to {purpose}"
         for part, purpose in (("train", "train on"), ("valid", "choose by"), ("test", "test on"))
     )
+    known = f"{first['known_tunes']:.0f}" if first["known_tunes"] else "none"
     return (
-        f"{first['source']}: {counts}; {first['known_tunes']:.0f} of the test chorales have a tune that is also in "
-        "training, in another setting or key. A frame is a quarter note. That a bar has four of them is "
-        f"{first['bars']}. "
+        f"{first['source']}: {counts}; {known} of the test chorales have a tune that is also in training, in another "
+        f"setting or key. A frame is a quarter note. That a bar has four of them is {first['bars']}. "
         f"{seeds} {'seed' if seeds == 1 else 'seeds'}."
     )
 
@@ -183,7 +183,7 @@ def reaches(records: Sequence[Record]) -> str:
         lags = {phase: list(of_phase["tenth_lag"]) for phase, of_phase in seeds.groupby("phase", sort=False)}
         after, before = (lag_in_words(lags[phase], farthest) for phase in ("trained", "initialization"))
         told.append(f"{network} {after} (before training {before})")
-    return f"After training, the lag at which a tenth of a frame's gradient is left is {'; '.join(told)}"
+    return f"After training, a tenth of a frame's gradient is left at these lags: {'; '.join(told)}"
 
 
 def spread_table(records: Sequence[Record]) -> str:
@@ -220,8 +220,5 @@ def costs(records: Sequence[Record]) -> list[str]:
         f"{frames.span(seeds['more'], 'z.2f')} for n = {int(heard)}"
         for heard, seeds in found[found["frames"] < most].groupby("frames")
     ]
-    about = (
-        f"If {name} starts from its initial state n beats before a frame instead of {most}, its loss is higher by "
-        "(nats a frame, ranges over seeds)"
-    )
-    return [f"{about} {', '.join(told)}"] if told else []
+    about = f"If {name} starts from its initial state n beats before a frame instead of {most}, it loses more nats"
+    return [f"{about} a frame: {', '.join(told)}"] if told else []

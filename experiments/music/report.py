@@ -152,8 +152,7 @@ def nats_by_context(records: Sequence[Record]) -> Figure | None:
     axes.minorticks_off()
     drawing.legend(figure, "line: median\nshade: range over seeds")
     title = (costs(records) or [f"The loss of {best(records)} by the number of beats that it reads"])[0]
-    y = f"more nats a frame than with {int(heard[-1])} beats"
-    return drawing.caption(figure, title, "beats read before the frame (below: bars)", y)
+    return drawing.caption(figure, title, "beats read before the frame (below: bars)", "additional nats a frame")
 
 
 def pieces(records: Sequence[Record]) -> Figure | None:
@@ -173,7 +172,7 @@ def pieces(records: Sequence[Record]) -> Figure | None:
     for record in drawn:
         composed = record["frames"][record["primer"] :]
         counts.setdefault(record["network"], []).extend(len(frame) == 4 for frame in composed)
-    told = ", ".join(f"{name} {100 * sum(four) / len(four):.0f} %" for name, four in counts.items())
+    told = ", ".join(f"{100 * sum(four) / len(four):.0f} % for {name}" for name, four in counts.items())
     title = f"Pieces of {bars} bars (first seed); the share of frames with exactly four notes is {told}"
     return drawing.caption(figure, title, "bar", "note")
 

@@ -203,10 +203,7 @@ def confused(counts: np.ndarray, most: int = 4) -> str:
     ]
     silence = CLASSES.index(SILENCE)
     at_silence = 100 * (wrong[silence].sum() + wrong[:, silence].sum()) / max(wrong.sum(), 1)
-    return (
-        f"the most frequent mistakes, as shares of all wrong frames, are {', '.join(told)}; {at_silence:.0f} % of the "
-        "wrong frames are silence, or are taken for silence"
-    )
+    return f"{', '.join(told)}; {at_silence:.0f} % of the wrong frames are silence, or are taken for silence"
 
 
 # Reach

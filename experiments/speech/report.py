@@ -76,8 +76,8 @@ def error_by_noise(records: Sequence[Record]) -> Figure | None:
     drawing.legend(figure, "line: median\nshade: range over seeds")
     ends = found[found["condition"] == several[-1]].groupby("case", sort=False)["percent"].mean()
     title = (
-        f"At {noise.in_words(several[-1])} {ends.idxmin()} has least of the frames wrong, {ends.min():.0f} %, and "
-        f"{ends.idxmax()} most, {ends.max():.0f} % (means over seeds and both groups of voices)"
+        f"At {noise.in_words(several[-1])} {ends.idxmin()} has the fewest frames wrong, {ends.min():.0f} %, and "
+        f"{ends.idxmax()} the most, {ends.max():.0f} % (means over seeds and both groups of voices)"
     )
     return drawing.caption(figure, title, "signal-to-noise ratio", "frames wrong (%)")
 
@@ -103,7 +103,7 @@ def contribution_by_noise(records: Sequence[Record]) -> Figure | None:
         for name in found["name"].unique()
     )
     title = (
-        f"How many points more frames are wrong than by {WHOLE} with about as many params (means over seeds and both "
+        f"How many points more frames are wrong than with {WHOLE}, at about as many params (means over seeds and both "
         f"groups of voices): {told}"
     )
     return drawing.caption(figure, title, "signal-to-noise ratio", "more frames wrong (points)")
@@ -131,8 +131,8 @@ def error_by_delay(records: Sequence[Record]) -> Figure | None:
     for network, rows in known.groupby("network", sort=False):
         by = rows.groupby("ms")["percent"].mean()
         told.append(
-            f"{network} has {by.iloc[0]:.1f} % of the frames wrong if it hears {by.index[0]:.0f} ms ahead, and least, "
-            f"{by.min():.1f} %, with {by.idxmin():.0f} ms"
+            f"{network} has {by.iloc[0]:.1f} % of the frames wrong if it hears {by.index[0]:.0f} ms ahead, and the "
+            f"fewest, {by.min():.1f} %, with {by.idxmin():.0f} ms"
         )
     title = f"For {KNOWN}, {'; '.join(told)} (means over seeds)"
     return drawing.caption(
@@ -152,8 +152,11 @@ def confusion(records: Sequence[Record]) -> Figure:
         for set_ticks, angle in ((axes.set_xticks, 90), (axes.set_yticks, 0)):
             set_ticks(range(len(CLASSES)), CLASSES, fontsize=7, rotation=angle)
         drawing.head(axes, group)
-        told.append(f"For {group} {findings.confused(counts)}")
-    title = f"{case}. {'. '.join(told)}. Darkness shows the root of the share of a true phoneme's frames"
+        told.append(f"For {group}: {findings.confused(counts)}")
+    title = (
+        f"The most frequent mistakes of {case}, as shares of all wrong frames. {'. '.join(told)}. Darkness shows the "
+        "root of the share of a true phoneme's frames"
+    )
     return drawing.caption(figure, title, "label of the network", "true phoneme")
 
 
@@ -214,15 +217,15 @@ def with_panel(records: Sequence[Record]) -> Any:
 
 def input_gradient_by_distance(records: Sequence[Record]) -> Figure | None:
     """The gradient of a decision with respect to what is heard, against the time from its frame."""
-    return _gradient(records, "inputs", r"$\log_{10} \|\partial d / \partial x\|$")
+    return _gradient(records, "inputs", "what is heard", r"$\log_{10} \|\partial d / \partial x\|$")
 
 
 def state_gradient_by_distance(records: Sequence[Record]) -> Figure | None:
     """The gradient of a decision with respect to the states of the LSTM, over both directions if there are two."""
-    return _gradient(records, "states", r"$\log_{10} \|\partial d / \partial s\|$")
+    return _gradient(records, "states", "the states", r"$\log_{10} \|\partial d / \partial s\|$")
 
 
-def _gradient(records: Sequence[Record], quantity: str, label: str) -> Figure | None:
+def _gradient(records: Sequence[Record], quantity: str, words: str, label: str) -> Figure | None:
     found = findings.flows(records)
     found = found[found[quantity].map(lambda norms: isinstance(norms, np.ndarray))]
     if found.empty:
@@ -241,10 +244,10 @@ def _gradient(records: Sequence[Record], quantity: str, label: str) -> Figure | 
     told = []
     for case, seeds in trained.groupby("case", sort=False):
         back = [-findings.reach(norms)[0] for norms in seeds[quantity]]
-        told.append(f"{case} {frames.span(back, 'z.0f')}")
+        told.append(f"{frames.span(back, 'z.0f')} with {case}")
     title = (
-        "How many ms before the frame the gradient is still a tenth of its largest value, after training (ranges over "
-        f"seeds): {', '.join(told)}"
+        f"How many ms before the frame the gradient with respect to {words} is still a tenth of its largest value, "
+        f"after training (ranges over seeds): {'; '.join(told)}"
     )
     return drawing.caption(figure, title, "distance from the labelled frame (ms; later frames are positive)", label)
 

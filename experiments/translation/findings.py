@@ -183,8 +183,8 @@ def _dates(records: Sequence[Record]) -> str:
     right = ends[ends["network"] == best(records)]["right"]
     reached = "is reached with every seed" if right.min() >= GOAL else "is not reached with every seed"
     return (
-        f"Best is {best(records)}: it translates {percent(right)} of {ends['sources'].iloc[0]:,.0f} single dates right "
-        f"that it has not seen. The goal of {100 * GOAL:.0f} % {reached}"
+        f"Best is {best(records)}: it translates {percent(right)} of {ends['sources'].iloc[0]:,.0f} unseen single "
+        f"dates right. The goal of {100 * GOAL:.0f} % {reached}"
     )
 
 
@@ -196,8 +196,8 @@ def _unseen(records: Sequence[Record]) -> str:
     by_locale = mine.groupby(["locale", "seed"], sort=False)["right"].mean().groupby("locale", sort=False)
     told = [f"{percent(right)} in {HELD_OUT_LOCALES.get(str(locale), locale)}" for locale, right in by_locale]
     return (
-        f"It has {form} right in a format that was not in training ({HELD_OUT_FORMAT}). In locales that were not in "
-        f"training it has {listed(told)} right"
+        f"It has {form} right in a format that was not in training ({HELD_OUT_FORMAT}). The shares right in locales "
+        f"that were not in training are {', '.join(told)}"
     )
 
 
@@ -231,12 +231,13 @@ def _bottleneck(records: Sequence[Record]) -> str:
     shortest, longest, unit = found["length"].min(), found["length"].max(), first(records)["unit"]
     start, end = (_right(without, length) for length in (shortest, longest))
     told = [
-        f"{network.partition(',')[0]} {percent(_right(rows, shortest))} and {percent(_right(rows, longest))}"
+        f"{percent(_right(rows, shortest))} and {percent(_right(rows, longest))} with {network.partition(',')[0]}"
         for network, rows in attending.groupby("network", sort=False)
     ]
-    shares = listed([f"one state without attention translates {percent(start)} and {percent(end)}", *told])
+    shares = "; ".join([f"{percent(start)} and {percent(end)} with one state and no attention", *told])
     steps = frames.frame(records, "evaluation")["step"].max()
-    of = f"After {steps:,} training steps, of sources of {shortest} and of {longest} {unit}, {shares} right"
+    sources = f"sources of {shortest} and of {longest} {unit}"
+    of = f"After {steps:,} training steps, the shares right of {sources} are {shares}"
     if not start.mean() > LEARNED:
         return f"{of}. As one state has not learned even the shortest sources, this says nothing about a bottleneck"
     standings = {frames.standing(_right(rows, longest), end) for _, rows in attending.groupby("network", sort=False)}
@@ -274,9 +275,10 @@ def _gradient(records: Sequence[Record]) -> str:
     for network, of_network in found.groupby("network", sort=False):
         logs = {when: log_left(seeds["norms"]) for when, seeds in of_network.groupby("when", sort=False)}
         told.append(f"{network} {' and '.join(f'10^{_span(each)} {when}' for when, each in logs.items())}")
+    ranges = " (ranges over seeds)" if found["seed"].nunique() > 1 else ""
     return (
         f"The gradient of the last symbol's log odds at the character after which {lag} more are read, divided by that "
-        f"at the character read last, is: {'; '.join(told)} (ranges over seeds)"
+        f"at the character read last, is{ranges}: {'; '.join(told)}"
     )
 
 
@@ -288,7 +290,7 @@ def log_left(norms: pd.Series) -> np.ndarray:
 
 
 def _span(logs: np.ndarray) -> str:
-    ends = frames.span(logs, "+.1f")
+    ends = frames.span(logs, "+z.1f")
     return f"({ends})" if " to " in ends else ends
 
 
@@ -308,8 +310,3 @@ def _beams(records: Sequence[Record]) -> str:
         f"That beam search ({told}) has more {what} right than greedy search is {shown}: the difference is "
         f"{frames.span(gain, '+.2f')} points"
     )
-
-
-def listed(parts: Sequence[str]) -> str:
-    """Parts of a sentence, the last one behind "and"."""
-    return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else "".join(parts)

@@ -50,9 +50,9 @@ def right_by_length(records: Sequence[Record]) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     drawing.legend(figure, SHADE + beyond)
     ends = found[found["length"] == longest].groupby("network", sort=False)["right"]
-    told = "; ".join(f"{network}: {percent(right)}" for network, right in ends)
+    told = "; ".join(f"{percent(right)} by {network}" for network, right in ends)
     which = "in training" if of_dates(records) else f"that {findings.FEW} or more test words have"
-    title = f"Sources translated right at the largest length {which}, {longest} {unit}. {told}"
+    title = f"Sources translated right at the largest length {which}, {longest} {unit}: {told}"
     return drawing.caption(figure, title, f"length of the source ({unit})", "sources translated right (%)")
 
 
@@ -101,8 +101,8 @@ def error_by_step(records: Sequence[Record]) -> Figure:
     axes.set_ylim(0, 103)
     drawing.legend(figure, SHADE)
     last = found[found["step"] == found["step"].max()].groupby("network", sort=False)["error"]
-    told = "; ".join(f"{network}: {percent(error)}" for network, error in last)
-    title = f"Validation examples translated wrongly at the end of training. {told}"
+    told = "; ".join(f"{percent(error)} by {network}" for network, error in last)
+    title = f"Validation examples translated wrongly at the end of training: {told}"
     return drawing.caption(figure, title, "training step", "validation examples wrong (%)")
 
 
@@ -118,14 +118,14 @@ def gradient_by_distance(records: Sequence[Record]) -> Figure:
         axes.axhline(0, color=drawing.GREY, linewidth=0.8, zorder=0)
     drawing.legend(figure, SHADE)
     x = "characters that are read after character j"
-    y = r"$\log_{10}\|\partial d/\partial x_j\|$, relative to the left end"
+    y = r"$\log_{10}\|\partial d/\partial x_j\|$, relative"
     before = found[found["phase"] == found["phase"].iloc[0]]
     left = before.groupby("network", sort=False)["norms"].agg(lambda norms: np.median(findings.log_left(norms)))
-    told = [f"{network}: {drawing.power_of_ten(power)}" for network, power in left.items()]
+    told = [f"{drawing.power_of_ten(power)} with {network}" for network, power in left.items()]
     last = len(found["norms"].iloc[0]) - 1
     title = (
-        f"{before['when'].iloc[0].capitalize()}: the last symbol's gradient at the character after which {last} more "
-        f"are read, over that at the character read last (medians over seeds). {'; '.join(told)}"
+        f"{before['when'].iloc[0].capitalize()}, the last symbol's gradient at the character after which {last} more "
+        f"are read, divided by that at the character read last, is (medians over seeds): {'; '.join(told)}"
     )
     return drawing.caption(figure, title, x, y)
 
@@ -144,8 +144,8 @@ def gradient_by_date(records: Sequence[Record]) -> Figure | None:
         _map(axes, 100 * shares)
         drawing.head(axes, f"{network}\n{when}")
     own = found[found["phase"] == "trained"].assign(share=lambda rows: rows["parts"].map(_own_share))
-    told = [f"{network}: {percent(share)}" for network, share in own.groupby("network", sort=False)["share"]]
-    title = f"The share of a written date's gradient that is at its own date, after training. {'; '.join(told)}"
+    told = [f"{percent(share)} with {network}" for network, share in own.groupby("network", sort=False)["share"]]
+    title = f"The share of a written date's gradient that is at its own date, after training: {'; '.join(told)}"
     return drawing.caption(figure, title, "date of the source", "date of the translation (% of its gradient)")
 
 
@@ -183,10 +183,13 @@ def alignment(records: Sequence[Record]) -> Figure | None:
         drawing.head(axes, str(row["network"]))
     sharp = found.assign(most=found["weights"].map(lambda weights: float(weights.max(axis=1).mean())))
     told = [
-        f"{network}: {100 * most:.0f} %"
+        f"{100 * most:.0f} % with {network}"
         for network, most in sharp.groupby("network", sort=False)["most"].mean().items()
     ]
-    title = f"The largest attention weight of a step, as a mean over steps and sources. {'; '.join(told)}"
+    title = (
+        "Dark characters have a large attention weight. The largest weight of a step is, as a mean over steps and "
+        f"sources: {'; '.join(told)}"
+    )
     return drawing.caption(figure, title, "source, character by character", "translation, symbol by symbol")
 
 

@@ -59,13 +59,13 @@ def verdict(records: Sequence[Record]) -> str:
     best = solved.index[solved == solved.max()]
     none = solved.index[solved == 0]
     told = (
-        f"Of {len(solved)} cells, {_listed(best)} solve{'s' if len(best) == 1 else ''} most tasks with all of {seeds} "
-        f"seeds, {solved.max()} of {problems}"
+        f"{_listed(best)} solve{'s' if len(best) == 1 else ''} {solved.max()} of {problems} tasks with each of {seeds} "
+        f"seeds, which is the most of {len(solved)} cells"
     )
-    if len(none) and solved.max():
-        told += f"; {_listed(none)} solve{'s' if len(none) == 1 else ''} none with all seeds"
+    if len(none):
+        told += f"; {_listed(none)} solve{'s' if len(none) == 1 else ''} no task with each seed"
     if not solved.max():
-        told = f"None of {len(solved)} cells solves a task with all of {seeds} seeds"
+        told = f"None of {len(solved)} cells solves any task with each of {seeds} seeds"
     return f"{told}. {_predicts(findings.correlations(found).iloc[-1])}"
 
 
@@ -105,7 +105,7 @@ def solved(records: Sequence[Record]) -> Figure:
     axes.set_xticks(range(len(problems)), [name.replace(", ", "\n") for name in problems], fontsize=8)
     axes.tick_params(length=0)
     x = (
-        "seeds that solve the task, and training steps (median) or else the last loss over that of the best guess "
+        "seeds that solve the task; then the training steps (median), or the last loss over that of the best guess "
         "without a memory"
     )
     return drawing.caption(figure, verdict(records), x)
@@ -127,10 +127,10 @@ def reach_and_success(records: Sequence[Record]) -> Figure:
         panel.set_xlim(left=0)
         panel.axhline(1, color=drawing.GREY, linewidth=0.8, zorder=0)
         drawing.plain_ticks(panel, (1,))
-        drawing.head(panel, f"{name}\nrank correlation {_interval(correlations.loc[name])}")
+        drawing.head(panel, f"{name}\nrank correlation\n{_interval(correlations.loc[name])}")
     drawing.legend(figure)
     x = "lag at which a tenth of the gradient is left at initialization (steps; T: never)"
-    y = "last loss / best without a memory"
+    y = "last loss / best without memory"
     return drawing.caption(figure, _predicts(correlations.iloc[-1]), x, y)
 
 

@@ -85,10 +85,10 @@ def test_table_and_verdict_of_known_runs() -> None:
         "5.56 (RNN-NADE)"
     ) in verdict
     reached = "elman 3 beats, 0.75 bars (before training 3 beats, 0.75 bars); gru 3 beats"
-    assert f"the lag at which a tenth of a frame's gradient is left is {reached}" in verdict
+    assert f"After training, a tenth of a frame's gradient is left at these lags: {reached}" in verdict
     assert (
-        "If gru starts from its initial state n beats before a frame instead of 8, its loss is higher by (nats a "
-        "frame, ranges over seeds) 0.88 for n = 1, 0.12 for n = 4."
+        "If gru starts from its initial state n beats before a frame instead of 8, it loses more nats a frame: 0.88 "
+        "for n = 1, 0.12 for n = 4."
     ) in verdict
     assert "Published" not in findings.verdict(known(KNOWN, test_frames=99))
 

@@ -128,10 +128,8 @@ def test_a_reach_is_where_a_tenth_of_the_largest_gradient_is_left() -> None:
 
 def test_confusions_are_told_as_shares_of_what_is_wrong() -> None:
     told = findings.confused(np.array(counts(0.3)))
-    assert told == (
-        "the most frequent mistakes, as shares of all wrong frames, are iy for ih (67 %), iy for sil (33 %); 33 % of "
-        "the wrong frames are silence, or are taken for silence"
-    )
+    expected = "iy for ih (67 %), iy for sil (33 %); 33 % of the wrong frames are silence, or are taken for silence"
+    assert told == expected
     assert findings.best(findings.results(known())) == "bidirectional:cnn-lstm-dnn"
     assert findings.matrix(known(), "lstm", KNOWN).sum() == 3000
 
@@ -159,7 +157,7 @@ def test_of_several_delays_each_is_a_network_of_its_own() -> None:
     figure = report.error_by_delay(records)
     assert figure is not None
     assert (
-        "lstm has 25.0 % of the frames wrong if it hears 0 ms ahead, and least, 20.0 %, with 50 ms"
+        "lstm has 25.0 % of the frames wrong if it hears 0 ms ahead, and the fewest, 20.0 %, with 50 ms"
     ) in figure.get_suptitle().replace("\n", " ")
     assert "has heard 0 to 50 ms after a frame" in report.summary(records)
 
