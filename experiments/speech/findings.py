@@ -156,10 +156,14 @@ def fewest(ends: pd.DataFrame) -> str:
     """The network with the fewest errors in the first condition, and its errors for both groups of voices."""
     case, first = best(ends), conditions(ends)[0]
     known, held_out = (percent(errors(ends, case, group, first)) for group in GROUPS)
-    speech = f"{noise.in_words(first)} speech" if first == noise.CLEAN else f"speech at {noise.in_words(first)}"
     return (
-        f"{case} is best: in {speech} it labels {known} of the frames of {KNOWN} wrongly, and {held_out} of {HELD_OUT}"
+        f"{case} is best: {_speech(first)} it labels {known} of the frames of {KNOWN} wrongly, and {held_out} of "
+        f"{HELD_OUT}"
     )
+
+
+def _speech(condition: str) -> str:
+    return f"in {condition} speech" if condition == noise.CLEAN else f"at {noise.in_words(condition)}"
 
 
 def best(ends: pd.DataFrame) -> str:
@@ -170,15 +174,14 @@ def best(ends: pd.DataFrame) -> str:
 
 def _compared(ends: pd.DataFrame, better: str, worse: str) -> str:
     """In which situations the better network has fewer frames wrong, and by how much relative to the worse one."""
-    told = []
+    told: dict[str, list[str]] = {}
     for group, condition in situations(ends):
         more, less = (errors(ends, case, group, condition) for case in (worse, better))
         shown = {"above": "confirmed", "below": "refuted", "among": "undecided"}[frames.standing(more, less)]
         shares = 100 * (1 - less / more)
-        told.append(
-            f"{shown} for {where(group, condition)} ({shares.mean():z.0f} % fewer, {frames.span(shares, 'z.0f')})"
-        )
-    return ", ".join(told)
+        fewer = f"{shares.mean():z.0f} % fewer, {frames.span(shares, 'z.0f')}"
+        told.setdefault(shown, []).append(f"{group} {_speech(condition)} ({fewer})")
+    return "; ".join(f"{shown} for {', '.join(each)}" for shown, each in told.items())
 
 
 # Confusions

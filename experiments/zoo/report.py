@@ -63,7 +63,7 @@ def verdict(records: Sequence[Record]) -> str:
         f"seeds, which is the most of {len(solved)} cells"
     )
     if len(none):
-        told += f"; {_listed(none)} solve{'s' if len(none) == 1 else ''} no task with each seed"
+        told += f"; {_listed(none)} solve{'s' if len(none) == 1 else ''} no task with all seeds"
     if not solved.max():
         told = f"None of {len(solved)} cells solves any task with each of {seeds} seeds"
     return f"{told}. {_predicts(findings.correlations(found).iloc[-1])}"

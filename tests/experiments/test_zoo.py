@@ -136,7 +136,7 @@ def test_tables_and_verdict_are_of_counted_seeds() -> None:
     verdict = report.verdict(known())
     assert verdict.startswith(
         "janet, indrnn, lru and lstm solve 1 of 1 tasks with each of 3 seeds, which is the most of 6 cells; gru and "
-        "elman solve no task with each seed"
+        "elman solve no task with all seeds"
     )
     assert "predicts which cells learn" in verdict
 
