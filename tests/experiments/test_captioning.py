@@ -107,7 +107,7 @@ def test_a_run_leaves_records_figures_and_a_summary(finished: Path) -> None:
     summary = (finished / "summary.md").read_text()
     records = records_in(finished)
     signature = next(record["signature"] for record in records if record["kind"] == "result")
-    assert f"signature\n`{signature}`" in summary
+    assert f"signature is\n`{signature}`" in summary
     assert "tok:13a" in signature
     assert "400 scenes to train on, none of which has any of 5 of the 25 combinations" in summary
     assert "NaN" not in (finished / "metrics.jsonl").read_text()

@@ -118,7 +118,7 @@ def test_in_all_keys_logits_are_means_over_readings_that_are_moved_back() -> Non
         now = roll(chorale)[1:]
         losses += list(-np.log(np.where(now > 0.5, p, 1 - p)).sum(axis=1)[1:])
     np.testing.assert_allclose(found, np.mean(losses), rtol=2e-5)
-    with pytest.raises(ValueError, match="a joint output has no logits of keys one by one: expected sigmoids"):
+    with pytest.raises(ValueError, match="a joint output has no logits of single keys: expected sigmoids"):
         model.mean_nats_in_keys(model_of("elman:joint"), network, batch, jnp.array([0]))
 
 

@@ -282,7 +282,7 @@ def test_the_plan_of_every_variant_has_bidirectional_networks_once_a_seed_and_ot
         ("networks", "forward:lstm", "unknown network 'forward:lstm'"),
         ("delays", "5,-1", "--config.delays is '5,-1'"),
         ("noise", "brown", "unknown noise 'brown'"),
-        ("train_conditions", "clean,loud", "'loud' is no condition"),
+        ("train_conditions", "clean,loud", "'loud' is not a condition"),
         ("held_out_voices", "en+f1", "--config.held_out_voices has en+f1"),
         ("fastest", 100, "--config.fastest is 100"),
         ("highest_pitch", 120, "--config.highest_pitch is 120"),
