@@ -326,7 +326,7 @@ def test_wrong_commands_are_answered_in_a_line(finished: Path, tmp_path: Path, o
         ("music.compose", given, out, "--run=gru"): "--run=gru is not in",
         ("music.compose", given, out, "--primer=nowhere.mid"): "No such file or directory: 'nowhere.mid'",
         ("music.compose", given, out, f"--primer={tmp_path}"): "Is a directory",
-        ("music.compose", given, out, f"--primer={tmp_path / 'text.mid'}"): "is no MIDI file",
+        ("music.compose", given, out, f"--primer={tmp_path / 'text.mid'}"): "is not a MIDI file",
         ("music.compose", given, out, f"--primer={tmp_path / 'silent.mid'}"): "has no notes",
         ("music.compose", given, "--output=piece.wav"): "--output=piece.wav is not the name of a MIDI file",
         ("music.compose", given, out, "--bars=0"): "--bars=0: expected 1 to 10,000",
