@@ -118,8 +118,8 @@ def greedy(records: Sequence[Record]) -> str:
     gains = 100 * (by[by.columns.max()] - by[by.columns.min()])
     beams = f"{by.columns.max()} {'beam' if by.columns.max() == 1 else 'beams'}"
     return (
-        f"Beam search with {beams} changes the share of captions right by {frames.span(gains, '+.1f')} points, compared "
-        "with greedy search (range over networks, seeds and parts)"
+        f"Beam search with {beams} changes the share of captions right by {frames.span(gains, '+.1f')} points "
+        "compared with greedy search (range over networks, seeds and parts)"
     )
 
 

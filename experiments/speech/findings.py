@@ -200,13 +200,13 @@ def confused(counts: np.ndarray, most: int = 4) -> str:
     wrong = counts - np.diag(np.diag(counts))
     places = np.argsort(-wrong, axis=None)[:most]
     told = [
-        f"{CLASSES[true]} for {CLASSES[said]} ({100 * wrong[true, said] / wrong.sum():.0f} %)"
+        f"{CLASSES[true]} taken for {CLASSES[said]} ({100 * wrong[true, said] / wrong.sum():.0f} %)"
         for true, said in zip(*np.unravel_index(places, wrong.shape), strict=True)
         if wrong[true, said]
     ]
     silence = CLASSES.index(SILENCE)
     at_silence = 100 * (wrong[silence].sum() + wrong[:, silence].sum()) / max(wrong.sum(), 1)
-    return f"{', '.join(told)}; {at_silence:.0f} % of the wrong frames are silence, or are taken for silence"
+    return f"{', '.join(told)}; {at_silence:.0f} % of the wrong frames are silence, or taken for silence"
 
 
 # Reach

@@ -50,7 +50,7 @@ def right_by_length(records: Sequence[Record]) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     drawing.legend(figure, SHADE + beyond)
     ends = found[found["length"] == longest].groupby("network", sort=False)["right"]
-    told = "; ".join(f"{percent(right)} by {network}" for network, right in ends)
+    told = "; ".join(f"{percent(right)} with {network}" for network, right in ends)
     which = "in training" if of_dates(records) else f"that {findings.FEW} or more test words have"
     title = f"Sources translated right at the largest length {which}, {longest} {unit}: {told}"
     return drawing.caption(figure, title, f"length of the source ({unit})", "sources translated right (%)")
@@ -101,7 +101,7 @@ def error_by_step(records: Sequence[Record]) -> Figure:
     axes.set_ylim(0, 103)
     drawing.legend(figure, SHADE)
     last = found[found["step"] == found["step"].max()].groupby("network", sort=False)["error"]
-    told = "; ".join(f"{percent(error)} by {network}" for network, error in last)
+    told = "; ".join(f"{percent(error)} with {network}" for network, error in last)
     title = f"Validation examples translated wrongly at the end of training: {told}"
     return drawing.caption(figure, title, "training step", "validation examples wrong (%)")
 

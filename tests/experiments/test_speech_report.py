@@ -128,7 +128,9 @@ def test_a_reach_is_where_a_tenth_of_the_largest_gradient_is_left() -> None:
 
 def test_confusions_are_told_as_shares_of_what_is_wrong() -> None:
     told = findings.confused(np.array(counts(0.3)))
-    expected = "iy for ih (67 %), iy for sil (33 %); 33 % of the wrong frames are silence, or are taken for silence"
+    expected = (
+        "iy taken for ih (67 %), iy taken for sil (33 %); 33 % of the wrong frames are silence, or taken for silence"
+    )
     assert told == expected
     assert findings.best(findings.results(known())) == "bidirectional:cnn-lstm-dnn"
     assert findings.matrix(known(), "lstm", KNOWN).sum() == 3000

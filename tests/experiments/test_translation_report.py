@@ -120,7 +120,7 @@ def test_figures_say_and_show_what_the_records_have(tmp_path: Path) -> None:
     figure = report.right_by_length(records)
     title = figure.get_suptitle().replace("\n", " ")
     assert title.startswith(
-        "Sources translated right at the largest length in training, 2 dates: 45.0 % (40.0 to 50.0) by no attention"
+        "Sources translated right at the largest length in training, 2 dates: 45.0 % (40.0 to 50.0) with no attention"
     )
     np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), [45, 45, 0])
     dated = report.gradient_by_date(records)
