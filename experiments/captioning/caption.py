@@ -1,12 +1,12 @@
-"""What a network of experiments.captioning says of pictures: python -m experiments.captioning.caption PICTURE...
+"""Captions pictures by a trained network: python -m experiments.captioning.caption PICTURE...
 
 PICTURE             a file of any kind that Pillow reads, square, in colour, 40 by 40 pixels or larger; or several
---workdir=FOLDER    of a run of experiments.captioning
---run=NAME          which network
---beams=N           captions that beam search keeps, and of which the likeliest are printed with their probabilities
+--workdir=FOLDER    the folder of a run of experiments.captioning
+--run=NAME          which network of the run to use
+--beams=N           captions that beam search keeps; the likeliest are printed with their probabilities
 
-The network knows one to three shapes in five colours on white, and says something of every picture. One for it is
-drawn by python -m experiments.captioning.picture.
+The network knows one to three shapes in five colours on white, and gives every picture a caption. The command
+python -m experiments.captioning.picture draws a picture for it.
 """
 
 import sys
@@ -20,20 +20,20 @@ from experiments.common import command, trained
 from experiments.common.command import ExperimentError
 
 WORKDIR = flags.DEFINE_string("workdir", "runs/captioning", "Folder of a run of experiments.captioning.")
-RUN = flags.DEFINE_string("run", "attention-seed0", "Which network.")
+RUN = flags.DEFINE_string("run", "attention-seed0", "Which network of the run to use.")
 BEAMS = flags.DEFINE_integer("beams", 4, "Captions that beam search keeps.")
 
 SHOWN = 3
-"""Captions of a picture, at most."""
+"""The most captions that are printed for a picture."""
 
 MOST_BEAMS = 100
 
 
 def main(pictures: Sequence[str]) -> None:
-    """Prints a line for each picture, and further captions below it."""
+    """Prints the likeliest caption of each picture, and further captions below it."""
     if not pictures:
         raise ExperimentError(
-            "there is no picture: give files, as in python -m experiments.captioning.caption scene.png"
+            "no picture is given: give files, as in python -m experiments.captioning.caption scene.png"
         )
     if not 1 <= BEAMS.value <= MOST_BEAMS:
         raise ExperimentError(f"--beams is {BEAMS.value}: expected 1 to {MOST_BEAMS}")

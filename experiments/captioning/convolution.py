@@ -1,7 +1,7 @@
 """A convolution as one matrix product over patches, for flax's ``Conv``.
 
-It has the values and the gradients of XLA's own. That one's gradient took 100 ms where this one's takes 7, of processor
-time on two cores, for the CNN of this experiment and 64 pictures.
+It has the values and the gradients of XLA's convolution. For the CNN of this experiment and 64 pictures, the gradient
+of XLA's convolution took 100 ms of processor time on two cores, and that of this one 7 ms.
 """
 
 from collections.abc import Sequence
@@ -13,9 +13,9 @@ from jax import Array
 
 
 def over_patches(images: Array, kernel: Array, strides: Sequence[int], padding: str, **_: Any) -> Array:
-    """(B, H / s, W / s, O) of images (B, H, W, C) and a kernel (h, w, C, O), padded as ``SAME`` is.
+    """Maps (B, H / s, W / s, O) of images (B, H, W, C) by a kernel (h, w, C, O), with padding as for ``SAME``.
 
-    To be given as ``nn.Conv(..., conv_general_dilated=over_patches)``; dilation and groups it does not know.
+    Pass it as ``nn.Conv(..., conv_general_dilated=over_patches)``. It does not support dilation and groups.
     """
     _require_plain(padding)
     count, height, width, channels = images.shape

@@ -1,4 +1,4 @@
-"""Scenes as the numbers that networks are given."""
+"""Scenes as arrays of numbers, which is what networks read."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from experiments.captioning.scenes import Scene, Thing
 
 SEEN, HELD_OUT = "seen", "held_out"
 PARTS = (SEEN, HELD_OUT)
-"""Of the scenes to test on: all combinations were seen in training, or that of one object in each was not."""
+"""The parts of the test scenes: all combinations were seen in training, or that of one object in each was not."""
 
 _SEEDS = {"train": 1, SEEN: 2, HELD_OUT: 3, "rows": 4}
 
@@ -23,17 +23,17 @@ class Batch(NamedTuple):
     """B pictures with their captions."""
 
     pictures: Array  # (B, SIDE, SIDE, 3), uint8
-    words: Array  # (T, B), numbers of WORDS, the full stop included
+    words: Array  # (T, B), places in WORDS, the full stop included
     mask: Array  # (T, B), True at words
 
 
 class Data(NamedTuple):
-    """All scenes; those to test on also as they are."""
+    """All scenes as arrays, and the test scenes also as they are."""
 
     train: Batch
     tests: dict[str, Batch]  # by part
-    scenes: dict[str, list[Scene]]
-    rows: Batch  # of three objects side by side, of which gradients are measured
+    scenes: dict[str, list[Scene]]  # the test scenes, by part
+    rows: Batch  # scenes of three objects side by side, on which gradients are measured
 
 
 def read(config: ConfigDict) -> Data:
@@ -46,7 +46,7 @@ def read(config: ConfigDict) -> Data:
 
 
 def in_rows(count: int, held: int) -> list[Scene]:
-    """Scenes of three objects side by side, of seen combinations: their captions have the same kinds of words."""
+    """Scenes of three objects side by side with seen combinations; their captions have the same kinds of words."""
     generator = np.random.default_rng(_SEEDS["rows"])
     seen = [each for each in scenes.COMBINATIONS if each not in scenes.held_out(held)]
     found = []
@@ -59,7 +59,7 @@ def in_rows(count: int, held: int) -> list[Scene]:
 
 
 def batch_of(found: Sequence[Scene]) -> Batch:
-    """Scenes as numbers; captions are padded with full stops."""
+    """Scenes as arrays; captions are padded with full stops."""
     numbers = {word: number for number, word in enumerate(WORDS)}
     words = np.zeros((LONGEST, len(found)), np.int32)
     mask = np.zeros((LONGEST, len(found)), bool)

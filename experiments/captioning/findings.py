@@ -7,39 +7,39 @@ import pandas as pd
 
 from experiments.captioning.data import HELD_OUT, SEEN
 from experiments.captioning.grammar import KINDS_IN_A_ROW
-from experiments.captioning.model import INITIAL_STATE, NO_PICTURE
+from experiments.captioning.model import INITIAL_STATE, NO_PICTURE, TRAINED
 from experiments.captioning.scenes import COMBINATIONS, MOST, SHAPES
 from experiments.captioning.scores import OTHERS, UNSEEN
 from experiments.common import frames
 from experiments.common.frames import percent
 from experiments.common.workdir import Record
 
-PARTS = {SEEN: "seen combinations", HELD_OUT: "one held out"}
-"""Scenes to test on, in words."""
+PARTS = {SEEN: "seen combinations", HELD_OUT: "a held-out combination"}
+"""The two parts of the test scenes, in words."""
 
 GROUPS = {
-    SEEN: "scenes of seen combinations",
-    OTHERS: "beside a held-out one",
+    SEEN: "scenes with seen combinations",
+    OTHERS: "objects beside a held-out one",
     UNSEEN: "held-out combinations",
-    HELD_OUT: "scenes with a held-out one",
+    HELD_OUT: "scenes with a held-out combination",
 }
-"""Of what the words are that are counted, in words."""
+"""The groups of scenes or objects whose words are counted separately, in words."""
 
 LAST = len(KINDS_IN_A_ROW) - 2
-"""The place of the third object's shape in captions of three side by side: the last word that tells something new."""
+"""The place of the third shape in captions of three objects side by side, the last word that the picture decides."""
 
 WITHIN = 4
 """Words that name an object, "a" included."""
 
 
 def results(records: Sequence[Record]) -> pd.DataFrame:
-    """What was right of the scenes of each part, a row for each run, part and number of beams."""
+    """How many captions are right, a row for each run, part and number of beams."""
     about = frames.frame(records, "network").drop(columns=["kind", "way", "seed"])
     return frames.frame(records, "result", dtype=np.float64).merge(about, on="run")
 
 
 def searched(records: Sequence[Record]) -> pd.DataFrame:
-    """The same, of beam search with the most beams."""
+    """The results of beam search with the most beams."""
     found = results(records)
     return found[found["beams"] == found["beams"].max()]
 
@@ -50,12 +50,15 @@ def word_rights(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def combinations(records: Sequence[Record]) -> pd.DataFrame:
-    """Counts (25, 26) of combinations, true and said, a row for each run."""
+    """Counts (25, 26) of true combinations and answers, a row for each run."""
     return frames.frame(records, "combinations", dtype=np.float64)
 
 
 def flows(records: Sequence[Record]) -> pd.DataFrame:
-    """Gradients of each word's decision, a row for each run and phase; ``at_first`` relative to its own state."""
+    """Gradients of each word's decision, a row for each run and phase.
+
+    ``at_first`` is the norm at the state of the first word over that at the word's own state.
+    """
     found = frames.frame(records, "flow")
     if found.empty:
         return found
@@ -68,51 +71,56 @@ def flows(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def setting(records: Sequence[Record]) -> str:
-    """What was trained and tested, on how much."""
+    """The data and the networks."""
     first, held = searched(records).iloc[0], combinations(records)["held_out"].iloc[0]
     seeds = searched(records)["seed"].nunique()
+    cnn = "trained with the decoder" if first["cnn"] == TRAINED else "as it was initialized"
     return (
-        f"{first['train_scenes']:,} scenes to train on, none with any of {held} of the {len(COMBINATIONS)} "
-        f"combinations of a colour and a shape; {first['scenes']:,} of seen combinations to test on, and as many in "
-        f"which one object has a held-out one. {first['train_steps']:,} training steps of {first['batch_size']} "
-        f"pictures, decoder {first['cell']} of {first['hidden_size']} units, CNN {first['cnn']}, {first['beams']} "
-        f"{'beam' if first['beams'] == 1 else 'beams'}, {seeds} {'seed' if seeds == 1 else 'seeds'}."
+        f"{first['train_scenes']:,} scenes to train on, none of which has any of {held} of the {len(COMBINATIONS)} "
+        f"combinations of a colour and a shape; {first['scenes']:,} scenes with seen combinations to test on, and as "
+        f"many in which one object has a held-out combination. {first['train_steps']:,} training steps of "
+        f"{first['batch_size']} pictures; a decoder ({first['cell']}) of {first['hidden_size']} units; a CNN {cnn}; "
+        f"{first['beams']} {'beam' if first['beams'] == 1 else 'beams'}; {seeds} {'seed' if seeds == 1 else 'seeds'}."
     )
 
 
 def table(records: Sequence[Record]) -> str:
-    """What each way has right, mean and range over seeds, as a Markdown table."""
+    """The captions that each network has right, mean and range over seeds, as a Markdown table."""
     rows = []
     for way, of_way in searched(records).groupby("way", sort=False):
-        row = {"way": way, "params": f"{of_way['params'].iloc[0]:,}"}
+        row = {"network": way, "params": f"{of_way['params'].iloc[0]:,}"}
         for measure, told in (("exact", percent), ("bleu", _number)):
             for part, words in PARTS.items():
                 name = "captions right" if measure == "exact" else "BLEU"
                 row[f"{name}, {words}"] = told(of_way[of_way["part"] == part][measure])
         rows.append(row)
-    return frames.table(rows, {"way"})
+    return frames.table(rows, {"network"})
 
 
 def by_number(records: Sequence[Record]) -> str:
-    """Captions right by the number of objects, and by greedy choice, of scenes of seen combinations."""
+    """Captions right by part and number of objects, mean and range over seeds, as a Markdown table."""
     found = searched(records)
     rows = []
     for way, of_way in found.groupby("way", sort=False):
-        row = {"way": way}
+        row = {"network": way}
         for part, words in PARTS.items():
             of_part = of_way[of_way["part"] == part]
             row |= {f"{count} objects, {words}": percent(of_part[f"exact_{count}"]) for count in range(1, MOST + 1)}
         rows.append(row)
-    return frames.table(pd.DataFrame(rows).rename(columns=lambda name: name.replace("1 objects", "1 object")), {"way"})
+    named = pd.DataFrame(rows).rename(columns=lambda name: name.replace("1 objects", "1 object"))
+    return frames.table(named, {"network"})
 
 
 def greedy(records: Sequence[Record]) -> str:
-    """By how much beam search is better than the likeliest word each time, over all ways and parts."""
+    """By how much beam search is better than greedy search, over all networks, seeds and parts."""
     found = results(records)
     by = found.pivot_table(index=["run", "part"], columns="beams", values="exact")
     gains = 100 * (by[by.columns.max()] - by[by.columns.min()])
     beams = f"{by.columns.max()} {'beam' if by.columns.max() == 1 else 'beams'}"
-    return f"{beams} against one change the share of right captions by {frames.span(gains, '+.1f')} points"
+    return (
+        f"Beam search with {beams} changes the share of captions right by {frames.span(gains, '+.1f')} points "
+        "compared with greedy search (range over networks, seeds and parts)"
+    )
 
 
 def words_table(records: Sequence[Record]) -> str:
@@ -120,39 +128,43 @@ def words_table(records: Sequence[Record]) -> str:
     found, rows = word_rights(records), []
     for (way, group), of_group in found.groupby(["way", "group"], sort=False):
         rights = of_group.groupby("word", sort=False)["right"]
-        rows.append({"way": way, "of": GROUPS[str(group)]} | {str(word): percent(right) for word, right in rights})
+        of_kinds = {str(word): percent(right) for word, right in rights}
+        rows.append({"network": way, "counted in": GROUPS[str(group)]} | of_kinds)
     kinds = [kind for kind in ("size", "colour", "shape", "relation", "number") if any(kind in row for row in rows)]
-    filled = [{name: row.get(name, "") for name in ("way", "of", *kinds)} for row in rows]
-    return frames.table(filled, {"way", "of"})
+    filled = [{name: row.get(name, "") for name in ("network", "counted in", *kinds)} for row in rows]
+    return frames.table(filled, {"network", "counted in"})
 
 
 # Findings
 
 
 def best(records: Sequence[Record]) -> str:
-    """The way that has most captions of seen combinations right, on average over its seeds."""
+    """The network that has most captions of seen combinations right, on average over its seeds."""
     found = searched(records)
     means = found[found["part"] == SEEN].groupby("way", sort=False)["exact"].mean()
     return str(means.fillna(0.0).idxmax())
 
 
 def most_right(records: Sequence[Record]) -> str:
-    """The best way, in a line."""
+    """The best network, and its share of captions right in each part."""
     found, way = searched(records), best(records)
     of_way = found[found["way"] == way]
-    told = [f"{percent(of_way[of_way['part'] == part]['exact'])} with {words}" for part, words in PARTS.items()]
-    return f"Most captions right: {way}, {', '.join(told)}"
+    seen, held_out = (percent(of_way[of_way["part"] == part]["exact"]) for part in (SEEN, HELD_OUT))
+    return (
+        f"{way} is best: it captions {seen} of the scenes with {PARTS[SEEN]} right, and {held_out} of those with "
+        f"{PARTS[HELD_OUT]}"
+    )
 
 
 def verdict(records: Sequence[Record]) -> str:
-    """Which way is better, what composition costs, and what became of the gradient."""
+    """Which network is best, whether colours and shapes compose, and how far gradients reach."""
     told = [most_right(records), *_over_initial_state(records), *_composition(records)]
     told += [each for each in (carried(records), entering(records)) if each]
     return ". ".join(told) + "."
 
 
 def _over_initial_state(records: Sequence[Record]) -> list[str]:
-    """By how much the other ways are better than the initial state alone."""
+    """By how much the other networks are better than that which sees the picture in its initial state alone."""
     found = searched(records)
     rights = {str(way): rows["exact"] for way, rows in found[found["part"] == SEEN].groupby("way", sort=False)}
     start = rights.pop(INITIAL_STATE, None)
@@ -162,39 +174,39 @@ def _over_initial_state(records: Sequence[Record]) -> list[str]:
             continue
         shown = {"above": "confirmed", "below": "refuted", "among": "undecided"}[frames.standing(right, start)]
         told.append(
-            f"That {way} says more captions right than the initial state alone is {shown}: "
+            f"That {way} captions more scenes right than {INITIAL_STATE} is {shown}: the difference is "
             f"{100 * (right.mean() - start.mean()):+.1f} points ({spread(right)} against {spread(start)})"
         )
     return told
 
 
 def _composition(records: Sequence[Record]) -> list[str]:
-    """Which words of held-out combinations fail."""
+    """How many words are right of objects with held-out combinations."""
     found = word_rights(records)
     told = []
     for way, of_way in found[found["group"] == UNSEEN].groupby("way", sort=False):
         if way != NO_PICTURE:
             rights = of_way.groupby("word", sort=False)["right"]
             told.append(f"{way} " + ", ".join(f"{word} {percent(right)}" for word, right in rights))
-    return [f"Of objects of held-out combinations these words are right: {'; '.join(told)}"] if told else []
+    return [f"Of objects with held-out combinations these shares of words are right: {'; '.join(told)}"] if told else []
 
 
-def failing(records: Sequence[Record]) -> str:
-    """Of the best way, the combinations that are named wrong most often, and what they are called."""
+def failing(records: Sequence[Record], most: int = 5) -> str:
+    """The combinations that the best network names wrongly most often, and what it calls them."""
     counts = _counts(records, best(records))
     totals, rights = counts.sum(axis=1), np.diagonal(counts)
     with np.errstate(invalid="ignore"):
         shares = np.where(totals > 0, rights / totals, 1.0)
     told = []
-    for number in np.argsort(shares, kind="stable")[:5]:
+    for number in np.argsort(shares, kind="stable")[:most]:
         wrong = counts[number].copy()
         wrong[number] = 0
         if wrong.any():
             instead = int(wrong.argmax())
-            name = _name(instead) if instead < len(COMBINATIONS) else "nothing of the kind"
+            taken = f"called {_name(instead)}" if instead < len(COMBINATIONS) else "not named"
             told.append(
-                f"{_name(number)} ({100 * shares[number]:.0f} % of {totals[number]:,.0f} right, most often called "
-                f"{name}, {wrong.max():,.0f})"
+                f"{_name(number)} ({100 * shares[number]:.0f} % of {totals[number]:,.0f} are right, "
+                f"{wrong.max():,.0f} are {taken})"
             )
     return (
         f"{best(records)} fails most often at {', '.join(told)}" if told else f"{best(records)} names all of them right"
@@ -202,7 +214,7 @@ def failing(records: Sequence[Record]) -> str:
 
 
 def shares(records: Sequence[Record], way: str) -> np.ndarray:
-    """Of each combination, how often both its colour and its shape are right: (colours, shapes), all seeds together."""
+    """How often both colour and shape of each combination are right: (colours, shapes), over all seeds."""
     counts = _counts(records, way)
     totals = counts.sum(axis=1)
     found = np.full((len(COMBINATIONS) // len(SHAPES), len(SHAPES)), np.nan)
@@ -213,7 +225,7 @@ def shares(records: Sequence[Record], way: str) -> np.ndarray:
 
 
 def places() -> list[tuple[int, int]]:
-    """Where each combination stands in a table of colours downwards and shapes to the right."""
+    """The row and column of each combination in a table of colours downwards and shapes to the right."""
     colours, kinds = list(dict.fromkeys(colour for colour, _ in COMBINATIONS)), list(SHAPES)
     return [(colours.index(colour), kinds.index(shape)) for colour, shape in COMBINATIONS]
 
@@ -228,7 +240,7 @@ def _name(number: int) -> str:
 
 
 def carried(records: Sequence[Record]) -> str:
-    """How large the last shape's gradient is at the state of the first word, before training and after."""
+    """The last shape's gradient at the state of the first word over that at its own, before and after training."""
     found, told = flows(records), []
     if found.empty:
         return ""
@@ -237,15 +249,15 @@ def carried(records: Sequence[Record]) -> str:
         for phase, seeds in of_way.groupby("phase", sort=False):
             ratios = pd.Series([ratio[LAST] for ratio in seeds["at_first"]])
             phases.append(f"{frames.median(ratios, '{:.2g}'.format)} {frames.PHASES[str(phase)]}")
-        told.append(f"{way} {', '.join(phases)}")
+        told.append(f"{way} {' and '.join(phases)}")
     return (
-        f"At the state of the first word, {LAST} steps back, the gradient of the third object's shape is so many times "
-        f"that at its own state (median and range over seeds): {'; '.join(told)}"
+        f"The gradient of the third object's shape at the state of the first word, {LAST} steps back, divided by that "
+        f"at its own state, is (median and range over seeds): {'; '.join(told)}"
     )
 
 
 def entering(records: Sequence[Record]) -> str:
-    """How much of the last shape's gradient at the picture comes in late, after training."""
+    """How much of the last shape's gradient at the picture comes in while its object is named, after training."""
     found = flows(records)
     if found.empty:
         return ""
@@ -253,10 +265,11 @@ def entering(records: Sequence[Record]) -> str:
     told = []
     for way, seeds in found.groupby("way", sort=False):
         near = pd.Series([100 * _near(seen) for seen in seeds["seen"]])
-        told.append(f"{way} {frames.median(near, '{:.0f}'.format)} %")
+        middle, _, ends = frames.median(near, "{:.0f}".format).partition(" ")
+        told.append(f"{way} {middle} % {ends}".strip())
     return (
-        "Of the gradient of the third object's shape at the picture so much comes in while that object is named "
-        f"(median and range over seeds): {', '.join(told)}"
+        "The share of the third shape's gradient at the picture that comes in while its object is named, after "
+        f"training, is (median and range over seeds): {', '.join(told)}"
     )
 
 

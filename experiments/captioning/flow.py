@@ -1,13 +1,13 @@
-"""On what each word hangs: the gradient of the decision for it, at the states before it and at the picture.
+"""The gradient of the decision for each word, with respect to the states before it and to the picture.
 
-The decision for word k at step t has the log odds  d_t = z_k - log sum over j != k of exp z_j,  z the logits there, the
-words before it given. Measured are, for each t,
+The decision for word k at step t has the log odds  d_t = z_k - log sum over j != k of exp z_j,  where z are the logits
+at that step and the decoder reads the true words before it. For each t these norms are measured:
 
-    ||dd_t/ds_k||    of the states s_1, ..., s_t
-    ||dd_t/dF_k||    of the features as they are seen at step k alone: k = 0 in the initial state, else at step k
+    ||dd_t/ds_k||    with respect to the states s_1, ..., s_t
+    ||dd_t/dF_k||    with respect to the features as they are seen at step k alone; k = 0 is the initial state
 
-The sum of dd_t/dF_k over k is dd_t/dF. Where the picture is seen in the initial state, all of it is that of k = 0, and
-has come back through t steps; the other ways let it in later, too.
+The sum of dd_t/dF_k over k is dd_t/dF. Where the picture is seen in the initial state alone, the whole of it is at
+k = 0 and has come back through t steps; every_step and attention also let it in later.
 """
 
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ from experiments.networks.decision import log_odds
 
 
 class Flow(NamedTuple):
-    """Of T words: root mean squares over pictures; word t downwards."""
+    """Gradient norms of T words as root mean squares over pictures; word t downwards."""
 
     states: Array  # (T, T) ||dd_t/ds_k||, k = 1, ..., T; 0 where k > t
     picture: Array  # (T,) ||dd_t/dF||
@@ -31,7 +31,7 @@ class Flow(NamedTuple):
 
 
 def flow(model: Model, network: Network, batch: Batch) -> Flow:
-    """Of the decisions for each word of a batch without padding."""
+    """The flow of the decision for each word of a batch without padding."""
     steps = len(batch.words)
     features = see(model, network, batch.pictures)
     start, unmoved = decoder(model, network, features), jnp.zeros((steps + 1, *features.shape), features.dtype)

@@ -1,4 +1,4 @@
-"""The one caption that a scene has, and what a caption says.
+"""The one caption of a scene, and what a caption says.
 
     a small red circle left of a large blue square above a small green star .
 
@@ -6,10 +6,10 @@
     object   = "a" size colour shape
     relation = "left of" | "above"
 
-Objects are named in the order of their path, and each relation is of the one just named to the next. Both are decided
-by the picture: along the path x + y grows, and a step goes much farther in its own direction than across it. So there
-is one right caption for a scene, and all of its words but "a", "of" and the full stop after a third object tell
-something.
+Objects are named in the order of their path, and each relation is that of the object just named to the next one. The
+picture decides both, because x + y grows along the path, and a step goes much farther in its own direction than across
+it. So a scene has one right caption, whose words depend on the picture, except for "a", "of" and the full stop after a
+third object.
 """
 
 import itertools
@@ -20,31 +20,31 @@ from typing import NamedTuple
 from experiments.captioning.scenes import COLOURS, COMBINATIONS, MOST, NUMBERS, SHAPES, SIZES, Scene, Thing
 
 END = "."
-"""Ends a caption; also what is read before its first word."""
+"""The word that ends a caption; it is also read before the first word."""
 
 LEFT, ABOVE = ("left", "of"), ("above",)
 WORDS = (END, "a", *SIZES, *COLOURS, *SHAPES, *LEFT, *ABOVE)
-"""All there are, by number; that of the full stop is 0."""
+"""The vocabulary, by number; the full stop is 0."""
 
 LONGEST = 4 * MOST + len(LEFT) * (MOST - 1) + 1
-"""Words of a caption, the full stop included."""
+"""Words of the longest caption, the full stop included."""
 
 
 KINDS_IN_A_ROW = (*("a", *Thing._fields, *LEFT) * (MOST - 1), "a", *Thing._fields, END)
-"""Of what kind is each word of a caption of three objects side by side."""
+"""The kind of each word in a caption of three objects side by side."""
 
 
 class Said(NamedTuple):
-    """What a caption says, object by object; a relation fewer."""
+    """What a caption says: its objects, and the relations between neighbouring ones."""
 
     things: tuple[Thing, ...]
     relations: tuple[tuple[str, ...], ...]
 
 
 def chance_level(held: int) -> float:
-    """Nats a word of the captions of seen combinations, at best, for who does not see the picture.
+    """The least possible loss on captions of seen combinations without the picture, in nats a word.
 
-    A caption tells the number of objects, and, all equally likely, sizes, combinations and relations.
+    A caption has a number of objects, and sizes, combinations and relations that are all equally likely.
     """
     count = sum(share * number for number, share in enumerate(NUMBERS, 1))
     of_number = -sum(share * math.log(share) for share in NUMBERS)
@@ -55,7 +55,7 @@ def chance_level(held: int) -> float:
 
 
 def seen_in(scene: Scene) -> Said:
-    """What the caption of a scene has to say, by where its objects stand."""
+    """What the caption of a scene has to say, according to the places of its objects."""
     order = sorted(scene, key=lambda each: each.x + each.y)
     pairs = itertools.pairwise(order)
     relations = tuple(LEFT if abs(b.x - a.x) > abs(b.y - a.y) else ABOVE for a, b in pairs)
@@ -71,7 +71,7 @@ def words_of(said: Said) -> list[str]:
 
 
 def parsed(words: Sequence[str]) -> Said | None:
-    """What a caption says, with its full stop or without; None where it is none of this grammar."""
+    """What a caption says, with its full stop or without; None if it does not follow the grammar."""
     rest = list(words[:-1] if words and words[-1] == END else words)
     things, relations = list[Thing](), list[tuple[str, ...]]()
     while True:
@@ -92,6 +92,6 @@ def parsed(words: Sequence[str]) -> Said | None:
 
 
 def spelled(numbers: Sequence[int]) -> list[str]:
-    """The words of numbers, up to the first full stop, without it."""
+    """The words with these numbers, up to the first full stop, which is left out."""
     found = [WORDS[number] for number in numbers]
     return found[: found.index(END)] if END in found else found

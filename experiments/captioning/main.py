@@ -1,4 +1,4 @@
-"""What is in a picture, in words: how should a decoder see what a CNN has found, once, at every word, or by attention?
+"""How should a decoder see the features of a CNN to caption a picture: once, at every word, or by attention?
 
 Run as ``python -m experiments.captioning``; config.py explains the settings.
 """
@@ -34,10 +34,10 @@ from rnnjax.names import lookup
 from rnnjax.typing import Key
 
 LARGEST_HELD_OUT = 20
-"""Combinations: then each colour and each shape is still seen once."""
+"""The most combinations that can be held out, so that each colour and each shape is still seen in training."""
 
 SHOWN = 8
-"""Scenes to test on, of which the first seed's captions are shown: half of them have a held-out combination."""
+"""Test scenes whose captions by the first seed are shown; half of them have a held-out combination."""
 
 
 class Program(NamedTuple):
@@ -51,7 +51,7 @@ Run = sweep.SeededRun[Program]
 
 
 def main(config: ConfigDict, open_workdir: Callable[[], Workdir]) -> None:
-    """Plans the runs, does those that are missing in the workdir, draws and prints."""
+    """Plans the runs, does those that the workdir lacks, draws the figures and prints the findings."""
     with explained(ValueError, OSError, ImportError):
         runs = plan(config)
         scores.metrics()
@@ -68,10 +68,10 @@ def main(config: ConfigDict, open_workdir: Callable[[], Workdir]) -> None:
 
 
 def plan(config: ConfigDict) -> list[Run]:
-    """A run for each way and seed.
+    """A run for each way of seeing the picture and each seed.
 
     Raises:
-        ValueError: for a field that cannot be.
+        ValueError: for a field with a wrong value.
     """
     sizes = (
         "seeds",
@@ -100,9 +100,9 @@ def plan(config: ConfigDict) -> list[Run]:
 
 
 def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict, data: Data) -> None:
-    """Runs of one program: trained for so many steps, tested as they go and at the end; what decisions hang on.
+    """Trains the networks of one program, tests them, and measures the gradients of their decisions.
 
-    What is reported is the end of training, whatever is best on the way.
+    The weights at the end of training are reported, even if earlier ones were better.
     """
     chosen = model.make_model(runs[0].program.way, config)
     optimizer = make_optimizer(config)
@@ -154,25 +154,25 @@ def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict,
 def loss_with(
     cnn: str, loss: Callable[[Network, Batch, Key], Array], network: Network, batch: Batch, key: Key
 ) -> Array:
-    """The loss where the CNN is trained with the decoder, or has no gradient and stays as it is."""
+    """The loss; a fixed CNN gets no gradient and stays as it is."""
     if cnn == FIXED:
         network = network._replace(convolutions=jax.lax.stop_gradient(network.convolutions))
     return loss(network, batch, key)
 
 
 def initialized(chosen: Model, optimizer: optax.GradientTransformation, key: Key) -> TrainState:
-    """Before training."""
+    """The state before training."""
     params_key, step_key = jax.random.split(key)
     return initial_state(model.init(chosen, params_key), optimizer, step_key)
 
 
 def said(chosen: Model, beams: int, network: Network, pictures: Array) -> Array:
-    """The likeliest caption (T, B) of each picture, in numbers."""
+    """The likeliest caption (T, B) that beam search finds for each picture, in numbers."""
     return model.said(chosen, network, model.see(chosen, network, pictures), beams).tokens[:, 0]
 
 
 def about_network(network: Network, config: ConfigDict) -> Record:
-    """Its size, and what it was trained on."""
+    """The size of the network, and its training."""
     sizes = {"params": network, "cnn_params": network.convolutions}
     counts = {name: sum(leaf.size for leaf in jax.tree.leaves(part)) for name, part in sizes.items()}
     fields = ("cnn", "cell", "hidden_size", "train_scenes", "train_steps", "batch_size")
@@ -186,7 +186,7 @@ def examples(
     heard: dict[str, list[list[str]]],
     numbers: dict[str, np.ndarray],
 ) -> Iterator[Record]:
-    """Some scenes with what was said of them, half of them with a held-out combination, and where attention looked."""
+    """Some scenes with their captions and where attention looked; half of them have a held-out combination."""
     for part in PARTS:
         for place in shown(data.scenes[part]):
             scene = data.scenes[part][place]
@@ -207,5 +207,5 @@ def examples(
 
 
 def shown(found: Sequence[Scene]) -> list[int]:
-    """The places of scenes to show: the first of two objects, and of three."""
+    """The numbers of the scenes to show, the first ones with two objects or three."""
     return [place for place, scene in enumerate(found) if len(scene) > 1][: SHOWN // len(PARTS)]

@@ -1,17 +1,17 @@
-"""A network from a picture to a caption: a small CNN, a recurrent decoder that sees its features in one of three ways.
+"""A network from a picture to a caption: a small CNN, and a decoder that sees its features in one of three ways.
 
-    F = (m_1, ..., m_S) = CNN(picture)        S = 25 places, 8 pixels apart, each of 15 by 15 pixels
+    F = (m_1, ..., m_S) = CNN(picture)        S = 25 places, 8 pixels apart, each of which sees 15 by 15 pixels
     v = relu(LayerNorm(F V + b))              one vector of the whole picture
 
     initial_state   s_0 = tanh(v A + a)                    s_t = f(s_{t-1}, x_t)             as Vinyals et al. (2015)
     every_step      s_0 = 0                                s_t = f(s_{t-1}, [x_t, v])        as Donahue et al. (2015)
     attention       s_0 = 0, c_t = sum over j of a_tj m_j  s_t = f(s_{t-1}, [x_t, c_t])      as Xu et al. (2015)
-    no_picture      s_0 = 0                                s_t = f(s_{t-1}, x_t)             what words alone tell
+    no_picture      s_0 = 0                                s_t = f(s_{t-1}, x_t)             the words alone
 
-    logits_t = s_t R + r                      of the next word; x_t: the word before it, or "." before the first
+    logits_t = s_t R + r                      of the next word; x_t is the word before it, or "." before the first
 
-For attention each m_j has a vector of its place added, which is learned: without it a red circle here has the features
-of a red circle there.
+For attention a learned vector of its place is added to each m_j, because without it a red circle at one place would
+have the same features as a red circle at another.
 """
 
 from collections.abc import Callable
@@ -36,19 +36,19 @@ INITIAL_STATE, EVERY_STEP, ATTENTION, NO_PICTURE = "initial_state", "every_step"
 WAYS = (INITIAL_STATE, EVERY_STEP, ATTENTION, NO_PICTURE)
 
 TRAINED, FIXED = "trained", "fixed"
-"""The CNN: with the decoder, or as it was drawn."""
+"""The CNN is trained with the decoder, or stays as it was initialized."""
 
 SPACING, MIDDLE = 8, 7.5
-"""Pixels from a place of the feature map to the next, and from the edge to the middle of what the first one sees."""
+"""Pixels from one place of the feature map to the next, and from the edge to the middle of what the first one sees."""
 
 GRID = SIDE // SPACING
-"""Places in a row, and rows."""
+"""The number of places in a row, and of rows."""
 
 _END = WORDS.index(END)
 
 
 class Model(NamedTuple):
-    """What has no params: which way, which cell, and sizes."""
+    """The architecture: how the decoder sees the picture, its cell, and sizes."""
 
     way: str
     cell: rnnjax.Cell
@@ -59,7 +59,7 @@ class Model(NamedTuple):
 
 
 class Network(NamedTuple):
-    """All params; None for what a way has not."""
+    """All params; None for parts that the architecture lacks."""
 
     convolutions: Params | None
     places: Array | None  # (S, 1, C)
@@ -70,7 +70,7 @@ class Network(NamedTuple):
 
 
 class Decoder(NamedTuple):
-    """What says a caption of given features: a cell, its params, the state that it starts from, what it is given."""
+    """What writes the caption of given features: a cell, its params, its initial state, and its inputs."""
 
     cell: rnnjax.Cell
     params: Params
@@ -79,7 +79,7 @@ class Decoder(NamedTuple):
 
 
 def make_model(way: str, config: ConfigDict) -> Model:
-    """Of a config.
+    """The architecture of a config.
 
     Raises:
         ValueError: for an unknown way or cell.
@@ -90,7 +90,7 @@ def make_model(way: str, config: ConfigDict) -> Model:
 
 
 def init(model: Model, key: Key) -> Network:
-    """Before training."""
+    """The network before training."""
     convolutions_key, places_key, vector_key, words_key, decoder_key, readout_key = jax.random.split(key, 6)
     sees, flat = model.way != NO_PICTURE, model.way in (INITIAL_STATE, EVERY_STEP)
     picture, features = jnp.zeros((1, SIDE, SIDE, 3)), jnp.zeros(GRID**2 * model.channels)
@@ -107,7 +107,7 @@ def init(model: Model, key: Key) -> Network:
 
 
 def _init_decoder(model: Model, memory: Array, key: Key) -> tuple[Array, Params]:
-    """An output of the cell, and the params of what sees the picture in the model's way."""
+    """An output of the cell, and the params of the decoder."""
     size = model.embedding
     if model.way == INITIAL_STATE:
         start = rnnjax.one_to_many(model.cell).init(key, model.vector, size)
@@ -130,12 +130,12 @@ def _cnn(model: Model) -> nn.Module:
 
 
 def _vector(model: Model) -> nn.Module:
-    """Normed: most of a picture is white, and what is not white would move no state."""
+    """Has a layer norm: most of a picture is white, and without the norm the rest would hardly change a state."""
     return nn.Sequential([nn.Dense(model.vector), nn.LayerNorm(), nn.relu])
 
 
 def see(model: Model, network: Network, pictures: Array) -> Array:
-    """The features (S, B, C) of pictures (B, SIDE, SIDE, 3), uint8; zero where none are seen."""
+    """The features (S, B, C) of pictures (B, SIDE, SIDE, 3), uint8; zero if the network does not see them."""
     if network.convolutions is None:
         return jnp.zeros((GRID**2, len(pictures), model.channels))
     found = _cnn(model).apply(network.convolutions, 1 - pictures.astype(jnp.float32) / 255)  # the background is 0
@@ -144,7 +144,7 @@ def see(model: Model, network: Network, pictures: Array) -> Array:
 
 
 def decoder(model: Model, network: Network, features: Array) -> Decoder:
-    """What says the captions of features (S, B, C)."""
+    """What writes the captions of features (S, B, C)."""
     batch, given = features.shape[1:2], network.decoder
 
     def words(numbers: Array) -> Array:
@@ -167,7 +167,7 @@ def decoder(model: Model, network: Network, features: Array) -> Decoder:
 
 
 def whole(model: Model, network: Network, features: Array) -> Array:
-    """The vector (B, N) of a picture, of its features (S, B, C)."""
+    """The vector (B, N) of the whole picture, from its features (S, B, C)."""
     found: Array = _vector(model).apply(network.vector, jnp.moveaxis(features, 0, 1).reshape(features.shape[1], -1))
     return found
 
@@ -179,33 +179,33 @@ def readout(network: Network, outputs: Array) -> Array:
 
 
 def shifted(words: Array) -> Array:
-    """Return what is read before each of the words (T, B): the word before it, and a full stop before the first."""
+    """The inputs (T, B) for words (T, B): the word before each of them, and a full stop before the first."""
     return jnp.concatenate([jnp.full_like(words[:1], _END), words[:-1]])
 
 
 def logits(
     model: Model, network: Network, features: Array, read: Array, unroll: Callable[..., Any] = rnnjax.unroll
 ) -> Array:
-    """(T, B, V) of each word, where words (T, B) are read before them."""
+    """Logits (T, B, V) of each word, where the decoder reads the words (T, B)."""
     start = decoder(model, network, features)
     _, outputs = unroll(start.cell, start.params, start.embed(read), start.state)
     return readout(network, outputs)
 
 
 def losses(answers: Array, batch: Batch) -> Array:
-    """(T, B) nats of each word, 0 in the padding."""
+    """Losses (T, B) of each word in nats, 0 in the padding."""
     return jnp.where(batch.mask, optax.softmax_cross_entropy_with_integer_labels(answers, batch.words), 0.0)
 
 
 def loss(model: Model, network: Network, batch: Batch, read: Array | None = None) -> Array:
-    """Mean nats a word, where the true ones before it are read, or others."""
+    """Mean loss in nats a word, where the decoder reads the true words, or those of ``read``."""
     read = shifted(batch.words) if read is None else read
     answers = logits(model, network, see(model, network, batch.pictures), read)
     return losses(answers, batch).sum() / batch.mask.sum(dtype=answers.dtype)
 
 
 def drawn_loss(model: Model, count: int, word_dropout: float, network: Network, examples: Batch, key: Key) -> Array:
-    """The same of so many pictures, drawn anew from all examples; some of the words are read as full stops."""
+    """The loss of ``count`` pictures that are drawn at random; some of the words are read as full stops."""
     drawn_key, words_key = jax.random.split(key)
     drawn = jax.random.randint(drawn_key, (count,), 0, len(examples.pictures))
     batch = Batch(examples.pictures[drawn], examples.words[:, drawn], examples.mask[:, drawn])
@@ -237,7 +237,7 @@ def said(model: Model, network: Network, features: Array, beams: int) -> rnnjax.
 
 
 def looked_at(model: Model, network: Network, features: Array, words: Array) -> Array:
-    """Where attention looks (T, B, S) before it says each of the words (T, B)."""
+    """Attention weights (T, B, S) before each of the words (T, B)."""
     start = decoder(model, network, features)
     _, outputs = rnnjax.unroll(start.cell, start.params, start.embed(shifted(words)), start.state)
     first = start.cell.output(start.params, start.state)

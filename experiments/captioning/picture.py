@@ -2,7 +2,7 @@
 
     python -m experiments.captioning.picture --of="a small red circle left of a large blue square" --to=scene.png
 
---seed=N moves it, and shades its colours.
+--seed=N changes where the objects stand and the shades of their colours.
 """
 
 from pathlib import Path
@@ -17,8 +17,8 @@ from experiments.common import command
 from experiments.common.command import ExperimentError
 
 OF = flags.DEFINE_string("of", None, "The caption.")
-TO = flags.DEFINE_string("to", "scene.png", "The file to write; its ending says of which kind.")
-SEED = flags.DEFINE_integer("seed", 0, "Of the place and the shades.", lower_bound=0)
+TO = flags.DEFINE_string("to", "scene.png", "The file to write; its ending decides the format.")
+SEED = flags.DEFINE_integer("seed", 0, "Decides where the objects stand, and the shades.", lower_bound=0)
 
 
 def main() -> None:
@@ -26,15 +26,15 @@ def main() -> None:
     found = parsed((OF.value or "").lower().replace(".", " .").split())
     if found is None or len(found.things) > MOST:
         raise ExperimentError(
-            f"--of={OF.value!r} is no caption: expected one to {MOST} of 'a SIZE COLOUR SHAPE' with 'left of' or "
-            f"'above' between; sizes {', '.join(SIZES)}; colours {', '.join(COLOURS)}; shapes {', '.join(SHAPES)}"
+            f"--of={OF.value!r} is not a caption: expected one to {MOST} times 'a SIZE COLOUR SHAPE', joined by 'left "
+            f"of' or 'above'; sizes {', '.join(SIZES)}; colours {', '.join(COLOURS)}; shapes {', '.join(SHAPES)}"
         )
     scene = arranged(np.random.default_rng(SEED.value), found.things, [each == ABOVE for each in found.relations])
     try:
         Image.fromarray(rendered(scene)).save(Path(TO.value))
     except (OSError, ValueError) as error:
         raise ExperimentError(
-            f"--to={TO.value} cannot be written ({error}): give another file, as scene.png"
+            f"--to={TO.value} cannot be written ({error}): give another file, such as scene.png"
         ) from error
     print(TO.value)
 

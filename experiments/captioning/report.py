@@ -63,7 +63,7 @@ def summary(records: Sequence[Record]) -> str:
 
 
 def captions_right(records: Sequence[Record]) -> Figure:
-    """Captions right to the letter, by way, part and number of objects."""
+    """Captions right to the letter, by network, part and number of objects."""
     found = searched(records)
     rows = [
         found[["way", "seed"]].assign(
@@ -98,12 +98,12 @@ def words_right(records: Sequence[Record]) -> Figure | None:
     drawing.legend(figure, "mark: mean\nbar: range over seeds")
     unseen = of_objects[(of_objects["group"] == UNSEEN) & (of_objects["way"] == best(records))]
     told = ", ".join(f"{word} {percent(rights)}" for word, rights in unseen.groupby("word", sort=False)["right"])
-    title = f"Words right of held-out combinations by {best(records)}: {told}" if told else most_right(records)
-    return drawing.caption(figure, title, "words right (%)")
+    title = f"Words that {best(records)} has right of objects with held-out combinations: {told}"
+    return drawing.caption(figure, title if told else most_right(records), "words right (%)")
 
 
 def combinations_right(records: Sequence[Record]) -> Figure | None:
-    """How often both colour and shape are right, a panel for each way; held-out combinations have a frame."""
+    """How often both colour and shape are right, a panel for each network; held-out combinations have a frame."""
     ways = [way for way in combinations(records)["way"].unique() if way != NO_PICTURE]
     if not ways:
         return None
@@ -119,12 +119,12 @@ def combinations_right(records: Sequence[Record]) -> Figure | None:
         axes.set_xticks(range(len(SHAPES)), list(SHAPES), rotation=90, fontsize=8)
         axes.set_yticks(range(len(COLOURS)), list(COLOURS) if number == 0 else [], fontsize=8)
         drawing.head(axes, way)
-    title = f"{failing(records)}. Colour and shape both right (%), all seeds together; framed: held out"
-    return drawing.caption(figure, title, "shape", "colour")
+    title = f"{failing(records, 2)}. Numbers: objects with both colour and shape right (%), over all seeds; framed: "
+    return drawing.caption(figure, f"{title}held out of training", "shape", "colour")
 
 
 def loss_by_step(records: Sequence[Record]) -> Figure:
-    """Nats a word against training step, a panel for scenes of seen combinations and with one held out."""
+    """The loss against the training step, a panel for each part of the test scenes."""
     found = frames.frame(records, "evaluation")
     rows = pd.concat(
         [
@@ -140,12 +140,13 @@ def loss_by_step(records: Sequence[Record]) -> Figure:
     for axes in panels.values():
         drawing.plain_ticks(axes, (1, 3))
         axes.axhline(chance, color=drawing.GREY, linewidth=0.8, zorder=0)
-    drawing.legend(figure, "line: median\nshade: range over seeds\ngrey: seen, at best\nwithout the picture")
+    grey = "grey: least possible\nwithout the picture,\nseen combinations"
+    drawing.legend(figure, f"line: median\nshade: range over seeds\n{grey}")
     last = found[found["step"] == found["step"].max()].groupby("way", sort=False)["loss"]
     told = ", ".join(f"{way} {frames.span(nats, '.3f')}" for way, nats in last)
     title = (
-        f"At the end of training a word of seen combinations costs, in nats: {told}; without the picture {chance:.3f} "
-        "at best"
+        "The loss at the end of training on scenes with seen combinations, in nats a word (ranges over seeds): "
+        f"{told}. Without the picture {chance:.3f} is the least possible"
     )
     return drawing.caption(figure, title, "training step", "cross-entropy (nats a word)")
 
@@ -167,7 +168,7 @@ def gradient_at_first_state(records: Sequence[Record]) -> Figure | None:
 
 
 def gradient_at_picture(records: Sequence[Record]) -> Figure | None:
-    """How much of each word's decision hangs on the picture."""
+    """The gradient of each word's decision with respect to the picture's features."""
     found = flows(records)
     if found.empty:
         return None
@@ -178,8 +179,8 @@ def gradient_at_picture(records: Sequence[Record]) -> Figure | None:
         ratio = norms[:, telling].mean(axis=1) / norms[:, np.isin(KINDS_IN_A_ROW, ("a", "of"))].mean(axis=1)
         told.append(f"{way} {frames.span(ratio, '.1f')}")
     title = (
-        'After training, sizes, colours and shapes have so many times the gradient at the picture that "a" and "of" '
-        f"have: {', '.join(told)} (range over seeds)"
+        "After training, the mean gradient of sizes, colours and shapes at the picture, divided by that of "
+        f'"a" and "of", is (range over seeds): {", ".join(told)}'
     )
     return _by_word(found, "picture", title, r"$\log_{10} \|\partial d_t / \partial F\|$")
 
@@ -197,7 +198,7 @@ def _by_word(found: pd.DataFrame, quantity: str, title: str, label: str) -> Figu
 
 
 def where_the_picture_comes_in(records: Sequence[Record]) -> Figure | None:
-    """Of each word's gradient at the picture, at which step it comes in: a map for each way, after training."""
+    """The step at which each word's gradient at the picture comes in: a map for each network, after training."""
     found = flows(records)
     if found.empty:
         return None
@@ -209,7 +210,7 @@ def where_the_picture_comes_in(records: Sequence[Record]) -> Figure | None:
     figure, panels = drawing.grid(1, len(values), size=(3.4, 3.6), share=(True, True))
     drawing.maps(figure, panels, values, r"$\log_{10} \|\partial d_t / \partial F_k\|$, median over seeds")
     panels[0].set_yticks(range(len(KINDS_IN_A_ROW)), KINDS_IN_A_ROW, fontsize=8)
-    x = "step at which the picture is seen (0: in the initial state)"
+    x = "step at which the picture is seen (0: the initial state)"
     return drawing.caption(figure, entering(records), x, "word whose decision is differentiated")
 
 
@@ -217,7 +218,7 @@ def where_the_picture_comes_in(records: Sequence[Record]) -> Figure | None:
 
 
 def captions(records: Sequence[Record]) -> Figure | None:
-    """Some scenes to test on, with what each way says of them below; the lower row has held-out combinations."""
+    """Some test scenes, with the caption of each network below; the lower row has held-out combinations."""
     found = examples(records)
     if found.empty:
         return None
@@ -230,24 +231,27 @@ def captions(records: Sequence[Record]) -> Figure | None:
         axes.set_yticks([])
         same = found[(found["part"] == each["part"]) & (found["true"] == each["true"])]
         said = [
-            f"{way}: {'right' if caption == each['true'] else caption or 'nothing'}"
+            f"{way}: {'right' if caption == each['true'] else caption or 'no word'}"
             for way, caption in zip(same["way"], same["said"], strict=True)
         ]
         lines = [textwrap.fill(line, 42, subsequent_indent="   ") for line in [each["true"], *said]]
         axes.set_xlabel("\n".join(lines), fontsize=7.5, loc="left")
     rights = (found["said"] == found["true"]).groupby([found["way"], found["part"]], sort=False).sum()
     told = ", ".join(f"{way} {' and '.join(map(str, rights[way]))}" for way in found["way"].unique())
-    title = f"Captions right, of {count} scenes of seen combinations (above) and {count} with a held-out one: {told}"
-    return drawing.caption(figure, f"{title} (first seed)")
+    title = (
+        f"Captions right of {count} scenes with seen combinations (above) and of {count} with a held-out combination "
+        f"(below), first seed: {told}"
+    )
+    return drawing.caption(figure, title)
 
 
 def examples(records: Sequence[Record]) -> pd.DataFrame:
-    """The scenes that are shown, a row for each way that sees a picture."""
+    """The scenes that are shown, a row for each network that sees the picture."""
     return pd.DataFrame(each for each in records if each["kind"] == "example" and each["way"] != NO_PICTURE)
 
 
 def attention(records: Sequence[Record]) -> Figure | None:
-    """Where attention looks at each word of one caption: the picture, darkened where it does not look."""
+    """Where attention looks before each word of one caption: the picture, darkened where it does not look."""
     looked = [each for each in records if each["kind"] == "example" and each.get("looked") is not None]
     if not looked:
         return None
@@ -260,15 +264,18 @@ def attention(records: Sequence[Record]) -> Figure | None:
         _shade(axes, picture, of_word)
         axes.set_title(word, fontsize=9)
     near = _near(said, weights, chosen["scene"])
-    told = ", ".join(f"before {kind} {100 * np.mean(share):.0f} %" for kind, share in near.items())
-    title = "Where attention looks before it says each word; dark: not at all"
+    told = ", ".join(f"{100 * np.mean(share):.0f} % before {kind}" for kind, share in near.items())
+    title = "Bright places are where attention looks before each word"
     if told:
-        title += f". Within {SPACING} pixels of the object named is, on average over this caption, {told}"
+        title += (
+            f". The share of it that is within {SPACING} pixels of the object which is named, as a mean over this "
+            f"caption: {told}"
+        )
     return drawing.caption(figure, title)
 
 
 def _shade(axes: Axes, picture: np.ndarray, weights: np.ndarray) -> None:
-    """The picture, around the middle of what each place sees as bright as its weight."""
+    """The picture, in which each place of the feature map is as bright as its weight."""
     field = np.kron(weights.reshape(GRID, GRID) / weights.max(), np.ones((SPACING, SPACING)))
     shift = round(MIDDLE - SPACING / 2)
     shade = np.pad(field, ((shift, 0), (shift, 0)), mode="edge")[:SIDE, :SIDE, None]
@@ -278,7 +285,7 @@ def _shade(axes: Axes, picture: np.ndarray, weights: np.ndarray) -> None:
 
 
 def _near(said: Sequence[str], weights: np.ndarray, scene: Sequence[dict[str, Any]]) -> dict[str, list[float]]:
-    """By kind of word, how much of the attention is on places whose middle is near the object that is named."""
+    """By kind of word, the share of the attention on places whose middle is near the object that is named."""
     kinds = {
         word: kind for kind, words in (("sizes", SIZES), ("colours", COLOURS), ("shapes", SHAPES)) for word in words
     }

@@ -1,11 +1,11 @@
 """Scenes of coloured shapes, drawn at random and rendered by Pillow.
 
-One to three objects stand on a path of which each step leads to the right or down: a shape each, of a size and in a
-colour. So their order is plain to see, and which of two is left of the other or above it: steps are 13 pixels long, and
-an object is at most half a pixel from its place on the path.
+One to three objects stand on a path, each step of which leads to the right or down. An object has a shape, a size and a
+colour. The order of the objects can be seen, and so can which of two is left of the other or above it, because steps
+are 13 pixels long and an object is at most half a pixel from its place on the path.
 
-Of the 25 combinations of a colour and a shape some are held out. Each has a number, and those that are held out come
-first: numbers 0 to 4 have every colour and every shape once, as have 5 to 9, and so on.
+Some of the 25 combinations of a colour and a shape are held out. Each combination has a number, and those with the
+lowest numbers are held out first. Numbers 0 to 4 have every colour and every shape once, and so have 5 to 9, and so on.
 """
 
 import itertools
@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 SIDE = 40
-"""Pixels of a picture, in width and height."""
+"""Width and height of a picture in pixels."""
 
 COLOURS = {
     "red": (215, 40, 40),
@@ -26,18 +26,18 @@ COLOURS = {
     "purple": (145, 50, 175),
 }
 SIZES = {"small": 3.25, "large": 5.5}
-"""In pixels, the radius of a circle; other shapes are about as wide."""
+"""The radius of a circle in pixels; other shapes are about as wide."""
 
 BACKGROUND = (255, 255, 255)
 MOST = 3
-"""Objects in a scene."""
+"""The most objects in a scene."""
 
 NUMBERS = (0.2, 0.3, 0.5)
 """Probabilities of 1, 2 and 3 objects."""
 
-_SHADE = 20  # by which each of red, green and blue of an object differs from its colour's at most
+_SHADE = 20  # the most by which red, green and blue of an object differ from those of its colour
 _STEP, _MARGIN, _JITTER = 13.0, 7.0, 0.5  # pixels
-_FINER = 8  # times as many pixels are drawn, and averaged
+_FINER = 8  # times as many pixels in width and height are drawn, and then averaged
 
 
 def _regular(corners: int, radius: float, start: float = -np.pi / 2) -> np.ndarray:
@@ -64,7 +64,7 @@ SHAPES = {
     "star": _star(1.15, 0.5),
     "cross": _cross(0.35),
 }
-"""Corners (N, 2) of each, x to the right and y down, around its centre; the unit is the radius."""
+"""Corners (N, 2) of each shape around its centre, x to the right and y down; the unit is the radius."""
 
 COMBINATIONS = tuple(
     (colour, list(SHAPES)[(place + turn) % len(SHAPES)])
@@ -75,7 +75,7 @@ COMBINATIONS = tuple(
 
 
 class Thing(NamedTuple):
-    """What a caption says of an object."""
+    """An object as a caption describes it."""
 
     size: str
     colour: str
@@ -86,22 +86,22 @@ class Placed(NamedTuple):
     """An object in a scene."""
 
     thing: Thing
-    x: float  # of its centre, pixels from the left edge
-    y: float  # from the upper one
+    x: float  # of its centre, in pixels from the left edge
+    y: float  # of its centre, in pixels from the upper edge
     rgb: tuple[int, int, int]
 
 
 Scene = tuple[Placed, ...]
-"""In the order of the path."""
+"""The objects in the order of the path."""
 
 
 def held_out(count: int) -> frozenset[tuple[str, str]]:
-    """So many combinations of a colour and a shape, of which no scene to train on has one."""
+    """The combinations of a colour and a shape that no training scene has."""
     return frozenset(COMBINATIONS[:count])
 
 
 def arranged(generator: np.random.Generator, things: Sequence[Thing], steps_down: Sequence[bool]) -> Scene:
-    """Objects on a path, somewhere in the picture: each step leads down or to the right."""
+    """Objects on a path that starts at a random place; each step leads down or to the right."""
     down = np.cumsum([False, *steps_down])
     path = _STEP * np.stack([np.arange(len(things)) - down, down], axis=1)
     room = SIDE - 2 * _MARGIN - path.max(axis=0)
@@ -119,7 +119,7 @@ def _shaded(colour: str, shade: np.ndarray) -> tuple[int, int, int]:
 
 
 def drawn(generator: np.random.Generator, unseen: frozenset[tuple[str, str]], *, one_unseen: bool) -> Scene:
-    """A scene of combinations that are not held out; or with one object whose combination is, the others as before."""
+    """A random scene of combinations that are not held out, or with one object whose combination is held out."""
     count = 1 + int(generator.choice(MOST, p=NUMBERS))
     seen = [each for each in COMBINATIONS if each not in unseen]
     chosen = [seen[generator.integers(len(seen))] for _ in range(count)]
@@ -132,7 +132,7 @@ def drawn(generator: np.random.Generator, unseen: frozenset[tuple[str, str]], *,
 
 
 def scenes(count: int, held: int, seed: int, *, one_unseen: bool = False) -> list[Scene]:
-    """So many, by a seed; ``held`` combinations are held out."""
+    """Random scenes by a seed, where ``held`` combinations are held out."""
     generator = np.random.default_rng(seed)
     return [drawn(generator, held_out(held), one_unseen=one_unseen) for _ in range(count)]
 
@@ -149,7 +149,7 @@ def rendered(scene: Scene) -> np.ndarray:
 
 
 def recorded(scene: Scene) -> list[dict[str, Any]]:
-    """As a record has it."""
+    """The scene as a record has it."""
     return [{**each.thing._asdict(), "x": each.x, "y": each.y, "rgb": list(each.rgb)} for each in scene]
 
 

@@ -1,4 +1,4 @@
-"""How good captions are: as a whole, by BLEU, and word by word: which words fail, of which combinations."""
+"""How good captions are: as a whole, by BLEU, and word by word for each combination of a colour and a shape."""
 
 from collections.abc import Iterator, Sequence
 from types import ModuleType
@@ -13,17 +13,17 @@ from experiments.common.workdir import Record
 from rnnjax.extras import needed
 
 UNSEEN, OTHERS = "unseen", "others"
-"""Of scenes with a combination that was not seen in training: the object that has it, and the others beside it."""
+"""In scenes with a combination that was not seen in training: the object that has it, and the other objects."""
 
 NOTHING = Thing("", "", "")
-"""What a caption says of an object that it does not name, or that names none of the grammar's."""
+"""Stands for an object that a caption does not name, or for every object if it does not follow the grammar."""
 
 
 def metrics() -> ModuleType:
-    """Those of sacrebleu.
+    """The metrics of sacrebleu.
 
     Raises:
-        ModuleNotFoundError: without it.
+        ModuleNotFoundError: if it is not installed.
     """
     with needed("sacrebleu", by="experiments.captioning", extra="captioning"):
         from sacrebleu import metrics
@@ -33,18 +33,18 @@ def metrics() -> ModuleType:
 
 class Bleu(NamedTuple):
     score: float  # 0 to 100
-    signature: str  # how sacrebleu came to it
+    signature: str  # how sacrebleu computed it
 
 
 def bleu(said: Sequence[str], true: Sequence[str]) -> Bleu:
-    """Of captions without their full stop, each with one reference."""
+    """BLEU of captions without their full stop, each with one reference."""
     metric = metrics().BLEU()
     score = metric.corpus_score(list(said), [list(true)]).score
     return Bleu(float(score), str(metric.get_signature()))
 
 
 def whole(said: Sequence[Sequence[str]], found: Sequence[Scene], part: str, beams: int) -> Record:
-    """How many captions are right to the letter, and BLEU."""
+    """The share of captions that are right to the letter, and BLEU."""
     true = [words_of(seen_in(scene))[:-1] for scene in found]
     score = bleu([" ".join(each) for each in said], [" ".join(each) for each in true])
     right = np.array([list(one) == list(other) for one, other in zip(said, true, strict=True)])
@@ -55,9 +55,9 @@ def whole(said: Sequence[Sequence[str]], found: Sequence[Scene], part: str, beam
 
 
 def words(said: Sequence[Sequence[str]], found: Sequence[Scene], part: str, held: int) -> Iterator[Record]:
-    """Of each kind of word how many are right, of objects whose combination was seen in training, and of others.
+    """The share of each kind of word that is right, by whether the object's combination was seen in training.
 
-    Objects and relations are compared in their order; what a caption does not say is wrong.
+    Objects and relations are compared in their order; what a caption leaves out counts as wrong.
     """
     unseen, rights = held_out(held), dict[tuple[str, str], list[bool]]()
     for caption, scene in zip(said, found, strict=True):
@@ -75,9 +75,9 @@ def words(said: Sequence[Sequence[str]], found: Sequence[Scene], part: str, held
 
 
 def combinations(said: dict[str, list[list[str]]], found: dict[str, list[Scene]], held: int) -> Record:
-    """Counts (true, said) of combinations by number, the last column what is none: of unseen ones from their scenes.
+    """Counts (true, said) of combinations by number; the last column is for answers that are no combination.
 
-    Seen ones are counted in scenes that have no others.
+    Combinations seen in training are counted in scenes that have no others, and unseen ones in the other scenes.
     """
     places, unseen = {each: number for number, each in enumerate(COMBINATIONS)}, held_out(held)
     counts = np.zeros((len(COMBINATIONS), len(COMBINATIONS) + 1), int)

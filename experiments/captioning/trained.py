@@ -1,4 +1,4 @@
-"""A network that this experiment has trained, and what it says of pictures."""
+"""A network that this experiment has trained, and its captions of pictures."""
 
 import functools
 from pathlib import Path
@@ -19,14 +19,14 @@ from experiments.common.optimizer import make_optimizer
 
 
 class Trained(NamedTuple):
-    """What is needed to use it."""
+    """A trained network, with what is needed to use it."""
 
     model: Model
     network: Network
 
 
 class Caption(NamedTuple):
-    """One of those that beam search found."""
+    """A caption that beam search found."""
 
     words: list[str]  # without the full stop
     probability: float
@@ -46,7 +46,7 @@ def load(folder: str | Path) -> Trained:
 
 
 def captions(known: Trained, picture: np.ndarray, beams: int) -> list[Caption]:
-    """What it says of a picture (SIDE, SIDE, 3), uint8, the likeliest first."""
+    """The captions of a picture (SIDE, SIDE, 3), uint8, the likeliest first."""
     found = _said(known.model, beams, known.network, picture[None])
     return [
         Caption(spelled(numbers), float(np.exp(score)))
@@ -55,7 +55,7 @@ def captions(known: Trained, picture: np.ndarray, beams: int) -> list[Caption]:
 
 
 def looked_at(known: Trained, picture: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """Where attention looks (T, S) before it says each word of a caption (T,) of a picture."""
+    """Attention weights (T, S) before each word of a caption (T,) of a picture."""
     return np.asarray(_looked_at(known.model, known.network, picture[None], numbers[:, None]))[:, 0]
 
 

@@ -1,11 +1,11 @@
-"""A piece by a network that experiments.music has trained: python -m experiments.music.compose --workdir=FOLDER.
+"""Composes a piece by a trained network: python -m experiments.music.compose --workdir=FOLDER.
 
 --primer=begun.mid --output=piece.mid --bars=32 --temperature=0.9 --seed=1
 
-Frames are quarter notes and bars have four of them, whatever the primer's file says. Without a primer the piece begins
-after silence. Written are a MIDI file, the primer first, and its piano roll as a picture beside it.
+Frames are quarter notes and bars have four of them, whatever the file of the primer says. Without a primer the piece
+begins after silence. The command writes a MIDI file, which begins with the primer, and a picture of its piano roll.
 
-At a low temperature sigmoids leave notes away, for few keys are likelier to sound than not; a joint output does not.
+At a low temperature sigmoids leave out notes, because few keys are likelier to sound than not; a joint output does not.
 """
 
 import math
@@ -27,13 +27,13 @@ from experiments.music.trained import Trained, chosen, load
 MOST_BARS = 10_000
 
 WORKDIR = flags.DEFINE_string("workdir", "runs/music", "Folder of a run of experiments.music.")
-RUN = flags.DEFINE_string("run", "", "Which network, as gru-joint-seed0; by default the first with a joint output.")
-PRIMER = flags.DEFINE_string("primer", "", "A MIDI file that the piece goes on from.")
-OUTPUT = flags.DEFINE_string("output", "piece.mid", "The MIDI file to write; a picture of the same name is beside it.")
-BARS = flags.DEFINE_integer("bars", 32, "How many are composed, of four quarters each.")
+RUN = flags.DEFINE_string("run", "", "Which network, such as gru-joint-seed0; by default the first with joint output.")
+PRIMER = flags.DEFINE_string("primer", "", "A MIDI file that the piece continues.")
+OUTPUT = flags.DEFINE_string("output", "piece.mid", "The MIDI file to write; a picture with the same name is added.")
+BARS = flags.DEFINE_integer("bars", 32, "Bars to compose, of four quarters each.")
 TEMPERATURE = flags.DEFINE_float("temperature", 1.0, "Below 1 likely notes gain, above 1 unlikely ones.")
-SEED = flags.DEFINE_integer("seed", 0, "Another one gives another piece.", lower_bound=0, upper_bound=2**63 - 1)
-OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace the output, if it is there.")
+SEED = flags.DEFINE_integer("seed", 0, "Another seed gives another piece.", lower_bound=0, upper_bound=2**63 - 1)
+OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replaces the output files if they exist.")
 
 
 def main() -> None:
@@ -49,17 +49,18 @@ def main() -> None:
     with explained(ImportError):
         midi.write(piece, output)
     _draw(piece, len(primer), known.name, picture)
-    read = f" after {len(primer)} of {PRIMER.value}" if primer else ""
-    print(f"{known.name}: {BARS.value * BAR} quarters{read}, {BARS.value} bars of {BAR}: {output}, {picture}")
+    read = f" after {len(primer)} quarters of {PRIMER.value}" if primer else ""
+    print(f"{known.name} composed {BARS.value} bars of {BAR} quarters{read}: {output}, {picture}")
 
 
 def _require_possible(output: Path, picture: Path) -> None:
-    """Raises ``ExperimentError`` for flags that cannot be."""
+    """Raises ``ExperimentError`` for flags with wrong values."""
     if output.suffix.lower() not in (".mid", ".midi"):
-        raise ExperimentError(f"--output={output} is no name of a MIDI file: expected one that ends in .mid")
+        raise ExperimentError(f"--output={output} is not the name of a MIDI file: expected one that ends in .mid")
     there = [str(path) for path in (output, picture) if path.exists()]
     if there and not OVERWRITE.value:
-        raise ExperimentError(f"{' and '.join(there)} exists: give another --output, or --overwrite")
+        exist = "exist" if len(there) > 1 else "exists"
+        raise ExperimentError(f"{' and '.join(there)} {exist} already: give another --output, or --overwrite")
     if not 1 <= BARS.value <= MOST_BARS:
         raise ExperimentError(f"--bars={BARS.value}: expected 1 to {MOST_BARS:,}")
     if not (TEMPERATURE.value > 0 and math.isfinite(TEMPERATURE.value)):
@@ -67,7 +68,7 @@ def _require_possible(output: Path, picture: Path) -> None:
 
 
 def composed(known: Trained, primer: Frames, frames: int, temperature: float, seed: int) -> Frames:
-    """So many frames after a primer, or after silence."""
+    """Composed frames after a primer, or after silence."""
     compose = jax.jit(lambda primers, key: model.compose(*known[:2], primers, key, frames, temperature))
     return frames_of(np.asarray(compose(batch_of([primer]), jax.random.key(seed)))[:, 0])
 

@@ -1,7 +1,7 @@
-"""The four-part chorales of Bach that the package music21 brings, frame by frame, and which of them are of one tune.
+"""The four-part chorales of Bach that the package music21 brings, frame by frame, and which of them share a tune.
 
-A frame is a quarter note long, and has the notes that sound at its beginning. Kept are chorales whose bars have four
-quarters throughout. split.csv says which of them are trained on; ``python -m experiments.music.split`` writes it.
+A frame is a quarter note long, and has the notes that sound at its beginning. Only chorales whose bars have four
+quarters throughout are kept. split.csv says which part they are in; ``python -m experiments.music.split`` writes it.
 """
 
 import csv
@@ -19,7 +19,7 @@ from experiments.common.workdir import write_whole
 from rnnjax.extras import needed
 
 LOWEST, HIGHEST = 21, 108
-"""The keys of a piano, as MIDI numbers them."""
+"""The lowest and the highest key of a piano, as MIDI numbers."""
 
 SPLIT = Path(__file__).with_name("split.csv")
 
@@ -29,45 +29,45 @@ BAR = 4
 """Quarters in a bar."""
 
 _ALIKE = 0.3
-"""The share of passages in common from which two melodies are taken for one tune."""
+"""The share of common passages from which on two melodies are taken for the same tune."""
 
 _FORMAT = 1
-"""Of the file in which parsed chorales are kept."""
+"""The version of the format of the file in which parsed chorales are kept."""
 
 Frames = tuple[tuple[int, ...], ...]
-"""Of each frame the notes, as MIDI numbers, from the lowest."""
+"""The notes of each frame, as MIDI numbers, from the lowest up."""
 
 
 class Listed(NamedTuple):
-    """A chorale as split.csv has it."""
+    """A chorale as it is listed in split.csv."""
 
-    name: str  # of its file in music21's corpus, "bwv269"
+    name: str  # of its file in music21's corpus, such as "bwv269"
     title: str
     family: str  # the first chorale of the same tune
     part: str  # train, valid or test
 
 
 def listed(path: Path = SPLIT) -> tuple[Listed, ...]:
-    """The chorales of a split, in the order in which they are written down."""
+    """The chorales of a split, in the order of the file."""
     with path.open(encoding="utf-8", newline="") as file:
         return tuple(Listed(**row) for row in csv.DictReader(file))
 
 
 def music21() -> ModuleType:
-    """The package. Raises ``ModuleNotFoundError`` where it is missing."""
+    """The package music21. Raises ``ModuleNotFoundError`` if it is not installed."""
     with needed("music21", by="the corpus of chorales", extra="music"):
         import music21 as package
     return package
 
 
 def chorales(names: Iterable[str]) -> dict[str, Frames | None]:
-    """Chorales by their names, None for what is no chorale in four parts and in bars of four quarters.
+    """Chorales by their names; None for those that do not have four parts and bars of four quarters.
 
-    Parsing takes music21 a second each; what was parsed is kept in a file outside of the project.
+    music21 needs a second to parse a chorale, so parsed chorales are kept in a file outside of the project.
 
     Raises:
         ModuleNotFoundError: without music21.
-        ValueError: for a name that its corpus has not.
+        ValueError: for a name that its corpus lacks.
     """
     package, names = music21(), list(names)
     kept_in = cache_file(str(package.__version__))
@@ -88,7 +88,7 @@ def cache_file(version: str) -> Path:
 
 
 def _read_cache(path: Path) -> dict[str, Frames | None]:
-    """What is there and whole; a damaged file is as none."""
+    """The chorales in a file; none if it is missing or damaged."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return {str(name): None if each is None else tuple(map(tuple, each)) for name, each in found.items()}
@@ -106,7 +106,7 @@ def _parsed(package: ModuleType, name: str) -> Frames | None:
 
 
 def four_parts(score: Any) -> list[Any]:
-    """The voices, or, where parts have no such names, four parts that are all there are; else none."""
+    """The parts with the names of the four voices, or else all parts if they are four; otherwise none."""
     parts = list(score.parts)
     by_name = {str(part.partName or "").strip().lower().rstrip("."): part for part in parts}
     if set(VOICES) <= set(by_name):
@@ -115,7 +115,7 @@ def four_parts(score: Any) -> list[Any]:
 
 
 def in_bars_of_four(parts: Sequence[Any]) -> bool:
-    """Whether all time signatures have bars of four quarters, and there is one."""
+    """Whether there is a time signature, and all of them have bars of four quarters."""
     signatures = [each for part in parts for each in part.recurse().getElementsByClass("TimeSignature")]
     return bool(signatures) and all(each.barDuration.quarterLength == BAR for each in signatures)
 
@@ -136,33 +136,33 @@ def frames_of(parts: Iterable[Any]) -> Frames:
 
 
 def melody(frames: Frames) -> tuple[int, ...]:
-    """Steps of the highest voice in semitones, whatever the key; where it stays there is none."""
+    """The steps of the highest voice in semitones, which do not depend on the key; repeated notes have no step."""
     highest = [frame[-1] for frame in frames if frame]
     steps = (later - earlier for earlier, later in itertools.pairwise(highest))
     return tuple(step for step in steps if step)
 
 
 def shared(one: Sequence[int], other: Sequence[int], length: int = 8) -> float:
-    """Of the passages of so many steps in the melody that has fewer, the share that the other one has, too."""
+    """The share of passages of ``length`` steps that two melodies have in common, of the one with fewer passages."""
     passages = [{tuple(each[i : i + length]) for i in range(len(each) - length + 1)} for each in (one, other)]
     fewer = min(map(len, passages))
     return len(passages[0] & passages[1]) / fewer if fewer else 0.0
 
 
 def known_tunes(train: Sequence[Frames], test: Sequence[Frames], alike: float = _ALIKE) -> int:
-    """How many chorales to test on share so much of their melody with one that is trained on, in any key."""
+    """How many test chorales share at least ``alike`` of their melody with a training chorale, in any key."""
     trained, asked = (list(map(melody, part)) for part in (train, test))
     return sum(any(shared(one, other) >= alike for other in trained) for one in asked)
 
 
 def plain_title(title: str) -> str:
-    """Letters alone, without accents, as a key by which equal titles are told."""
+    """The letters of a title without accents, by which equal titles are recognized."""
     letters = unicodedata.normalize("NFKD", title.replace("ß", "ss"))
     return "".join(letter for letter in letters.lower() if letter.isascii() and letter.isalpha())
 
 
 def families(titles: dict[str, str], melodies: dict[str, tuple[int, ...]], alike: float = _ALIKE) -> dict[str, str]:
-    """Of each chorale the first one of its tune: those of one title, and those whose melodies share that much."""
+    """The first chorale of each one's tune; titles that are equal or melodies that share enough make a tune."""
     names = list(titles)
     first = {name: name for name in names}
 

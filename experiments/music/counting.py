@@ -1,4 +1,4 @@
-"""The next frame without a network: each key by how often it sounds, or by that and whether it has just sounded."""
+"""Predictions without a network: of each key by how often it sounds, or also by whether it has just sounded."""
 
 from collections.abc import Sequence
 
@@ -12,9 +12,9 @@ COUNTED = (FREQUENCY, HELD)
 
 
 def probabilities(train: Sequence[Frames], name: str) -> np.ndarray:
-    """(2, 88) that a key sounds, where it has not just sounded, and where it has; one added to each count.
+    """Probabilities (2, 88) that a key sounds if it has not just sounded, and if it has; one is added to each count.
 
-    Of frequencies both rows are the same.
+    For frequencies both rows are the same.
     """
     rolls = [roll(each) for each in train]
     before = np.concatenate([each[1:-1] for each in rolls]) > 0.5
@@ -29,7 +29,7 @@ def probabilities(train: Sequence[Frames], name: str) -> np.ndarray:
 
 
 def mean_nats(known: np.ndarray, music: Sequence[Frames]) -> float:
-    """Nats a frame, from the second one of each chorale on, the mean over all frames."""
+    """The loss in nats a frame, as a mean over all frames from the second one of each chorale on."""
     total, count = 0.0, 0
     for each in map(roll, music):
         before, now = each[1:-1] > 0.5, each[2:] > 0.5

@@ -1,4 +1,4 @@
-"""Chorales as piano rolls: read, checked, padded side by side to evaluate, and in rows to train on."""
+"""Chorales as piano rolls: read and checked, padded side by side for evaluation, and in rows for training."""
 
 import json
 from collections.abc import Sequence
@@ -20,43 +20,43 @@ PARTS = ("train", "valid", "test")
 
 
 class Chorales(NamedTuple):
-    """What is trained on, chosen by, and tested on; a frame is a quarter note long, a bar has four."""
+    """The three parts of the data; a frame is a quarter note long, and a bar has four."""
 
     train: tuple[Frames, ...]
     valid: tuple[Frames, ...]
     test: tuple[Frames, ...]
     source: str
     bars: str  # how it is known that a bar has four quarters
-    known_tunes: int  # chorales to test on whose melodies are in what is trained on, too
+    known_tunes: int  # test chorales whose tunes are also in the training part
 
 
 class Batch(NamedTuple):
-    """B chorales side by side, each with a silent frame ahead of its own ones."""
+    """B chorales side by side, each with a silent frame before its own ones."""
 
     notes: Array  # (T, B, 88), 1 where a key sounds
     mask: Array  # (T, B), True at real frames, the silent one included
 
 
 class Stock(NamedTuple):
-    """All chorales to train on, one after the other, each with a silent frame ahead."""
+    """All training chorales, one after the other, each with a silent frame before it."""
 
     notes: Array  # (N, 88)
     starts: Array  # (C,)
     lengths: Array  # (C,), the silent frame included
-    down: Array  # (C,) by how many semitones a chorale can be moved, 0 or less
-    up: Array  # (C,)
+    down: Array  # (C,) the lowest transposition of a chorale in semitones, 0 or less
+    up: Array  # (C,) its highest transposition
 
 
 class Sizes(NamedTuple):
-    """Of the rows of a training step."""
+    """The sizes of the rows in a training step."""
 
     rows: int
-    frames: int  # of a row
-    chorales: int  # that are enough for a row
+    frames: int  # in a row
+    chorales: int  # as many as always fill a row
 
 
 class Rows(NamedTuple):
-    """B rows of L frames, filled with whole chorales; what the last one has too much is cut off."""
+    """B rows of L frames, filled with whole chorales; the last chorale of a row is cut off at its end."""
 
     notes: Array  # (L, B, 88)
     reset: Array  # (L, B), True where a chorale begins, with its silent frame
@@ -64,16 +64,16 @@ class Rows(NamedTuple):
 
 
 def read(config: ConfigDict) -> Chorales:
-    """The chorales of a config: of a file, or else those of music21.
+    """The chorales of a config: those of its file, or else those of music21.
 
     Raises:
-        ModuleNotFoundError, OSError, ValueError: for what cannot be read.
+        ModuleNotFoundError, OSError, ValueError: if they cannot be read.
     """
     return read_file(config.file) if config.file else read_corpus(config.chorales)
 
 
 def read_corpus(most: int) -> Chorales:
-    """Those of split.csv, of each part at most so many, or, with 0, all."""
+    """The chorales of split.csv, at most ``most`` of each part, or all if that is 0."""
     split = listed()
     chosen = {part: [each.name for each in split if each.part == part][: most or None] for part in PARTS}
     found = chorales([name for names in chosen.values() for name in names])
@@ -82,36 +82,38 @@ def read_corpus(most: int) -> Chorales:
         parts[part] = tuple(frames for name in names if (frames := found[name]))
         if len(parts[part]) != len(names):
             raise ValueError(
-                f"music21 has {len(parts[part])} of the {len(names)} chorales of the {part} part in four parts: "
-                "expected all; write split.csv anew by python -m experiments.music.split"
+                f"music21 has {len(parts[part])} of the {len(names)} chorales of the {part} part in four voices: "
+                "expected all of them; write split.csv anew by python -m experiments.music.split"
             )
     return Chorales(
         **parts,
         source="Bach chorales of music21",
-        bars="known: only chorales in such bars are kept",
+        bars="known, as only chorales in such bars are kept",
         known_tunes=known_tunes(parts["train"], parts["test"]),
     )
 
 
 def read_file(path: str) -> Chorales:
-    """A JSON object of train, valid and test: lists of chorales, of frames, of the notes that sound, as MIDI numbers.
+    """The chorales of a JSON object of train, valid and test, which are lists of chorales.
+
+    A chorale is a list of frames, and a frame is a list of the MIDI numbers of the notes that sound.
 
     Raises:
         OSError: if there is no such file.
-        ValueError: for one that is damaged, with the place.
+        ValueError: if the file has another content; the message names the place.
     """
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"--config.file={path} is not JSON ({error}): expected an object of {_told(PARTS)}") from error
     if not isinstance(found, dict) or set(PARTS) - set(found):
-        there = f"with {_told(found)}" if isinstance(found, dict) else type(found).__name__
-        raise ValueError(f"--config.file={path} is an object {there}: expected one of {_told(PARTS)}")
+        there = f"an object of {_told(found)}" if isinstance(found, dict) else f"a {type(found).__name__}"
+        raise ValueError(f"--config.file={path} is {there}: expected an object of {_told(PARTS)}")
     parts = {part: _part(found[part], f"--config.file={path}, {part}") for part in PARTS}
     return Chorales(
         **parts,
         source=Path(path).name,
-        bars="assumed: the file does not tell",
+        bars="assumed, as the file does not say it",
         known_tunes=known_tunes(parts["train"], parts["test"]),
     )
 
@@ -122,13 +124,13 @@ def _told(names: Any) -> str:
 
 def _part(given: Any, where: str) -> tuple[Frames, ...]:
     if not isinstance(given, list) or not given:
-        raise ValueError(f"{where} is {_short(given)}: expected a list of one chorale or more")
+        raise ValueError(f"{where} is {_short(given)}: expected a list of at least one chorale")
     return tuple(_chorale(each, f"{where}, chorale {number}") for number, each in enumerate(given, 1))
 
 
 def _chorale(given: Any, where: str) -> Frames:
     if not isinstance(given, list) or len(given) < 2:
-        raise ValueError(f"{where} is {_short(given)}: expected a list of two frames or more")
+        raise ValueError(f"{where} is {_short(given)}: expected a list of at least two frames")
     frames = []
     for number, frame in enumerate(given, 1):
         if not isinstance(frame, list):
@@ -153,7 +155,7 @@ def _short(value: Any) -> str:
 
 
 def roll(frames: Frames) -> np.ndarray:
-    """(1 + T, 88): a silent frame, then those of a chorale."""
+    """A piano roll (1 + T, 88): a silent frame, and then those of a chorale."""
     found = np.zeros((1 + len(frames), KEYS), np.float32)
     for place, frame in enumerate(frames, 1):
         found[place, [note - LOWEST for note in frame]] = 1
@@ -161,12 +163,12 @@ def roll(frames: Frames) -> np.ndarray:
 
 
 def frames_of(notes: np.ndarray) -> Frames:
-    """Of a piano roll (T, 88)."""
+    """The frames of a piano roll (T, 88)."""
     return tuple(tuple(int(key) + LOWEST for key in np.flatnonzero(frame > 0.5)) for frame in notes)
 
 
 def batch_of(music: Sequence[Frames], frames: int = 0, count: int = 0) -> Batch:
-    """Padded to the longest, or to so many frames and so many chorales."""
+    """Chorales padded to the longest, or to ``frames`` frames and ``count`` chorales if these are more."""
     rolls = [roll(each) for each in music]
     lengths = np.array([*map(len, rolls), *[0] * (count - len(rolls))])
     notes = np.zeros((max(frames, *lengths), len(lengths), KEYS), np.float32)
@@ -176,13 +178,13 @@ def batch_of(music: Sequence[Frames], frames: int = 0, count: int = 0) -> Batch:
 
 
 def alike(parts: Sequence[Sequence[Frames]]) -> list[Batch]:
-    """A batch of each, all of one shape: one program serves all."""
+    """A batch of each part, all of the same shape, so that one program serves all."""
     frames = 1 + max(len(each) for part in parts for each in part)
     return [batch_of(part, frames, max(map(len, parts))) for part in parts]
 
 
 def stock_of(music: Sequence[Frames], down: int, up: int) -> Stock:
-    """To be transposed by so many semitones, but never beyond the keys of a piano."""
+    """The chorales, with the transpositions within ``down`` and ``up`` that stay on the keys of a piano."""
     rolls = [roll(each) for each in music]
     lengths = np.array([len(each) for each in rolls], np.int32)
     sounding = [np.flatnonzero(each.any(axis=0)) if each.any() else np.array([0, KEYS - 1]) for each in rolls]
@@ -193,19 +195,19 @@ def stock_of(music: Sequence[Frames], down: int, up: int) -> Stock:
 
 
 def moves_of(music: Sequence[Frames], down: int, up: int) -> Array:
-    """By how many semitones all of these can be moved, within so many."""
+    """The transpositions in semitones, within ``down`` and ``up``, that are possible for all of these chorales."""
     stock = stock_of(music, down, up)
     return jnp.arange(int(stock.down.max()), int(stock.up.min()) + 1)
 
 
 def sizes_of(music: Sequence[Frames], config: ConfigDict) -> Sizes:
-    """Of the rows of a training step."""
+    """The sizes of the rows in a training step."""
     shortest = 1 + min(map(len, music))
     return Sizes(config.rows, config.row_frames, -(-config.row_frames // shortest))
 
 
 def drawn_rows(stock: Stock, sizes: Sizes, key: Key) -> Rows:
-    """Rows of chorales that are drawn and transposed at random."""
+    """Rows of random chorales in random transpositions."""
     which_key, shift_key = jax.random.split(key)
     shape = sizes.chorales, sizes.rows
     drawn = jax.random.randint(which_key, shape, 0, len(stock.starts))

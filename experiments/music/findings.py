@@ -14,22 +14,22 @@ from experiments.music.outputs import JOINT
 from rnnjax.measure.decay import first_lag_below
 
 PUBLISHED = {"RNN": 8.91, "LSTM": 8.45, "GRU": 8.43, "GRU, tuned": 8.20, "TCN": 8.10, "best of all": 7.72}
-"""Nats a frame of the published split, by sigmoids: Bai et al. (2018), the tuned GRU and the best by Neumann (2020)."""
+"""Nats a frame on the published split with sigmoids, by Bai et al. (2018); "GRU, tuned" and the best are Neumann's."""
 
 PUBLISHED_JOINT = {"RNN-NADE": 5.56}
-"""By a joint output: Boulanger-Lewandowski et al. (2012)."""
+"""Nats a frame with a joint output, by Boulanger-Lewandowski et al. (2012)."""
 
 SPLIT = {"train_chorales": 229, "valid_chorales": 76, "test_chorales": 77, "test_frames": 4725}
-"""By which the published split is known, whatever its file is called."""
+"""The sizes by which the published split is recognized, whatever its file is called."""
 
 PHASES = frames.PHASES
 
 SHARE = 0.1
-"""Of a gradient: where so much of it is left, a network is said to hear."""
+"""The share of a gradient that is looked for in the columns "a tenth"."""
 
 
 def results(records: Sequence[Record]) -> pd.DataFrame:
-    """How each run ended: what is counted first, then networks by what they lose in the test part, joint ones last."""
+    """How each run ended: counts of notes first, then networks by their loss in the test part, joint outputs last."""
     found = frames.frame(records, "result", dtype=np.float64)
     found = found.assign(joint=found["network"].str.endswith(f":{JOINT}"), counted=found["network"].isin(COUNTED))
     mean = -found.groupby("network")["test"].transform("mean")
@@ -38,7 +38,7 @@ def results(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def of_networks(records: Sequence[Record], kind: str, **options: Any) -> pd.DataFrame:
-    """The records of a kind, networks in the order of ``results``."""
+    """The records of a kind, with networks in the order of ``results``."""
     found = frames.frame(records, kind, **options)
     if found.empty:
         return found
@@ -47,24 +47,24 @@ def of_networks(records: Sequence[Record], kind: str, **options: Any) -> pd.Data
 
 
 def by_sigmoids(ends: pd.DataFrame) -> pd.DataFrame:
-    """Networks whose keys are told one by one."""
+    """The results of networks with sigmoids."""
     return ends[~ends["joint"] & ~ends["counted"]]
 
 
 def is_published(records: Sequence[Record]) -> bool:
-    """Whether the data are the split of which figures are published."""
+    """Whether the data are the split for which figures are published."""
     first = results(records).iloc[0]
     return all(first[name] == count for name, count in SPLIT.items())
 
 
 def flows(records: Sequence[Record]) -> pd.DataFrame:
-    """A row for each run and phase, typical norms over chorales as ``norms``, and their decay."""
+    """A row for each run and phase, with the typical norms over chorales as ``norms``, and their decay."""
     found = of_networks(records, "flow")
     return found if found.empty else found.assign(norms=found["typical"]).join(frames.decays(found["typical"]))
 
 
 def contexts(records: Sequence[Record]) -> pd.DataFrame:
-    """A row for each run and number of frames heard: nats, and how many more than with the most frames."""
+    """A row for each run and number of frames read, with the loss, and how much more it is than with most frames."""
     found = of_networks(records, "context", dtype=np.float64)
     if found.empty:
         return found
@@ -76,15 +76,16 @@ def contexts(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def setting(records: Sequence[Record]) -> str:
-    """What was read, and how much of it."""
+    """The data, and how much there is of them."""
     first, seeds = results(records).iloc[0], results(records)["seed"].nunique()
     counts = ", ".join(
         f"{first[f'{part}_chorales']} chorales of {first[f'{part}_frames']:,} frames to {purpose}"
         for part, purpose in (("train", "train on"), ("valid", "choose by"), ("test", "test on"))
     )
+    known = f"{first['known_tunes']:.0f}" if first["known_tunes"] else "none"
     return (
-        f"{first['source']}: {counts}, {first['known_tunes']:.0f} of which are of a tune that is trained on, too, in "
-        f"another setting or key. A frame is a quarter note. That a bar has four of them is {first['bars']}. "
+        f"{first['source']}: {counts}; {known} of the test chorales have a tune that is also in training, in another "
+        f"setting or key. A frame is a quarter note. That a bar has four of them is {first['bars']}. "
         f"{seeds} {'seed' if seeds == 1 else 'seeds'}."
     )
 
@@ -118,37 +119,47 @@ def nats(values: pd.Series, digits: int = 2) -> str:
 
 
 def best(records: Sequence[Record]) -> str:
-    """The network that loses least in the validation part, of those that can be compared."""
+    """The network with the least validation loss, of those with sigmoids if there are any."""
     ends = by_sigmoids(results(records))
     ends = results(records) if ends.empty else ends
     return str(ends.groupby("network", sort=False)["valid"].mean().fillna(np.inf).idxmin())
 
 
 def verdict(records: Sequence[Record]) -> str:
-    """Who predicts best, how it stands beside what is published, what a joint output has, and how far back is heard."""
+    """Which network predicts best, beside published figures and counts, and how far back it hears."""
     ends, name = results(records), best(records)
-    told = [f"Least nats a frame by sigmoids: {name}, {nats(ends[ends['network'] == name]['test'])}"]
+    told = [best_in_test(records)]
     in_keys = ends[ends["network"] == name].get("test_in_keys", pd.Series([np.nan]))
     if in_keys.notna().all():
-        told[0] += f", or {nats(in_keys)} with its logits averaged over readings in all keys that it was trained in"
+        told.append(f"If its logits are averaged over readings in all keys of its training, it loses {nats(in_keys)}")
     counted = ends[ends["counted"]]
     if len(counted):
-        beside = ", ".join(f"{row['network']} {row['test']:.2f}" for _, row in counted.iterrows())
-        told[0] += f"; counted: {beside}"
+        beside = " and ".join(f"{row['test']:.2f} ({row['network']})" for _, row in counted.iterrows())
+        told.append(f"Counting notes loses {beside}")
     if is_published(records):
-        others = ", ".join(f"{other} {loss:.2f}" for other, loss in PUBLISHED.items())
-        told.append(f"Published, on the same split: {others}")
+        others = ", ".join(f"{loss:.2f} ({other})" for other, loss in PUBLISHED.items())
+        told.append(f"Published losses on the same split are {others}")
     for network, seeds in ends[ends["joint"]].groupby("network", sort=False):
-        beside = ", ".join(f"{other} {loss:.2f}" for other, loss in PUBLISHED_JOINT.items())
-        also = f"; published: {beside}" if is_published(records) else ""
-        told.append(f"By a joint output, another measure: {network}, {nats(seeds['test'])}{also}")
+        beside = ", ".join(f"{loss:.2f} ({other})" for other, loss in PUBLISHED_JOINT.items())
+        also = f", and published is {beside}" if is_published(records) else ""
+        told.append(f"With a joint output, whose loss is another measure, {network} loses {nats(seeds['test'])}{also}")
     told.append(reaches(records))
     told += costs(records)
     return ". ".join(each for each in told if each) + "."
 
 
+def best_in_test(records: Sequence[Record]) -> str:
+    """The network with the least validation loss, and its loss in the test part."""
+    ends, name = results(records), best(records)
+    among = "" if by_sigmoids(ends).empty else "Of the networks with sigmoids, "
+    return (
+        f"{among}{name} has the least validation loss; it loses {nats(ends[ends['network'] == name]['test'])} nats a "
+        "frame in the test part"
+    )
+
+
 def lag_in_words(lags: Sequence[float], farthest: int) -> str:
-    """From the first to the last of several, in beats and bars: "3 to 5 beats, 0.75 to 1.25 bars"."""
+    """Lags from the least to the greatest, in beats and bars: "3 to 5 beats, 0.75 to 1.25 bars"."""
     if np.isnan(list(lags)).any():
         return "-"
     told = []
@@ -163,7 +174,7 @@ def lag_in_words(lags: Sequence[float], farthest: int) -> str:
 
 
 def reaches(records: Sequence[Record]) -> str:
-    """At which lag a tenth of the gradient is left, of each network, after training and before."""
+    """The lag at which a tenth of each network's gradient is left, after training and before."""
     found = flows(records)
     if found.empty:
         return ""
@@ -172,11 +183,11 @@ def reaches(records: Sequence[Record]) -> str:
         lags = {phase: list(of_phase["tenth_lag"]) for phase, of_phase in seeds.groupby("phase", sort=False)}
         after, before = (lag_in_words(lags[phase], farthest) for phase in ("trained", "initialization"))
         told.append(f"{network} {after} (before training {before})")
-    return f"A tenth of a frame's gradient is left, so far back: {'; '.join(told)}"
+    return f"After training, a tenth of a frame's gradient is left at these lags: {'; '.join(told)}"
 
 
 def spread_table(records: Sequence[Record]) -> str:
-    """Where a half and a tenth of the gradient is left, over chorales, as a Markdown table."""
+    """The lags at which a half and a tenth of the gradient are left, as a Markdown table."""
     rows = []
     for (network, phase), seeds in flows(records).groupby(["network", "phase"], sort=False):
         row = {"network": network, "when": PHASES[phase]}
@@ -193,12 +204,12 @@ def spread_table(records: Sequence[Record]) -> str:
 
 
 def _of_chorales(seeds: pd.DataFrame) -> list[np.ndarray]:
-    """Norms (T,) of each chorale and seed."""
+    """The norms (T,) of each chorale and seed."""
     return [norms for of_seed in seeds["chorales"] for norms in np.asarray(of_seed, np.float32).T]
 
 
 def costs(records: Sequence[Record]) -> list[str]:
-    """What it costs the best network to hear less."""
+    """What it costs the best network to read fewer frames."""
     found = contexts(records)
     name = best(records)
     found = found[found["network"] == name] if len(found) else found
@@ -206,8 +217,8 @@ def costs(records: Sequence[Record]) -> list[str]:
         return []
     most = int(found["frames"].max())
     told = [
-        f"{frames.span(seeds['more'], 'z.2f')} ({int(heard)})"
+        f"{frames.span(seeds['more'], 'z.2f')} for n = {int(heard)}"
         for heard, seeds in found[found["frames"] < most].groupby("frames")
     ]
-    about = f"Nats a frame that {name} loses more where its state is fresh so many beats before the frame, not {most}"
-    return [f"{about}: {', '.join(told)}"] if told else []
+    about = f"If {name} starts from its initial state n beats before a frame instead of {most}, it loses more nats"
+    return [f"{about} a frame: {', '.join(told)}"] if told else []

@@ -1,4 +1,4 @@
-"""How well does a recurrent network know what comes next in a chorale, and how far back does it listen?
+"""How well does a recurrent network predict what comes next in a chorale, and how far back does it listen?
 
 Run as ``python -m experiments.music``; config.py explains the settings.
 """
@@ -43,7 +43,7 @@ from rnnjax.checks import number_between
 from rnnjax.typing import Key
 
 PRIMER = 2 * BAR
-"""Frames of a test chorale that are continued."""
+"""Frames of a test chorale that a piece continues."""
 
 
 class Program(NamedTuple):
@@ -57,7 +57,7 @@ Run = sweep.SeededRun[Program]
 
 
 def main(config: ConfigDict, open_workdir: Callable[[], Workdir]) -> None:
-    """Plans the runs, does those that are missing in the workdir, draws, writes pieces and prints."""
+    """Plans the runs, does those that the workdir lacks, draws the figures, writes pieces and prints the findings."""
     with explained(ValueError, OSError, ImportError):
         runs = plan(config)
         midi.require_package()
@@ -78,10 +78,10 @@ def main(config: ConfigDict, open_workdir: Callable[[], Workdir]) -> None:
 
 
 def plan(config: ConfigDict) -> list[Run]:
-    """A run for each network and seed; counting needs but one.
+    """A run for each network and seed; counting notes needs one run alone.
 
     Raises:
-        ValueError: for a field that cannot be.
+        ValueError: for a field with a wrong value.
     """
     sizes = ("seeds", "hidden_size", "layers", "rows", "row_frames", "train_steps", "steps_a_call", "evaluate_every")
     require_least(config, 1, *sizes, "averaged_over", "lags", "bars")
@@ -107,7 +107,7 @@ def plan(config: ConfigDict) -> list[Run]:
 
 
 def _require_trainable(name: str, config: ConfigDict) -> None:
-    """Raises ``ValueError`` for an unknown network, or one that has not what the config drops."""
+    """Raises ``ValueError`` for an unknown network, or one that does not support the dropout of the config."""
     used = make_model(name, config, 1)
     nothing = jnp.zeros((3, 1, KEYS))
     rows = Rows(nothing, nothing[..., 0] > 0, nothing[..., 0] > 0)
@@ -122,12 +122,12 @@ def _require_trainable(name: str, config: ConfigDict) -> None:
 
 
 def noise_of(config: ConfigDict) -> Noise:
-    """What a config disturbs training with."""
+    """The dropout of a config."""
     return Noise(config.note_dropout, config.output_dropout, config.recurrent_dropout)
 
 
 def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict, music: Chorales) -> None:
-    """Runs of one program."""
+    """Does the runs of one program, which trains networks or counts notes."""
     name = runs[0].program.network
     if name not in COUNTED:
         return train(runs, log_of, config=config, music=music)
@@ -139,9 +139,9 @@ def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict,
 
 
 def train(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict, music: Chorales) -> None:
-    """Runs of one program: trained; the weights that were best in the validation part are tested, once.
+    """Trains the networks of one program, and tests the weights with the least validation loss once.
 
-    How far back they hear is measured before training and after it.
+    How far back the networks hear is measured before training and after it.
     """
     most = max(len(frame) for part in music[:3] for chorale in part for frame in chorale)
     used, optimizer = make_model(runs[0].program.network, config, most), make_optimizer(config)
@@ -203,32 +203,32 @@ def train(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict, m
 
 
 def initialized(used: Model, optimizer: optax.GradientTransformation, key: Key) -> TrainState:
-    """Before training."""
+    """The state before training."""
     params_key, step_key = jax.random.split(key)
     return initial_state(model.init(used, params_key), optimizer, step_key)
 
 
 def about_data(music: Chorales) -> Record:
-    """What was read, for records."""
+    """What the records say of the data."""
     counts = {f"{part}_chorales": len(getattr(music, part)) for part in ("train", "valid", "test")}
     frames = {f"{part}_frames": sum(map(len, getattr(music, part))) for part in ("train", "valid", "test")}
     return {"source": music.source, "bars": music.bars, "known_tunes": music.known_tunes, **counts, **frames}
 
 
 def contexts_of(config: ConfigDict, music: Sequence[Frames]) -> tuple[int, ...]:
-    """Those that a chorale to test on has frames enough for, and one more to be predicted."""
+    """The contexts for which some test chorale is long enough, with one more frame to be predicted."""
     longest = max(map(len, music))
     return tuple(context for context in sorted(numbers(config, "contexts")) if context < longest) or (1,)
 
 
 def contexts_records(found: dict[int, Any]) -> Iterator[Record]:
-    """Nats by how much was heard."""
+    """Records of the loss by the number of frames read."""
     for context, loss in found.items():
         yield {"kind": "context", "frames": context, "loss": loss}
 
 
 def change_with_padding(used: Model, network: Network, batch: Batch) -> Any:
-    """By how much nats of a frame change at most where there is as much padding again, full of notes."""
+    """The largest change of a frame's loss when chorales are padded to twice their length with notes."""
     steps = len(batch.mask)
     longer = Batch(*(jnp.concatenate([leaf, jnp.ones_like(leaf)]) for leaf in batch))
     longer = longer._replace(mask=longer.mask.at[steps:].set(False))
@@ -237,14 +237,14 @@ def change_with_padding(used: Model, network: Network, batch: Batch) -> Any:
 
 
 def piece_records(primer: Frames, drawn: Any) -> Iterator[Record]:
-    """Pieces as lists of notes, of what was drawn (T, 2, 88) after silence and after a primer."""
+    """Records of the pieces that were drawn (T, 2, 88) after silence and after a primer."""
     silence, continued = (frames_of(notes) for notes in np.moveaxis(np.asarray(drawn), 1, 0))
     yield {"kind": "piece", "after": "silence", "primer": 0, "frames": silence}
     yield {"kind": "piece", "after": "primer", "primer": len(primer), "frames": (*primer, *continued)}
 
 
 def write_pieces(records: Sequence[Record], workdir: Workdir) -> list[Any]:
-    """MIDI files of the first seed's pieces, beside the figures."""
+    """Writes MIDI files of the first seed's pieces, beside the figures."""
     paths = []
     for record in records:
         if record["kind"] == "piece" and record["seed"] == 0:

@@ -1,8 +1,8 @@
-"""Frames from and to MIDI files, by the package mido: a frame is a quarter note long.
+"""Frames from and to MIDI files, by the package mido; a frame is a quarter note long.
 
-Read are the notes that sound at the beginning of each quarter, of all tracks and channels but the drums'. The bars of a
-file are taken to have four quarters. Written is a note as long as its key sounds in frames that follow each other: that
-a key is struck again is not in a piano roll.
+Reading takes the notes that sound at the beginning of each quarter, of all tracks and all channels except the drums.
+The bars of a file are assumed to have four quarters. Writing gives a note that lasts as long as its key sounds in
+successive frames, because a piano roll does not tell when a key is struck again.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,17 +14,17 @@ from experiments.music.corpus import BAR, HIGHEST, LOWEST, Frames
 from rnnjax.extras import needed
 
 TICKS = 480
-"""In a quarter, of what is written."""
+"""Ticks of a quarter in the files that are written."""
 
 TEMPO = 80
-"""Quarters in a minute, of what is written."""
+"""Quarters a minute in the files that are written."""
 
 _DRUMS = 9
 _SOUND = 19
 """Church organ, by General MIDI."""
 
 _LONGEST = 100_000
-"""Frames of a file that is read: beyond that its times are damaged."""
+"""The most frames that are read; the times of a longer file must be damaged."""
 
 
 def _mido() -> ModuleType:
@@ -45,34 +45,36 @@ def read(path: str | Path) -> Frames:
     Raises:
         ModuleNotFoundError: without mido.
         OSError: if there is no such file.
-        ValueError: for one that is no MIDI file, has no notes, or has some that are none of a piano's.
+        ValueError: if it is not a MIDI file, has no notes, or has notes that a piano lacks.
     """
     mido = _mido()
     content = Path(path).read_bytes()
     if not content.startswith(b"MThd"):
-        raise ValueError(f"{path} is no MIDI file (it begins with {content[:4]!r}): expected one, which begins b'MThd'")
+        raise ValueError(
+            f"{path} is not a MIDI file (it begins with {content[:4]!r}): expected a file that begins with b'MThd'"
+        )
     try:
         file = mido.MidiFile(path)
         notes = [note for track in file.tracks for note in _notes(track)]
     except Exception as error:  # whatever mido raises
         raise ValueError(f"{path} is a damaged MIDI file ({error or type(error).__name__}): write it anew") from error
     if not 0 < file.ticks_per_beat < 1 << 15:
-        raise ValueError(f"{path} tells times in frames of film: expected ticks of a quarter note; write it so")
+        raise ValueError(f"{path} has times in frames of film: expected ticks of a quarter note; export it that way")
     strange = sorted({note for note, _, _ in notes if not LOWEST <= note <= HIGHEST})
     if strange:
         raise ValueError(
             f"{path} has the note {strange[0]}: expected MIDI numbers of the keys of a piano, {LOWEST} to {HIGHEST}; "
-            "transpose it, or leave those away"
+            "transpose it, or leave such notes out"
         )
     frames = _frames(notes, file.ticks_per_beat, path)
     if not any(frames):
-        raise ValueError(f"{path} has no notes at the beginning of a quarter: expected some, besides drums")
+        raise ValueError(f"{path} has no notes at the beginning of a quarter: expected some that are not drums")
     sounding = [place for place, frame in enumerate(frames) if frame]
     return frames[sounding[0] : sounding[-1] + 1]
 
 
 def _notes(track: Any) -> Iterator[tuple[int, int, int]]:
-    """Of a track each note, when it begins and when it ends, in ticks; what never ends ends with the track."""
+    """Each note of a track with its beginning and its end in ticks; a note without an end ends with the track."""
     time, begun = 0, dict[tuple[int, int], int]()
     for message in track:
         time += message.time
@@ -88,7 +90,10 @@ def _notes(track: Any) -> Iterator[tuple[int, int, int]]:
 
 
 def _frames(notes: Sequence[tuple[int, int, int]], ticks: int, path: str | Path) -> Frames:
-    """Of notes in ticks: a frame has those that sound a 32nd note after its beginning, for who plays is not exact."""
+    """The frames of notes in ticks.
+
+    A frame has the notes that sound a 32nd note after its beginning, because nobody plays exactly in time.
+    """
     late, frames = ticks // 8, list[set[int]]()
     for note, start, end in notes:
         if end > _LONGEST * ticks:
@@ -100,7 +105,7 @@ def _frames(notes: Sequence[tuple[int, int, int]], ticks: int, path: str | Path)
 
 
 def write(frames: Frames, path: str | Path) -> None:
-    """A file with one track.
+    """Writes a file with one track.
 
     Raises:
         ModuleNotFoundError: without mido.
@@ -122,7 +127,7 @@ def write(frames: Frames, path: str | Path) -> None:
 
 
 def _events(frames: Frames) -> Iterator[tuple[int, bool, int]]:
-    """When, whether a note begins, and which; what ends comes before what begins."""
+    """The place of each event, whether a note begins there, and which note; ends come before beginnings."""
     held: frozenset[int] = frozenset()
     for place, frame in enumerate([*frames, ()]):
         now = frozenset(frame)

@@ -1,6 +1,6 @@
-"""A recurrent network over the frames of a chorale: what it has read, and how likely the next frame is.
+"""A recurrent network over the frames of a chorale, and the probability that it gives the next frame.
 
-h_t = cell(h_{t-1}, x_t)        x_0 silent        p(x_{t+1} | x_1, ..., x_t) by an output, of h_t and x_t
+h_t = cell(h_{t-1}, x_t)        x_0 silent        p(x_{t+1} | x_1, ..., x_t) by an output layer, from h_t and x_t
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from rnnjax.typing import Key, Params, State
 
 
 class Model(NamedTuple):
-    """What is read by, and what is said with."""
+    """The recurrent layers and the output."""
 
     cell: rnnjax.Cell
     output: Output
@@ -33,9 +33,9 @@ class Network(NamedTuple):
 
 
 class Noise(NamedTuple):
-    """What disturbs training, as probabilities to be dropped."""
+    """The dropout in training, as probabilities of being dropped."""
 
-    notes: float = 0.0  # of a note that is read
+    notes: float = 0.0  # of an input note
     outputs: float = 0.0  # of an output of the recurrent layers
     recurrent: float = 0.0  # of what enters a recurrent product, for a whole row
 
@@ -44,9 +44,9 @@ def make_model(name: str, config: ConfigDict, most: int) -> Model:
     """A model by a name such as gru, or gru:joint.
 
     Args:
-        name: of a cell, and, behind a colon, of an output; without one, of sigmoids.
-        config: with ``hidden_size``, ``layers`` and ``intervals``.
-        most: notes in a frame that is scored.
+        name: the name of a cell, and after a colon that of an output; without a colon the output is sigmoids.
+        config: a config with ``hidden_size``, ``layers`` and ``intervals``.
+        most: the most notes in a frame.
 
     Raises:
         ValueError: for an unknown cell or output.
@@ -64,7 +64,7 @@ def is_joint(name: str) -> bool:
 
 
 def init(model: Model, key: Key) -> Network:
-    """Before training."""
+    """The network before training."""
     recurrent_key, output_key = jax.random.split(key)
     recurrent = model.cell.init(recurrent_key, KEYS)
     outputs = jax.eval_shape(lambda: model.cell.output(recurrent, model.cell.initial_state(recurrent, ())))
@@ -74,15 +74,15 @@ def init(model: Model, key: Key) -> Network:
 def nats(
     model: Model, network: Network, notes: Array, unroll: Callable[..., Any] = rnnjax.unroll, **options: Any
 ) -> Array:
-    """(T - 1, B) of each next frame, of notes (T, B, 88); options are those of ``unroll``, with T - 1 steps."""
+    """Losses (T - 1, B) of each next frame of notes (T, B, 88); options are those of ``unroll``, with T - 1 steps."""
     _, states = unroll(model.cell, network.recurrent, notes[:-1], **options)
     return model.output.nats(network.output, states, notes[:-1], notes[1:])
 
 
 def mean_nats(model: Model, network: Network, batch: Batch) -> Array:
-    """Nats a frame, the mean over all frames of all chorales from their second one on: as is published.
+    """The loss in nats a frame, as a mean over all frames from the second one of each chorale on, as is published.
 
-    The first frame has nothing before it but silence. Chorales count by their lengths.
+    The first frame has only silence before it. Chorales count by their lengths.
     """
     found = nats(model, network, batch.notes, mask=batch.mask[:-1])
     counted = batch.mask[2:]
@@ -90,12 +90,12 @@ def mean_nats(model: Model, network: Network, batch: Batch) -> Array:
 
 
 def mean_nats_in_keys(model: Model, network: Network, batch: Batch, moves: Array) -> Array:
-    """``mean_nats`` where the logits are means over readings of the same chorales, each moved by so many semitones.
+    """``mean_nats`` where logits are means over readings of the same chorales, each transposed by one of ``moves``.
 
-    It is one network that reads several times, and moves back what it says. Only for keys that are told one by one.
+    One network reads the chorales several times, and its logits are moved back. This is for sigmoids only.
     """
     if model.output.logits is None:
-        raise ValueError("a joint output has no logits of keys one by one: expected sigmoids")
+        raise ValueError("a joint output has no logits of single keys: expected sigmoids")
     of_keys = model.output.logits
 
     def moved(move: Array) -> Array:
@@ -110,7 +110,7 @@ def mean_nats_in_keys(model: Model, network: Network, batch: Batch, moves: Array
 
 
 def training_loss(model: Model, noise: Noise, network: Network, rows: Rows, key: Key) -> Array:
-    """Mean nats a frame of rows, the first frame of each chorale included, disturbed."""
+    """The mean loss of rows in nats a frame with dropout, the first frame of each chorale included."""
     notes_key, outputs_key, recurrent_key = jax.random.split(key, 3)
     cell = model.cell
     if noise.recurrent:
@@ -127,13 +127,13 @@ def training_loss(model: Model, noise: Noise, network: Network, rows: Rows, key:
 
 
 def drawn_loss(model: Model, noise: Noise, sizes: Sizes, network: Network, stock: Stock, key: Key) -> Array:
-    """The same of rows that are drawn anew."""
+    """``training_loss`` on random rows."""
     rows_key, loss_key = jax.random.split(key)
     return training_loss(model, noise, network, drawn_rows(stock, sizes, rows_key), loss_key)
 
 
 def compose(model: Model, network: Network, primers: Batch, key: Key, frames: int, temperature: float) -> Array:
-    """Frames (T, B, 88) after B primers, drawn one after the other and read again."""
+    """Frames (T, B, 88) after B primers; each frame is drawn and then read."""
     state, _ = rnnjax.unroll(model.cell, network.recurrent, primers.notes, mask=primers.mask)
     last = primers.mask.sum(axis=0) - 1
     before = jnp.take_along_axis(primers.notes, last[None, :, None], axis=0)[0]

@@ -1,15 +1,16 @@
-"""What a network says of the next frame: each key by itself, or its notes one after the other.
+"""Distributions of the next frame: each key by itself, or the notes one after the other.
 
     sigmoids    p(frame) = product over keys k of sigmoid(z_k)^{x_k} (1 - sigmoid(z_k))^{1 - x_k}
     joint       p(frame) = product over its notes n_1 < n_2 < ... of p(n_i | n_1, ..., n_{i-1}), times p(end)
 
-Sigmoids know nothing of each other: a chord is no likelier than its notes in any mixture. The joint output is a chain
-of conditionals from the lowest note up, given the notes so far, as NADE is one over keys (Larochelle & Murray, 2011;
-with a recurrent network Boulanger-Lewandowski et al., 2012): -ln p of a frame is another measure there, and not to be
-compared with that of sigmoids.
+Sigmoids are independent of each other, so that they cannot make a chord likelier than a mixture of its notes. The joint
+output is a chain of conditional distributions from the lowest note up, each given the notes so far, like the one that
+NADE has over keys (Larochelle & Murray, 2011; with a recurrent network Boulanger-Lewandowski et al., 2012). Its -ln p
+of a frame is another measure, and cannot be compared with that of sigmoids.
 
-Both read the state of the recurrent layer, h, and the frame x that has just sounded. A key is judged by its own weights
-and by the intervals from it to the notes of x, with weights that the state sets: a voice moves by a step in any key.
+Both read h, the output of the recurrent layers, and x, the frame that has just sounded. The logit of a key has weights
+of its own, and weights for the intervals from the key to the notes of x. The latter depend on h and are the same for
+all keys, because a voice moves by the same steps in any key.
 
     z_k = w_k h + b_k + sum over i = -I, ..., I of a_i(h) x_{k+i}        a(h) = A h + c
 """
@@ -30,17 +31,17 @@ from rnnjax.typing import Key, Params
 SIGMOIDS, JOINT = "sigmoids", "joint"
 
 _HIDDEN = 128
-"""Units between the notes of a frame so far and the next one."""
+"""Units of the hidden layer between the notes of a frame so far and the next note."""
 
 
 class Output(NamedTuple):
-    """A distribution over frames (..., K), of states (..., H) and the frames before.
+    """A distribution over frames (..., K), given states (..., H) and the frames before.
 
     Attributes:
         init: key, H, K -> params.
         nats: params, states, frames before, frames -> -ln p (...).
         draw: params, states, frames before, key, temperature -> frames.
-        logits: params, states, frames before -> (..., K), of keys that are told one by one; None for a joint output.
+        logits: params, states, frames before -> logits (..., K) of single keys; None for a joint output.
     """
 
     init: Callable[[Key, int, int], Params]
@@ -54,8 +55,8 @@ def make_output(name: str, intervals: int, most: int) -> Output:
 
     Args:
         name: sigmoids or joint.
-        intervals: I, in semitones; 0 for keys that are judged by the state alone.
-        most: notes in a frame that is scored by a joint output.
+        intervals: I, in semitones; 0 for logits that depend on the state alone.
+        most: the most notes in a frame that a joint output scores.
 
     Raises:
         ValueError: for another name.
@@ -77,7 +78,7 @@ def _init_intervals(intervals: int, key: Key, states: Array) -> Params | None:
 
 
 def by_intervals(params: Params | None, states: Array, notes: Array) -> Array:
-    """(..., K): sum over i of a_i(h) x_{k+i}, nothing beyond the keys."""
+    """The sum over i of a_i(h) x_{k+i} for each key (..., K); there are no notes beyond the keys."""
     if params is None:
         return jnp.zeros_like(notes)
     width = params["params"]["bias"].shape[0]
@@ -99,12 +100,12 @@ class SigmoidParams(NamedTuple):
 def _init_sigmoids(intervals: int, key: Key, width: int, keys: int) -> SigmoidParams:
     keys_key, intervals_key = jax.random.split(key)
     states = jnp.zeros(width)
-    dense = nn.Dense(keys, bias_init=nn.initializers.constant(-3.0))  # of 88 keys about four sound
+    dense = nn.Dense(keys, bias_init=nn.initializers.constant(-3.0))  # about four of 88 keys sound
     return SigmoidParams(dense.init(keys_key, states), _init_intervals(intervals, intervals_key, states))
 
 
 def logits_of_sigmoids(params: SigmoidParams, states: Array, before: Array) -> Array:
-    """(..., K)."""
+    """Logits (..., K) of the keys."""
     of_keys: Array = nn.Dense(before.shape[-1]).apply(params.keys, states)
     return of_keys + by_intervals(params.intervals, states, before)
 
@@ -122,11 +123,11 @@ def _draw_sigmoids(params: SigmoidParams, states: Array, before: Array, key: Key
 
 
 class JointParams(NamedTuple):
-    state: Params  # to the hidden layer
-    notes: Params  # of the frame so far, likewise
-    keys: Params  # the keys and the end, of the hidden layer
-    intervals: Params | None  # to the notes of the frame before
-    chord: Params | None  # to those of the frame so far
+    state: Params  # from the state to the hidden layer
+    notes: Params  # from the notes of the frame so far to the hidden layer
+    keys: Params  # from the hidden layer to the keys and the end
+    intervals: Params | None  # for intervals to the notes of the frame before
+    chord: Params | None  # for intervals to the notes of the frame so far
 
 
 def _init_joint(intervals: int, key: Key, width: int, keys: int) -> JointParams:
@@ -142,7 +143,7 @@ def _init_joint(intervals: int, key: Key, width: int, keys: int) -> JointParams:
 
 
 def logits_of_joint(params: JointParams, states: Array, before: Array, so_far: Array) -> Array:
-    """(..., K + 1): of each key and of the end, given the notes so far; -inf for keys up to the highest of these."""
+    """Logits (..., K + 1) of each key and of the end, given the notes so far; -inf for keys up to the highest note."""
     keys = before.shape[-1]
     hidden = jnp.tanh(
         nn.Dense(_HIDDEN).apply(params.state, states) + nn.Dense(_HIDDEN, use_bias=False).apply(params.notes, so_far)

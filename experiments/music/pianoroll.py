@@ -1,4 +1,4 @@
-"""Frames as a picture: time to the right, notes upwards."""
+"""Frames as a picture, with time to the right and notes upwards."""
 
 from matplotlib.axes import Axes
 
@@ -11,7 +11,7 @@ _BARS_BETWEEN_TICKS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 def draw_roll(axes: Axes, frames: Frames, primer: int = 0) -> None:
-    """A bar for each note as long as it sounds, grey in so many frames at the beginning; lines between bars."""
+    """Draws a stroke for each note as long as it sounds, grey in the frames of the primer, and lines between bars."""
     for note in sorted({note for frame in frames for note in frame}):
         spans = [place for place, frame in enumerate(frames) if note in frame]
         for colour, part in ((GREY, lambda place: place < primer), ("black", lambda place: place >= primer)):
@@ -32,7 +32,7 @@ def draw_roll(axes: Axes, frames: Frames, primer: int = 0) -> None:
 
 
 def _joined(places: list[int]) -> list[tuple[int, int]]:
-    """Where neighbours begin, and how many there are."""
+    """The beginning and the length of each stretch of successive places."""
     spans: list[tuple[int, int]] = []
     for place in places:
         if spans and sum(spans[-1]) == place:

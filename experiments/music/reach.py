@@ -1,8 +1,8 @@
-"""How far back a network hears: by its gradient, and by what it loses when it hears less.
+"""How far back a network hears, by its gradient, and by its loss when it reads fewer frames.
 
-The loss is -ln p of one frame. Of its gradient ||dL/dh_{t-l}|| is measured at lag l = 0, 1, ... beats back, for each
-chorale by itself. What is back there may be of use or not: so the same frames are predicted from the last 1, 2, 4, ...
-frames alone, the state zero ahead of them.
+The loss is -ln p of one frame. The norm of its gradient ||dL/dh_{t-l}|| is measured at lag l = 0, 1, ... beats back,
+for each chorale by itself. This does not show whether what lies that far back is of use. Therefore frames are also
+predicted from the last 1, 2, 4, ... frames alone, by a network that starts from its initial state before them.
 """
 
 from collections.abc import Sequence
@@ -19,30 +19,32 @@ from experiments.music.data import Batch, roll
 from experiments.music.model import Model, Network, nats
 
 _STRIDE = 5
-"""Of the frames that are predicted from less than all before them."""
+"""The distance between the frames that are predicted from a few frames alone."""
 
 
 class Flow(NamedTuple):
-    """||dL/dh||, time forward, over all layers and fields of the state."""
+    """The norms ||dL/dh||, time forward, over all layers and fields of the state."""
 
     typical: Array  # (T,), geometric means over chorales
     chorales: Array  # (T, B)
 
 
 def openings(music: Sequence[Frames], lags: int) -> Array:
-    """Notes (lags + 2, B, 88) of chorales that are so long, from their silent frame on: L is of the last frame.
+    """The first notes (lags + 2, B, 88) of chorales that are long enough, from their silent frame on.
+
+    The loss is that of their last frame.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if no chorale is long enough.
     """
     long = [roll(each)[: lags + 2] for each in music if len(each) > lags]
     if not long:
-        raise ValueError(f"--config.lags is {lags}: expected fewer, as no chorale to test on has so many frames")
+        raise ValueError(f"--config.lags is {lags}: expected less, because no test chorale has that many frames")
     return jnp.asarray(np.stack(long, axis=1))
 
 
 def flow(model: Model, network: Network, notes: Array) -> Flow:
-    """Of notes as ``openings`` gives them, in one backward pass."""
+    """The flow over notes as ``openings`` gives them, in one backward pass."""
 
     def loss(unroll: Any, network: Network) -> Array:
         return nats(model, network, notes, unroll)[-1].sum()
@@ -54,9 +56,10 @@ def flow(model: Model, network: Network, notes: Array) -> Flow:
 
 
 def nats_by_context(model: Model, network: Network, batch: Batch, contexts: Sequence[int]) -> dict[int, Array]:
-    """Mean nats of a frame that is predicted from the so many frames before it alone.
+    """The mean loss of frames that are predicted from the last frames alone, by the number of these.
 
-    Of the same frames for all: every fifth one, so that all beats of a bar come, that has the longest context before.
+    The frames are the same for all contexts: every fifth one that the longest context fits before, so that all beats of
+    a bar occur.
     """
     ends = jnp.arange(max(contexts), len(batch.notes) - 1, _STRIDE)
     counted = batch.mask[ends + 1]

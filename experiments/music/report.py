@@ -16,13 +16,12 @@ from experiments.music.findings import (
     PUBLISHED,
     PUBLISHED_JOINT,
     best,
-    by_sigmoids,
+    best_in_test,
     contexts,
     costs,
     flows,
     is_published,
     lag_in_words,
-    nats,
     of_networks,
     results,
     setting,
@@ -49,9 +48,9 @@ def summary(records: Sequence[Record]) -> str:
 
 
 def nats_by_network(records: Sequence[Record]) -> Figure:
-    """Test nats a frame, small the seeds, large their mean; a joint output has a panel of its own."""
+    """The test loss of each network, seeds and means; a joint output has a panel of its own."""
     ends = results(records)
-    outputs = {False: "keys one by one", True: "joint output: another measure"}
+    outputs = {False: "sigmoids and counts", True: "joint output: another measure"}
     there = [joint for joint in outputs if (ends["joint"] == joint).any()]
     published = {False: PUBLISHED, True: PUBLISHED_JOINT} if is_published(records) else {}
     most = max(ends[ends["joint"] == joint]["network"].nunique() + len(published.get(joint, ())) for joint in there)
@@ -60,20 +59,16 @@ def nats_by_network(records: Sequence[Record]) -> Figure:
         _dots(axes, ends[ends["joint"] == joint], published.get(joint, {}))
         drawing.head(axes, outputs[joint])
     drawing.legend(figure)
-    name = best(records)
-    title = f"Least nats a frame, keys one by one: {name}, {nats(ends[ends['network'] == name]['test'])}"
-    if by_sigmoids(ends).empty:
-        title = f"Nats a frame: {name}, {nats(ends[ends['network'] == name]['test'])}"
-    return drawing.caption(figure, title, f"nats a frame, {ends['source'].iloc[0]}, test part")
+    return drawing.caption(figure, best_in_test(records), f"nats a frame, {ends['source'].iloc[0]}, test part")
 
 
 def _dots(axes: Axes, ends: pd.DataFrame, published: dict[str, float]) -> None:
-    """A line for each network, and below for each published figure."""
+    """Draws a row for each network, and below them one for each published figure."""
     networks = list(ends["network"].unique())
     for place, network in enumerate(networks):
         losses = ends[ends["network"] == network]["test"]
         look: dict[str, Any] = {"color": "black", "linestyle": "none"}
-        axes.plot(losses, [place] * len(losses), marker="|", markersize=9, **look, label="a seed")
+        axes.plot(losses, [place] * len(losses), marker="|", markersize=9, **look, label="one seed")
         axes.plot(losses.mean(), place, marker="D", markersize=4, **look, label="mean over seeds")
     for place, loss in enumerate(published.values(), len(networks)):
         axes.plot(loss, place, **drawing.CIRCLES, label="published")
@@ -85,7 +80,7 @@ def _dots(axes: Axes, ends: pd.DataFrame, published: dict[str, float]) -> None:
 
 
 def nats_by_step(records: Sequence[Record]) -> Figure | None:
-    """Nats a frame against training step, a panel for each network, lines for validation and training parts."""
+    """The loss against the training step, a panel for each network, lines for validation and training parts."""
     found = of_networks(records, "evaluation")
     if found.empty:
         return None
@@ -101,12 +96,15 @@ def nats_by_step(records: Sequence[Record]) -> Figure | None:
         f"{network} {frames.span(seeds['valid'] - seeds['train'], '.2f')}"
         for network, seeds in ends.groupby("network", sort=False)
     )
-    title = f"Where it loses least in the validation part, a network loses so much more there than in training: {told}"
+    title = (
+        "How much more a network loses in the validation part than in the training part, at the step with its least "
+        f"validation loss (nats a frame, ranges over seeds): {told}"
+    )
     return drawing.caption(figure, title, "training step", "nats a frame")
 
 
 def gradient_by_beat(records: Sequence[Record]) -> Figure | None:
-    """How much of a frame's gradient is left, so many beats back, before training and after."""
+    """How much of a frame's gradient is left at each lag in beats, before training and after."""
     found = flows(records)
     if found.empty:
         return None
@@ -128,20 +126,20 @@ def gradient_by_beat(records: Sequence[Record]) -> Figure | None:
 
 
 def _in_beats(found: pd.DataFrame) -> str:
-    """In a line where a tenth of the gradient is left, after training and before."""
+    """The lag at which a tenth of the gradient is left, after training and before."""
     told, farthest = [], len(found["norms"].iloc[0]) - 1
     for network, seeds in found.groupby("network", sort=False):
         lags = {phase: list(of_phase["tenth_lag"]) for phase, of_phase in seeds.groupby("phase", sort=False)}
         after, before = (lag_in_words(lags[phase], farthest).partition(" beat")[0] for phase in reversed(PHASES))
         told.append(f"{network} {after} ({before})")
     return (
-        "A tenth of a frame's gradient is left so many beats back after training (and before): "
+        "The lag in beats at which a tenth of a frame's gradient is left, after training (and before it): "
         f"{', '.join(told)}; {BAR} beats are a bar"
     )
 
 
 def nats_by_context(records: Sequence[Record]) -> Figure | None:
-    """What it costs to hear but the last frames."""
+    """What it costs to read the last frames alone."""
     found = contexts(records)
     if found.empty:
         return None
@@ -153,14 +151,12 @@ def nats_by_context(records: Sequence[Record]) -> Figure | None:
     axes.set_xticks(heard, [f"{int(each)}\n{each / BAR:g}" if each % BAR == 0 else f"{int(each)}" for each in heard])
     axes.minorticks_off()
     drawing.legend(figure, "line: median\nshade: range over seeds")
-    title = (costs(records) or [f"Nats by context of {best(records)}"])[0]
-    return drawing.caption(
-        figure, title, "beats since the state was fresh (below: bars)", f"nats a frame more than after {int(heard[-1])}"
-    )
+    title = (costs(records) or [f"The loss of {best(records)} by the number of beats that it reads"])[0]
+    return drawing.caption(figure, title, "beats read before the frame (below: bars)", "additional nats a frame")
 
 
 def pieces(records: Sequence[Record]) -> Figure | None:
-    """A piece by each network, as a piano roll, of the first seed."""
+    """Pieces by the first seed of each network, as piano rolls."""
     order = list(results(records)["network"].unique())
     drawn = [record for record in records if record["kind"] == "piece" and record["seed"] == 0]
     drawn = sorted(drawn, key=lambda record: order.index(record["network"]))
@@ -176,8 +172,9 @@ def pieces(records: Sequence[Record]) -> Figure | None:
     for record in drawn:
         composed = record["frames"][record["primer"] :]
         counts.setdefault(record["network"], []).extend(len(frame) == 4 for frame in composed)
-    told = ", ".join(f"{name} {100 * sum(four) / len(four):.0f} %" for name, four in counts.items())
-    return drawing.caption(figure, f"{bars} bars each; frames of exactly four notes: {told}", "bar", "note")
+    told = ", ".join(f"{100 * sum(four) / len(four):.0f} % for {name}" for name, four in counts.items())
+    title = f"Pieces of {bars} bars (first seed); the share of frames with exactly four notes is {told}"
+    return drawing.caption(figure, title, "bar", "note")
 
 
 FIGURES: drawing.Figures = (

@@ -1,7 +1,8 @@
-"""Which chorales of music21 are trained on, written down in split.csv: python -m experiments.music.split.
+"""Divides the chorales of music21 into parts, which split.csv lists: python -m experiments.music.split.
 
-Families of one tune stay together. They are dealt out in the order of a digest of their first chorale's name, until the
-test part has a fifth of all chorales, then the validation part; the others are trained on.
+Chorales of the same tune are a family and stay together. Families are taken in the order of a digest of their first
+chorale's name. The first ones are for testing, until these are a fifth of all chorales, the next fifth is for
+validation, and the others are for training.
 """
 
 import csv
@@ -18,7 +19,7 @@ from experiments.common.workdir import write_whole
 from experiments.music.corpus import SPLIT, Listed, chorales, families, melody, music21
 
 HELD_OUT = 0.2
-"""Of all chorales, the share that each of the test and the validation part has, or a few more."""
+"""The share of all chorales in the test part and in the validation part, or slightly more."""
 
 OUTPUT = flags.DEFINE_string("output", str(SPLIT), "The file to write.")
 
@@ -38,13 +39,13 @@ def main() -> None:
 
 
 def catalogue() -> dict[str, str]:
-    """Titles by name, of what Riemenschneider's collection of 371 has, each file once."""
+    """The titles in Riemenschneider's collection of 371 chorales by the names of their files, each file once."""
     numbered = music21().corpus.chorales.ChoraleListRKBWV().byRiemenschneider
     return {f"bwv{entry['bwv']}": str(entry["title"]) for _, entry in sorted(numbered.items())}
 
 
 def dealt(titles: dict[str, str]) -> list[Listed]:
-    """Those that are in four parts and in bars of four quarters, each with its family and part."""
+    """The chorales in four voices and in bars of four quarters, each with its family and part."""
     frames = {name: found for name, found in chorales(titles).items() if found}
     titles = {name: titles[name] for name in frames}
     family = families(titles, {name: melody(each) for name, each in frames.items()})
@@ -53,7 +54,7 @@ def dealt(titles: dict[str, str]) -> list[Listed]:
 
 
 def parts_of(family: Iterable[str]) -> dict[str, str]:
-    """The part of each family, of the family of every chorale."""
+    """The part of each family, from the family of every chorale."""
     of_all = list(family)
     parts, held = {}, {"test": 0, "valid": 0}
     for name in sorted(set(of_all), key=lambda name: hashlib.sha256(name.encode()).hexdigest()):

@@ -15,7 +15,7 @@ from experiments.music.model import Model, Network, make_model
 
 
 class Trained(NamedTuple):
-    """What is needed to use it."""
+    """A trained network, with what is needed to use it."""
 
     model: Model
     network: Network
@@ -26,12 +26,12 @@ def load(folder: str | Path) -> Trained:
     """The network of a run, from a folder such as ``runs/music/checkpoints/gru-joint-seed0/best``.
 
     Raises:
-        ExperimentError: if there is no checkpoint, or it cannot be read, or is of another experiment.
+        ExperimentError: if there is no checkpoint, if it cannot be read, or if it is of another experiment.
     """
     folder = checkpoint.whole(folder)
     about = checkpoint.about(folder)
     if "most" not in about:
-        raise ExperimentError(f"{folder} is a network of another experiment: give a folder of experiments.music")
+        raise ExperimentError(f"{folder} has a network of another experiment: give a folder of experiments.music")
     config = ConfigDict(about["config"])
     used = make_model(about["run"]["network"], config, about["most"])
     network = restored(folder, functools.partial(model.init, used), make_optimizer(config))
@@ -39,7 +39,7 @@ def load(folder: str | Path) -> Trained:
 
 
 def chosen(workdir: str, run: str) -> Path:
-    """The best weights of a run, by default of the first one that has a joint output, or else of the first.
+    """The folder of a run's best weights, by default of the first run with a joint output, or else of the first one.
 
     Raises:
         ExperimentError: if there are none.

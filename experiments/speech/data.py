@@ -1,4 +1,4 @@
-"""Utterances as frames: what networks are trained and tested on, all of it made when it is needed."""
+"""Utterances as frames, on which networks are trained and tested; all of them are made when a run begins."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -17,13 +17,13 @@ KNOWN, HELD_OUT = "known voices", "held-out voices"
 GROUPS = (KNOWN, HELD_OUT)
 
 BEFORE, AFTER = 0.1, 0.2
-"""Seconds of silence around an utterance."""
+"""Seconds of silence before and after an utterance."""
 
 
 class Frames(NamedTuple):
-    """One utterance: what is heard, in each condition, and what it is."""
+    """One utterance: what is heard in each condition, and the labels."""
 
-    inputs: np.ndarray  # (S, T, F) decibels
+    inputs: np.ndarray  # (S, T, F) in decibels
     labels: np.ndarray  # (T,)
 
 
@@ -36,39 +36,39 @@ class Batch(NamedTuple):
 
 
 class Stream(NamedTuple):
-    """Utterances to train on, one after the other, in S conditions."""
+    """The training utterances, one after the other, in S conditions."""
 
     inputs: Array  # (S, N, F) standardized
     labels: Array  # (N,)
 
 
 class Scale(NamedTuple):
-    """Of each band, what is taken off and what it is divided by: mean and deviation of what is trained on."""
+    """The mean and the standard deviation of each band in the training data, by which bands are standardized."""
 
     mean: np.ndarray  # (F,)
     deviation: np.ndarray  # (F,)
 
     def standardized(self, inputs: np.ndarray) -> np.ndarray:
-        """(..., F) of decibels."""
+        """Standardized bands (..., F) from bands in decibels."""
         return ((inputs - self.mean) / self.deviation).astype(np.float32)
 
 
 class Data(NamedTuple):
-    """All that a study needs."""
+    """All data of a study."""
 
     train: Stream
     tests: dict[tuple[str, str], Batch]  # by group of voices and condition
     scale: Scale
     test_texts: tuple[str, ...]  # in the order of the utterances of each group
     source: str
-    digest: str  # of the audio: what a run goes on with must be what it began with
+    digest: str  # of the audio, so that a run is continued with the audio with which it began
 
 
 def read(config: ConfigDict) -> Data:
-    """Everything of a config, spoken and heard.
+    """The data of a config, spoken by espeak-ng and turned into frames.
 
     Raises:
-        ModuleNotFoundError, OSError, ValueError: as ``speak``; for a phoneme, a voice or a condition that is unknown.
+        ModuleNotFoundError, OSError, ValueError: as ``speak``; also for an unknown phoneme, voice or condition.
     """
     train_texts, test_texts, prose = texts.divided(config.train_sentences, config.test_sentences)
     known, held_out = names(config, "voices"), names(config, "held_out_voices")
@@ -87,7 +87,7 @@ def read(config: ConfigDict) -> Data:
 
 
 def requests(sentences: Sequence[str], voices: Sequence[str], config: ConfigDict, seed: int) -> Iterator[Request]:
-    """Each sentence by one of the voices in turn, at a rate and a pitch that are drawn."""
+    """Requests for each sentence by one of the voices in turn, at a random rate and pitch."""
     generator = np.random.default_rng(seed)
     for place, text in enumerate(sentences):
         rate = int(generator.integers(config.slowest, config.fastest + 1))
@@ -96,7 +96,7 @@ def requests(sentences: Sequence[str], voices: Sequence[str], config: ConfigDict
 
 
 def heard(utterance: Utterance) -> np.ndarray:
-    """(N,) float32 at the rate of the features, with silence around it."""
+    """The audio (N,), float32 at the sample rate of the features, with silence before and after it."""
     audio = np.pad(
         utterance.samples.astype(np.float32) / 32768, [round(seconds * utterance.rate) for seconds in (BEFORE, AFTER)]
     )
@@ -104,7 +104,7 @@ def heard(utterance: Utterance) -> np.ndarray:
 
 
 def frames(utterance: Utterance, conditions: Sequence[str], colour: str, seed: tuple[int, int]) -> Frames:
-    """One utterance in several conditions; the same seed has the same noise."""
+    """One utterance in several conditions; the same seed gives the same noise."""
     audio = heard(utterance)
     inputs = [
         features.log_mel(noise.added(audio, condition, colour, np.random.default_rng([*seed, place])))
@@ -122,7 +122,7 @@ def assembled(
     speech: Speech,
     prose: str,
 ) -> Data:
-    """Standardized by what is trained on alone, utterances to train on in one stream, those to test on padded."""
+    """The data, standardized by the training part alone; training utterances in one stream, test utterances padded."""
     inputs = np.concatenate([each.inputs for each in train], axis=1)
     deviation = inputs.std(axis=(0, 1))
     scale = Scale(inputs.mean(axis=(0, 1)), np.where(deviation > 0, deviation, 1))
@@ -139,7 +139,7 @@ def assembled(
 
 
 def padded(inputs: Sequence[np.ndarray], of_utterances: Sequence[Frames], longest: int) -> Batch:
-    """Utterances (T_n, F) of their own lengths in one batch, of so many frames: one program serves all groups."""
+    """Utterances (T_n, F) of several lengths in one batch of ``longest`` frames, so that one program serves all."""
     mask = np.arange(longest)[:, None] < [len(each) for each in inputs]
     found = np.zeros((*mask.shape, inputs[0].shape[1]), np.float32)
     labels = np.zeros(mask.shape, np.int32)

@@ -1,8 +1,9 @@
 """The program of a process in which espeak-ng speaks: python espeak.py LIBRARY DATA < requests > answer.
 
-Requests are a list in JSON, the answer is an .npz file, a fault a line on standard error and exit status 2. The library
-keeps one state for a whole process: no two threads may use it, a voice is heard a little in the next one's speech, also
-after it was initialized anew, and damaged data may end the process. Hence one of its own, which needs NumPy alone.
+Requests are a list in JSON, and the answer is an .npz file. An error is reported as a line on standard error with exit
+status 2. The library keeps one state for a whole process: no two threads may use it, a voice slightly changes the
+speech of the next one, even after the library was initialized anew, and damaged data may end the process. Therefore
+espeak-ng has a process of its own, which needs NumPy alone.
 """
 
 import ctypes
@@ -21,11 +22,11 @@ _END, _PHONEME = 0, 7
 
 
 class Spoken(NamedTuple):
-    """One text as it was spoken."""
+    """A spoken text."""
 
     samples: np.ndarray  # (N,) int16
     starts: np.ndarray  # (P,) int32, the sample at which each phoneme begins
-    phonemes: list[str]  # in the international alphabet; empty for a pause
+    phonemes: list[str]  # in the International Phonetic Alphabet; empty for a pause
 
 
 class _Name(ctypes.Union):
@@ -51,7 +52,7 @@ _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 
 def loaded(library: str, data: str) -> tuple[Any, int]:
-    """The library, ready to speak, and its samples a second.
+    """The library, ready to speak, and its sample rate.
 
     Raises:
         OSError: if it cannot be loaded, or does not find its data.
@@ -78,10 +79,10 @@ def loaded(library: str, data: str) -> tuple[Any, int]:
 
 
 def spoken(library: Any, voice: str, text: str, rate: int, pitch: int) -> Spoken:
-    """A text as a voice speaks it, at so many words a minute and a pitch from 0 to 99.
+    """A text as a voice speaks it, at ``rate`` words a minute and a pitch from 0 to 99.
 
     Raises:
-        ValueError: for an unknown voice, or a text that it refuses.
+        ValueError: for an unknown voice, or a text that espeak-ng refuses.
     """
     parts, starts, phonemes = list[np.ndarray](), list[int](), list[str]()
 
@@ -96,7 +97,7 @@ def spoken(library: Any, voice: str, text: str, rate: int, pitch: int) -> Spoken
             place += 1
         return 0
 
-    kept = _Callback(receive)  # as long as it may be called
+    kept = _Callback(receive)  # must live as long as the library may call it
     library.espeak_SetSynthCallback(kept)
     if library.espeak_SetVoiceByName(voice.encode()) != 0:
         raise ValueError(f"espeak-ng has no voice {voice!r}")

@@ -16,33 +16,33 @@ from experiments.speech.model import BIDIRECTIONAL, CNN, DNN, LSTM, WHOLE
 from experiments.speech.phonemes import CLASSES, SILENCE
 
 WITHOUT = {CNN: f"{LSTM}-{DNN}", LSTM: f"{CNN}-{DNN}", DNN: f"{CNN}-{LSTM}"}
-"""The network that is left of the whole one without a part."""
+"""What is left of the whole network without a part."""
 
 PART_NAMES = {CNN: "convolutions", LSTM: "the LSTM", DNN: "the dense layer"}
 
 BOTH = f"{BIDIRECTIONAL}:{WHOLE}"
 
 CLAIMS = {
-    "convolutions leave fewer frames wrong": (WHOLE, WITHOUT[CNN]),
-    "the LSTM leaves fewer frames wrong": (WHOLE, WITHOUT[LSTM]),
-    "the dense layer leaves fewer frames wrong": (WHOLE, WITHOUT[DNN]),
-    "all three leave fewer frames wrong than an LSTM alone": (WHOLE, LSTM),
-    "both directions leave fewer frames wrong than one": (BOTH, WHOLE),
+    f"{WHOLE} has fewer frames wrong than {WITHOUT[CNN]}": (WHOLE, WITHOUT[CNN]),
+    f"{WHOLE} has fewer frames wrong than {WITHOUT[LSTM]}": (WHOLE, WITHOUT[LSTM]),
+    f"{WHOLE} has fewer frames wrong than {WITHOUT[DNN]}": (WHOLE, WITHOUT[DNN]),
+    f"{WHOLE} has fewer frames wrong than an LSTM alone": (WHOLE, LSTM),
+    "both directions have fewer frames wrong than one": (BOTH, WHOLE),
 }
 """Which network has fewer frames wrong than which, with about as many params, in the verdict's words."""
 
 PUBLISHED = (
-    "Sainath et al. (2015) report 4 to 6 % fewer words wrong for all three than for an LSTM, on 200 to 2,000 hours of "
-    "people's speech"
+    "Sainath et al. (2015) report 4 to 6 % fewer words wrong for all three parts than for an LSTM, on 200 to 2,000 "
+    "hours of people's speech"
 )
 
 PHASES = frames.PHASES
 LEFT = 0.1
-"""Of the largest norm of a gradient, what is left where its reach ends."""
+"""The share of the largest gradient norm down to which a gradient is said to reach."""
 
 
 def with_cases(found: pd.DataFrame) -> pd.DataFrame:
-    """With a column that names a network, and its delay where there are several; those with more parts come first."""
+    """Adds a column with the network and, if there are several, its delay; networks with more parts come first."""
     both = found["network"].str.startswith(BIDIRECTIONAL)
     ahead = found["delay"].map(lambda delay: f", {delay * HOP_MS:.0f} ms ahead")
     several = (found.loc[~both, "delay"].nunique() > 1) & ~both
@@ -60,23 +60,23 @@ def results(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def conditions(ends: pd.DataFrame) -> list[str]:
-    """Of ``results``, from the first, mostly clean, to the last."""
+    """The conditions in their order, from the first, which mostly is clean, to the last."""
     return list(ends["condition"].unique())
 
 
 def situations(ends: pd.DataFrame) -> list[tuple[str, str]]:
-    """Both groups of voices, each in the first condition and in the last."""
+    """Both groups of voices, each in the first and in the last condition."""
     several = conditions(ends)
     return [(group, condition) for group in GROUPS for condition in dict.fromkeys((several[0], several[-1]))]
 
 
 def where(group: str, condition: str) -> str:
-    """In words."""
+    """A group of voices and a condition, in words."""
     return f"{group}, {noise.in_words(condition)}"
 
 
 def errors(ends: pd.DataFrame, case: str, group: str, condition: str) -> pd.Series:
-    """Of ``results``, shares of frames wrong, by seed; empty where there is no such case."""
+    """The shares of frames wrong of a case, by seed; empty if there is no such case."""
     chosen = ends[(ends["case"] == case) & (ends["group"] == group) & (ends["condition"] == condition)]
     return chosen.set_index("seed")["error"]
 
@@ -85,7 +85,7 @@ def errors(ends: pd.DataFrame, case: str, group: str, condition: str) -> pd.Seri
 
 
 def setting(records: Sequence[Record]) -> str:
-    """What was read, and how much of it."""
+    """The data, and how much there is of them."""
     ends = results(records)
     first, seeds = ends.iloc[0], ends["seed"].nunique()
     tested = " and ".join(
@@ -98,12 +98,12 @@ def setting(records: Sequence[Record]) -> str:
 
 
 def minutes(count: float) -> str:
-    """So many frames, in words."""
+    """The duration of ``count`` frames, in words."""
     return f"{count * HOP_MS / 60_000:.1f} min"
 
 
 def table(records: Sequence[Record]) -> str:
-    """Frames wrong of each network in the first and the last condition, mean and range over seeds, as Markdown."""
+    """The share of frames wrong in the first and the last condition, mean and range over seeds, as Markdown."""
     ends, rows = results(records), []
     for case, seeds in ends.groupby("case", sort=False):
         row = {"network": case, "params": f"{seeds['params'].iloc[0]:,.0f}"}
@@ -112,7 +112,7 @@ def table(records: Sequence[Record]) -> str:
 
 
 def contributions(records: Sequence[Record]) -> pd.DataFrame:
-    """By how many points more frames are wrong without a part, a row for each part, group, condition and seed."""
+    """How many points more frames are wrong without a part, a row for each part, group, condition and seed."""
     ends, rows = results(records), []
     for (part, without), group, condition in itertools.product(WITHOUT.items(), GROUPS, conditions(ends)):
         less, whole = (errors(ends, case, group, condition) for case in (without, WHOLE))
@@ -124,7 +124,7 @@ def contributions(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def contributions_table(records: Sequence[Record]) -> str:
-    """The same as a Markdown table, mean and range over seeds; a star where no seed is among those of the other."""
+    """The contributions as a Markdown table; a star where the seeds of the two networks do not overlap."""
     found, rows = contributions(records), []
     if found.empty:
         return ""
@@ -141,22 +141,29 @@ def contributions_table(records: Sequence[Record]) -> str:
 
 
 def verdict(records: Sequence[Record]) -> str:
-    """What each part adds, in clean speech and in noise; both directions; and what is published."""
+    """Which network is best, what each part and the second direction add, and what is published."""
     ends = results(records)
     told = [fewest(ends)]
     for claim, (better, worse) in CLAIMS.items():
         if {better, worse} <= set(ends["case"]):
-            told.append(f"That {claim}, with as many params, is {_compared(ends, better, worse)}")
+            told.append(f"That {claim}, with about as many params, is {_compared(ends, better, worse)}")
             if worse == LSTM:
                 told.append(PUBLISHED)
     return ". ".join(told) + "."
 
 
 def fewest(ends: pd.DataFrame) -> str:
-    """The network with the fewest errors in the first condition, of voices that it knows and of others."""
+    """The network with the fewest errors in the first condition, and its errors for both groups of voices."""
     case, first = best(ends), conditions(ends)[0]
     known, held_out = (percent(errors(ends, case, group, first)) for group in GROUPS)
-    return f"Fewest frames wrong: {case}, {known} of {KNOWN} and {held_out} of {HELD_OUT}, {noise.in_words(first)}"
+    return (
+        f"{case} is best: {_speech(first)} it labels {known} of the frames of {KNOWN} wrongly, and {held_out} of "
+        f"{HELD_OUT}"
+    )
+
+
+def _speech(condition: str) -> str:
+    return f"in {condition} speech" if condition == noise.CLEAN else f"at {noise.in_words(condition)}"
 
 
 def best(ends: pd.DataFrame) -> str:
@@ -166,21 +173,22 @@ def best(ends: pd.DataFrame) -> str:
 
 
 def _compared(ends: pd.DataFrame, better: str, worse: str) -> str:
-    """In which situations it is so, and by how much, relative to the worse one, seed by seed."""
-    told = []
+    """In which situations the better network has fewer frames wrong, and by how much relative to the worse one."""
+    told: dict[str, list[str]] = {}
     for group, condition in situations(ends):
         more, less = (errors(ends, case, group, condition) for case in (worse, better))
         shown = {"above": "confirmed", "below": "refuted", "among": "undecided"}[frames.standing(more, less)]
         shares = 100 * (1 - less / more)
-        told.append(f"{shown} for {where(group, condition)} (by {shares.mean():z.0f} %, {frames.span(shares, 'z.0f')})")
-    return ", ".join(told)
+        fewer = f"{shares.mean():z.0f} % fewer, {frames.span(shares, 'z.0f')}"
+        told.setdefault(shown, []).append(f"{group} {_speech(condition)} ({fewer})")
+    return "; ".join(f"{shown} for {', '.join(each)}" for shown, each in told.items())
 
 
 # Confusions
 
 
 def matrix(records: Sequence[Record], case: str, group: str) -> np.ndarray:
-    """Counts (true, said) of a network in the first condition, over all seeds."""
+    """Counts (true, said) of frames in the first condition, over all seeds of a network."""
     found = with_cases(frames.frame(records, "result", dtype=np.float64, group=group))
     seeds = found[(found["case"] == case) & (found["condition"] == conditions(found)[0])]
     counts: np.ndarray = frames.stacked(seeds["confusion"]).sum(axis=0).astype(int)
@@ -188,24 +196,24 @@ def matrix(records: Sequence[Record], case: str, group: str) -> np.ndarray:
 
 
 def confused(counts: np.ndarray, most: int = 4) -> str:
-    """Which phonemes were taken for which most often, as shares of all frames that are wrong."""
+    """Which phonemes are mistaken for which most often, as shares of all wrong frames."""
     wrong = counts - np.diag(np.diag(counts))
     places = np.argsort(-wrong, axis=None)[:most]
     told = [
-        f"{CLASSES[true]} for {CLASSES[said]} {wrong[true, said] / wrong.sum():.0%}"
+        f"{CLASSES[true]} taken for {CLASSES[said]} ({100 * wrong[true, said] / wrong.sum():.0f} %)"
         for true, said in zip(*np.unravel_index(places, wrong.shape), strict=True)
         if wrong[true, said]
     ]
     silence = CLASSES.index(SILENCE)
-    at_silence = (wrong[silence].sum() + wrong[:, silence].sum()) / max(wrong.sum(), 1)
-    return f"of the frames that are wrong {', '.join(told)}; {at_silence:.0%} are silence or taken for it"
+    at_silence = 100 * (wrong[silence].sum() + wrong[:, silence].sum()) / max(wrong.sum(), 1)
+    return f"{', '.join(told)}; {at_silence:.0f} % of the wrong frames are silence, or taken for silence"
 
 
 # Reach
 
 
 def flows(records: Sequence[Record]) -> pd.DataFrame:
-    """A row for each run and phase: gradients by distance, of the states over both directions."""
+    """Gradients by distance, a row for each run and phase; those of the states are over both directions."""
     found = with_cases(frames.frame(records, "flow"))
     columns = [name for name in found if name.startswith("states_")]
     by_run = ([each for each in row if isinstance(each, np.ndarray)] for row in found[columns].to_numpy())
@@ -214,7 +222,7 @@ def flows(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def reach(norms: np.ndarray) -> tuple[float, float]:
-    """From how many ms before a frame to how many after it a gradient (2 L + 1,) is a tenth of its largest, or more."""
+    """From how many ms before a frame to how many after it a gradient (2 L + 1,) is a tenth of its largest or more."""
     there = np.flatnonzero((norms >= LEFT * norms.max()) & (norms > 0))
     if not len(there):  # nothing is left, or it is not finite
         return np.nan, np.nan
@@ -223,7 +231,7 @@ def reach(norms: np.ndarray) -> tuple[float, float]:
 
 
 def reaches(records: Sequence[Record]) -> str:
-    """Of each network, from where to where its decision reaches, before and after training, as Markdown."""
+    """From where to where the decisions of each network reach, before and after training, as Markdown."""
     rows = []
     for case, of_case in flows(records).groupby("case", sort=False):
         row = {"network": case}
@@ -237,6 +245,6 @@ def reaches(records: Sequence[Record]) -> str:
 
 
 def span(curves: Iterable[np.ndarray]) -> tuple[str, str]:
-    """From where a gradient reaches, and to where, in ms: ranges over seeds."""
+    """From where and to where a gradient reaches, in ms, as ranges over seeds."""
     first, last = (frames.span(ends, "+z.0f") for ends in np.array([reach(norms) for norms in curves]).T)
     return first, last

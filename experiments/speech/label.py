@@ -1,12 +1,12 @@
-"""Which phonemes a network of experiments.speech hears in a WAV file: python -m experiments.speech.label FILE.wav.
+"""Labels the phonemes in a WAV file by a trained network: python -m experiments.speech.label FILE.wav.
 
---workdir=runs/speech    folder of a run, whose networks are used
---run=NAME               which of them, a folder in its checkpoints; by default the first
---csv=FILE               a line for each phoneme, instead of a table
---figure=FILE.png        the spectrogram, with the phonemes below it
+--workdir=runs/speech    the folder of a run of experiments.speech
+--run=NAME               which network of the run to use, a folder in its checkpoints; by default the first by name
+--csv=FILE               writes a line for each phoneme to a file, instead of printing a table
+--figure=FILE.png        draws the spectrogram with the phonemes below it
 
-Any rate from 8 to 192 kHz is resampled, channels are averaged; what was done is told on standard error. The networks
-have heard nothing but espeak-ng: of other voices expect no more than a rough likeness.
+Any sample rate from 8 to 192 kHz is resampled and channels are averaged, which is reported on standard error. The
+networks have heard nothing but espeak-ng. For other voices expect no more than a rough resemblance.
 """
 
 import sys
@@ -23,19 +23,19 @@ from experiments.speech import features, wav
 from experiments.speech.trained import Stretch, load, probabilities, stretches
 
 WORKDIR = flags.DEFINE_string("workdir", "runs/speech", "Folder of a run of experiments.speech.")
-RUN = flags.DEFINE_string("run", "", "Which network; by default the first.")
-CSV = flags.DEFINE_string("csv", None, "A file to write, a line for each phoneme.")
+RUN = flags.DEFINE_string("run", "", "Which network of the run to use; by default the first by name.")
+CSV = flags.DEFINE_string("csv", None, "A file to write, with a line for each phoneme.")
 FIGURE = flags.DEFINE_string("figure", None, "A PNG file to draw.")
 
 
 def main(files: Sequence[str]) -> None:
     """Prints a line for each phoneme."""
     if len(files) != 1:
-        given = f"{len(files)} files are given" if files else "there is no file"
+        given = f"{len(files)} files are given" if files else "no file is given"
         raise ExperimentError(f"{given}: give one, as in python -m experiments.speech.label FILE.wav")
     file = files[0]
     if FIGURE.value and not FIGURE.value.endswith(".png"):
-        raise ExperimentError(f"--figure={FIGURE.value} is no name of a PNG file: give one that ends in .png")
+        raise ExperimentError(f"--figure={FIGURE.value} is not the name of a PNG file: give one that ends in .png")
     known = load(trained.folder_of(WORKDIR.value, RUN.value, "speech", "last"))
     sound = wav.read(file)
     print(*sound.told, f"labelled by {known.name}", sep="\n", file=sys.stderr)
@@ -61,7 +61,7 @@ def main(files: Sequence[str]) -> None:
 
 
 def draw(audio: np.ndarray, heard: Sequence[Stretch], name: str, path: Path) -> None:
-    """The spectrogram of the file and what was heard."""
+    """Draws the spectrogram of the file and the phonemes that were heard."""
     from experiments.speech import spectrogram
 
     figure = spectrogram.of_file(features.log_mel(audio), heard, name)

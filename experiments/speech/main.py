@@ -34,7 +34,7 @@ from rnnjax.typing import Key
 SIZES = Sizes(features.BANDS, len(phonemes.CLASSES))
 
 EXAMPLE = 0
-"""Which test utterance of each group is drawn as it was heard and labelled."""
+"""The number of the test utterance that is recorded as it was heard and labelled."""
 
 
 class Program(NamedTuple):
@@ -49,14 +49,14 @@ Run = sweep.SeededRun[Program]
 
 
 class Given(NamedTuple):
-    """What all runs are given."""
+    """What all runs share."""
 
     data: Data
     asked: reach.Asked
 
 
 def main(config: ConfigDict, open_workdir: Callable[[], Workdir]) -> None:
-    """Plans the runs, does those that are missing in the workdir, draws and prints."""
+    """Plans the runs, does those that the workdir lacks, draws the figures and prints the findings."""
     with explained(ValueError, OSError, ImportError):
         runs = plan(config)
         data = read(config)
@@ -73,10 +73,10 @@ def main(config: ConfigDict, open_workdir: Callable[[], Workdir]) -> None:
 
 
 def plan(config: ConfigDict) -> list[Run]:
-    """A run for each network, delay and seed; a bidirectional network has heard everything, and needs no delay.
+    """A run for each network, delay and seed; a bidirectional network hears everything and needs no delay.
 
     Raises:
-        ValueError: for a field that cannot be.
+        ValueError: for a field with a wrong value.
     """
     sizes = ("seeds", "maps", "reduced_size", "hidden_size", "train_sentences", "test_sentences", "frames")
     steps = ("batch_size", "train_steps", "steps_a_call", "evaluate_every", "averaged_over", "lags", "slowest")
@@ -94,7 +94,9 @@ def plan(config: ConfigDict) -> list[Run]:
             noise.decibels(condition)
     common = set(names(config, "voices")) & set(names(config, "held_out_voices"))
     if common:
-        raise ValueError(f"--config.held_out_voices has {min(common)}, as --config.voices has: expected others")
+        raise ValueError(
+            f"--config.held_out_voices has {min(common)}, which is also in --config.voices: expected other voices"
+        )
     programs = [
         Program(network, delay)
         for network, delay in itertools.product(names(config, "networks"), delays(config))
@@ -105,21 +107,23 @@ def plan(config: ConfigDict) -> list[Run]:
 
 
 def delays(config: ConfigDict) -> list[int]:
-    """Frames, of which 0 is one, too.
+    """The delays in frames, 0 included.
 
     Raises:
-        ValueError: for anything else.
+        ValueError: if they are not whole numbers from 0 to 100.
     """
     found = names(config, "delays")
     if not all(each.isascii() and each.isdigit() and int(each) <= 100 for each in found):
-        raise ValueError(f"--config.delays is {config.delays!r}: expected numbers from 0 to 100 with commas between")
+        raise ValueError(
+            f"--config.delays is {config.delays!r}: expected whole numbers from 0 to 100, separated by commas"
+        )
     return list(dict.fromkeys(map(int, found)))
 
 
 def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict, given: Given) -> None:
-    """Runs of one program: trained for so many steps, tested as they go and at the end; how far a decision reaches.
+    """Trains the networks of one program, tests them, and measures how far their decisions reach.
 
-    Nothing is chosen by the utterances to test on: what is reported is the end of training.
+    Nothing is chosen by the test utterances: the weights at the end of training are reported.
     """
     program, data = runs[0].program, given.data
     layer, optimizer = model.sized_layer(program.network, config, SIZES), make_optimizer(config)
@@ -166,7 +170,7 @@ def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict,
 
 
 def about(run: Run, config: ConfigDict, data: Data) -> Record:
-    """What is saved with a checkpoint, to label with it; and what the run was trained on."""
+    """What is saved with a checkpoint so that it can label recordings, and what the run was trained on."""
     scale = {name: [float(number) for number in values] for name, values in data.scale._asdict().items()}
     return {
         "run": run.identity(),
@@ -178,24 +182,24 @@ def about(run: Run, config: ConfigDict, data: Data) -> Record:
 
 
 def initialized(layer: Layer, optimizer: optax.GradientTransformation, key: Key) -> TrainState:
-    """Before training."""
+    """The state before training."""
     params_key, step_key = jax.random.split(key)
     return initial_state(model.init(layer, SIZES, params_key), optimizer, step_key)
 
 
 class Scores(NamedTuple):
-    """What a network says of utterances, and how good that is."""
+    """A network's labels of utterances, and how good they are."""
 
-    said: Array  # (T, B) classes
+    said: Array  # (T, B) the labels
     loss: Array  # mean nats a frame
-    error: Array  # share of frames that are taken for another class
-    speech_error: Array  # the same of frames with a phoneme
-    confusion: Array  # (K, K) frames by class and by what was said
+    error: Array  # share of frames with a wrong label
+    speech_error: Array  # share of the frames with a phoneme that have a wrong label
+    confusion: Array  # (K, K) frames by true class and by label
     frames: Array
 
 
 def scores(layer: Layer, delay: int, network: Network, batch: Batch) -> Scores:
-    """Nothing disturbed."""
+    """The scores on a batch, without dropout."""
     found = model.answers(layer, delay, network, batch)
     said, classes = found.argmax(axis=-1), found.shape[-1]
     nats = optax.softmax_cross_entropy_with_integer_labels(found, batch.labels)
@@ -215,7 +219,7 @@ def scores(layer: Layer, delay: int, network: Network, batch: Batch) -> Scores:
 
 
 def results(examine: Callable[[Batch], Scores], data: Data) -> Iterator[Record]:
-    """How a network ended, in each group of voices and each condition."""
+    """How well a network labels each group of voices in each condition."""
     about = {"source": data.source, "trained_on": len(data.train.labels)}
     for (group, condition), batch in data.tests.items():
         found = examine(batch)
@@ -225,7 +229,7 @@ def results(examine: Callable[[Batch], Scores], data: Data) -> Iterator[Record]:
 
 
 def examples(examine: Callable[[Batch], Scores], data: Data) -> Iterator[Record]:
-    """One utterance of the held-out voice in the first and the last condition, frame by frame."""
+    """One utterance of a held-out voice in the first and the last condition, frame by frame."""
     conditions = list(dict.fromkeys(condition for _, condition in data.tests))
     for condition in dict.fromkeys((conditions[0], conditions[-1])):
         batch = data.tests[GROUPS[-1], condition]

@@ -1,15 +1,15 @@
-"""A network from the frames of an utterance to a phoneme for each: convolutions, an LSTM and a dense layer, or some.
+"""A network from the frames of an utterance to their phonemes: convolutions, an LSTM, a dense layer, or some of them.
 
-    cnn    two convolutions over time and frequency, 9 x 9 and 3 x 4, with a maximum over 3 neighbouring bands between,
-           and what they find, C maps of 7 bands, made smaller by a linear layer: of frame t it sees t - 10, ..., t
-    lstm   from the first frame to the last; bidirectional, another one from the last to the first beside it
-    dnn    a dense layer with ReLU, of each step alone; where nothing is below it, of the frames t - 10, ..., t
+    cnn    two convolutions over time and frequency, 9 x 9 and 3 x 4, with max pooling over 3 neighbouring bands between
+           them, and a linear layer that makes the resulting C maps of 7 bands smaller; at t it sees t - 10, ..., t
+    lstm   reads from the first frame to the last; if bidirectional, a second one reads from the last to the first
+    dnn    a dense layer with ReLU on each step alone; if nothing is below it, on the frames t - 10, ..., t
     logits_t = y_{t+d} R + c
 
-as in Sainath et al. (2015), made small: what each part gives is what the next one is given, and without convolutions
-the LSTM is given one frame at a time. By the delay of d frames each network has heard frame t + d when it decides on
-frame t, but for a bidirectional one, which hears all of them. A part that is left out makes the others wider, so that
-all have about as many params.
+This follows Sainath et al. (2015) on a small scale: each part reads the outputs of the part before it, and without
+convolutions the LSTM reads one frame at a time. With a delay of d frames a network has heard frame t + d when it labels
+frame t; a bidirectional network has no delay, as it hears all frames. Where a part is left out, the others are wider,
+so that all networks have about the same number of params.
 """
 
 import functools
@@ -33,7 +33,7 @@ BIDIRECTIONAL = "bidirectional"
 WHOLE = "-".join(PARTS)
 
 CONTEXT = 11
-"""Frames that convolutions see, and a dense layer that has nothing below it: the last of them is the present one."""
+"""Frames that convolutions see, and also a dense layer with nothing below it; the last of them is the present one."""
 
 _FIRST, _SECOND = (9, 9), (3, 4)  # of kernels, frames by bands: 9 + 3 - 1 frames in all
 _POOLED = 3
@@ -47,7 +47,7 @@ class Network(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """Which parts a network has, and their sizes; what can be compared and hashed."""
+    """The parts of a network and their sizes; it can be compared and hashed."""
 
     parts: tuple[str, ...]
     bidirectional: bool
@@ -57,21 +57,21 @@ class Layer(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """Of what goes in and what comes out."""
+    """The sizes of inputs and outputs."""
 
     bands: int
     classes: int
 
 
 class Convolutions(nn.Module):  # type: ignore[misc]
-    """(T, B, F) to (T, B, reduced); nothing of later frames is seen."""
+    """From (T, B, F) to (T, B, reduced); later frames are not seen."""
 
     maps: int
     reduced: int
 
     @nn.compact  # type: ignore[untyped-decorator]
     def __call__(self, inputs: Array) -> Array:
-        """Applies it."""
+        """Applies the convolutions."""
         planes = pooled(nn.relu(nn.Dense(self.maps)(patches(inputs[..., None], _FIRST))))
         planes = nn.relu(nn.Dense(self.maps)(patches(planes, _SECOND)))
         found: Array = nn.Dense(self.reduced)(planes.reshape(*planes.shape[:2], -1))
@@ -79,10 +79,10 @@ class Convolutions(nn.Module):  # type: ignore[misc]
 
 
 def patches(planes: Array, size: tuple[int, int]) -> Array:
-    """(T, B, F - bands + 1, bands frames C): what each step of a convolution over planes (T, B, F, C) sees.
+    """Patches (T, B, F - bands + 1, bands frames C) that a convolution over planes (T, B, F, C) sees at each place.
 
-    A patch ends with the present frame; before the first one are zeros. A dense layer on patches is the convolution:
-    on a CPU it takes a tenth of the time of XLA's own, whose gradient for few channels is slow.
+    A patch ends with the present frame; before the first frame there are zeros. A dense layer on patches is the
+    convolution. On a CPU it takes a tenth of the time of XLA's convolution, whose gradient is slow for few channels.
     """
     frames, bands = size
     before = jnp.zeros((frames - 1, *planes.shape[1:]), planes.dtype)
@@ -92,31 +92,31 @@ def patches(planes: Array, size: tuple[int, int]) -> Array:
 
 
 def pooled(planes: Array) -> Array:
-    """The maximum of every three neighbouring bands of (T, B, F, C); what is left over at the end is dropped."""
+    """The maximum of every three neighbouring bands of (T, B, F, C); bands left over at the end are dropped."""
     bands = planes.shape[2] // _POOLED
     parts = planes[:, :, : bands * _POOLED].reshape(*planes.shape[:2], bands, _POOLED, planes.shape[-1])
     return parts.max(axis=3)
 
 
 def parts_of(name: str) -> tuple[tuple[str, ...], bool]:
-    """Which parts a name such as "bidirectional:cnn-lstm-dnn" has, and whether in both directions.
+    """The parts in a name such as "bidirectional:cnn-lstm-dnn", and whether the LSTM has both directions.
 
     Raises:
-        ValueError: for another name.
+        ValueError: for a name of another form.
     """
     first, colon, rest = name.partition(":")
     both = bool(colon) and first == BIDIRECTIONAL
     parts = tuple((rest if both else name).split("-"))
     if parts != tuple(part for part in PARTS if part in parts) or (both and LSTM not in parts):
         raise ValueError(
-            f"unknown network {name!r}: expected some of {WHOLE} in this order, as in cnn-dnn, with {BIDIRECTIONAL}: "
-            "before it if lstm is among them"
+            f"unknown network {name!r}: expected parts of {WHOLE} in this order, as in cnn-dnn; {BIDIRECTIONAL}: may "
+            "stand before them if lstm is one of them"
         )
     return parts, both
 
 
 def cell_of(layer: Layer) -> rnnjax.Cell | None:
-    """The recurrent part."""
+    """The recurrent part, if there is one."""
     if LSTM not in layer.parts:
         return None
     one = rnnjax.lstm(layer.width)
@@ -124,7 +124,7 @@ def cell_of(layer: Layer) -> rnnjax.Cell | None:
 
 
 def sized_layer(name: str, config: ConfigDict, sizes: Sizes) -> Layer:
-    """Of a name, as wide as makes its params about as many as those of cnn-lstm-dnn with ``hidden_size`` units.
+    """The network of a name, so wide that it has about as many params as cnn-lstm-dnn with ``hidden_size`` units.
 
     Raises:
         ValueError: as ``parts_of``.
@@ -147,13 +147,13 @@ def sized_layer(name: str, config: ConfigDict, sizes: Sizes) -> Layer:
 
 @functools.lru_cache(maxsize=256)
 def count_params(layer: Layer, sizes: Sizes) -> int:
-    """Of the whole network."""
+    """The number of params of the whole network."""
     shapes = jax.eval_shape(lambda: init(layer, sizes, jax.random.key(0)))
     return sum(leaf.size for leaf in jax.tree.leaves(shapes))
 
 
 def init(layer: Layer, sizes: Sizes, key: Key) -> Network:
-    """Before training."""
+    """The network before training."""
     keys, cell = jax.random.split(key, 4), cell_of(layer)
     width, convolutions, recurrent, dense = sizes.bands, None, None, None
     if CNN in layer.parts:
@@ -178,15 +178,15 @@ def logits(
     unroll: Callable[..., Any] = rnnjax.unroll,
     drop: Callable[[Array, int], Array] = lambda outputs, number: outputs,
 ) -> Array:
-    """(T, B, K) of frames (T, B, F), before any delay.
+    """Logits (T, B, K) of frames (T, B, F), without any delay.
 
     Args:
-        layer: its parts.
+        layer: the parts.
         network: their params.
         inputs: standardized frames.
         mask: (T, B), True at frames.
         unroll: as ``rnnjax.unroll``.
-        drop: what is done to the outputs of a part, by its place in ``PARTS``, in training.
+        drop: from the outputs of a part and its place in ``PARTS`` to what dropout leaves of them in training.
     """
     found, cell = inputs, cell_of(layer)
     if CNN in layer.parts:
@@ -201,7 +201,7 @@ def logits(
 
 
 def stacked(inputs: Array) -> Array:
-    """(T, B, CONTEXT F): each frame behind those before it, zeros before the first."""
+    """(T, B, CONTEXT F): each frame together with those before it, and zeros before the first."""
     before = jnp.concatenate([jnp.zeros((CONTEXT - 1, *inputs.shape[1:]), inputs.dtype), inputs])
     return jnp.concatenate([before[place : place + len(inputs)] for place in range(CONTEXT)], axis=-1)
 
@@ -209,7 +209,7 @@ def stacked(inputs: Array) -> Array:
 def answers(
     layer: Layer, delay: int, network: Network, batch: Batch, unroll: Callable[..., Any] = rnnjax.unroll
 ) -> Array:
-    """(T, B, K) of utterances, each frame's read so many frames later; after the last frame come zeros."""
+    """Logits (T, B, K) of utterances, each read ``delay`` frames later; the last frame is followed by zeros."""
     ahead = jnp.zeros((delay, *batch.inputs.shape[1:]), batch.inputs.dtype)
     inputs = jnp.concatenate([batch.inputs, ahead])
     mask = jnp.concatenate([jnp.ones((delay, batch.mask.shape[1]), bool), batch.mask])
@@ -217,15 +217,15 @@ def answers(
 
 
 class Drawn(NamedTuple):
-    """How training draws from a stream."""
+    """How training draws windows from a stream."""
 
     windows: int  # in a batch
-    frames: int  # of a window, without the delay
+    frames: int  # in a window, without the delay
     dropout: float  # probability that an output of a part is dropped
 
 
 def drawn_loss(layer: Layer, delay: int, drawn: Drawn, network: Network, stream: Stream, key: Key) -> Array:
-    """Mean nats a frame of windows drawn anew, each from a condition that is drawn, too."""
+    """Mean loss in nats a frame of random windows, each in a random condition."""
     condition_key, place_key, drop_key = jax.random.split(key, 3)
     conditions = jax.random.randint(condition_key, (drawn.windows,), 0, len(stream.inputs))
     starts = jax.random.randint(place_key, (drawn.windows,), 0, len(stream.labels) - drawn.frames - delay + 1)

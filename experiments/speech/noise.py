@@ -1,4 +1,4 @@
-"""Noise of a given colour, added to audio at a given ratio."""
+"""Noise of a given colour, added to audio at a given signal-to-noise ratio."""
 
 import numpy as np
 from scipy import fft
@@ -8,11 +8,11 @@ from rnnjax.names import lookup
 CLEAN = "clean"
 
 COLOURS = {"white": 0.0, "pink": 1.0}
-"""By their names, k of a power spectrum that falls as 1 / f^k."""
+"""The exponent k of each colour, whose power spectrum falls as 1 / f^k."""
 
 
 def coloured(colour: str, samples: int, generator: np.random.Generator) -> np.ndarray:
-    """(N,) of mean square 1: white noise, its spectrum shaped."""
+    """Noise (N,) of mean square 1: white noise whose spectrum is shaped."""
     length = fft.next_fast_len(samples, real=True)
     spectrum = fft.rfft(generator.standard_normal(length, np.float32))
     frequencies = np.maximum(np.arange(len(spectrum), dtype=np.float32), 1)
@@ -21,7 +21,7 @@ def coloured(colour: str, samples: int, generator: np.random.Generator) -> np.nd
 
 
 def added(audio: np.ndarray, condition: str, colour: str, generator: np.random.Generator) -> np.ndarray:
-    """Audio (N,) as it is, for "clean", or with noise so many decibels below it, as mean squares over all of it."""
+    """Audio (N,) as it is, if "clean", or with noise at a ratio in decibels of the mean squares of speech and noise."""
     if condition == CLEAN:
         return audio
     level = np.sqrt(np.mean(np.square(audio, dtype=np.float64))) * 10 ** (-decibels(condition) / 20)
@@ -29,17 +29,17 @@ def added(audio: np.ndarray, condition: str, colour: str, generator: np.random.G
 
 
 def decibels(condition: str) -> int:
-    """Of a condition such as "10", or "-5".
+    """The decibels of a condition such as "10" or "-5".
 
     Raises:
-        ValueError: for what is none.
+        ValueError: for anything else.
     """
     digits = condition.removeprefix("-")
     if not (digits.isascii() and digits.isdigit() and int(digits) <= 100):
-        raise ValueError(f"{condition!r} is no condition: expected {CLEAN}, or decibels from -100 to 100")
+        raise ValueError(f"{condition!r} is not a condition: expected {CLEAN}, or decibels from -100 to 100")
     return int(condition)
 
 
 def in_words(condition: str) -> str:
-    """For a reader."""
+    """A condition as it is printed."""
     return CLEAN if condition == CLEAN else f"{condition} dB"

@@ -1,9 +1,10 @@
-"""The phonemes that are told apart, and which of them is heard in each frame.
+"""The phonemes that are distinguished, and which of them is heard in each frame.
 
-As in the pronouncing dictionary BEEP, 44 of British and American English, but for the rare one of "cure", which goes
-with that of "foot", and with the tap of American "city", as TIMIT's labels have it; and silence. What espeak-ng tells
-in the international alphabet is a narrower notation; several of its signs come to one class. As in TIMIT's 39 classes
-(Lee & Hon, 1989) the closure before the burst of a stop is silence: it is where no sample differs from 0.
+There are 44 phonemes of British and American English, and silence. They are those of the pronouncing dictionary BEEP,
+except that the rare vowel of "cure" goes with that of "foot", and that the tap of American "city" is added, as in the
+labels of TIMIT. espeak-ng reports a narrower notation in the International Phonetic Alphabet, several of whose signs
+belong to one class. As in the 39 classes of TIMIT (Lee & Hon, 1989), the closure before the burst of a stop is silence,
+which is where all samples are 0.
 """
 
 import itertools
@@ -62,25 +63,25 @@ SIGNS = {
     "w": ("w", "ʍ"),
     "y": ("j",),
 }
-"""Of each class, the signs that come to it, without stress."""
+"""The signs of each class, without stress."""
 
 CLASSES = tuple(SIGNS)
 
 VOWELS = CLASSES[1 : CLASSES.index("p")]
 
 _STRESS = "ˈˌ"
-_CLOSURE = 0.010  # seconds of nothing but zeros, at least
+_CLOSURE = 0.010  # the shortest stretch of zeros that is silence, in seconds
 
 
 def class_of(sign: str) -> int:
-    """The place in ``CLASSES`` of a sign of the international alphabet.
+    """The place in ``CLASSES`` of a sign of the International Phonetic Alphabet.
 
     Raises:
-        ValueError: for one that comes to none of them.
+        ValueError: for a sign that belongs to no class.
     """
     found = _PLACES.get(sign.strip(_STRESS))
     if found is None:
-        raise ValueError(f"the phoneme {sign!r} is none of English as espeak-ng speaks it here: give another voice")
+        raise ValueError(f"the phoneme {sign!r} is not an English one that is known here: give an English voice")
     return found
 
 
@@ -88,7 +89,7 @@ _PLACES = {sign: place for place, signs in enumerate(SIGNS.values()) for sign in
 
 
 def frame_labels(utterance: Utterance, centres: np.ndarray) -> np.ndarray:
-    """(T,) int32, what is heard at those times, in seconds from the start; before it and after the end, silence."""
+    """The classes (T,), int32, at times in seconds from the start; silence before the start and after the end."""
     places = np.round(centres * utterance.rate).astype(np.int64)
     classes = np.array([class_of(sign) for sign in utterance.phonemes], np.int32)
     there = (places >= 0) & (places < len(utterance.samples))
@@ -99,7 +100,7 @@ def frame_labels(utterance: Utterance, centres: np.ndarray) -> np.ndarray:
 
 
 def zeros(samples: np.ndarray, least: int) -> np.ndarray:
-    """(N,) True in runs of so many zeros or more."""
+    """Where samples (N,) are in runs of ``least`` zeros or more."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], samples == 0, [0]]).astype(np.int8)))
     found = np.zeros(len(samples), bool)
     for start, end in edges.reshape(-1, 2):
@@ -108,7 +109,7 @@ def zeros(samples: np.ndarray, least: int) -> np.ndarray:
 
 
 def runs(labels: Sequence[int] | np.ndarray) -> list[tuple[int, int, int]]:
-    """Stretches of frames with one label: the first, one past the last, the label."""
+    """Stretches of frames with the same label: the first frame, one past the last, and the label."""
     numbers = np.asarray(labels)
     borders = np.concatenate([[0], np.flatnonzero(np.diff(numbers)) + 1, [len(numbers)]])
     return [(int(a), int(b), int(numbers[a])) for a, b in itertools.pairwise(borders) if b > a]

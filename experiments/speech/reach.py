@@ -1,8 +1,8 @@
-"""How far the label of one frame reaches: the gradient of that decision, by the distance from the frame.
+"""How far the label of one frame reaches: the gradient of that decision by the distance from the frame.
 
-The decision for class k at frame t has the log odds  d = z_k - log sum over j != k of exp z_j,  z the logits there. Two
-gradients are measured at each frame s: ||dd/dx_s||, of what is heard, and ||dd/ds_s||, of the states of the LSTM, for
-each direction by itself.
+The decision for class k at frame t has the log odds  d = z_k - log sum over j != k of exp z_j,  where z are the logits
+at that frame. Two gradients are measured at each frame s: ||dd/dx_s||, with respect to what is heard, and ||dd/ds_s||,
+with respect to the states of the LSTM, for each direction by itself.
 """
 
 from collections.abc import Callable
@@ -21,28 +21,28 @@ from experiments.speech.model import Layer, Network
 from experiments.speech.phonemes import CLASSES, SILENCE
 
 _ASKED_EACH = 3
-"""Frames of an utterance, each in a copy of it, for which it is measured."""
+"""Frames of an utterance whose decisions are measured, each in a copy of the utterance."""
 
 
 class Flow(NamedTuple):
-    """Typical norms (medians over decisions) by distance -L, ..., L in frames; 0 where there is none."""
+    """Typical norms (medians over decisions) by distance -L, ..., L in frames; 0 where there is no gradient."""
 
     inputs: Array  # (2 L + 1,) ||dd/dx||
     states: dict[str, Array]  # by direction, (2 L + 1,) ||dd/ds||
 
 
 class Asked(NamedTuple):
-    """Utterances, and in each the frame whose decision is to be explained."""
+    """Utterances, and in each the frame whose decision is differentiated."""
 
     batch: Batch
     places: Array  # (B,)
 
 
 def asked(batch: Batch, lags: int) -> Asked:
-    """Frames with a phoneme, some in each utterance that is long enough, as far apart as there is room.
+    """Frames with a phoneme, evenly spaced in each utterance that is long enough.
 
     Raises:
-        ValueError: if no utterance has any that reaches so far to either side.
+        ValueError: if no utterance has a phoneme with ``lags`` frames on either side.
     """
     lengths, labels = np.asarray(batch.mask).sum(axis=0), np.asarray(batch.labels)
     chosen, places = [], []
@@ -54,12 +54,14 @@ def asked(batch: Batch, lags: int) -> Asked:
             places += there[(fractions * len(there)).astype(int)].tolist()
             chosen += [number] * _ASKED_EACH
     if not chosen:
-        raise ValueError(f"--config.lags is {lags}: expected fewer, as no utterance reaches so far to either side")
+        raise ValueError(
+            f"--config.lags is {lags}: expected less, because no test utterance has that many frames on either side"
+        )
     return Asked(Batch(*(leaf[:, np.array(chosen)] for leaf in batch)), jnp.array(places))
 
 
 def flow(layer: Layer, delay: int, network: Network, given: Asked, lags: int) -> Flow:
-    """Of all decisions that are asked, in one backward pass."""
+    """The flow of all decisions of ``given``, in one backward pass."""
     batch, places = given
 
     def decided(unroll: Callable[..., Any], inputs: Array) -> Array:
@@ -75,7 +77,7 @@ def flow(layer: Layer, delay: int, network: Network, given: Asked, lags: int) ->
     steps = places[None] + jnp.arange(-lags, lags + 1)[:, None]
 
     def typical(norms: Array) -> Array:
-        """(2 L + 1,) of norms (T, B)."""
+        """The typical norms (2 L + 1,) of norms (T, B)."""
         return jnp.median(jnp.take_along_axis(norms, steps, axis=0), axis=1)
 
     states = {name: typical(_norms(fields)) for name, fields in zip(("forward", "backward"), examples, strict=False)}
@@ -83,5 +85,5 @@ def flow(layer: Layer, delay: int, network: Network, given: Asked, lags: int) ->
 
 
 def _norms(fields: Any) -> Array:
-    """(T, B) over all fields of a state."""
+    """Norms (T, B) over all fields of a state."""
     return jnp.sqrt(jnp.stack([jnp.square(norms) for norms in jax.tree.leaves(fields)]).sum(axis=0))

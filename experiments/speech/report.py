@@ -19,7 +19,7 @@ DRAWN = (f"{BIDIRECTIONAL}:{WHOLE}", WHOLE, LSTM)
 """Networks whose labels are drawn below a spectrogram, if they were trained."""
 
 SHOWN = 280
-"""Frames of an utterance that are drawn."""
+"""The most frames of an utterance that are drawn."""
 
 
 def summary(records: Sequence[Record]) -> str:
@@ -41,7 +41,7 @@ def summary(records: Sequence[Record]) -> str:
 
 
 def frames_wrong(records: Sequence[Record]) -> Figure:
-    """Of each network the share of frames wrong in the first condition, a panel for each group of voices."""
+    """The share of frames wrong in the first condition by network, a panel for each group of voices."""
     ends = results(records)
     first = ends["condition"].iloc[0]
     ends = ends[ends["condition"] == first]
@@ -51,7 +51,7 @@ def frames_wrong(records: Sequence[Record]) -> Figure:
         for place, case in enumerate(cases):
             wrong = 100 * ends[(ends["case"] == case) & (ends["group"] == group)]["error"]
             look: dict[str, Any] = {"color": "black", "linestyle": "none"}
-            axes.plot(wrong, [place] * len(wrong), marker="|", markersize=9, **look, label="a seed")
+            axes.plot(wrong, [place] * len(wrong), marker="|", markersize=9, **look, label="one seed")
             axes.plot(wrong.mean(), place, marker="D", markersize=5, **look, label="mean over seeds")
         drawing.head(axes, group)
         axes.grid(axis="x", linewidth=0.4, color=drawing.GREY, alpha=0.5)
@@ -62,7 +62,7 @@ def frames_wrong(records: Sequence[Record]) -> Figure:
 
 
 def error_by_noise(records: Sequence[Record]) -> Figure | None:
-    """Frames wrong by how loud the noise is: a panel for each group of voices, a line for each network."""
+    """The share of frames wrong against the noise: a panel for each group of voices, a line for each network."""
     found = results(records).assign(percent=lambda rows: 100 * rows["error"])
     several = findings.conditions(found)
     if len(several) < 2:
@@ -76,14 +76,14 @@ def error_by_noise(records: Sequence[Record]) -> Figure | None:
     drawing.legend(figure, "line: median\nshade: range over seeds")
     ends = found[found["condition"] == several[-1]].groupby("case", sort=False)["percent"].mean()
     title = (
-        f"At {noise.in_words(several[-1])} from {ends.min():.0f} % of the frames are wrong ({ends.idxmin()}) to "
-        f"{ends.max():.0f} % ({ends.idxmax()}), means over seeds and both groups of voices"
+        f"At {noise.in_words(several[-1])} {ends.idxmin()} has the fewest frames wrong, {ends.min():.0f} %, and "
+        f"{ends.idxmax()} the most, {ends.max():.0f} % (means over seeds and both groups of voices)"
     )
-    return drawing.caption(figure, title, "speech over noise, as mean squares", "frames wrong (%)")
+    return drawing.caption(figure, title, "signal-to-noise ratio", "frames wrong (%)")
 
 
 def contribution_by_noise(records: Sequence[Record]) -> Figure | None:
-    """By how many points more frames are wrong without a part: panels by group of voices, a line for each part."""
+    """How many points more frames are wrong without a part: panels by group of voices, a line for each part."""
     found = findings.contributions(records)
     if found.empty:
         return None
@@ -102,12 +102,15 @@ def contribution_by_noise(records: Sequence[Record]) -> Figure | None:
         f"{name} {' and '.join(f'{means[name, end]:+.1f} ({noise.in_words(end)})' for end in ends)}"
         for name in found["name"].unique()
     )
-    title = f"Frames wrong beside those of {WHOLE} at as many params, points: {told}, means over seeds and voices"
-    return drawing.caption(figure, title, "speech over noise, as mean squares", "more frames wrong (points)")
+    title = (
+        f"How many points more frames are wrong than with {WHOLE}, at about as many params (means over seeds and both "
+        f"groups of voices): {told}"
+    )
+    return drawing.caption(figure, title, "signal-to-noise ratio", "more frames wrong (points)")
 
 
 def error_by_delay(records: Sequence[Record]) -> Figure | None:
-    """Frames wrong by how far ahead a forward network hears, a line for each; bidirectional ones as level lines."""
+    """The share of frames wrong against how far ahead a forward network hears; bidirectional ones are level lines."""
     ends = results(records)
     first = ends["condition"].iloc[0]
     ends = ends[ends["condition"] == first].assign(percent=lambda rows: 100 * rows["error"], ms=ends["delay"] * HOP_MS)
@@ -128,16 +131,17 @@ def error_by_delay(records: Sequence[Record]) -> Figure | None:
     for network, rows in known.groupby("network", sort=False):
         by = rows.groupby("ms")["percent"].mean()
         told.append(
-            f"{network} {by.iloc[0]:.1f} % with {by.index[0]:.0f} ms, fewest {by.min():.1f} % with {by.idxmin():.0f} ms"
+            f"{network} has {by.iloc[0]:.1f} % of the frames wrong if it hears {by.index[0]:.0f} ms ahead, and the "
+            f"fewest, {by.min():.1f} %, with {by.idxmin():.0f} ms"
         )
-    title = f"Frames wrong of {KNOWN} by what is heard ahead: {', '.join(told)} (means over seeds)"
+    title = f"For {KNOWN}, {'; '.join(told)} (means over seeds)"
     return drawing.caption(
-        figure, title, "heard ahead of the frame that is decided (ms)", f"frames wrong (%), {noise.in_words(first)}"
+        figure, title, "time heard after the frame that is labelled (ms)", f"frames wrong (%), {noise.in_words(first)}"
     )
 
 
 def confusion(records: Sequence[Record]) -> Figure:
-    """Of the best network, shares of a true phoneme: true ones downwards, what was said to the right."""
+    """The mistakes of the best network: true phonemes downwards, the network's labels to the right."""
     side = 0.17 * len(CLASSES) + 0.6
     figure, panels = drawing.grid(1, 2, size=(side, side + 0.4), share=(False, False))
     case, told = findings.best(results(records)), []
@@ -148,13 +152,16 @@ def confusion(records: Sequence[Record]) -> Figure:
         for set_ticks, angle in ((axes.set_xticks, 90), (axes.set_yticks, 0)):
             set_ticks(range(len(CLASSES)), CLASSES, fontsize=7, rotation=angle)
         drawing.head(axes, group)
-        told.append(f"{group}: {findings.confused(counts)}")
-    title = f"{case}. {'. '.join(told)}. Darkness: root of the share of a true phoneme's frames"
-    return drawing.caption(figure, title, "phoneme that was said", "true phoneme")
+        told.append(f"For {group}: {findings.confused(counts)}")
+    title = (
+        f"The most frequent mistakes of {case}, as shares of all wrong frames. {'. '.join(told)}. Darkness shows the "
+        "root of the share of a true phoneme's frames"
+    )
+    return drawing.caption(figure, title, "label of the network", "true phoneme")
 
 
 def labelled(records: Sequence[Record]) -> Figure | None:
-    """An utterance of the held-out voice as it was heard, its true phonemes and those that networks found."""
+    """An utterance of a held-out voice as it was heard, its true phonemes, and the labels of some networks."""
     found = findings.with_cases(frames.frame(records, "example"))
     if found.empty:
         return None
@@ -178,14 +185,17 @@ def labelled(records: Sequence[Record]) -> Figure | None:
         for axes, case in zip(others, cases, strict=True):
             said = rows[rows["case"] == case]["said"].iloc[0][:SHOWN].astype(int)
             spectrogram.strip(axes, spectrogram.in_seconds(said), case, inches, said != labels)
-            told.append(f"{case} {np.mean(said != labels):.0%} ({noise.in_words(condition)})")
+            told.append(f"{case} {100 * np.mean(said != labels):.0f} % ({noise.in_words(condition)})")
     text = found["text"].iloc[0]
-    title = f"The start of “{text}”, spoken by a held-out voice; frames wrong (black): {', '.join(told)}"
+    title = (
+        f"The start of “{text}”, spoken by a held-out voice. Black marks the frames that are labelled wrongly: "
+        f"{', '.join(told)}"
+    )
     return drawing.caption(figure, title, "time (s)")
 
 
 def error_by_step(records: Sequence[Record]) -> Figure:
-    """Frames of the first condition and known voices that are wrong against training step, a line for each network."""
+    """The share of frames wrong against the training step, for known voices in the first condition."""
     found = with_panel(records)
     figure, panels = drawing.courses(
         found, "step", "percent", panel="panel", line="case", across=1, size=(5, 3.4), marker="."
@@ -194,28 +204,28 @@ def error_by_step(records: Sequence[Record]) -> Figure:
         drawing.plain_ticks(axes, (1, 2, 5))
     drawing.legend(figure, "line: median\nshade: range over seeds")
     last = found[found["step"] == found["step"].max()]["percent"]
-    title = f"At the end of training {frames.span(last, '.1f')} % of the frames are wrong"
+    title = f"At the end of training {frames.span(last, '.1f')} % of the frames are wrong, over all networks and seeds"
     return drawing.caption(figure, title, "training step", "frames wrong (%)")
 
 
 def with_panel(records: Sequence[Record]) -> Any:
-    """Evaluations, a row for each run and step."""
+    """The evaluations, a row for each run and step."""
     found = findings.with_cases(frames.frame(records, "evaluation"))
     first = noise.in_words(findings.conditions(results(records))[0])
     return found.assign(percent=100 * found["error"], panel=f"{KNOWN}, {first}")
 
 
 def input_gradient_by_distance(records: Sequence[Record]) -> Figure | None:
-    """How much a decision hangs on what is heard so many ms before and after its frame."""
-    return _gradient(records, "inputs", r"$\log_{10} \|\partial d / \partial x\|$")
+    """The gradient of a decision with respect to what is heard, against the time from its frame."""
+    return _gradient(records, "inputs", "what is heard", r"$\log_{10} \|\partial d / \partial x\|$")
 
 
 def state_gradient_by_distance(records: Sequence[Record]) -> Figure | None:
-    """The same of the states of the LSTM, over both directions where there are two."""
-    return _gradient(records, "states", r"$\log_{10} \|\partial d / \partial s\|$")
+    """The gradient of a decision with respect to the states of the LSTM, over both directions if there are two."""
+    return _gradient(records, "states", "the states", r"$\log_{10} \|\partial d / \partial s\|$")
 
 
-def _gradient(records: Sequence[Record], quantity: str, label: str) -> Figure | None:
+def _gradient(records: Sequence[Record], quantity: str, words: str, label: str) -> Figure | None:
     found = findings.flows(records)
     found = found[found[quantity].map(lambda norms: isinstance(norms, np.ndarray))]
     if found.empty:
@@ -229,16 +239,17 @@ def _gradient(records: Sequence[Record], quantity: str, label: str) -> Figure | 
     for axes in panels.values():
         axes.axvline(0, color=drawing.GREY, linewidth=0.8, zorder=0)
         axes.set_xticks([distances[0], 0, distances[-1]])
-    drawing.legend(figure, "line: median\nshade: range over seeds\ngrey: the frame in question")
+    drawing.legend(figure, "line: median\nshade: range over seeds\ngrey: the labelled frame")
     trained = found[found["phase"] == "trained"]
     told = []
     for case, seeds in trained.groupby("case", sort=False):
         back = [-findings.reach(norms)[0] for norms in seeds[quantity]]
-        told.append(f"{case} {frames.span(back, 'z.0f')}")
-    title = f"After training a tenth of the largest gradient or more is left so far back (ms): {', '.join(told)}"
-    return drawing.caption(
-        figure, title, "distance from the frame in question (ms; what comes after it is positive)", label
+        told.append(f"{frames.span(back, 'z.0f')} with {case}")
+    title = (
+        f"How many ms before the frame the gradient with respect to {words} is still a tenth of its largest value, "
+        f"after training (ranges over seeds): {'; '.join(told)}"
     )
+    return drawing.caption(figure, title, "distance from the labelled frame (ms; later frames are positive)", label)
 
 
 FIGURES: drawing.Figures = (

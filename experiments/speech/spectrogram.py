@@ -1,4 +1,4 @@
-"""What was heard, as a picture: bands of frequency over time, and below it the phonemes."""
+"""Pictures of speech: bands of frequency over time, and the phonemes below them."""
 
 from collections.abc import Sequence
 
@@ -17,7 +17,7 @@ _TICKS = (250, 500, 1000, 2000, 4000)  # Hz
 
 
 def panel(axes: Axes, decibels: np.ndarray) -> None:
-    """Bands (T, F) over time, dark where they are loud."""
+    """Draws bands (T, F) over time, dark where they are loud."""
     seconds = len(decibels) * features.HOP / features.RATE
     extent = (0.0, seconds, -0.5, decibels.shape[1] - 0.5)
     axes.imshow(decibels.T, cmap="Greys", aspect="auto", origin="lower", vmin=-50, vmax=0, extent=extent)
@@ -30,9 +30,14 @@ def panel(axes: Axes, decibels: np.ndarray) -> None:
 def strip(
     axes: Axes, stretches: Sequence[tuple[float, float, str]], name: str, inches: float, wrong: Sequence[bool] = ()
 ) -> None:
-    """Phonemes from when to when, in a row, so many inches a second, where there is room for their names.
+    """Draws a row of phonemes from their start to their end, with their names where there is room.
 
-    Below them is black where they are wrong, by frame (T,).
+    Args:
+        axes: where to draw.
+        stretches: start and end of each phoneme in seconds, and its name.
+        name: the label of the row.
+        inches: the width of a second.
+        wrong: whether each frame (T,) is labelled wrongly, which is marked in black below the phonemes.
     """
     for number, (start, end, phoneme) in enumerate(stretches):
         if phoneme != SILENCE:
@@ -50,13 +55,13 @@ def strip(
 
 
 def in_seconds(labels: np.ndarray) -> list[tuple[float, float, str]]:
-    """Labels by frame (T,) as stretches."""
+    """Labels (T,) of frames as stretches with start and end in seconds."""
     second = features.HOP / features.RATE
     return [(first * second, end * second, CLASSES[label]) for first, end, label in runs(labels)]
 
 
 def of_file(decibels: np.ndarray, heard: Sequence[Stretch], name: str) -> Figure:
-    """A file's bands (T, F) and what was heard in it."""
+    """The bands (T, F) of a file, and the phonemes that were heard in it."""
     seconds = len(decibels) * features.HOP / features.RATE
     width = float(np.clip(4 * seconds, 7, 60))
     figure, (above, below) = drawing.grid(2, 1, size=(width, 1.8), share=(True, False))

@@ -1,4 +1,4 @@
-"""Speech with known phonemes: texts spoken by espeak-ng, which tells at which sample each phoneme begins."""
+"""Speech with known phonemes: texts spoken by espeak-ng, which reports the sample at which each phoneme begins."""
 
 import functools
 import io
@@ -14,13 +14,13 @@ import numpy as np
 from rnnjax.extras import needed
 
 LIMIT = 600
-"""Seconds that speaking may take; 100 times as fast as it is heard is usual."""
+"""Seconds that speaking may take; usually it is 100 times as fast as the speech it makes."""
 
 _PROGRAM = Path(__file__).with_name("espeak.py")
 
 
 class Request(NamedTuple):
-    """What is to be spoken, and how."""
+    """A text to be spoken, and how."""
 
     voice: str  # a language and a variant, as in "en-us+f1"
     text: str
@@ -29,23 +29,23 @@ class Request(NamedTuple):
 
 
 class Utterance(NamedTuple):
-    """What was spoken: phoneme p sounds from starts[p] to starts[p + 1], the last one to the end, without gaps."""
+    """A spoken text: phoneme p sounds from starts[p] to starts[p + 1], and the last one to the end."""
 
     samples: np.ndarray  # (N,) int16
     rate: int  # samples a second
     starts: np.ndarray  # (P,) int32, rising, from 0
-    phonemes: tuple[str, ...]  # in the international alphabet; empty for a pause
+    phonemes: tuple[str, ...]  # in the International Phonetic Alphabet; empty for a pause
 
 
 class Speech(NamedTuple):
-    """Utterances, in the order of their requests, and who spoke."""
+    """Utterances in the order of their requests, and the synthesizer that spoke them."""
 
     utterances: tuple[Utterance, ...]
     source: str
 
 
 def speak(requests: Sequence[Request], data: str = "") -> Speech:
-    """All of them, the same samples each time; kept while this process lives.
+    """Speaks all requests, with the same samples each time; they are kept while this process lives.
 
     Args:
         requests: at least one.
@@ -54,14 +54,14 @@ def speak(requests: Sequence[Request], data: str = "") -> Speech:
     Raises:
         ModuleNotFoundError: without the package espeakng-loader.
         OSError: if its library or data are missing or damaged.
-        ValueError: for a voice that there is not, or an answer that cannot be.
+        ValueError: for an unknown voice, or an answer that is silent or has phonemes out of order.
     """
     return _speak(tuple(requests), data)
 
 
 @functools.lru_cache(maxsize=4)
 def _speak(requests: tuple[Request, ...], data: str) -> Speech:
-    """A process for each voice: of those that spoke before in the same one something would be heard."""
+    """Speaks each voice in a process of its own, because earlier voices of a process change the later ones."""
     library, found = _installed()
     utterances, source = dict[int, Utterance](), ""
     for voice in dict.fromkeys(request.voice for request in requests):
@@ -89,7 +89,7 @@ def _answer(library: str, data: str, requests: Sequence[Request]) -> bytes:
 
 
 def _installed() -> tuple[str, str]:
-    """The paths of library and data."""
+    """The paths of the library and its data."""
     with needed("espeakng_loader", by="experiments.speech", extra="speech"):
         import espeakng_loader
     folder = Path(espeakng_loader.__file__).parent
@@ -97,7 +97,7 @@ def _installed() -> tuple[str, str]:
     for path in (library, data):
         if not path.exists():
             raise FileNotFoundError(
-                f"{path} does not exist: install it again: pip install --force-reinstall espeakng-loader"
+                f"{path} does not exist: install it again by pip install --force-reinstall espeakng-loader"
             )
     return str(library), str(data)
 
@@ -115,16 +115,16 @@ def _checked(answer: bytes, requests: Sequence[Request]) -> Speech:
 
 
 def whole(samples: np.ndarray, starts: np.ndarray, phonemes: Sequence[str], rate: int, request: Request) -> Utterance:
-    """With a pause up to the first phoneme, and without phonemes that take no time.
+    """An utterance with a pause up to the first phoneme, and without phonemes that take no time.
 
     Raises:
-        ValueError: for phonemes that are not in their order or not within the samples, or for silence.
+        ValueError: for phonemes that are out of order or outside the samples, or for silence.
     """
     where = f"what espeak-ng spoke of {request.text!r} with {request.voice}"
     if not len(starts) or not samples.any():
         raise ValueError(f"{where} is silent: expected phonemes; give another text or voice")
     if (np.diff(starts) < 0).any() or starts[0] < 0 or starts[-1] > len(samples):
-        raise ValueError(f"{where} has phonemes out of their order: expected starts that rise from 0 to {len(samples)}")
+        raise ValueError(f"{where} has phonemes out of order: expected starts that rise from 0 to {len(samples)}")
     begins = np.concatenate([[0], starts, [len(samples)]])
     names = np.concatenate([[""], phonemes])
     lasting = np.diff(begins) > 0

@@ -1,4 +1,4 @@
-"""English sentences to be spoken, from the prose that comes with Python: some to train on, others to test on."""
+"""English sentences to be spoken, from the prose that comes with Python, for training and for testing."""
 
 import re
 
@@ -7,21 +7,21 @@ import numpy as np
 from rnnjax.data import load_text
 
 CHARACTERS_A_SENTENCE = 800
-"""Of the prose so many are read for each sentence that is wanted: not all of it are sentences."""
+"""How many characters of the prose are read for each sentence that is wanted, as not all of it is sentences."""
 
 _SENTENCE = re.compile(r"(?<![^\s])[A-Z][a-z]+(?:,? [a-z]+){5,13}\.(?=\s)")
 
 
 def sentences_of(text: str) -> list[str]:
-    """Sentences of 6 to 14 plain words, each once, in their order."""
+    """The sentences of 6 to 14 plain words in a text, each once, in their order."""
     return list(dict.fromkeys(_SENTENCE.findall(re.sub(r"\s+", " ", text) + " ")))
 
 
 def divided(train: int, test: int) -> tuple[list[str], list[str], str]:
-    """So many sentences to train on and to test on, and where they are from.
+    """Sentences to train on, sentences to test on, and where they are from.
 
     Raises:
-        ValueError: if there are not so many.
+        ValueError: if there are too few.
     """
     prose = load_text("prose", max_characters=CHARACTERS_A_SENTENCE * (train + test) + 100_000)
     found = sentences_of(prose.text)

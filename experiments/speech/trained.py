@@ -1,4 +1,4 @@
-"""A network that this experiment has trained, and what it hears in audio."""
+"""A network that this experiment has trained, and the phonemes that it hears in audio."""
 
 import functools
 from collections.abc import Iterator
@@ -19,11 +19,11 @@ from experiments.speech.model import Layer, Network, Sizes
 from experiments.speech.phonemes import runs
 
 _STEPS = 256
-"""Frames are padded to a multiple of it: not each length is compiled anew."""
+"""Frames are padded to a multiple of this, so that not every length is compiled anew."""
 
 
 class Trained(NamedTuple):
-    """What is needed to use it."""
+    """A trained network, with what is needed to use it."""
 
     name: str
     layer: Layer
@@ -34,7 +34,7 @@ class Trained(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """Neighbouring frames with one label."""
+    """Neighbouring frames with the same label."""
 
     start: float  # seconds
     end: float
@@ -59,7 +59,7 @@ def load(folder: str | Path) -> Trained:
 
 
 def probabilities(known: Trained, audio: np.ndarray) -> np.ndarray:
-    """(T, K) of each class in each frame of audio (N,) at ``features.RATE``.
+    """The probabilities (T, K) of each class in each frame of audio (N,) at ``features.RATE``.
 
     Raises:
         ValueError: as ``features.log_mel``.
@@ -74,7 +74,7 @@ def probabilities(known: Trained, audio: np.ndarray) -> np.ndarray:
 
 
 def stretches(known: Trained, found: np.ndarray) -> Iterator[Stretch]:
-    """Of probabilities (T, K), the likeliest phonemes, one after the other."""
+    """The likeliest phonemes by probabilities (T, K), one after the other."""
     said = found.argmax(axis=1)
     for first, end, label in runs(said):
         start, stop = (place * features.HOP / features.RATE for place in (first, end))

@@ -1,4 +1,4 @@
-"""A WAV file that somebody has, as audio at the rate of the features; what had to be changed is told."""
+"""Reads a WAV file as audio at the sample rate of the features, and reports what it had to change."""
 
 import struct
 import warnings
@@ -12,40 +12,40 @@ from experiments.common.command import ExperimentError
 from experiments.speech import features
 
 SLOWEST, FASTEST = 8_000, 192_000
-"""Samples a second."""
+"""The lowest and the highest sample rate that is read."""
 
 LONGEST = 600
-"""Seconds."""
+"""The longest duration that is read, in seconds."""
 
 LARGEST = 8 * FASTEST * LONGEST
-"""Bytes of a file, which is not read if it has more."""
+"""The largest file that is read, in bytes."""
 
 
 _UNREADABLE = (OSError, ValueError, EOFError, struct.error, MemoryError, ZeroDivisionError, UnboundLocalError)
-"""What SciPy raises of files that are damaged or something else; the last one where a part is missing."""
+"""What SciPy raises for files that are damaged or no WAV files; the last one if a part is missing."""
 
 
 class Sound(NamedTuple):
-    """What was read."""
+    """The audio of a file."""
 
     audio: np.ndarray  # (N,) at ``features.RATE``
-    told: tuple[str, ...]  # what was done to it, a line each
+    told: tuple[str, ...]  # what was changed, one line for each change
 
 
 def read(path: str) -> Sound:
-    """Several channels are averaged, other rates resampled; both is told.
+    """The audio of a WAV file; several channels are averaged and other rates resampled, and both is reported.
 
     Raises:
-        ExperimentError: for what is no WAV file, or one that cannot be labelled.
+        ExperimentError: for a file that is not WAV, or cannot be labelled.
     """
     rate, samples = _samples(path)
     told = []
     if samples.ndim > 1 and samples.shape[1] > 1:
-        told.append(f"{path} has {samples.shape[1]} channels: their mean is labelled")
+        told.append(f"{path} has {samples.shape[1]} channels: their mean is used")
     audio = _in_one(samples).reshape(len(samples), -1).mean(axis=1)
     _require_audible(path, rate, audio)
     if rate != features.RATE:
-        lacking = f"; above {rate / 2:g} Hz it has nothing, which no network was trained with: labels are doubtful"
+        lacking = f"; it has nothing above {rate / 2:g} Hz, unlike the training data, so that labels are doubtful"
         told.append(
             f"{path} has {rate:,} samples a second: resampled to {features.RATE:,}{lacking * (rate < features.RATE)}"
         )
@@ -61,7 +61,7 @@ def _samples(path: str) -> tuple[int, np.ndarray]:
         if file.stat().st_size > LARGEST:
             raise ValueError(f"{file.stat().st_size / 1e6:,.0f} MB; expected {LARGEST / 1e6:,.0f} at most")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", wavfile.WavFileWarning)  # of chunks beside the audio
+            warnings.simplefilter("ignore", wavfile.WavFileWarning)  # about chunks beside the audio
             rate, samples = wavfile.read(file)
         if not len(samples):
             raise ValueError("no samples")
@@ -72,7 +72,7 @@ def _samples(path: str) -> tuple[int, np.ndarray]:
 
 
 def _in_one(samples: np.ndarray) -> np.ndarray:
-    """From -1 to 1; 8-bit ones are unsigned, 24-bit ones come in 32."""
+    """Samples from -1 to 1; samples of 8 bits are unsigned, and those of 24 bits come in 32."""
     if samples.dtype == np.uint8:
         return (samples.astype(np.float64) - 128) / 128
     if np.issubdtype(samples.dtype, np.integer):
@@ -89,6 +89,6 @@ def _require_audible(path: str, rate: int, audio: np.ndarray) -> None:
             f"{path} has {seconds:.3g} s of sound: expected {features.HOP / features.RATE:g} to {LONGEST}"
         )
     if not np.isfinite(audio).all():
-        raise ExperimentError(f"{path} has samples that are no finite numbers: give one without")
+        raise ExperimentError(f"{path} has samples that are not finite numbers: give a file without them")
     if not audio.any():
-        raise ExperimentError(f"{path} is silent: give one with speech")
+        raise ExperimentError(f"{path} is silent: give a file with speech")

@@ -1,4 +1,4 @@
-"""Pairs and examples as the numbers that networks are given."""
+"""Pairs and examples as arrays of numbers, which is what networks read."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -15,17 +15,17 @@ from experiments.translation.examples import Example, Pair, Target, Task
 DATES, PLAIN_DATES, PHONEMES = "dates", "plain_dates", "phonemes"
 
 END = 0
-"""The number of what ends a translation; the decoder's first input is it, too."""
+"""The number of the symbol that ends a translation; it is also the decoder's first input."""
 
 
 class Symbols(NamedTuple):
-    """What a network knows, plain data, to be saved with it; numbers are places in these tuples, from 1.
+    """The vocabulary of a network, plain data that is saved with it; a number is a place in these tuples, from 1.
 
     Attributes:
-        sources: characters of the sources to train on; 0 stands for any other.
-        targets: symbols of translations; 0 is the end.
-        longest_source: characters.
-        longest_target: symbols.
+        sources: characters of the training sources; 0 stands for any other.
+        targets: symbols of the translations; 0 is the end.
+        longest_source: length of the longest source, in characters.
+        longest_target: length of the longest translation, in symbols.
     """
 
     sources: tuple[str, ...]
@@ -39,13 +39,13 @@ class Batch(NamedTuple):
 
     source: Array  # (S, B)
     source_mask: Array  # (S, B), True at characters
-    inputs: Array  # (T, B) of the decoder: the translation, one step late
+    inputs: Array  # (T, B) of the decoder: the translation, delayed by one step
     targets: Array  # (T, B)
     mask: Array  # (T, B), True up to the end
 
 
 def read(config: ConfigDict) -> Task:
-    """The task of a config.
+    """The task that a config names.
 
     Raises:
         ModuleNotFoundError, OSError, ValueError: if its data cannot be read.
@@ -59,7 +59,7 @@ def read(config: ConfigDict) -> Task:
 
 
 def symbols_of(task: Task) -> Symbols:
-    """Of what is trained on; lengths are those of the longest that there are at all."""
+    """The symbols of the training pairs; the longest lengths are those of all parts."""
     sources = sorted({character for pair in task.train for character in pair.source})
     targets = sorted({symbol for pair in task.train for symbol in pair.target})
     examples = [*task.validation, *task.test]
@@ -70,9 +70,9 @@ def symbols_of(task: Task) -> Symbols:
 
 
 def batch_of(symbols: Symbols, pairs: Sequence[Pair], steps: tuple[int, int] = (0, 0)) -> Batch:
-    """Pairs as numbers, padded to the longest or to so many characters and symbols, the end not counted.
+    """Pairs as numbers, padded to the longest, or to ``steps`` characters and symbols if that is more.
 
-    A symbol that is not known counts as padding of its translation.
+    The end of a translation is not counted in ``steps``. A symbol that is not known counts as the end.
     """
     of_sources, of_targets = ({each: number for number, each in enumerate(known, 1)} for known in symbols[:2])
     source_steps = max([steps[0], *(len(pair.source) for pair in pairs)])
@@ -88,17 +88,17 @@ def batch_of(symbols: Symbols, pairs: Sequence[Pair], steps: tuple[int, int] = (
 
 
 def buckets(symbols: Symbols, pairs: Sequence[Pair], count: int) -> list[Batch]:
-    """All pairs by their lengths, in so many equal parts: what is short is padded little."""
+    """All pairs, sorted by length and cut into ``count`` equal parts, so that short ones need little padding."""
     ordered = sorted(pairs, key=lambda pair: max(len(pair.source), len(pair.target)))
     borders = [len(ordered) * number // count for number in range(count + 1)]
     return [batch_of(symbols, ordered[first:last]) for first, last in itertools.pairwise(borders)]
 
 
 def chunks(symbols: Symbols, examples: Sequence[Example], size: int) -> Iterator[tuple[Sequence[Example], Batch]]:
-    """Examples, shortest first, so many at a time, with their first references.
+    """Examples, shorter ones first, ``size`` at a time, with their first references.
 
-    All are padded to one of two lengths, half of the longest or, as where there is but one chunk, the longest; the last
-    of each has empty sources.
+    All are padded to one of two lengths: to the longest, or, if there are several chunks and they fit, to half of it.
+    The last chunk of each length is filled up with empty sources.
     """
     half = -(-symbols.longest_source // 2), -(-symbols.longest_target // 2)
     whole = symbols.longest_source, symbols.longest_target
@@ -116,7 +116,7 @@ def _fits(example: Example, steps: tuple[int, int]) -> bool:
 
 
 def spelled(symbols: Symbols, tokens: np.ndarray) -> list[Target]:
-    """The translations of tokens (T, B), each up to its end."""
+    """The translations that tokens (T, B) stand for, each up to its end."""
     found = []
     for row in np.asarray(tokens).T:
         ends = np.flatnonzero(row == END)

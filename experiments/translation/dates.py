@@ -1,10 +1,10 @@
-"""Dates as people of many countries write them, as the package Babel brings their forms, and in ISO 8601.
+"""Dates as people of many countries write them, by the package Babel, and their translation into ISO 8601.
 
-A source is one date or several, with semicolons between; its translation the same dates as 2021-05-03, with spaces
-between. The locale is not told. Forms of digits alone with two for the year, such as Babel's "short", are therefore
-left out: 5/3/21 is one day in Boston and another in London.
+A source is one date, or several that are separated by semicolons. Its translation has the same dates as 2021-05-03,
+separated by spaces. The network is not told the locale. Babel's format "short" is therefore left out, as it has digits
+alone and two of them for the year: 5/3/21 is one day in Boston and another one in London.
 
-Held out are days, which occur in no source to train on; four locales; and a format with both weekday and month
+Three things are held out of training: some days, four locales, and a format in which both weekday and month are
 abbreviated.
 """
 
@@ -23,11 +23,11 @@ LOCALES = (
     *("id", "vi", "et", "hi", "ja", "ko"),
 )
 HELD_OUT_LOCALES = {"gl": "Galician", "nb": "Norwegian", "sk": "Slovak", "fi": "Finnish"}
-"""Three have close relatives among those to train on (Portuguese, Danish, Czech), one has other names of months."""
+"""Three have close relatives among the training locales (Portuguese, Danish, Czech); Finnish has other month names."""
 
 FORMATS = ("full", "long", "medium")
 HELD_OUT_FORMAT = "yMMMEd"
-"""A skeleton of Unicode's CLDR, which each locale fills in its own way: Mon, May 3, 2021; lun. 3 mai 2021."""
+"""A skeleton of Unicode's CLDR, which each locale writes in its own way: Mon, May 3, 2021; lun. 3 mai 2021."""
 
 FIRST, LAST = datetime.date(1950, 1, 1), datetime.date(2049, 12, 31)
 
@@ -36,20 +36,20 @@ DATES, UNSEEN_DATES, UNSEEN_FORMAT, UNSEEN_LOCALE, SEVERAL = (
     "several dates",
 )
 BETWEEN = "; "
-"""Between the dates of a source."""
+"""What separates the dates of a source."""
 
 LONGER = 2
-"""Test sources have so many dates more than the longest to train on."""
+"""How many dates the longest test sources have more than the longest training sources."""
 
 _VALIDATED, _TESTED = 0.05, 0.10
-"""Shares of all days."""
+"""Shares of all days that are for validation and for testing."""
 
 Write = Callable[[datetime.date, str, str], str]
-"""A date, a format and a locale into a text."""
+"""From a date, a format and a locale to a text."""
 
 
 PLAIN_LOCALES, PLAIN_FORMATS = ("en_GB", "de"), ("long",)
-"""3 May 2021; 3. Mai 2021: few enough names for one state to be able to hold a date."""
+"""3 May 2021; 3. Mai 2021: there are so few names that one state can learn to hold a date."""
 
 
 def task(
@@ -59,18 +59,18 @@ def task(
     locales: Sequence[str] = LOCALES,
     formats: Sequence[str] = FORMATS,
 ) -> Task:
-    """Dates to ISO.
+    """The translation of dates into ISO form.
 
     Args:
-        sources: to train on, as many of each number of dates.
-        most_dates: in a source to train on.
-        tested: sources of each locale and format, and, ten times as many, of each number of dates.
-        locales: of the sources.
-        formats: the same.
+        sources: how many are trained on, equally many of each number of dates.
+        most_dates: the largest number of dates in a training source.
+        tested: test sources of each locale and format; ten times as many are tested of each number of dates.
+        locales: in which the training sources are written.
+        formats: in which the training sources are written.
 
     Raises:
         ModuleNotFoundError: without Babel.
-        ValueError: if Babel has not one of the locales.
+        ValueError: if Babel lacks one of the locales.
     """
     write, generator = _writer(), np.random.default_rng(0)
     learned, validated, unseen = _days(generator)
@@ -107,19 +107,19 @@ def task(
 
 
 def iso(days: Sequence[datetime.date]) -> Target:
-    """2021-05-03, character by character, with spaces between several."""
+    """The characters of the days in ISO form, such as 2021-05-03, with a space between two days."""
     return tuple(" ".join(day.isoformat() for day in days))
 
 
 def normalized(text: str) -> str:
-    """As sources are: in small letters, in Unicode's form NFKC, without marks that are not seen, single spaces."""
+    """A text as sources are: lower case, in Unicode's form NFKC, without invisible marks, with single spaces."""
     plain = unicodedata.normalize("NFKC", text.lower())
     seen = "".join(character for character in plain if unicodedata.category(character) != "Cf")
     return " ".join(seen.split())
 
 
 def _days(generator: np.random.Generator) -> tuple[list[datetime.date], ...]:
-    """All days to train on, to validate and to test on, each in one part alone."""
+    """The days for training, for validation and for testing; each day is in one of these parts alone."""
     days = [FIRST + datetime.timedelta(number) for number in range((LAST - FIRST).days + 1)]
     order = generator.permutation(len(days))
     borders = (len(days) * np.array([_VALIDATED, _VALIDATED + _TESTED])).astype(int)
@@ -128,11 +128,11 @@ def _days(generator: np.random.Generator) -> tuple[list[datetime.date], ...]:
 
 
 def _writer() -> Write:
-    """Writes dates as Babel does.
+    """What writes dates, by Babel.
 
     Raises:
         ModuleNotFoundError: without Babel.
-        ValueError: if it has not one of the locales.
+        ValueError: if Babel lacks one of the locales.
     """
     with needed("babel", by="dates of many countries", extra="translation"):
         import babel

@@ -1,4 +1,4 @@
-"""What both tasks have in common: pairs to learn from, and sources with all that is right for each."""
+"""What both tasks have in common: pairs to train on, and test sources with all of their right translations."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,22 +8,22 @@ Target = tuple[str, ...]
 
 
 class Pair(NamedTuple):
-    """To train on."""
+    """A source and its translation, to train on."""
 
     source: str
     target: Target
 
 
 class Example(NamedTuple):
-    """To test on.
+    """A source to test on.
 
     Attributes:
-        source: what is to be translated.
-        references: all that is right.
-        asked: what is tested by it, as "unseen dates".
-        length: of the source, in dates or letters.
-        locale: of a date, as Babel names it.
-        form: the same of its format.
+        source: the text to be translated.
+        references: all of its right translations.
+        asked: what it tests, such as "unseen dates".
+        length: the length of the source, in dates or letters.
+        locale: the locale of a date, by its name in Babel.
+        form: the format of a date, by its name in Babel.
     """
 
     source: str
@@ -35,16 +35,16 @@ class Example(NamedTuple):
 
 
 class Task(NamedTuple):
-    """All that a study is made of.
+    """All data of a study.
 
     Attributes:
-        train: pairs.
-        validation: examples that nothing is learned from, for the curves.
-        test: examples that are looked at once, at the end of training.
-        unit: of an example's length, "dates" or "letters".
-        longest: such units, of a source to train on.
-        joint: what stands between the symbols of a translation where it is printed.
-        source: what was read, for records.
+        train: pairs to train on.
+        validation: examples that follow the training and choose the search.
+        test: examples that are used once, at the end of training.
+        unit: in what lengths are counted, "dates" or "letters".
+        longest: the length of the longest training sources, in these units.
+        joint: what separates the symbols of a translation where it is printed.
+        source: where the data are from, for records.
     """
 
     train: Sequence[Pair]

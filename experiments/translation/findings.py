@@ -10,6 +10,7 @@ from experiments.common.frames import percent
 from experiments.common.workdir import Record
 from experiments.translation.dates import (
     DATES,
+    HELD_OUT_FORMAT,
     HELD_OUT_LOCALES,
     SEVERAL,
     UNSEEN_DATES,
@@ -21,20 +22,20 @@ from experiments.translation.phonemes import WORDS
 NONE, FORWARD, REVERSED = "none", "forward", "reversed"
 
 GOAL = 0.99
-"""Of unseen dates, what was to be right at least."""
+"""The share of unseen dates that was to be right at least."""
 
 PUBLISHED = {"Phonetisaurus": 0.3389, "a Transformer of two layers of 256": 0.31}
-"""Word errors without stress, of the README of g2p-seq2seq; the second is given there as "~31"."""
+"""Word errors without stress, from the README of g2p-seq2seq, which gives the second one as "~31"."""
 
 LEARNED = 0.5
-"""Of the shortest sources so many must be right, before anything is said of longer ones."""
+"""The share of the shortest sources that must be right before anything is concluded from longer ones."""
 
 FEW = 50
-"""Words of one length, below which no share of them is told."""
+"""The least number of words of one length for which a share is given."""
 
 
 def named(rows: pd.DataFrame) -> pd.DataFrame:
-    """With ``network``, attention and reading in words; in order as they ran."""
+    """The rows with a column ``network``, attention and reading in words, in the order of the runs."""
     if rows.empty:
         return rows
     attention = rows["attention"].where(rows["attention"] == NONE, rows["attention"] + " attention")
@@ -42,36 +43,39 @@ def named(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def results(records: Sequence[Record], asked: str = "", *, greedy: bool = True) -> pd.DataFrame:
-    """How test sources were translated, a row for each run, search and what was asked."""
+    """How test sources were translated, a row for each run, search and kind of source."""
     found = named(frames.frame(records, "result", dtype=np.float64))
     found = found[(found["beams"] == 1) == greedy]
     return found[found["asked"] == asked] if asked else found
 
 
 def lengths(records: Sequence[Record]) -> pd.DataFrame:
-    """The share right by length of the source, greedy, a row for each run and length; of words those that are many."""
+    """The share right by length of the source with greedy search, a row for each run and length.
+
+    Lengths that few words have are left out.
+    """
     found = named(frames.frame(records, "length", beams=1))
     many = (found["sources"] >= FEW) | of_dates(records)
     return found.assign(percent=100 * found["right"])[many]
 
 
 def locales(records: Sequence[Record]) -> pd.DataFrame:
-    """The share right by locale and format, greedy, a row for each run and both; nothing of words."""
+    """The share right with greedy search, a row for each run, locale and format; empty for words."""
     return named(frames.frame(records, "locale", beams=1))
 
 
 def flows(records: Sequence[Record]) -> pd.DataFrame:
-    """Gradients, a row for each run and phase."""
+    """Gradient norms, a row for each run and phase."""
     return named(frames.frame(records, "flow")).assign(when=lambda rows: rows["phase"].map(frames.PHASES))
 
 
 def first(records: Sequence[Record]) -> pd.Series:
-    """What all runs have in common."""
+    """The data of the first run, which are those of all runs."""
     return frames.frame(records, "network").iloc[0]
 
 
 def of_dates(records: Sequence[Record]) -> bool:
-    """Whether dates were translated, not words."""
+    """Whether dates were translated, and not words."""
     return bool(first(records)["unit"] == DATES)
 
 
@@ -79,10 +83,11 @@ def of_dates(records: Sequence[Record]) -> bool:
 
 
 def setting(records: Sequence[Record]) -> str:
-    """What was read, and how much of it."""
+    """The data, and how much there is of them."""
     about, seeds = first(records), frames.frame(records, "network")["seed"].nunique()
+    source = f"{about['source'][:1].upper()}{about['source'][1:]}"
     return (
-        f"{about['source']}: {about['trained_on']:,} pairs to train on, of up to {about['longest']} {about['unit']}; "
+        f"{source}: {about['trained_on']:,} pairs of up to {about['longest']} {about['unit']} to train on, "
         f"{about['tested_on']:,} sources to test on; {seeds} {'seed' if seeds == 1 else 'seeds'}."
     )
 
@@ -99,9 +104,9 @@ def table(records: Sequence[Record]) -> str:
             for asked, seeds in of_network.groupby("asked", sort=False):
                 row[f"right, {asked}"] = percent(seeds["right"])
             several = searched[searched["asked"] == SEVERAL]
-            row["the same, beams"] = percent(several["right"]) if len(several) else "-"
+            row[f"right, {SEVERAL}, beam search"] = percent(several["right"]) if len(several) else "-"
         else:
-            for search, seeds in (("greedy", of_network), ("beams", searched)):
+            for search, seeds in (("greedy", of_network), ("beam search", searched)):
                 row[f"words wrong, {search}"] = percent(1 - seeds["right"]) if len(seeds) else "-"
                 row[f"phonemes wrong, {search}"] = percent(seeds["symbol_error"]) if len(seeds) else "-"
         rows.append(row)
@@ -109,7 +114,7 @@ def table(records: Sequence[Record]) -> str:
 
 
 def locale_table(records: Sequence[Record]) -> str:
-    """Of the best network, what is right by locale, of its formats together, as a Markdown table; empty for words."""
+    """The share right of the best network in locales not in training, by format, as Markdown; empty for words."""
     found = locales(records)
     if found.empty:
         return ""
@@ -124,7 +129,7 @@ def locale_table(records: Sequence[Record]) -> str:
 
 
 def search_table(records: Sequence[Record]) -> str:
-    """What each search found on validation examples, as a Markdown table, means and ranges over seeds."""
+    """What each search found on validation examples, with ranges over seeds, as a Markdown table."""
     found = named(frames.frame(records, "search", dtype=np.float64))
     rows = [
         {
@@ -132,8 +137,8 @@ def search_table(records: Sequence[Record]) -> str:
             "beams": f"{beams:.0f}",
             "length penalty": f"{penalty:g}" if beams > 1 else "-",
             "wrong": percent(seeds["error"]),
-            "symbols a translation": frames.span(seeds["symbols"], ".2f"),
-            "ln p a translation": frames.span(seeds["log_probability"], ".3f"),
+            "symbols per translation": frames.span(seeds["symbols"], ".2f"),
+            "ln p per translation": frames.span(seeds["log_probability"], ".3f"),
         }
         for (network, beams, penalty), seeds in found.groupby(["network", "beams", "length_penalty"], sort=False)
     ]
@@ -141,7 +146,7 @@ def search_table(records: Sequence[Record]) -> str:
 
 
 def mistakes_table(records: Sequence[Record]) -> str:
-    """Some wrong translations of the best network's first seed, as a Markdown table."""
+    """Some wrong translations of the best network with its first seed, as a Markdown table."""
     found = named(frames.frame(records, "mistake"))
     if found.empty:
         return "There are none."
@@ -149,19 +154,19 @@ def mistakes_table(records: Sequence[Record]) -> str:
     rows = [
         {
             name: f"`{row[column]}`".replace("|", "\\|")
-            for name, column in (("source", "source"), ("said", "said"), ("right", "reference"))
+            for name, column in (("source", "source"), ("translation", "said"), ("right", "reference"))
         }
-        | {"of": row["asked"]}
+        | {"what is tested": row["asked"]}
         for _, row in mine.iterrows()
     ]
-    return frames.table(rows, {"source", "said", "right", "of"}) if rows else "There are none."
+    return frames.table(rows, set(rows[0])) if rows else "There are none."
 
 
 # The verdict
 
 
 def best(records: Sequence[Record]) -> str:
-    """The network that has most unseen dates or words right, on average over seeds."""
+    """The network that translates most unseen dates or words right, on average over seeds."""
     ends = results(records, UNSEEN_DATES if of_dates(records) else WORDS)
     return str(ends.groupby("network", sort=False)["right"].mean().fillna(0.0).idxmax())
 
@@ -178,42 +183,45 @@ def _dates(records: Sequence[Record]) -> str:
     right = ends[ends["network"] == best(records)]["right"]
     reached = "is reached with every seed" if right.min() >= GOAL else "is not reached with every seed"
     return (
-        f"Most right: {best(records)}, {percent(right)} of {ends['sources'].iloc[0]:,.0f} unseen dates, one at "
-        f"a time; the goal of {100 * GOAL:.0f} % {reached}"
+        f"Best is {best(records)}: it translates {percent(right)} of {ends['sources'].iloc[0]:,.0f} unseen single "
+        f"dates right. The goal of {100 * GOAL:.0f} % {reached}"
     )
 
 
 def _unseen(records: Sequence[Record]) -> str:
-    """Of formats and locales that were never seen."""
+    """What the best network has right in the format and the locales that were not in training."""
     ends, found = results(records, UNSEEN_FORMAT), locales(records)
     form = percent(ends[ends["network"] == best(records)]["right"])
     mine = found[(found["network"] == best(records)) & (found["asked"] == UNSEEN_LOCALE)]
     by_locale = mine.groupby(["locale", "seed"], sort=False)["right"].mean().groupby("locale", sort=False)
-    told = [f"{HELD_OUT_LOCALES.get(str(locale), locale)} {percent(right)}" for locale, right in by_locale]
-    return f"In a format never seen (yMMMEd) it has right {form}, in locales never seen {', '.join(told)}"
+    told = [f"{percent(right)} in {HELD_OUT_LOCALES.get(str(locale), locale)}" for locale, right in by_locale]
+    return (
+        f"It has {form} right in a format that was not in training ({HELD_OUT_FORMAT}). The shares right in locales "
+        f"that were not in training are {', '.join(told)}"
+    )
 
 
 def _words(records: Sequence[Record]) -> str:
     told = []
-    for greedy, name in ((True, "greedy"), (False, "with beams")):
+    for greedy, name in ((True, "with greedy search"), (False, "with beam search")):
         ends = results(records, WORDS, greedy=greedy)
         mine = ends[ends["network"] == best(records)]
         if len(mine):
-            errors = f"word error {percent(1 - mine['right'])}, phoneme error {percent(mine['symbol_error'])}"
-            told.append(f"{errors} {name}")
+            told.append(f"{percent(1 - mine['right'])} and {percent(mine['symbol_error'])} {name}")
     ends = results(records, WORDS)
-    published = ", ".join(f"{name} {100 * error:.1f} %" for name, error in PUBLISHED.items())
+    published = " and ".join(f"{100 * error:.1f} % for {name}" for name, error in PUBLISHED.items())
     return (
-        f"Fewest wrong: {best(records)}, {' and '.join(told)}, of {ends['sources'].iloc[0]:,.0f} words that were not "
-        f"trained on. Published word errors (README of g2p-seq2seq, by the same rule of splitting, of an earlier state "
-        f"of the dictionary): {published}. A word is right, here as there, where one of its pronunciations was said"
+        f"Best is {best(records)}: on {ends['sources'].iloc[0]:,.0f} words that it has not seen, its word error and "
+        f"phoneme error are {', and '.join(told)}. Published word errors are {published} (README of g2p-seq2seq, an "
+        "earlier version of the dictionary, split by the same rule). Here as there, a word is right if one of its "
+        "pronunciations was given"
     )
 
 
 def _bottleneck(records: Sequence[Record]) -> str:
-    """Without and with attention, from the shortest to the longest sources that were trained on, where all read alike.
+    """Forward networks without and with attention, on the shortest and the longest sources in training.
 
-    A state that holds not even the shortest shows nothing by failing at the longest.
+    If one state cannot hold even the shortest sources, its failure on the longest ones shows nothing.
     """
     found = lengths(records)
     found = found[found["trained"].astype(bool) & (found["reading"] == FORWARD)]
@@ -226,14 +234,15 @@ def _bottleneck(records: Sequence[Record]) -> str:
         f"{percent(_right(rows, shortest))} and {percent(_right(rows, longest))} with {network.partition(',')[0]}"
         for network, rows in attending.groupby("network", sort=False)
     ]
-    shares = f"{percent(start)} and {percent(end)} without attention, {', '.join(told)}"
+    shares = "; ".join([f"{percent(start)} and {percent(end)} with one state and no attention", *told])
     steps = frames.frame(records, "evaluation")["step"].max()
-    of = f"After {steps:,} training steps are right of sources of {shortest} and of {longest} {unit}: {shares}"
+    sources = f"sources of {shortest} and of {longest} {unit}"
+    of = f"After {steps:,} training steps, the shares right of {sources} are {shares}"
     if not start.mean() > LEARNED:
-        return f"{of}. One state has not learned even the shortest, so that nothing is said of a bottleneck"
+        return f"{of}. As one state has not learned even the shortest sources, this says nothing about a bottleneck"
     standings = {frames.standing(_right(rows, longest), end) for _, rows in attending.groupby("network", sort=False)}
     shown = "confirmed" if standings == {"above"} and end.max() < start.min() else "not confirmed"
-    return f"That one final state is a bottleneck, which attention cures, is {shown}. {of}"
+    return f"That one final state is a bottleneck which attention removes is {shown}. {of}"
 
 
 def _right(rows: pd.DataFrame, length: int) -> pd.Series:
@@ -241,7 +250,7 @@ def _right(rows: pd.DataFrame, length: int) -> pd.Series:
 
 
 def _reversed(records: Sequence[Record]) -> str:
-    """Of networks without attention, whether it helps to read backwards."""
+    """Whether reading backwards helps networks without attention."""
     ends = results(records, SEVERAL if of_dates(records) else WORDS)
     ends = ends[ends["attention"] == NONE]
     ways = {reading: ends[ends["reading"] == reading]["right"] for reading in (REVERSED, FORWARD)}
@@ -251,43 +260,42 @@ def _reversed(records: Sequence[Record]) -> str:
     backward, forward = (percent(right) for right in ways.values())
     what = "sources of several dates" if of_dates(records) else "words"
     return (
-        f"That without attention a source is better read backwards (Sutskever et al., 2014) is {shown}: {backward} of "
-        f"{what} right, against {forward} read forward"
+        f"That it helps to read the source backwards if there is no attention (Sutskever et al., 2014) is {shown}: of "
+        f"{what}, {backward} are right if read backwards and {forward} if read forward"
     )
 
 
 def _gradient(records: Sequence[Record]) -> str:
-    """What is left of the last symbol's gradient at the farthest character, before training and after it."""
-    return f"Of the gradient of the last symbol's log odds, {left(records)}" if len(flows(records)) else ""
-
-
-def left(records: Sequence[Record]) -> str:
-    """At the farthest character, relative to that at the last one: medians over seeds, and ranges, as powers of ten."""
+    """The last symbol's gradient at the farthest character over that at the character read last, by phase."""
     found = flows(records)
+    if found.empty:
+        return ""
     lag = len(found["norms"].iloc[0]) - 1
     told = []
     for network, of_network in found.groupby("network", sort=False):
         logs = {when: log_left(seeds["norms"]) for when, seeds in of_network.groupby("when", sort=False)}
-        told.append(f"{network} {', '.join(f'10^{_span(each)} {when}' for when, each in logs.items())}")
+        told.append(f"{network} {' and '.join(f'10^{_span(each)} {when}' for when, each in logs.items())}")
+    ranges = " (ranges over seeds)" if found["seed"].nunique() > 1 else ""
     return (
-        f"so much is left at the character after which {lag} more are read, relative to the last one: {'; '.join(told)}"
+        f"The gradient of the last symbol's log odds at the character after which {lag} more are read, divided by that "
+        f"at the character read last, is{ranges}: {'; '.join(told)}"
     )
 
 
 def log_left(norms: pd.Series) -> np.ndarray:
-    """Of each seed's norms, log10 of the last over the first."""
+    """log10 of the last norm over the first one, for each seed."""
     curves = frames.stacked(norms).astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.log10(curves[:, -1] / curves[:, 0]))
 
 
 def _span(logs: np.ndarray) -> str:
-    ends = frames.span(logs, "+.1f")
+    ends = frames.span(logs, "+z.1f")
     return f"({ends})" if " to " in ends else ends
 
 
 def _beams(records: Sequence[Record]) -> str:
-    """What beams bring over greedy search on test sources, in the best network."""
+    """What beam search brings over greedy search on test sources, for the best network."""
     asked = SEVERAL if of_dates(records) else WORDS
     greedy, beams = (results(records, asked, greedy=each) for each in (True, False))
     greedy, beams = (each[each["network"] == best(records)].set_index("seed") for each in (greedy, beams))
@@ -298,4 +306,7 @@ def _beams(records: Sequence[Record]) -> str:
     searches = beams[["beams", "length_penalty"]].drop_duplicates()
     told = " or ".join(f"{row.beams:.0f} beams, length penalty {row.length_penalty:g}" for row in searches.itertuples())
     what = "sources of several dates" if asked == SEVERAL else "words"
-    return f"That beams find more than greedy search is {shown}: {frames.span(gain, '+.2f')} points of {what} ({told})"
+    return (
+        f"That beam search ({told}) has more {what} right than greedy search is {shown}: the difference is "
+        f"{frames.span(gain, '+.2f')} points"
+    )

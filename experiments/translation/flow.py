@@ -1,8 +1,8 @@
-"""How much of the gradient of what is written late reaches what was read early.
+"""How much of the gradient of a symbol that is written late reaches the characters that were read early.
 
-A decision for a symbol has the log odds  d = z_k - log sum over j != k of exp z_j,  z the logits at its step, the
-decoder being given the true translation. Measured is ||dd/dx_j||, x_j the embedding of character j of the source.
-Without attention it comes back through all states of the decoder and of the encoder that lie between.
+A decision for symbol k has the log odds  d = z_k - log sum over j != k of exp z_j,  where z are the logits at its step
+and the decoder reads the true translation. The norm ||dd/dx_j|| is measured, where x_j is the embedding of character j
+of the source. Without attention this gradient comes back through all states of decoder and encoder in between.
 """
 
 from typing import NamedTuple
@@ -18,12 +18,12 @@ from experiments.translation.model import REVERSED, Layers, Network
 
 
 class Flow(NamedTuple):
-    """Typical norms, geometric means over sources; 0 where there is none.
+    """Typical gradient norms, as geometric means over sources; 0 where there is no gradient.
 
     Attributes:
-        norms: (lags,) of the last symbol, by how many characters are read after one.
-        sources: (lags,) how many are so long.
-        parts: (P, P) of all decisions of a part of the translation together, with respect to a part of the source.
+        norms: (lags,) of the last symbol with respect to a character, by how many characters are read after it.
+        sources: (lags,) how many sources are long enough.
+        parts: (P, P) of all decisions of one part of the translation together, with respect to one part of the source.
     """
 
     norms: Array
@@ -32,14 +32,14 @@ class Flow(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """To which part each character and symbol belongs, from 0; one that parts them belongs to none, -1."""
+    """The part to which each character and symbol belongs, from 0; separators and padding have -1."""
 
     source: Array  # (S, B)
     target: Array  # (T, B)
 
 
 def parts_of(batch: Batch, source_border: int, target_border: int) -> Parts:
-    """By the numbers of the characters that stand between; all is one part where these are -1."""
+    """The parts of a batch, which are separated by the characters with these numbers; -1 for a single part."""
     found = []
     for symbols, mask, border in (
         (batch.source, batch.source_mask, source_border),
@@ -51,13 +51,13 @@ def parts_of(batch: Batch, source_border: int, target_border: int) -> Parts:
 
 
 def flow(layers: Layers, network: Network, batch: Batch, parts: Parts, lags: int, count: int) -> Flow:
-    """Of a batch of sources of which each has so many parts, its translation, too."""
+    """The flow over a batch in which each source and each translation has ``count`` parts."""
     inputs = network.source[batch.source]
     last = batch.mask.sum(axis=0) - 2  # the end is not counted
     one_hot = jnp.arange(len(batch.mask))[:, None] == last[None]
 
     def decisions(inputs: Array) -> Array:
-        """(P + 1,): of each part, and of the last symbol, summed over sources."""
+        """Log odds (P + 1,) of each part and of the last symbol, summed over sources."""
         odds = log_odds(model.logits(layers, network, inputs, batch))
         of_parts = [jnp.where(parts.target == part, odds, 0.0).sum() for part in range(count)]
         return jnp.stack([*of_parts, jnp.where(one_hot, odds, 0.0).sum()])
@@ -85,7 +85,7 @@ def _typical(norms: Array, there: Array, axis: int) -> Array:
 
 
 def change_with_padding(layers: Layers, network: Network, batch: Batch) -> Array:
-    """By how much the logits change at most where sources and translations get as many steps of padding again."""
+    """The largest change of a logit when sources and translations are padded to twice their steps."""
     longer = Batch(*(jnp.concatenate([leaf, jnp.ones_like(leaf)]) for leaf in batch))
     longer = longer._replace(
         source_mask=longer.source_mask.at[len(batch.source_mask) :].set(False),

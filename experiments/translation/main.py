@@ -1,4 +1,4 @@
-"""What does a translator lose in one state, and what does looking back at the source bring?
+"""What does a translator lose if the whole source must pass through one state, and what does attention bring?
 
 Run as ``python -m experiments.translation``; config.py explains the settings.
 """
@@ -50,10 +50,10 @@ CHUNK = 256
 """Sources that are translated at a time."""
 
 MEASURED = 64
-"""Sources of which gradients are measured."""
+"""The most sources whose gradients are measured."""
 
 DRAWN = 3
-"""Sources of which the first seed tells where the decoder looks."""
+"""The most sources for which the attention of the first seed is recorded."""
 
 
 class Program(NamedTuple):
@@ -68,7 +68,7 @@ Run = sweep.SeededRun[Program]
 
 
 class Given(NamedTuple):
-    """What all runs are given: pairs and examples, also as numbers."""
+    """What all runs share: pairs and examples, as text and as numbers."""
 
     task: Task
     symbols: Symbols
@@ -79,7 +79,7 @@ class Given(NamedTuple):
 
 
 def main(config: ConfigDict, open_workdir: Callable[[], Workdir]) -> None:
-    """Plans the runs, does those that are missing in the workdir, draws and prints."""
+    """Plans the runs, does those that the workdir lacks, draws the figures and prints the findings."""
     with explained(ValueError, OSError, ImportError):
         runs = plan(config)
         scores.jiwer()
@@ -99,7 +99,7 @@ def plan(config: ConfigDict) -> list[Run]:
     """A run for each network and seed.
 
     Raises:
-        ValueError: for a field that cannot be.
+        ValueError: for a field with a wrong value.
     """
     sizes = (
         "seeds",
@@ -130,16 +130,16 @@ def plan(config: ConfigDict) -> list[Run]:
 
 
 def program_of(name: str) -> Program:
-    """Of a name as "additive:forward"; it is read forward where nothing is said of it."""
+    """The program of a name such as "additive:forward"; without a colon the source is read forward."""
     attention, _, reading = name.partition(":")
     return Program(attention, reading or model.FORWARD)
 
 
 def searches(config: ConfigDict) -> list[Search]:
-    """Greedy, then each number of beams with each penalty.
+    """Greedy search, then beam search with each number of beams and each length penalty.
 
     Raises:
-        ValueError: for a number that cannot be.
+        ValueError: for a wrong number.
     """
     penalties = []
     for name in names(config, "length_penalties"):
@@ -147,18 +147,18 @@ def searches(config: ConfigDict) -> list[Search]:
             penalties.append(number_between("--config.length_penalties", float(name), 0.0, 10.0))
         except ValueError as error:
             raise ValueError(
-                f"--config.length_penalties is {config.length_penalties!r}: expected numbers of 0 to 10 with commas "
-                "between"
+                f"--config.length_penalties is {config.length_penalties!r}: expected numbers from 0 to 10, separated "
+                "by commas"
             ) from error
     wide = [beams for beams in numbers(config, "beams") if beams > 1]
     return [Search(1, 0.0), *itertools.starmap(Search, itertools.product(wide, penalties))]
 
 
 def given(task: Task, config: ConfigDict) -> Given:
-    """All of it, made once.
+    """What all runs share, made once.
 
     Raises:
-        ValueError: if no source to test on is as long as ``lags`` says.
+        ValueError: if no test source is as long as ``lags``.
     """
     symbols = symbols_of(task)
     if config.data != PHONEMES:
@@ -167,7 +167,7 @@ def given(task: Task, config: ConfigDict) -> Given:
     else:
         asked, borders, count = [each for each in task.test if each.length >= config.lags], (-1, -1), 1
     if not asked:
-        raise ValueError(f"--config.lags is {config.lags}: expected fewer, as no source to test on is so long")
+        raise ValueError(f"--config.lags is {config.lags}: expected less, because no test source is that long")
     pairs = [Pair(each.source, each.references[0]) for each in asked[:: max(len(asked) // MEASURED, 1)][:MEASURED]]
     measured = batch_of(symbols, pairs)
     parts = flow.parts_of(measured, *borders)
@@ -175,10 +175,10 @@ def given(task: Task, config: ConfigDict) -> Given:
 
 
 def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict, given: Given) -> None:
-    """Runs of one program: trained for so many steps, then tested; where the decoder looks, what a decision hangs on.
+    """Trains the networks of one program, tests them, and measures their attention and their gradients.
 
-    Nothing is chosen by the sources to test on: the beams and the penalty that are tried there, beside greedy, are
-    those that were best on validation examples, and the weights those at the end of training.
+    Nothing is chosen by the test sources. The weights are those at the end of training. Greedy search is tested, and
+    the beam search that was best on the validation examples.
     """
     task, symbols = given.task, given.symbols
     layers = model.make_layers(*runs[0].program, config.cell, config.hidden_size, config.attention_size)
@@ -235,17 +235,17 @@ def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict,
 
 
 def bucket(parts: Sequence[Batch], seed: int, number: int) -> Batch:
-    """Of which a training step draws its batch."""
+    """The bucket from which a dispatch draws its batches."""
     return parts[np.random.default_rng((seed, number)).integers(len(parts)).item()]
 
 
 def spread_out(examples: Sequence[Example], most: int) -> Sequence[Example]:
-    """So many at most, as far apart as there is room."""
+    """At most ``most`` of the examples, evenly spaced."""
     return examples[:: max(len(examples) // most, 1)][:most]
 
 
 def about(task: Task) -> Record:
-    """Of the data, for records."""
+    """What the records say of the data."""
     counts = {"trained_on": len(task.train), "validated_on": len(task.validation), "tested_on": len(task.test)}
     return {"source": task.source, "unit": task.unit, "longest": task.longest, **counts}
 
@@ -253,13 +253,13 @@ def about(task: Task) -> Record:
 def initialized(
     layers: Layers, symbols: Symbols, embedding_size: int, optimizer: optax.GradientTransformation, key: Key
 ) -> TrainState:
-    """Before training."""
+    """The state before training."""
     params_key, step_key = jax.random.split(key)
     return initial_state(model.init(layers, symbols, embedding_size, params_key), optimizer, step_key)
 
 
 def loss_of(layers: Layers, network: Network, batch: Batch) -> tuple[Array, Array]:
-    """Nats and symbols of the sources of a batch that are not empty."""
+    """The sum of the loss in nats and the number of symbols, over the sources of a batch that are not empty."""
     found = model.logits(layers, network, network.source[batch.source], batch)
     there = batch.source_mask[:1]
     return jnp.where(there, model.losses(found, batch), 0.0).sum(), (batch.mask & there).sum(dtype=found.dtype)
@@ -271,7 +271,7 @@ def translated(
     symbols: Symbols,
     parts: Iterable[tuple[Sequence[Example], Batch]],
 ) -> Translated:
-    """Examples in chunks, and what is said of them."""
+    """All examples of the chunks, with their translations."""
     found = Translated([], [], [])
     for part, batch in parts:
         said = say(network, batch)
@@ -284,7 +284,7 @@ def translated(
 def compared_searches(
     say: Mapping[Search, Callable[[Network, Batch], Said]], network: Network, given: Given, config: ConfigDict
 ) -> Iterator[Record]:
-    """What each search finds on validation examples: how many wrong, how many symbols, and how likely they are."""
+    """What each search finds on validation examples: the share wrong, the mean length, and the mean ln p."""
     parts = list(chunks(given.symbols, spread_out(given.task.validation, config.searched), CHUNK))
     for search, find in say.items():
         found = translated(find, network, given.symbols, parts)
@@ -299,7 +299,7 @@ def compared_searches(
 
 
 def looks(layers: Layers, network: Network, given: Given, found: Translated) -> Iterator[Record]:
-    """Of some sources, where the decoder looks as it writes what it writes."""
+    """Where the decoder looks as it writes its own translations of a few sources."""
     if layers.attention == NONE:
         return
     rows = list(zip(found.examples, found.said, strict=True))

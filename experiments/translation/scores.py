@@ -1,4 +1,4 @@
-"""How well it was translated: whole translations right, and symbols wrong by jiwer's edit distance."""
+"""How good translations are: the share of whole translations right, and the symbol error by jiwer's edit distance."""
 
 from collections.abc import Iterator
 from types import ModuleType
@@ -11,29 +11,29 @@ from experiments.translation.examples import Example, Target, Task
 from rnnjax.extras import needed
 
 _SPACE = "_"
-"""Stands for a space among symbols, which jiwer would take for what is between them."""
+"""Stands for a space among the symbols, which jiwer would take for a separator."""
 
 MISTAKES = 12
-"""Wrong translations that are recorded, as far apart in the test set as there is room."""
+"""Wrong translations that are recorded at most, evenly spaced over the test set."""
 
 
 class Translated(NamedTuple):
-    """Examples and what was said of them."""
+    """Examples and their translations."""
 
     examples: list[Example]
     said: list[Target]
-    log_probabilities: list[float]  # of each, to the network
+    log_probabilities: list[float]  # ln p that the network gives each translation
 
     def rights(self) -> list[bool]:
-        """Whether each is one of its references."""
+        """Whether each translation is one of its references."""
         return [said in example.references for example, said in zip(self.examples, self.said, strict=True)]
 
 
 def jiwer() -> ModuleType:
-    """The package.
+    """The package jiwer.
 
     Raises:
-        ModuleNotFoundError: without it.
+        ModuleNotFoundError: if it is not installed.
     """
     with needed("jiwer", by="experiments.translation", extra="translation"):
         import jiwer as package
@@ -42,7 +42,7 @@ def jiwer() -> ModuleType:
 
 
 def symbol_error(translated: Translated) -> float:
-    """Symbols to be changed, added or taken away over those of the references, of several the nearest."""
+    """Symbols to be changed, added or deleted, as a share of the reference's; of several references the nearest."""
     nearest = [
         min(example.references, key=lambda reference, said=said: _distance(reference, said))  # type: ignore[misc]
         if len(example.references) > 1
@@ -58,12 +58,12 @@ def _distance(reference: Target, said: Target) -> int:
 
 
 def line(symbols: Target) -> str:
-    """Symbols with spaces between, as jiwer takes them."""
+    """Symbols separated by spaces, as jiwer reads them."""
     return " ".join(_SPACE if symbol == " " else symbol for symbol in symbols)
 
 
 def records(task: Task, translated: Translated) -> Iterator[Record]:
-    """Of all test sources: by what was asked, by locale and format, by length."""
+    """The results of all test sources: by what they test, by locale and format, and by length."""
     rows = pd.DataFrame([(each.asked, each.locale, each.form, each.length) for each in translated.examples])
     rows = rows.set_axis(["asked", "locale", "form", "length"], axis="columns").assign(right=translated.rights())
     for asked, group in rows.groupby("asked", sort=False):
@@ -81,7 +81,7 @@ def records(task: Task, translated: Translated) -> Iterator[Record]:
 
 
 def mistakes(task: Task, translated: Translated) -> Iterator[Record]:
-    """Some sources of those that are wrong."""
+    """A few of the sources whose translations are wrong."""
     rows = zip(translated.examples, translated.said, translated.rights(), strict=True)
     wrong = [(example, said) for example, said, right in rows if not right]
     for example, said in wrong[:: max(len(wrong) // MISTAKES, 1)][:MISTAKES]:

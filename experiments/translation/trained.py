@@ -1,4 +1,4 @@
-"""A network that this experiment has trained, and what it says of a source."""
+"""A network that this experiment has trained, and its translation of a source."""
 
 import datetime
 import functools
@@ -20,22 +20,22 @@ from experiments.translation.model import Layers, Network, Search
 
 
 class Trained(NamedTuple):
-    """What is needed to use it."""
+    """A trained network, with what is needed to use it."""
 
     layers: Layers
     network: Network
     symbols: Symbols
-    data: str  # which it was trained on
-    most_dates: int  # in a source that it was trained on
+    data: str  # on which it was trained
+    most_dates: int  # in a training source
 
 
 class Translation(NamedTuple):
-    """Of one source.
+    """The translation of one source.
 
     Attributes:
-        text: as it is printed.
-        probability: of it among all translations.
-        flaw: why it is none, as a day that there is not; mostly empty.
+        text: the translation as it is printed.
+        probability: the probability that the network gives it.
+        flaw: why it cannot be right, such as a day that does not exist; mostly empty.
     """
 
     text: str
@@ -65,10 +65,10 @@ def load(folder: str | Path) -> Trained:
 
 
 def readable(known: Trained, text: str) -> str:
-    """A text as sources to train on are: in small letters, of characters that are known.
+    """A text in the form of the training sources: lower case, and of known characters alone.
 
     Raises:
-        ValueError: for one that does not fit.
+        ValueError: for a text that the network cannot read.
     """
     source = normalized(text).rstrip(BETWEEN)
     if not source:
@@ -76,11 +76,11 @@ def readable(known: Trained, text: str) -> str:
     strange = sorted({character for character in source if character not in known.symbols.sources})
     if strange:
         listed = ", ".join(map(repr, strange[:5]))
-        raise ValueError(f"{_short(text)} has {listed}, which nothing that was trained on has: expected {_kind(known)}")
+        raise ValueError(f"{_short(text)} has {listed}, which no training source has: expected {_kind(known)}")
     if len(source) > known.symbols.longest_source:
         raise ValueError(
-            f"{_short(text)} has {len(source):,} characters: expected {known.symbols.longest_source} at most, as "
-            "the longest source has that it was tested on"
+            f"{_short(text)} has {len(source):,} characters: expected {known.symbols.longest_source} at most, the "
+            "length of the longest source in training and tests"
         )
     if known.data != PHONEMES:
         _require_dates(known, source)
@@ -91,8 +91,8 @@ def _require_dates(known: Trained, source: str) -> None:
     parts = source.split(BETWEEN.strip())
     if len(parts) > known.most_dates:
         raise ValueError(
-            f"{_short(source)} has {len(parts)} dates: expected {known.most_dates} at most, as in what it was trained "
-            "on; give the others by themselves"
+            f"{_short(source)} has {len(parts)} dates: expected {known.most_dates} at most, as in training; give the "
+            "others by themselves"
         )
     for part in parts:
         if not any(character.isdigit() for character in part):
@@ -100,10 +100,10 @@ def _require_dates(known: Trained, source: str) -> None:
 
 
 def translate(known: Trained, text: str, search: Search) -> Translation:
-    """What the network says of a text.
+    """The network's translation of a text.
 
     Raises:
-        ValueError: for one that does not fit.
+        ValueError: for a text that the network cannot read.
     """
     source = readable(known, text)
     steps = known.symbols.longest_source, known.symbols.longest_target
@@ -121,18 +121,18 @@ def _say(layers: Layers, search: Search, network: Network, batch: Batch) -> mode
 
 
 def _flaw(target: Target) -> str:
-    """Why these are no dates, if they are not."""
+    """Why a translation does not consist of dates; empty if it does."""
     for text in "".join(target).split(" "):
         try:
             datetime.date.fromisoformat(text)
         except ValueError:
-            return f"{text!r} is no day"
+            return f"{text!r} is not a date"
     return ""
 
 
 def _kind(known: Trained) -> str:
     if known.data != PHONEMES:
-        return f"dates as '3. Mai 2021', several with {BETWEEN.strip()!r} between"
+        return f"a date such as '3. Mai 2021', or several separated by {BETWEEN.strip()!r}"
     return "an English word"
 
 

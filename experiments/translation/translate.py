@@ -1,10 +1,10 @@
-"""What a network of experiments.translation says: python -m experiments.translation.translate "3. Mai 2021" ...
+"""Translates texts by a trained network: python -m experiments.translation.translate "3. Mai 2021" ...
 
---workdir=FOLDER     of a run of experiments.translation, of dates or of words to phonemes
---file=lines.txt     every line of a file
-                     without texts or a file, every line of standard input
+--workdir=FOLDER     the folder of a run of experiments.translation, on dates or on words
+--file=lines.txt     translates every line of a file
+                     without texts or a file, every line of standard input is translated
 
-Printed is each text, its translation, and how probable that is to the network.
+Each text is printed with its translation and the probability that the network gives it.
 """
 
 import sys
@@ -18,10 +18,10 @@ from experiments.translation.model import Search
 from experiments.translation.trained import load, translate
 
 WORKDIR = flags.DEFINE_string("workdir", "runs/translation", "Folder of a run of experiments.translation.")
-RUN = flags.DEFINE_string("run", "", "Which network; without it, the first that looks at its source, or the first.")
+RUN = flags.DEFINE_string("run", "", "Which network of the run to use; by default the first by name.")
 FILE = flags.DEFINE_string("file", None, "A UTF-8 file, each line of which is translated.")
-BEAMS = flags.DEFINE_integer("beams", 4, "How many translations are followed at a time; 1 is greedy.", 1, 100)
-PENALTY = flags.DEFINE_float("length_penalty", 0.0, "Power of the length by which ln p is divided.", 0.0, 10.0)
+BEAMS = flags.DEFINE_integer("beams", 4, "Hypotheses that beam search keeps; 1 is greedy.", 1, 100)
+PENALTY = flags.DEFINE_float("length_penalty", 0.0, "Beam search divides ln p by the length to this power.", 0.0, 10.0)
 
 
 def main(texts: Sequence[str]) -> None:
@@ -41,7 +41,7 @@ def main(texts: Sequence[str]) -> None:
 
 
 def _lines(texts: Sequence[str]) -> Iterable[str]:
-    """What the command gives, or else standard input; empty lines are passed over."""
+    """The texts and the lines of the file, or else those of standard input; empty lines are skipped."""
     if texts or FILE.value is not None:
         yield from texts
         if FILE.value is not None:

@@ -1,4 +1,4 @@
-"""What the zoo's records say: who learned what, and whether the gradient's reach at initialization predicts it."""
+"""Which cells learned which tasks, and whether the gradient's reach at initialization predicts it, from the records."""
 
 from collections.abc import Sequence
 
@@ -13,14 +13,14 @@ from experiments.common.workdir import Record
 CASE = ["task", "lag", "cell"]
 PROBLEM = ["task", "lag"]
 
-_DRAWS = 2000  # of cells with replacement, for an interval
-_FEWEST = 5  # cells of which a correlation says something
+_DRAWS = 2000  # samples of cells with replacement, for an interval
+_FEWEST = 5  # cells for which a correlation is computed, at least
 
 
 def results(records: Sequence[Record]) -> pd.DataFrame:
-    """How each counted network ended, with ``rank_key``, by which networks on one task and lag are ordered.
+    """How each counted network ended, with ``rank_key``, which orders the networks on one task and lag.
 
-    Those that solve it come first, by steps, then the others, by loss.
+    Networks that solve the task come first, by training steps, and then the others, by loss.
     """
     ends = solving.results(records)
     order = ends["steps"].where(ends["solved"], 1e9 * (1 + ends["relative"].clip(upper=1e3)))
@@ -28,7 +28,7 @@ def results(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def reaches(records: Sequence[Record]) -> pd.DataFrame:
-    """By task, lag and cell, medians over seeds of the lag at which a tenth of the gradient is left, T for never."""
+    """The lag at which a tenth of the gradient is left, or T for never: medians over seeds, by task, lag and cell."""
     found = frames.flows(records).groupby([*CASE, "phase"])["reach"].median()
     return frames.unstacked(found).reset_index()
 
@@ -52,7 +52,7 @@ def cases(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def standing(found: pd.DataFrame) -> pd.Series:
-    """Cells with the number of tasks and lags that all of their seeds solve, the best first; ties by mean rank."""
+    """The number of tasks and lags that all seeds of a cell solve, the best cells first; the mean rank breaks ties."""
     solved = (found["share"] == 1).groupby(found["cell"]).sum()
     ranks = found.groupby("problem")["rank_key"].rank().groupby(found["cell"]).mean()
     order = pd.DataFrame({"solved": -solved, "rank": ranks}).sort_values(["solved", "rank"]).index
@@ -62,9 +62,9 @@ def standing(found: pd.DataFrame) -> pd.Series:
 def correlations(found: pd.DataFrame, phase: str = "initialization") -> pd.DataFrame:
     """Spearman's rank correlation over cells of reach with success, for each task and lag, and their mean.
 
-    Intervals hold 95 % of the values for as many cells drawn with replacement; the mean's draws are of cells with all
-    of their tasks. 1: the farther a gradient reaches, the better its cell learns. NaN where all cells are alike, and of
-    fewer than five.
+    It is 1 if a cell learns the better, the farther its gradient reaches, and NaN if all cells are alike or fewer than
+    five. Intervals hold 95 % of the values for as many cells drawn with replacement; for the mean, cells are drawn with
+    all of their tasks.
     """
     reach = found.pivot(index="cell", columns="problem", values=phase)[found["problem"].unique()]
     success = -found.pivot(index="cell", columns="problem", values="rank_key")[reach.columns]
@@ -76,7 +76,7 @@ def correlations(found: pd.DataFrame, phase: str = "initialization") -> pd.DataF
 
 
 def _spearman(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Column by column of (cells, problems)."""
+    """The rank correlation of each column of arrays (cells, problems)."""
     if len(one) < _FEWEST:
         return np.full(one.shape[1], np.nan)
     ranks = (stats.rankdata(values, axis=0) for values in (one, other))
@@ -86,7 +86,7 @@ def _spearman(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _mean(values: np.ndarray) -> float:
-    """Of those that are numbers."""
+    """The mean of the values that are numbers."""
     seen = values[np.isfinite(values)]
     return float(seen.mean()) if len(seen) else np.nan
 

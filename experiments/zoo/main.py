@@ -1,4 +1,4 @@
-"""Which cell learns which task? All of them at equal numbers of params, each at a learning rate of its own.
+"""Which cell learns the classical tasks of memory, with as many params as the others and a learning rate of its own?
 
 Run as ``python -m experiments.zoo``; config.py explains the settings.
 """
@@ -28,11 +28,11 @@ from experiments.zoo import report, sizes
 from rnnjax.tasks import Task, task_named
 
 CHOOSING, COUNTED = 1, 0
-"""What is folded into the key of a seed: one that is only for choosing is no other's."""
+"""What is folded into the key of a seed, so that seeds for choosing share no random numbers with those that count."""
 
 
 class Run(NamedTuple):
-    """A cell on a task: its learning rate is chosen, then it is trained from each seed."""
+    """A cell on a task, whose learning rate is chosen before it is trained from each seed."""
 
     task: str
     lag: int
@@ -51,7 +51,7 @@ class Run(NamedTuple):
 
 
 def main(config: ConfigDict, open_workdir: Callable[[], Workdir]) -> None:
-    """Plans the runs, does those that are missing in the workdir, draws and prints."""
+    """Plans the runs, does those that the workdir lacks, draws the figures and prints the findings."""
     with explained(ValueError, ImportError):
         runs = plan(config)
     workdir = open_workdir()
@@ -67,10 +67,10 @@ def main(config: ConfigDict, open_workdir: Callable[[], Workdir]) -> None:
 
 
 def plan(config: ConfigDict) -> list[Run]:
-    """Every cell on every task.
+    """A run for every cell and task.
 
     Raises:
-        ValueError: for a field that cannot be.
+        ValueError: for a field with a wrong value.
         ImportError: for a task whose data are not installed.
     """
     require_least(config, 1, "seeds", "choosing_seeds", "params", "batch_size", "test_size", "train_steps")
@@ -80,12 +80,12 @@ def plan(config: ConfigDict) -> list[Run]:
     learning_rates(config)
     runs = [Run(task, lag, cell) for (task, lag), cell in itertools.product(problems(config), cells(config))]
     for run in runs:
-        task_named(run.task)(run.lag)  # raises for a lag that the task does not have
+        task_named(run.task)(run.lag)  # raises for a lag that the task cannot have
     return runs
 
 
 def cells(config: ConfigDict) -> list[str]:
-    """Names of cells, or all of them."""
+    """The names of the cells."""
     if config.cells == "all":
         return list(rnnjax.CELLS)
     chosen = names(config, "cells")
@@ -95,7 +95,7 @@ def cells(config: ConfigDict) -> list[str]:
 
 
 def problems(config: ConfigDict) -> list[tuple[str, int]]:
-    """Tasks with their lags."""
+    """The tasks with their lags."""
     found = []
     for problem in names(config, "problems"):
         task, _, lag = problem.partition(":")
@@ -107,7 +107,7 @@ def problems(config: ConfigDict) -> list[tuple[str, int]]:
 
 
 def learning_rates(config: ConfigDict) -> list[float]:
-    """Those to choose from."""
+    """The learning rates to choose from."""
     rates = []
     for rate in names(config, "learning_rates"):
         try:
@@ -120,9 +120,9 @@ def learning_rates(config: ConfigDict) -> list[float]:
 
 
 def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict) -> None:
-    """A cell on a task: networks for each learning rate, then one for each seed at the best of these rates.
+    """Trains a cell on a task: networks for each learning rate, and then one for each seed at the best of these rates.
 
-    A loss that overflows ends its network, not the sweep: that a network explodes is an answer, too.
+    A loss that overflows ends its network and not the sweep, because that a network explodes is a result, too.
     """
     for run in runs:
         task = task_named(run.task)(run.lag)
@@ -143,7 +143,7 @@ def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict)
 
 
 def trained(programs: Programs, task: Task, part: int, seed: int, rate: float, log: Log, config: ConfigDict) -> Record:
-    """One network from its initialization to its end; of one that counts the gradient's flow, too."""
+    """How one network ended; the gradient's flow is recorded if the network counts."""
     key = jax.random.fold_in(jax.random.key(seed), part)
     init_key, train_key, test_key = jax.random.split(key, 3)
     test_batch = task.sample_test(test_key, config.test_size)
@@ -162,7 +162,7 @@ def trained(programs: Programs, task: Task, part: int, seed: int, rate: float, l
 
 
 def best_rate(trials: Iterable[Record]) -> float:
-    """That with which most networks solved the task, in the fewest steps, with the least loss: in this order."""
+    """The learning rate with most networks that solved the task; ties are broken by the fewest steps, then by loss."""
     by_rate: dict[float, list[Record]] = {}
     for trial in trials:
         by_rate.setdefault(trial["learning_rate"], []).append(trial)
@@ -177,13 +177,13 @@ def best_rate(trials: Iterable[Record]) -> float:
 
 
 def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
-    """Adam on clipped gradients; its learning rate is part of its state, so that one program serves all rates."""
+    """Adam on clipped gradients, with the learning rate in its state, so that one program serves all rates."""
     adam = optax.inject_hyperparams(optax.adam)(learning_rate=1.0)
     return optax.chain(optax.clip_by_global_norm(config.clip_norm), adam)
 
 
 def with_rate(state: TrainState, rate: float) -> TrainState:
-    """The state, its optimizer at another learning rate."""
+    """The state with another learning rate in its optimizer."""
     clipping, adam = state.opt_state
     known = adam.hyperparams["learning_rate"]
     hyperparams = {**adam.hyperparams, "learning_rate": jnp.asarray(rate, known.dtype)}

@@ -15,7 +15,7 @@ from experiments.zoo import findings
 
 
 def table(records: Sequence[Record]) -> str:
-    """Cells downwards, tasks to the right: how many seeds solve it in how many steps, or what loss is left."""
+    """Cells downwards, tasks to the right: how many seeds solve the task in how many steps, or their last loss."""
     found = findings.cases(records)
     found["told"] = [_told(row) for row in found.itertuples()]
     order = findings.standing(found).index
@@ -26,7 +26,7 @@ def table(records: Sequence[Record]) -> str:
 
 
 def reach_table(records: Sequence[Record]) -> str:
-    """Likewise, the lag at which a tenth of the gradient is left, before and after training."""
+    """The lag at which a tenth of the gradient is left before and after training, in a table of the same form."""
     found = findings.cases(records)
     before, after = (found[phase].map("{:.0f}".format) for phase in ("initialization", "trained"))
     found["told"] = before + " / " + after
@@ -36,7 +36,7 @@ def reach_table(records: Sequence[Record]) -> str:
 
 
 def rate_table(records: Sequence[Record]) -> str:
-    """Likewise, the learning rate that was chosen."""
+    """The learning rate that was chosen, in a table of the same form."""
     found = findings.cases(records)
     order = findings.standing(found).index
     rows = found.pivot(index="cell", columns="problem", values="learning_rate").loc[order, found["problem"].unique()]
@@ -44,7 +44,7 @@ def rate_table(records: Sequence[Record]) -> str:
 
 
 def correlation_table(records: Sequence[Record]) -> str:
-    """Rank correlations of reach with success, before and after training."""
+    """Rank correlations of success with the reach before and after training, as a Markdown table."""
     found = findings.cases(records)
     before, after = (findings.correlations(found, phase) for phase in ("initialization", "trained"))
     rows = {"task": before["problem"], "before training": before.apply(_interval, axis=1)}
@@ -52,19 +52,21 @@ def correlation_table(records: Sequence[Record]) -> str:
 
 
 def verdict(records: Sequence[Record]) -> str:
-    """Who solves most, and what reach at initialization tells of it."""
+    """Which cells solve most tasks, and whether the reach at initialization predicts it."""
     found = findings.cases(records)
     solved = findings.standing(found)
     problems, seeds = found["problem"].nunique(), findings.results(records)["seed"].nunique()
     best = solved.index[solved == solved.max()]
     none = solved.index[solved == 0]
-    parts = [
+    told = (
         f"{_listed(best)} solve{'s' if len(best) == 1 else ''} {solved.max()} of {problems} tasks with each of {seeds} "
-        f"seeds, most of {len(solved)} cells",
-        f"{_listed(none)} solve{'s' if len(none) == 1 else ''} none of them with each seed" if len(none) else "",
-    ]
-    mean = findings.correlations(found).iloc[-1]
-    return f"{'; '.join(filter(None, parts))}. {_predicts(mean)}"
+        f"seeds, which is the most of {len(solved)} cells"
+    )
+    if len(none):
+        told += f"; {_listed(none)} solve{'s' if len(none) == 1 else ''} no task with all seeds"
+    if not solved.max():
+        told = f"None of {len(solved)} cells solves any task with each of {seeds} seeds"
+    return f"{told}. {_predicts(findings.correlations(found).iloc[-1])}"
 
 
 def summary(records: Sequence[Record]) -> str:
@@ -88,7 +90,7 @@ def summary(records: Sequence[Record]) -> str:
 
 
 def solved(records: Sequence[Record]) -> Figure:
-    """Cells downwards, the best first, tasks to the right: dark where all seeds solve it, with what the table tells."""
+    """The table as a map, with the best cells first; it is dark where all seeds solve the task."""
     found = findings.cases(records)
     order, problems = findings.standing(found).index, list(found["problem"].unique())
     shares = found.pivot(index="cell", columns="problem", values="share").loc[order, problems].to_numpy()
@@ -102,12 +104,15 @@ def solved(records: Sequence[Record]) -> Figure:
     axes.set_yticks(range(len(order)), order, fontsize=8)
     axes.set_xticks(range(len(problems)), [name.replace(", ", "\n") for name in problems], fontsize=8)
     axes.tick_params(length=0)
-    x = "seeds that solve the task, and training steps (median); else the loss as a share of the best without memory"
+    x = (
+        "seeds that solve the task; then the training steps (median), or the last loss over that of the best guess "
+        "without a memory"
+    )
     return drawing.caption(figure, verdict(records), x)
 
 
 def reach_and_success(records: Sequence[Record]) -> Figure:
-    """A panel for each task: how far back a cell's gradient reaches at initialization, and what it comes to."""
+    """How far back each cell's gradient reaches at initialization, and its last loss: a panel for each task."""
     found = findings.cases(records)
     correlations = findings.correlations(found).set_index("problem")
     problems = list(found["problem"].unique())
@@ -117,12 +122,12 @@ def reach_and_success(records: Sequence[Record]) -> Figure:
         for every, look in ((True, {"markerfacecolor": "black"}), (False, {"markerfacecolor": "none"})):
             chosen = rows[(rows["share"] == 1) == every]
             place = chosen["relative"].clip(lower=1e-4, upper=10)
-            label = "all seeds solve it" if every else "not all do"
+            label = "all seeds solve the task" if every else "not all seeds solve it"
             panel.plot(chosen["initialization"], place, **{**drawing.CIRCLES, **look}, label=label)
         panel.set_xlim(left=0)
         panel.axhline(1, color=drawing.GREY, linewidth=0.8, zorder=0)
         drawing.plain_ticks(panel, (1,))
-        drawing.head(panel, f"{name}\nrank correlation {_interval(correlations.loc[name])}")
+        drawing.head(panel, f"{name}\nrank correlation\n{_interval(correlations.loc[name])}")
     drawing.legend(figure)
     x = "lag at which a tenth of the gradient is left at initialization (steps; T: never)"
     y = "last loss / best without memory"
@@ -130,7 +135,7 @@ def reach_and_success(records: Sequence[Record]) -> Figure:
 
 
 def before_and_after(records: Sequence[Record]) -> Figure:
-    """A panel for each task: how far back a cell's gradient reaches before training and after it."""
+    """How far back each cell's gradient reaches before training and after it: a panel for each task."""
     found = findings.cases(records)
     problems = list(found["problem"].unique())
     figure, axes = drawing.panels(len(problems), across=4, size=(2.7, 2.5), share=(False, False))
@@ -138,15 +143,15 @@ def before_and_after(records: Sequence[Record]) -> Figure:
         rows = found[found["problem"] == name]
         for every, look in ((True, {"markerfacecolor": "black"}), (False, {"markerfacecolor": "none"})):
             chosen = rows[(rows["share"] == 1) == every]
-            label = "all seeds solve it" if every else "not all do"
+            label = "all seeds solve the task" if every else "not all seeds solve it"
             panel.plot(chosen["initialization"], chosen["trained"], **{**drawing.CIRCLES, **look}, label=label)
         panel.axline((0, 0), slope=1, color=drawing.GREY, linewidth=0.8, zorder=0)
         panel.set(xlim=(0, None), ylim=(0, None))
         drawing.head(panel, name)
     drawing.legend(figure)
     after = findings.correlations(found, "trained").iloc[-1]
-    told = f"After training, reach and success have a rank correlation of {_interval(after)}, on average over tasks"
-    x, y = "lag at which a tenth is left at initialization (steps; T: never)", "after training"
+    told = f"The mean rank correlation over tasks of the reach after training with success is {_interval(after)}"
+    x, y = "lag at which a tenth of the gradient is left at initialization (steps; T: never)", "after training (steps)"
     return drawing.caption(figure, told, x, y)
 
 
@@ -154,7 +159,7 @@ def before_and_after(records: Sequence[Record]) -> Figure:
 
 
 def _told(row: object) -> str:
-    """Of a case: "3/3 in 400" where a seed solves it, or its loss beside the best without a memory."""
+    """An entry of the table: "3/3 in 400" if all seeds solve the task, or the loss beside the best without a memory."""
     share, solved, steps, relative = (getattr(row, name) for name in ("share", "solved", "steps", "relative"))
     if share == 1:
         return f"{solved} in {steps:,.0f}"
@@ -169,16 +174,20 @@ def _interval(row: pd.Series) -> str:
 
 
 def _predicts(mean: pd.Series) -> str:
-    """What the mean correlation and its interval allow to be said."""
+    """The sentence that the mean correlation and its interval support."""
     if not np.isfinite(mean["correlation"]):
         return (
-            "Whether reach at initialization predicts who learns these cells cannot tell: they are few, or end alike."
+            "Whether the gradient's reach at initialization predicts which cells learn is undecided, because there are "
+            "too few cells, or all of them end alike."
         )
     if mean["low"] > 0:
-        answer = "predicts who learns"
+        answer = "predicts which cells learn"
     else:
-        answer = "predicts who does not learn" if mean["high"] < 0 else "does not tell who learns"
-    return f"How far back a gradient reaches at initialization {answer}: mean rank correlation {_interval(mean)}."
+        answer = "predicts which cells do not learn" if mean["high"] < 0 else "does not tell which cells learn"
+    return (
+        f"How far back a gradient reaches at initialization {answer}: the mean rank correlation with success is "
+        f"{_interval(mean)}."
+    )
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""How wide each cell is for a number of params, and what is done for single cells alone."""
+"""How wide each cell is for a given number of params."""
 
 import bisect
 from functools import cache
@@ -10,11 +10,11 @@ from experiments.networks import task_network
 from rnnjax.tasks import Task
 
 LEAST = {"clockwork": 4, "scrn": 2}
-"""Units without which a cell cannot be: clockwork has four modules, scrn some units for its context."""
+"""The least units of cells that need several: clockwork has four modules, and scrn needs a unit for its context."""
 
 
 def as_wide_as(params: int, name: str, task: Task) -> tuple[int, int]:
-    """The width at which a network with this cell comes nearest to so many params, and how many it then has."""
+    """The width with which a network with this cell comes nearest to ``params``, and the params that it then has."""
 
     @cache
     def count(width: int) -> int:
@@ -29,6 +29,6 @@ def as_wide_as(params: int, name: str, task: Task) -> tuple[int, int]:
 
 
 def count_params(cell: rnnjax.Cell, task: Task) -> int:
-    """How many numbers the cell and its readout learn."""
+    """The number of params of the cell and its readout."""
     network = jax.eval_shape(lambda: task_network.init(cell, task, jax.random.key(0)))
     return sum(leaf.size for leaf in jax.tree.leaves(network))

@@ -107,9 +107,9 @@ def test_a_run_leaves_records_figures_and_a_summary(finished: Path) -> None:
     summary = (finished / "summary.md").read_text()
     records = records_in(finished)
     signature = next(record["signature"] for record in records if record["kind"] == "result")
-    assert f"signature\n`{signature}`" in summary
+    assert f"signature is\n`{signature}`" in summary
     assert "tok:13a" in signature
-    assert "400 scenes to train on, none with any of 5 of the 25 combinations" in summary
+    assert "400 scenes to train on, none of which has any of 5 of the 25 combinations" in summary
     assert "NaN" not in (finished / "metrics.jsonl").read_text()
     flows = [record for record in records if record["kind"] == "flow"]
     assert {(record["way"], record["phase"]) for record in flows} == {
@@ -158,7 +158,7 @@ def test_a_picture_is_drawn_and_captioned_and_wrong_commands_are_answered_in_a_l
     assert status == 0
     assert printed.strip() == f"{tmp_path / 'large.png'}: scaled from 80 by 80 pixels to 40 by 40"
     calls = {
-        ("captioning.caption", given): "there is no picture: give files",
+        ("captioning.caption", given): "no picture is given: give files",
         ("captioning.caption", given, "nowhere.png"): "nowhere.png does not exist: give a picture file",
         ("captioning.caption", given, str(picture), "--run=atention-seed0"): "--run=atention-seed0 is not in",
         ("captioning.caption", given, str(picture), "--beams=0"): "--beams is 0: expected 1 to 100",
@@ -167,7 +167,7 @@ def test_a_picture_is_drawn_and_captioned_and_wrong_commands_are_answered_in_a_l
             f"--workdir={tmp_path}",
             str(picture),
         ): "has no trained network: give the folder of a run",
-        ("captioning.picture", "--of=a red star"): "--of='a red star' is no caption: expected one to 3 of",
+        ("captioning.picture", "--of=a red star"): "--of='a red star' is not a caption: expected one to 3",
         ("captioning.picture", "--of=a small red star", f"--to={tmp_path}/scene.what"): "cannot be written (",
         ("captioning", "--config.ways=sideways"): "unknown way 'sideways'",
     }

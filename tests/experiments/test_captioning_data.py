@@ -208,11 +208,11 @@ def test_what_can_be_converted_is_and_is_told(scene: np.ndarray, tmp_path: Path)
     exif[0x0112] = 6
     cases = {
         "large.png": (image.resize((160, 160), Image.Resampling.NEAREST), {}, ["scaled from 160 by 160 pixels"]),
-        "clear.png": (clear, {}, ["laid on white where it is transparent"]),
+        "clear.png": (clear, {}, ["made white where it is transparent"]),
         "palette.gif": (image, {}, ["converted from mode P to RGB"]),
         "frames.gif": (image, {"save_all": True, "append_images": [image.rotate(90)]}, ["only the first of 2 frames"]),
         "printer.tif": (image.convert("CMYK"), {}, ["converted from mode CMYK to RGB"]),
-        "turned.png": (turned, {"exif": exif}, ["turned as its orientation says"]),
+        "turned.png": (turned, {"exif": exif}, ["turned according to its orientation"]),
     }
     for name, (made, options, told) in cases.items():
         made.save(tmp_path / name, **options)
@@ -243,8 +243,8 @@ def test_what_cannot_be_converted_is_refused_in_a_line(scene: np.ndarray, tmp_pa
         ".": "is a folder: give a picture file",
         "torn.png": "cannot be read (",
         "header.png": "read",
-        "empty.png": "is no picture that Pillow can read",
-        "text.png": "is no picture that Pillow can read",
+        "empty.png": "is not a picture that Pillow can read",
+        "text.png": "is not a picture that Pillow can read",
         "wide.png": "has 60 by 40 pixels: expected a square picture in colour",
         "small.png": "has 20 by 20 pixels: expected a square picture in colour, 40 by 40 pixels or larger",
         "grey.png": "has no colours (mode L of Pillow)",

@@ -93,19 +93,21 @@ def test_table_and_verdict_of_known_runs() -> None:
         *("92.5 (90.0 to 95.0)", "92.5 (90.0 to 95.0)"),
     ]
     told = findings.verdict(records)
-    assert told.startswith("Most captions right: attention, 92.5 % (90.0 to 95.0) with seen combinations, 46.2 %")
+    assert told.startswith(
+        "attention is best: it captions 92.5 % (90.0 to 95.0) of the scenes with seen combinations right, and 46.2 %"
+    )
     assert (
-        "That attention says more captions right than the initial state alone is confirmed: +27.5 points (90.0 to "
-        "95.0 % against 60.0 to 70.0 %)"
+        "That attention captions more scenes right than initial_state is confirmed: the difference is +27.5 points "
+        "(90.0 to 95.0 % against 60.0 to 70.0 %)"
     ) in told
     assert "no_picture" not in told
     assert "attention size 92.5 % (90.0 to 95.0), colour 92.5 %" in told
     undecided = findings.verdict(known({INITIAL_STATE: [0.6, 0.93], ATTENTION: [0.95, 0.9]}))
-    assert "the initial state alone is undecided: +16.0 points" in undecided
-    assert "4 beams against one change the share of right captions by +1.0 points" in findings.greedy(records)
+    assert "more scenes right than initial_state is undecided: the difference is +16.0 points" in undecided
+    assert "with 4 beams changes the share of captions right by +1.0 points" in findings.greedy(records)
     name = " ".join(COMBINATIONS[0])
     assert findings.failing(records) == (
-        f"attention fails most often at a {name} (25 % of 8 right, most often called a {' '.join(COMBINATIONS[2])}, 6)"
+        f"attention fails most often at a {name} (25 % of 8 are right, 6 are called a {' '.join(COMBINATIONS[2])})"
     )
     assert "1 object, seen combinations" in findings.by_number(records)
 
@@ -113,8 +115,8 @@ def test_table_and_verdict_of_known_runs() -> None:
 def test_what_is_said_of_gradients_is_what_the_records_have() -> None:
     records = known(KNOWN)
     last = STEPS - 2  # the third shape, so many steps after the first word
-    told = f"attention {2.0**-last:.2g} before training, {2.0**-last:.2g} after training"
-    assert f"At the state of the first word, {last} steps back" in findings.carried(records)
+    told = f"attention {2.0**-last:.2g} before training and {2.0**-last:.2g} after training"
+    assert f"at the state of the first word, {last} steps back" in findings.carried(records)
     assert told in findings.carried(records)
     assert findings.entering(records).endswith("initial_state 0 %, attention 94 %")  # 1 - 1/2^4
     figure = report.gradient_at_first_state(records)
@@ -137,7 +139,7 @@ def test_all_figures_are_drawn_and_the_map_has_the_shares_of_all_seeds(tmp_path:
 
 def test_a_run_that_diverged_is_told_as_far_as_it_can_be(tmp_path: Path) -> None:
     records = known(KNOWN, norm=None)
-    assert "Most captions right" in report.summary(records)
+    assert "attention is best" in report.summary(records)
     of_numbers = (report.gradient_at_picture, report.loss_by_step, report.captions_right)
     drawing.draw(of_numbers, records, tmp_path)
     assert (tmp_path / "captions_right.png").exists()

@@ -118,7 +118,7 @@ def test_in_all_keys_logits_are_means_over_readings_that_are_moved_back() -> Non
         now = roll(chorale)[1:]
         losses += list(-np.log(np.where(now > 0.5, p, 1 - p)).sum(axis=1)[1:])
     np.testing.assert_allclose(found, np.mean(losses), rtol=2e-5)
-    with pytest.raises(ValueError, match="a joint output has no logits of keys one by one: expected sigmoids"):
+    with pytest.raises(ValueError, match="a joint output has no logits of single keys: expected sigmoids"):
         model.mean_nats_in_keys(model_of("elman:joint"), network, batch, jnp.array([0]))
 
 
@@ -302,7 +302,7 @@ def test_a_piece_goes_on_from_a_primer_and_is_what_the_network_draws(finished: P
     ]
     found = answered([{"module": "music.compose", "flags": flags} for flags in calls])
     assert [status for status, _ in found] == [0, 1, 0], found
-    assert "exists: give another --output, or --overwrite" in found[1][1]
+    assert "already: give another --output, or --overwrite" in found[1][1]
     piece = midi.read(tmp_path / "piece.mid")
     assert piece[:3] == primer
     assert (tmp_path / "piece.png").stat().st_size > 5_000
@@ -326,15 +326,15 @@ def test_wrong_commands_are_answered_in_a_line(finished: Path, tmp_path: Path, o
         ("music.compose", given, out, "--run=gru"): "--run=gru is not in",
         ("music.compose", given, out, "--primer=nowhere.mid"): "No such file or directory: 'nowhere.mid'",
         ("music.compose", given, out, f"--primer={tmp_path}"): "Is a directory",
-        ("music.compose", given, out, f"--primer={tmp_path / 'text.mid'}"): "is no MIDI file",
+        ("music.compose", given, out, f"--primer={tmp_path / 'text.mid'}"): "is not a MIDI file",
         ("music.compose", given, out, f"--primer={tmp_path / 'silent.mid'}"): "has no notes",
-        ("music.compose", given, "--output=piece.wav"): "--output=piece.wav is no name of a MIDI file",
+        ("music.compose", given, "--output=piece.wav"): "--output=piece.wav is not the name of a MIDI file",
         ("music.compose", given, out, "--bars=0"): "--bars=0: expected 1 to 10,000",
         ("music.compose", given, out, "--temperature=0"): "--temperature=0.0: expected a positive number",
         ("music.compose", given, out, "--temperature=nan"): "--temperature=nan: expected a positive number",
         ("music", "--config.file=nowhere.json"): "nowhere.json",
         ("music", "--config.networks=gru:chords"): "unknown output 'chords'",
-        ("music", f"--config.file={own}", "--config.lags=50"): "--config.lags is 50: expected fewer",
+        ("music", f"--config.file={own}", "--config.lags=50"): "--config.lags is 50: expected less",
     }
     found = answered([{"module": module, "flags": list(flags)} for module, *flags in calls])
     for (status, printed), message in zip(found, calls.values(), strict=True):

@@ -48,15 +48,15 @@ def test_a_file_is_read_as_it_is_and_notes_are_in_order(tmp_path: Path) -> None:
     found = music_data.read_file(str(path))
     assert found.valid == (((48, 60), (), (21, 108)),)
     assert [[list(frame) for frame in chorale] for chorale in found.train] == made(0, 9)
-    assert (found.source, found.bars) == ("mine.json", "assumed: the file does not tell")
+    assert (found.source, found.bars) == ("mine.json", "assumed, as the file does not say it")
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"test": []}, "test is []: expected a list of one chorale or more"),
-        ({"test": 5}, "test is 5: expected a list of one chorale or more"),
-        ({"test": [[[60], [62]], [[60]]]}, "test, chorale 2 is [[60]]: expected a list of two frames or more"),
+        ({"test": []}, "test is []: expected a list of at least one chorale"),
+        ({"test": 5}, "test is 5: expected a list of at least one chorale"),
+        ({"test": [[[60], [62]], [[60]]]}, "test, chorale 2 is [[60]]: expected a list of at least two frames"),
         ({"train": [[60, 62]]}, "train, chorale 1, frame 1 is 60: expected a list of notes"),
         ({"valid": [[[60], [62, 109]]]}, "valid, chorale 1, frame 2 has the note 109: expected MIDI numbers of"),
         ({"valid": [[[60], [20]]]}, "has the note 20: expected MIDI numbers of the keys of a piano, 21 to 108"),
@@ -77,9 +77,9 @@ def test_damaged_files_are_refused_with_the_place(tmp_path: Path, changes: dict[
     ("text", "message"),
     [
         ("", "is not JSON"),
-        ("[[[60]]]", "is an object list: expected one of train, valid, test"),
-        ('{"train": [], "test": []}', "is an object with train, test: expected one of train, valid, test"),
-        ("{}", "is an object with nothing"),
+        ("[[[60]]]", "is a list: expected an object of train, valid, test"),
+        ('{"train": [], "test": []}', "is an object of train, test: expected an object of train, valid, test"),
+        ("{}", "is an object of nothing"),
         ('{"train": [', "is not JSON"),
     ],
 )

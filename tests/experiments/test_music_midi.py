@@ -78,11 +78,11 @@ def test_what_is_no_piece_is_refused_in_a_line(tmp_path: Path) -> None:
     file_of(tmp_path / "high.mid", [(0, 109, 0, 96)])
     file_of(tmp_path / "long.mid", [(0, 60, 96 * 200_000, 96 * 200_001)])
     messages = {
-        "text.mid": "is no MIDI file (it begins with b'no m'): expected one",
-        "empty.mid": "is no MIDI file (it begins with b'')",
+        "text.mid": "is not a MIDI file (it begins with b'no m'): expected a file",
+        "empty.mid": "is not a MIDI file (it begins with b'')",
         "cut.mid": "is a damaged MIDI file",
-        "film.mid": "tells times in frames of film",
-        "drums.mid": "has no notes at the beginning of a quarter: expected some, besides drums",
+        "film.mid": "has times in frames of film",
+        "drums.mid": "has no notes at the beginning of a quarter: expected some that are not drums",
         "none.mid": "has no notes",
         "low.mid": "has the note 20: expected MIDI numbers of the keys of a piano, 21 to 108",
         "high.mid": "has the note 109",

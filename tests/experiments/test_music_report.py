@@ -75,17 +75,21 @@ def test_table_and_verdict_of_known_runs() -> None:
     assert rows[4][:5] == ["gru", "sigmoids", "1,234", "8.35 (8.30 to 8.40)", "8.15 (8.10 to 8.20)"]
     verdict = findings.verdict(records)
     assert verdict.startswith(
-        "Least nats a frame by sigmoids: gru, 8.35 (8.30 to 8.40), or 8.15 (8.10 to 8.20) with its"
+        "Of the networks with sigmoids, gru has the least validation loss; it loses 8.35 (8.30 to 8.40) nats a frame "
+        "in the test part. If its logits are averaged over readings in all keys of its training, it loses 8.15 (8.10 "
+        "to 8.20). Counting notes loses 11.00 (frequency). "
     )
-    assert "averaged over readings in all keys that it was trained in; counted: frequency 11.00. " in verdict
-    assert "Published, on the same split: RNN 8.91, LSTM 8.45, GRU 8.43" in verdict
-    assert "By a joint output, another measure: gru:joint, 6.25 (6.00 to 6.50); published: RNN-NADE 5.56" in verdict
-    reached = "elman 3 beats, 0.75 bars (before training 3 beats, 0.75 bars); gru 3 beats"
-    assert f"A tenth of a frame's gradient is left, so far back: {reached}" in verdict
+    assert "Published losses on the same split are 8.91 (RNN), 8.45 (LSTM), 8.43 (GRU)" in verdict
     assert (
-        "that gru loses more where its state is fresh so many beats before the frame, not 8: 0.88 (1), 0.12 (4)."
-        in verdict
-    )
+        "With a joint output, whose loss is another measure, gru:joint loses 6.25 (6.00 to 6.50), and published is "
+        "5.56 (RNN-NADE)"
+    ) in verdict
+    reached = "elman 3 beats, 0.75 bars (before training 3 beats, 0.75 bars); gru 3 beats"
+    assert f"After training, a tenth of a frame's gradient is left at these lags: {reached}" in verdict
+    assert (
+        "If gru starts from its initial state n beats before a frame instead of 8, it loses more nats a frame: 0.88 "
+        "for n = 1, 0.12 for n = 4."
+    ) in verdict
     assert "Published" not in findings.verdict(known(KNOWN, test_frames=99))
 
 
@@ -110,7 +114,7 @@ def test_lags_are_told_in_beats_and_bars() -> None:
 def test_figures_say_and_show_what_the_records_have(tmp_path: Path) -> None:
     records = known(KNOWN)
     figure = report.nats_by_network(records)
-    assert figure.get_suptitle().replace("\n", " ") == "Least nats a frame, keys one by one: gru, 8.35 (8.30 to 8.40)"
+    assert "gru has the least validation loss; it loses 8.35 (8.30 to 8.40)" in figure.get_suptitle().replace("\n", " ")
     drawn = {(float(x), float(y)) for line in figure.axes[0].lines[:6] for x, y in zip(*line.get_data(), strict=True)}
     assert {(11.0, 0.0), (9.0, 1.0), (9.2, 1.0), (8.3, 2.0)} <= drawn
     figure = report.nats_by_context(records)
@@ -118,8 +122,8 @@ def test_figures_say_and_show_what_the_records_have(tmp_path: Path) -> None:
     np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), [0.875, 0.125, 0])
     assert all(path.exists() for path in drawing.draw(report.FIGURES, records, tmp_path))
     summary = report.summary(records)
-    assert "of the same split in the same unit" in summary
-    assert "to test on, 42 of which are of a tune that is trained on, too" in summary
+    assert "of the same split and in the same unit" in summary
+    assert "to test on; 42 of the test chorales have a tune that is also in training" in summary
     assert "at beat 6 of each test chorale" in summary
 
 

@@ -211,7 +211,7 @@ def test_decisions_are_asked_of_frames_with_a_phoneme_that_have_room_to_both_sid
     for column, place in enumerate(np.asarray(found.places)):
         assert found.batch.labels[place, column] != 0
         assert 4 <= place < int(found.batch.mask[:, column].sum()) - 4
-    with pytest.raises(ValueError, match=r"--config.lags is 9: expected fewer"):
+    with pytest.raises(ValueError, match=r"--config.lags is 9: expected less"):
         reach.asked(batch, 9)
 
 
@@ -246,7 +246,7 @@ def test_a_run_leaves_records_figures_and_a_summary(finished: Path) -> None:
     check_page(finished, "speech")
     summary = (finished / "summary.md").read_text()
     assert "espeak-ng" in summary
-    assert "the LSTM leaves fewer frames wrong" in summary
+    assert "cnn-lstm-dnn has fewer frames wrong than cnn-dnn" in summary
     for record in records_in(finished):
         if record["kind"] == "result":
             counts = np.array(record["confusion"])
@@ -282,7 +282,7 @@ def test_the_plan_of_every_variant_has_bidirectional_networks_once_a_seed_and_ot
         ("networks", "forward:lstm", "unknown network 'forward:lstm'"),
         ("delays", "5,-1", "--config.delays is '5,-1'"),
         ("noise", "brown", "unknown noise 'brown'"),
-        ("train_conditions", "clean,loud", "'loud' is no condition"),
+        ("train_conditions", "clean,loud", "'loud' is not a condition"),
         ("held_out_voices", "en+f1", "--config.held_out_voices has en+f1"),
         ("fastest", 100, "--config.fastest is 100"),
         ("highest_pitch", 120, "--config.highest_pitch is 120"),

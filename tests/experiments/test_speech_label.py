@@ -75,7 +75,7 @@ def test_several_channels_are_averaged_and_it_is_told(tmp_path: Path) -> None:
     path = written(tmp_path, 16_000, np.stack([TONE, -TONE / 2], axis=1))
     found = wav.read(path)
     np.testing.assert_allclose(found.audio, TONE / 4, atol=1e-12)
-    assert found.told == (f"{path} has 2 channels: their mean is labelled",)
+    assert found.told == (f"{path} has 2 channels: their mean is used",)
 
 
 @pytest.mark.parametrize("rate", [8_000, 11_025, 44_100, 48_000])
@@ -136,8 +136,8 @@ def test_files_that_cannot_be_labelled_are_refused_in_a_line(tmp_path: Path, mon
         check_refused(str(path), message)
     arrays = {
         "short": (tone[:100], "has 0.00625 s of sound: expected 0.01 to 600"),
-        "silent": (0 * tone, "is silent: give one with speech"),
-        "nan": (np.where(SECONDS < 0.5, TONE, np.nan), "has samples that are no finite numbers"),
+        "silent": (0 * tone, "is silent: give a file with speech"),
+        "nan": (np.where(SECONDS < 0.5, TONE, np.nan), "has samples that are not finite numbers"),
     }
     for samples, message in arrays.values():
         check_refused(written(tmp_path, 16_000, samples), message)
@@ -172,11 +172,11 @@ def test_the_command_labels_a_file_and_answers_wrong_ones_in_a_line(workdir: Pat
     given = f"--workdir={workdir}"
     calls = [
         ([path, given, f"--csv={table}", f"--figure={figure}"], 0, "resampled to 16,000"),
-        ([given], 1, "there is no file: give one"),
+        ([given], 1, "no file is given: give one"),
         (["nowhere.wav", given], 1, "nowhere.wav does not exist"),
         ([path, f"--workdir={tmp_path}"], 1, "has no trained network: give the folder of a run of experiments.speech"),
         ([path, given, "--run=gru"], 1, "--run=gru is not in"),
-        ([path, given, "--figure=found.jpg"], 1, "--figure=found.jpg is no name of a PNG file"),
+        ([path, given, "--figure=found.jpg"], 1, "--figure=found.jpg is not the name of a PNG file"),
         ([path, given, "another.wav"], 1, "2 files are given: give one"),
     ]
     found = answered([{"module": "speech.label", "flags": flags} for flags, _, _ in calls])

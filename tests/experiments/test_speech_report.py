@@ -92,16 +92,17 @@ def test_table_and_verdict_of_known_runs() -> None:
     assert rows[2][5] == "30.0 % (28.0 to 32.0)"
     verdict = findings.verdict(records)
     assert verdict.startswith(
-        "Fewest frames wrong: bidirectional:cnn-lstm-dnn, 5.0 % of known voices and 10.0 % of held-out voices, clean"
+        "bidirectional:cnn-lstm-dnn is best: in clean speech it labels 5.0 % of the frames of known voices wrongly, "
+        "and 10.0 % of held-out voices."
     )
     assert (
-        "That convolutions leave fewer frames wrong, with as many params, is confirmed for known voices, clean "
-        "(by 23 %, 21 to 25)"
+        "That cnn-lstm-dnn has fewer frames wrong than lstm-dnn, with about as many params, is confirmed for known "
+        "voices in clean speech (23 % fewer, 21 to 25)"
     ) in verdict  # 1 - 9/12, 1 - 10/13, 1 - 11/14
-    assert "the dense layer leaves fewer frames wrong, with as many params, is undecided for known voices" in verdict
-    assert "than an LSTM alone, with as many params, is confirmed for known voices, clean (by 50 %, 50)" in verdict
+    assert "fewer frames wrong than cnn-lstm, with about as many params, is undecided for known voices" in verdict
+    assert "an LSTM alone, with about as many params, is confirmed for known voices in clean speech (50 %" in verdict
     assert "Sainath et al. (2015) report 4 to 6 % fewer words wrong" in verdict
-    assert "both directions leave fewer frames wrong than one, with as many params, is confirmed" in verdict
+    assert "both directions have fewer frames wrong than one, with about as many params, is confirmed" in verdict
     assert findings.setting(records).startswith("made: 2.0 min to train on, 1.0 min of known voices and 1.0 min of")
 
 
@@ -127,7 +128,10 @@ def test_a_reach_is_where_a_tenth_of_the_largest_gradient_is_left() -> None:
 
 def test_confusions_are_told_as_shares_of_what_is_wrong() -> None:
     told = findings.confused(np.array(counts(0.3)))
-    assert told == "of the frames that are wrong iy for ih 67%, iy for sil 33%; 33% are silence or taken for it"
+    expected = (
+        "iy taken for ih (67 %), iy taken for sil (33 %); 33 % of the wrong frames are silence, or taken for silence"
+    )
+    assert told == expected
     assert findings.best(findings.results(known())) == "bidirectional:cnn-lstm-dnn"
     assert findings.matrix(known(), "lstm", KNOWN).sum() == 3000
 
@@ -140,7 +144,7 @@ def test_figures_say_and_show_what_the_records_have(tmp_path: Path) -> None:
     assert "without convolutions +4.5 (clean) and +4.5 (0 dB)" in title  # 3 and 6, means over both groups of voices
     figure = report.labelled(records)
     assert figure is not None
-    assert "bidirectional:cnn-lstm-dnn 25% (clean)" in figure.get_suptitle().replace("-\n", "-").replace("\n", " ")
+    assert "bidirectional:cnn-lstm-dnn 25 % (clean)" in figure.get_suptitle().replace("-\n", "-").replace("\n", " ")
     assert report.error_by_delay(records) is None
     paths = drawing.draw(report.FIGURES, records, tmp_path)
     assert len(paths) == len(report.FIGURES) - 1
@@ -154,7 +158,9 @@ def test_of_several_delays_each_is_a_network_of_its_own() -> None:
     assert cases == ["lstm, 0 ms ahead", "lstm, 50 ms ahead", "bidirectional:cnn-lstm-dnn"]
     figure = report.error_by_delay(records)
     assert figure is not None
-    assert "lstm 25.0 % with 0 ms, fewest 20.0 % with 50 ms" in figure.get_suptitle().replace("\n", " ")
+    assert (
+        "lstm has 25.0 % of the frames wrong if it hears 0 ms ahead, and the fewest, 20.0 %, with 50 ms"
+    ) in figure.get_suptitle().replace("\n", " ")
     assert "has heard 0 to 50 ms after a frame" in report.summary(records)
 
 
@@ -165,6 +171,6 @@ def test_of_runs_that_diverged_what_can_be_told_is_told(tmp_path: Path, capsys: 
             record |= {"loss": None, "error": None}
         if record["network"] == "lstm" and record["kind"] == "flow":
             record |= {"inputs": [None] * 3, "states_forward": [None] * 3}
-    assert "Fewest frames wrong: bidirectional" in findings.verdict(records)
+    assert findings.verdict(records).startswith("bidirectional:cnn-lstm-dnn is best")
     assert "lstm" in report.summary(records)
     assert len(drawing.draw(report.FIGURES, records, tmp_path)) >= 5

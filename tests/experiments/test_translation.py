@@ -228,7 +228,7 @@ def test_a_run_leaves_records_figures_and_a_summary(finished: Path) -> None:
     check_drawn(finished, [make.__name__ for make in report.FIGURES])
     check_page(finished, "translation")
     summary = (finished / "summary.md").read_text()
-    assert "300 pairs to train on, of up to 2 dates" in summary
+    assert "300 pairs of up to 2 dates to train on" in summary
     assert "## Locales and formats" in summary
     assert "NaN" not in (finished / "metrics.jsonl").read_text()
     records = records_in(finished)
@@ -257,9 +257,9 @@ def test_what_is_typed_is_translated_or_refused_with_what_does_not_fit(finished:
     assert 0 < found.probability < 1
     assert found.flaw  # so little trained, it writes no date
     for text, message in (
-        ("", "'' is empty: expected dates as '3. Mai 2021'"),
-        ("3. Mai §2021", "'3. Mai §2021' has '§', which nothing that was trained on has"),
-        ("mai", "'mai' has no digit: expected dates as '3. Mai 2021'"),
+        ("", "'' is empty: expected a date such as '3. Mai 2021'"),
+        ("3. Mai §2021", "'3. Mai §2021' has '§', which no training source has"),
+        ("mai", "'mai' has no digit: expected a date such as '3. Mai 2021'"),
         ("1. mai 2021;; 3. mai 2021", "has 3 dates: expected 2 at most"),
         ("3. mai 2021; " * 30, "has 388 characters: expected 81 at most"),
     ):
@@ -279,7 +279,7 @@ def test_wrong_commands_are_answered_in_a_line(finished: Path, tmp_path: Path) -
         ("translation.translate", given, f"--file={tmp_path / 'latin.txt'}"): "cannot be read",
         ("translation.translate", given, f"--file={tmp_path / 'blank.txt'}"): "there is nothing to translate: give it",
         ("translation.translate", given): "there is nothing to translate: give it",
-        ("translation.translate", given, "3. Mai 2021", "5 § 1999"): "has '§', which nothing that was trained on has",
+        ("translation.translate", given, "3. Mai 2021", "5 § 1999"): "has '§', which no training source has",
         ("translation.translate", given, "--beams=0", "3. Mai 2021"): "beams",
         ("translation", "--config.networks=subtractive"): "unknown attention 'subtractive'",
         ("translation", "3. Mai 2021"): "unexpected argument '3. Mai 2021'",
@@ -315,8 +315,8 @@ def test_the_plan_of_every_variant_has_each_network_once_a_seed(variant: str) ->
         ("cell", "gruu", "unknown cell 'gruu': did you mean 'gru'"),
         ("dropout", 1.0, "--config.dropout is 1"),
         ("beams", "1,0", "--config.beams is '1,0': expected positive whole numbers"),
-        ("length_penalties", "0,a", "--config.length_penalties is '0,a': expected numbers of 0 to 10"),
-        ("length_penalties", "-1", "--config.length_penalties is '-1': expected numbers of 0 to 10"),
+        ("length_penalties", "0,a", "--config.length_penalties is '0,a': expected numbers from 0 to 10"),
+        ("length_penalties", "-1", "--config.length_penalties is '-1': expected numbers from 0 to 10"),
         ("evaluate_every", 75, "--config.evaluate_every is 75: expected a multiple of --config.steps_a_call"),
         ("train_sources", 2, "--config.train_sources is 2: expected at least 3"),
         ("seeds", 0, "--config.seeds is 0: expected at least 1"),

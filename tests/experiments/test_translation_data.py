@@ -100,9 +100,9 @@ def test_words_are_split_by_their_places_and_keep_all_of_their_pronunciations(tm
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a AH0\nabbey\n", "line 2: 'abbey' is no word with its phonemes: expected one as in 'ward W AO1 R D'"),
-        ("a AH0\nab bey AE1 B\n", "line 2: 'ab bey AE1 B' is no word"),
-        ("a AH7\n", "line 1: 'a AH7' is no word"),
+        ("a AH0\nabbey\n", "'abbey' is not a word with its phonemes: expected a line such as 'ward W AO1 R D'"),
+        ("a AH0\nab bey AE1 B\n", "line 2: 'ab bey AE1 B' is not a word"),
+        ("a AH7\n", "line 1: 'a AH7' is not a word"),
     ],
 )
 def test_a_damaged_dictionary_is_refused(tmp_path: Path, text: str, message: str) -> None:
