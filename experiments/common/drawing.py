@@ -217,11 +217,16 @@ def plain_ticks(axes: Axes, digits: Sequence[float] = (1, 3)) -> None:
 
 
 def _filled(text: str, width: float) -> str:
-    """The text in lines of at most ``width`` characters; formulae stay whole, and count as what is seen of them."""
+    """The text in lines of at most ``width`` characters; formulae stay whole, and count as what is seen of them.
+
+    A number stays on one line with its sign of percent.
+    """
     formulae = iter(re.findall(r"\$.*?\$", text))
     held = re.sub(r"\$.*?\$", lambda formula: "\1".ljust(_seen(formula.group()), "\2"), text)
+    held = re.sub(r"(?<=\d) (?=%)", "\3", held)
     lines = (textwrap.wrap(line, max(int(width), 12), break_long_words=False) for line in held.splitlines())
-    return re.sub("\1\2*", lambda _: next(formulae), "\n".join(line for wrapped in lines for line in wrapped))
+    filled = "\n".join(line for wrapped in lines for line in wrapped).replace("\3", " ")
+    return re.sub("\1\2*", lambda _: next(formulae), filled)
 
 
 def _seen(formula: str) -> int:

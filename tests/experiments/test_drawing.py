@@ -148,6 +148,16 @@ def test_a_formula_is_not_broken_between_lines_and_a_y_label_is_no_longer_than_t
         assert figure._supylabel.get_window_extent().height <= figure.bbox.height  # type: ignore[attr-defined]
 
 
+def test_a_number_is_not_parted_from_its_sign_of_percent() -> None:
+    figure, _ = drawing.panels(1)
+    for words in range(30):
+        text = "word " * words + "then 99.9 % (99.7 to 100.0) of 3 words"
+        drawing.caption(figure, "", text)
+        label = figure._supxlabel.get_text()  # type: ignore[attr-defined]
+        assert label.replace("\n", " ") == text
+        assert "99.9 %" in label
+
+
 def test_frames_have_lists_as_arrays_and_null_as_nan() -> None:
     records = [
         {"kind": "a", "x": 1.0, "curve": [1.0, None], "of": "batch"},
