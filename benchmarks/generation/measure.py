@@ -52,7 +52,7 @@ def agreement(size: Size, found: Path, folder: Path) -> Record:
         difference = float(np.abs(theirs["logits"] - ours["logits"]).max() / np.abs(ours["logits"]).max())
     if alike != 1 or not difference <= TOLERANCE:
         told = f"{alike:.1%} of its characters, logits {difference:.1e} apart"
-        raise AssertionError(f"{found.stem} at {size} writes something else than {OWN}: the same in {told}")
+        raise AssertionError(f"{found.stem} at {size} writes another text than {OWN}: the same in {told}")
     return {"logit_difference": difference}
 
 

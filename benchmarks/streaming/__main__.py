@@ -1,4 +1,4 @@
-"""How long does a streaming loop take to answer a sample, and what of it is the network's step?
+"""How long does a streaming loop take to answer a sample, and how much of that is the network's step?
 
     python -m benchmarks.streaming
     python -m benchmarks.streaming --quick
