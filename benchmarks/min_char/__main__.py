@@ -29,7 +29,7 @@ def main(argv: list[str]) -> None:
         output = command.output_folder(argv)
         if FLAGS.iterations % 100:
             raise ValueError(
-                f"--iterations is {FLAGS.iterations}: expected a multiple of 100 (one program)"
+                f"--iterations is {FLAGS.iterations}: expected a multiple of 100, the iterations of one program"
             )
 
     before = machine.describe(device)
