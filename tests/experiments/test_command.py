@@ -1,4 +1,4 @@
-"""What the command of an experiment answers to flags and workdirs that cannot be: gradient_flow, as every other."""
+"""What the command of an experiment answers to impossible flags and workdirs; gradient_flow stands for all."""
 
 import signal
 import socket

@@ -1,4 +1,4 @@
-"""The forms of which figures are made."""
+"""The common forms of figures: bands, panels, maps, legends, titles; and numbers in words."""
 
 import itertools
 from collections.abc import Iterator

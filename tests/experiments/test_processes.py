@@ -1,4 +1,4 @@
-"""Processes that meet: all hear what all said; one that fails, dies or is started wrongly ends all with a line."""
+"""Processes of a sweep: each receives the texts of all; one that fails, dies or is started wrongly ends all of them."""
 
 import json
 import signal
