@@ -125,7 +125,7 @@ def _resolved(name: str) -> Any:
 
 
 def _own(module: ModuleType) -> list[str]:
-    """What a module without ``__all__`` defines and does not hide."""
+    """The names without a leading underscore that a module without ``__all__`` defines."""
     return [
         name
         for name, value in vars(module).items()

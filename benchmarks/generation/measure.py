@@ -18,7 +18,7 @@ LOOPS = ("cell", "layer", "cell, 1 thread", "layer, 1 thread")
 """The loops in PyTorch, by their module, and by the number of threads where it is not PyTorch's own choice."""
 
 CHECKED = 50  # characters of each text that must be the same in both libraries
-TOLERANCE = 1e-3  # of the logits after them, relative to the largest
+TOLERANCE = 1e-3  # how far the logits after them may differ, relative to the largest
 
 Record = dict[str, Any]
 """A way of writing, in one case: ``skipped``, a reason, or ``rounds`` of seconds, and what these give."""

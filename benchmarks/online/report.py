@@ -63,7 +63,7 @@ class Line(NamedTuple):
 
 
 def lines(records: list[Record], counts: list[int]) -> dict[tuple[str, str], Line]:
-    """By library and cell, what k steps in one call take."""
+    """The times of k steps in one call, by library and cell."""
     found = {}
     by_way = {(r["library"], r["cell"], r["way"]): r["median_seconds"] for r in records if "way" in r}
     for library, cell in itertools.product(dict.fromkeys((PLAIN[0], best_way(records)[0])), cells_of(records)):

@@ -20,7 +20,7 @@ CELLS = ("elman_tanh", "elman_relu", "elman_sigmoid", "irnn", "lstm", "gru")
 """The cells of the study; ``irnn`` is a ReLU network whose recurrent weights start as the identity."""
 
 Norms = dict[str, np.ndarray]
-"""By ``name_of`` a network, (S, L, T): ||dL/dh_t|| of the whole batch for every seed, layer and step."""
+"""||dL/dh_t|| of the whole batch (S, L, T), for every seed, layer and step, by the ``name_of`` a network."""
 
 
 class Event(NamedTuple):
@@ -59,7 +59,7 @@ class Settings(NamedTuple):
     seeds: int
 
     def as_flags(self) -> list[str]:
-        """For a command line."""
+        """The settings as flags of a command line."""
         texts = {
             name: ",".join(map(str, value)) if isinstance(value, tuple) else value
             for name, value in self._asdict().items()

@@ -205,7 +205,7 @@ def _loop_overhead(case: Case) -> Ratio | None:
 
 
 def _fastest(cases: Iterable[Case], rivals: Sequence[str], own: str) -> dict[str, Ratio]:
-    """By shape: how many times the time of ``own`` the fastest of the rivals takes for the gradient."""
+    """The time of the fastest rival for the gradient as a multiple of that of ``own``, by shape."""
     fastest = {}
     for case in cases:
         ratios = [ratio for rival in rivals if (ratio := _times(rival, own, GRADIENT, case))]

@@ -295,7 +295,7 @@ def multiples(
         frame: one row for each seed, in the order in which panels and lines are to come.
         panel: the column whose values are panels.
         line: the column whose values are lines, with the same looks in all panels.
-        **options: of ``panels``.
+        **options: options of ``panels``.
 
     Returns:
         The figure, its panels, and for every line its panel, its value, its looks and its rows.
@@ -334,7 +334,7 @@ def panels_by_lag(
         heading: the heading of the legend.
         quantity: a label for norms as they are; without it they are relative to the norm at the loss.
         lag: a label for lags; with it, or with a quantity, no line is drawn at a tenth.
-        **options: of ``panels``.
+        **options: options of ``panels``.
     """
     figure, by_panel, lines = multiples(frame, panel=panel, line=line, **options)
     longest = max(frame["norms"].map(len).max() - 1, 1)

@@ -146,7 +146,7 @@ def medians(values: pd.Series, words: pd.Series, form: Callable[[float], str]) -
 
 
 def standing(one: pd.Series, other: pd.Series) -> str:
-    """Where all seeds of the one stand with respect to all seeds of the other: above, below or among them."""
+    """Whether all seeds of the one are above or below all seeds of the other, or else among them."""
     return "above" if one.min() > other.max() else "below" if one.max() < other.min() else "among"
 
 
@@ -188,7 +188,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def rates(values: Iterable[float]) -> str:
-    """What a step multiplies a norm by: the geometric mean of several seeds, with their range."""
+    """The factor by which a step multiplies a norm: the geometric mean of several seeds, with their range."""
     values = list(values)
     if np.isnan(values).any():
         return "-"  # too few norms to fit

@@ -88,7 +88,7 @@ def _scrollable(markdown: str) -> str:
 
 def _shown(figure: Path) -> Record:
     data = figure.read_bytes()
-    width, height = struct.unpack(">II", data[16:24])  # of a PNG, behind its signature and the name of its first part
+    width, height = struct.unpack(">II", data[16:24])  # in a PNG, after its signature and the name of its first chunk
     name = figure.stem
     return {
         "name": name,

@@ -90,7 +90,7 @@ def draw_losses(
         rows: the field whose values are rows of panels.
         columns: the field whose values are columns of panels.
         line: the field whose values have looks of their own.
-        **options: of ``drawing.grid``.
+        **options: options of ``drawing.grid``.
     """
     places = itertools.product(ends[rows].unique(), ends[columns].unique())
     figure, axes = drawing.grid(ends[rows].nunique(), ends[columns].nunique(), **options)

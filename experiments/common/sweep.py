@@ -156,7 +156,7 @@ def open_sweep(path: str | Path, config: Record, *, overwrite: bool, tensorboard
 
     def open_first() -> Workdir:
         workdir = open_workdir(path, config, overwrite=overwrite, tensorboard=tensorboard)
-        for folder in sorted(path.glob("process-*")):  # of a sweep that ran in more processes, or was cut short
+        for folder in sorted(path.glob("process-*")):  # left by a sweep that ran in more processes, or was cut short
             _absorb(workdir, read_records(folder))
         return workdir
 

@@ -25,7 +25,7 @@ class Order(NamedTuple):
     """What histories of one length say about the next word.
 
     Attributes:
-        share: of the words that were seen after a history, by the history and the word.
+        share: the share of each word that was seen after a history, by the history and the word.
         left: the share that is left for the order below, by the history; an unseen history leaves all of it.
     """
 
