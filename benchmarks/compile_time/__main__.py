@@ -22,9 +22,9 @@ ACCELERATOR = {"hidden": 512, "batch": 64}
 
 flags.DEFINE_string("cell", "lstm", "A cell by rnnjax's name.")
 flags.DEFINE_list("depths", ["2", "8", "32"], "Numbers of layers, at least 2; others are compared with the least.")
-flags.DEFINE_integer("hidden", 64, "H, and the width of the inputs.", lower_bound=1)
-flags.DEFINE_integer("steps", 200, "T, time steps.", lower_bound=1)
-flags.DEFINE_integer("batch", 16, "B, the batch.", lower_bound=1)
+flags.DEFINE_integer("hidden", 64, "H, the width of the hidden state and the inputs.", lower_bound=1)
+flags.DEFINE_integer("steps", 200, "T, the number of time steps.", lower_bound=1)
+flags.DEFINE_integer("batch", 16, "B, the batch size.", lower_bound=1)
 flags.DEFINE_integer("rounds", 3, "How many fresh processes measure each depth.", lower_bound=1)
 command.define_flags("compile_time", QUICK, ACCELERATOR)
 FLAGS = flags.FLAGS

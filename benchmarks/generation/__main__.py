@@ -26,7 +26,7 @@ ACCELERATOR = {"streams": ["1", "256"], "hidden": 1024, "embedding": 256}
 
 flags.DEFINE_list("cells", list(RECURRENT), f"Cells: {', '.join(RECURRENT)}.")
 flags.DEFINE_list("streams", ["1", "64"], "Numbers of texts that are written at the same time.")
-flags.DEFINE_integer("hidden", 256, "H.", lower_bound=1)
+flags.DEFINE_integer("hidden", 256, "H, the hidden width.", lower_bound=1)
 flags.DEFINE_integer("embedding", 64, "E, the width of the embedding.", lower_bound=1)
 flags.DEFINE_integer("vocabulary", 96, "V, the number of different characters.", lower_bound=2)
 flags.DEFINE_integer("length", 500, "Characters of a text.", lower_bound=1)

@@ -1,4 +1,4 @@
-"""The task and the record of a process that trains, both in a folder; this file imports little, since its time counts."""
+"""The task and the record of a process that trains, in a folder; this file imports little, since its time counts."""
 
 import json
 import sys

@@ -16,7 +16,7 @@ from benchmarks.min_char.measure import measure
 
 QUICK = {"rounds": 1, "iterations": 200, "hidden": 16}
 
-flags.DEFINE_integer("hidden", 100, "H.", lower_bound=1)
+flags.DEFINE_integer("hidden", 100, "H, the hidden width.", lower_bound=1)
 flags.DEFINE_integer("iterations", 1000, "Iterations in each sample, a multiple of 100.", lower_bound=100)
 flags.DEFINE_integer("rounds", 5, "How many samples are taken of each.", lower_bound=1)
 command.define_flags("min_char", QUICK, {})

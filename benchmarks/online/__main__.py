@@ -40,7 +40,7 @@ QUICK = {"hidden": 8, "counts": ["1", "4"], "repeats": 20, "rounds": 2}
 ACCELERATOR = {"hidden": 1024}
 
 flags.DEFINE_list("cells", list(CELLS), "Cells: elman, gru, lstm.")
-flags.DEFINE_integer("hidden", 128, "H, and the width of the inputs.", lower_bound=1)
+flags.DEFINE_integer("hidden", 128, "H, the width of the hidden state and the inputs.", lower_bound=1)
 flags.DEFINE_list("counts", ["1", "10", "100"], "k, steps in one call: two or more different numbers.")
 flags.DEFINE_integer("repeats", 500, "Calls in each turn.", lower_bound=1)
 flags.DEFINE_integer("rounds", 9, "Turns that each way of calling takes.", lower_bound=1)

@@ -37,9 +37,9 @@ ACCELERATOR = {
 }
 
 flags.DEFINE_string("cell", "lstm", "A cell by rnnjax's name.")
-flags.DEFINE_list("steps", [str(50 * 2**power) for power in range(8)], "Values of T.")
-flags.DEFINE_list("batch", [str(2**power) for power in range(10)], "Values of B.")
-flags.DEFINE_list("hidden", [str(2**power) for power in range(3, 10)], "Values of H, also the width of the inputs.")
+flags.DEFINE_list("steps", [str(50 * 2**power) for power in range(8)], "Values of T, the time steps.")
+flags.DEFINE_list("batch", [str(2**power) for power in range(10)], "Values of B, the batch size.")
+flags.DEFINE_list("hidden", [str(2**power) for power in range(3, 10)], "Values of H, the width of state and inputs.")
 flags.DEFINE_string("base", "100x16x64", "TxBxH: the values of the two sizes that do not grow.")
 flags.DEFINE_integer("repeats", 9, "Calls at each size.", lower_bound=1)
 flags.DEFINE_integer("rounds", 3, "How many times the gradient is compiled for each T.", lower_bound=1)

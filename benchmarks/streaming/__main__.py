@@ -24,7 +24,7 @@ from rnnjax.names import lookup
 QUICK = {"hidden": ["8"], "repeats": 20, "rounds": 2}
 
 flags.DEFINE_list("cells", list(CELLS), "Cells: gru, lstm.")
-flags.DEFINE_list("hidden", ["16", "64", "256"], "Values of H.")
+flags.DEFINE_list("hidden", ["16", "64", "256"], "Values of H, the hidden width.")
 flags.DEFINE_integer("repeats", 500, "Samples in each turn.", lower_bound=1)
 flags.DEFINE_integer("rounds", 9, "Turns that each way of doing a step takes.", lower_bound=1)
 command.define_flags("streaming", QUICK, {})

@@ -81,9 +81,9 @@ def name_of(cell: str, depth: int) -> str:
 def define_flags() -> None:
     """One flag for each setting."""
     flags.DEFINE_list("cells", list(CELLS), "Cells to measure.")
-    flags.DEFINE_integer("steps", 200, "T, time steps.", lower_bound=1)
-    flags.DEFINE_integer("batch", 16, "B, the batch.", lower_bound=1)
-    flags.DEFINE_integer("hidden", 64, "H, and the width of the inputs.", lower_bound=1)
+    flags.DEFINE_integer("steps", 200, "T, the number of time steps.", lower_bound=1)
+    flags.DEFINE_integer("batch", 16, "B, the batch size.", lower_bound=1)
+    flags.DEFINE_integer("hidden", 64, "H, the width of the hidden state and the inputs.", lower_bound=1)
     flags.DEFINE_list("depths", ["1", "2", "4"], "Numbers of layers.")
     flags.DEFINE_integer("seeds", 20, "Seeds, each with weights and inputs of its own.", lower_bound=1)
 
