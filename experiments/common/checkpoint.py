@@ -122,7 +122,7 @@ def damage(checkpoint: Path) -> str | None:
 def whole(folder: str | Path) -> Path:
     """The newest undamaged checkpoint in a folder of checkpoints, or in the folder of a run, ``checkpoints/RUN``.
 
-    Damaged ones are reported on standard error. ``folder`` may also be a single checkpoint, which is then the one.
+    Damaged ones are reported on standard error. ``folder`` may also be that of a single checkpoint.
 
     Raises:
         ExperimentError: if there is none.
@@ -243,7 +243,7 @@ def _is_key(leaf: Any) -> bool:
 
 def _implementation(key: Any) -> Any:
     found = []
-    jax.eval_shape(lambda key: found.append(jax.random.key_impl(key)), key)  # key_impl refuses a shape, but not a tracer
+    jax.eval_shape(lambda key: found.append(jax.random.key_impl(key)), key)  # it refuses a shape, but not a tracer
     return found[0]
 
 

@@ -50,7 +50,7 @@ NORM = r"$\log_{10} \|\partial L / \partial s_t\|$"
 RELATIVE = r"$\log_{10} \|\partial L / \partial s_t\| \, / \, \|\partial L / \partial s_T\|$"
 TENTH = "lag (steps back from the loss; grey line: a tenth is left)"
 
-_CHARACTERS = 13.0  # how many of 10 points fit into an inch
+_CHARACTERS = 13.0  # characters of 10 points that fit into an inch
 
 
 # A run's figures
@@ -197,7 +197,7 @@ def legend(where: Axes | Figure, heading: str = "", **options: Any) -> None:
 
 
 def _end(line: Any) -> tuple[float, float]:
-    """The last finite point (x, y) of a line; by it, legends name lines that end early last."""
+    """The last finite point (x, y) of a line, by which a legend is ordered: lines that end early come last."""
     x, y = (np.asarray(values, float) for values in line.get_data())
     seen = np.isfinite(y)
     return (float(x[seen][-1]), float(y[seen][-1])) if seen.any() else (-np.inf, -np.inf)
@@ -267,8 +267,8 @@ def by_lag(
 ) -> None:
     """Draws log10 of norms (T,) of several seeds, time forward, against lag: a band, with a cross where it ends early.
 
-    A line ends where norms underflow or overflow. With ``relative`` each seed's curve begins at 0: its logs are less
-    the first that neither underflows nor overflows, mostly that of lag 0.
+    A line ends where norms underflow or overflow. With ``relative`` each seed's curve begins at 0: its first number,
+    mostly that of lag 0, is subtracted from all.
     """
     values = stacked(norms)
     logs = log10(values)[:, ::-1]
@@ -371,7 +371,7 @@ def courses(
 def maps(figure: Figure, axes: Sequence[Axes], values: Mapping[str, pd.DataFrame], label: str) -> None:
     """Draws maps of log norms, one in each axes, with the index upwards and columns to the right, in one colour scale.
 
-    Colour goes by the square root of the distance from the largest value: it is finest there, and cuts nothing off.
+    The colour scale is the square root of the distance from the largest value: finest there, with nothing cut off.
     Where norms overflow there is no colour.
     """
     logs = np.concatenate([each.to_numpy().ravel() for each in values.values()])

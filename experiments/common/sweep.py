@@ -201,7 +201,7 @@ def by_program(runs: Iterable[P], size: Callable[[Any], int]) -> list[list[P]]:
 
 
 def dealt(programs: list[list[R]], hands: int) -> list[list[list[R]]]:
-    """Deals programs to so many hands, as evenly by runs as they allow; it divides some only if there are too few."""
+    """Deals programs to processes, as evenly as their numbers of runs allow; splits one only if there are too few."""
     pieces = list(programs)
     while pieces and len(pieces) < hands and len(largest := max(pieces, key=len)) > 1:
         pieces.remove(largest)

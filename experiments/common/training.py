@@ -26,7 +26,7 @@ class Evaluation(NamedTuple):
     """The result of evaluating a state.
 
     Attributes:
-        numbers: recorded as kind "evaluation" with their step; ``stop`` and ``best_by`` choose among these.
+        numbers: recorded as kind "evaluation" with their step; ``stop`` and ``best_by`` read these.
         records: further records to write.
     """
 
