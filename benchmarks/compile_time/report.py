@@ -8,7 +8,7 @@ from tabulate import tabulate
 from benchmarks.common.measure import Ratio
 from benchmarks.compile_time.measure import WAYS, Record
 
-TARGET = 1.3  # the most times the compile time of the least depth
+TARGET = 1.3  # at most this many times as long to compile as the least depth
 
 
 def table(records: list[Record]) -> str:

@@ -11,7 +11,7 @@ from benchmarks.memory.measure import METHODS, PLAIN, ROOT, ROOT_ALL, Record, st
 
 MB = 10**6
 TARGET_MB = 600  # resident at most, including Python, jax and the inputs
-TARGET_TIME = 1.4  # the most times the time per step of the plain gradient at the least T
+TARGET_TIME = 1.4  # at most this many times as long per step as the plain gradient at the least T
 
 
 def write(records: list[Record], device: Device) -> str:

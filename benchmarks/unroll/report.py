@@ -64,9 +64,9 @@ SPEEDUPS = (
     Speedup(("lstm",), ("torch",), "PyTorch", 1, 1.3),
     Speedup(("gru_reset_after", "elman"), ("torch",), "PyTorch", 4, 4),
 )
-PRODUCTS = {"50x50x512x512": 1.6}  # the most times the time of the matrix products that rnnjax is to take
-FLOW_OVERHEAD = 1.1  # the most times the time of the gradient that gradient_flow is to take
-LOOPS = {"200x16x64x64": 8, "100x32x128x128": 2}  # the least times the time of gradient_flow for PyTorch's loop
+PRODUCTS = {"50x50x512x512": 1.6}  # rnnjax is to take at most this many times as long as the matrix products
+FLOW_OVERHEAD = 1.1  # gradient_flow is to take at most this many times as long as the gradient
+LOOPS = {"200x16x64x64": 8, "100x32x128x128": 2}  # PyTorch's loop is to take at least this many times as long
 
 
 def find(records: Iterable[Record]) -> str:
