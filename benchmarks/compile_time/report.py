@@ -38,11 +38,11 @@ def find(records: list[Record]) -> str:
     stack, mixed, repeat = (next(r for r in records if (r["way"], r["depth"]) == (way, depth)) for way in WAYS)
     times, growth = repeat["compile_ratio"], repeat["compile_growth"]
     return (
-        f"{depth} layers take {times} times as long to compile as a stack of {first} with repeat "
-        f"(processor time: {repeat['processor_ratio']}),\n"
-        f"{mixed['compile_ratio']} times with repeat on one layer, {stack['compile_ratio']} times as a stack. "
-        f"The target of at most {TARGET} times is {verdict(times)}.\n"
-        f"Compared with a repeat of {first} they take {growth} times as long with repeat: {verdict(growth)}. "
+        f"A repeat of {depth} layers takes {times} times as long to compile as a stack of {first} "
+        f"(processor time: {repeat['processor_ratio']}; target {TARGET}: {verdict(times)}),\n"
+        f"and {growth} times as long as a repeat of {first} (target {TARGET}: {verdict(growth)}).\n"
+        f"With one layer outside of the repeat it takes {mixed['compile_ratio']} times as long as a stack of {first}, "
+        f"and a stack of {depth} takes {stack['compile_ratio']} times.\n"
         f"Running the gradient takes {repeat['run_ratio']} times as long with repeat as with stack."
     )
 
