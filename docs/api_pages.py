@@ -1,4 +1,4 @@
-"""The pages of the API: every public name of rnnjax, by the module that it is from."""
+"""Writes the pages of the API: every public name of rnnjax, by the module that defines it."""
 
 import importlib
 import inspect
@@ -21,13 +21,13 @@ PAGES = {
     "data": ("Text, images and sequences", ("rnnjax.data",)),
     "adapters": ("flax and PyTorch", ("rnnjax.adapters",)),
 }
-"""Title, and the packages or modules whose names are on it."""
+"""The title of each page, and the packages or modules whose names are on it."""
 
 HEADS = ("Args:", "Attributes:", "Raises:", "Returns:", "Yields:")
 
 
 def public_names() -> dict[str, list[str]]:
-    """By module, the names that it defines and the library makes public, each as it is imported."""
+    """The public names that each module defines, each as it is imported."""
     found: dict[str, list[str]] = {}
     homes = dict.fromkeys(rnnjax.__all__, "rnnjax")
     for package in ("rnnjax.initializers", "rnnjax.plot", "rnnjax.tasks", "rnnjax.data", *_adapters()):
@@ -43,7 +43,7 @@ def public_names() -> dict[str, list[str]]:
 
 
 def write(folder: Path) -> None:
-    """A page for each of PAGES, and one that lists them."""
+    """Writes a page for each of PAGES, and one that lists them."""
     folder.mkdir(exist_ok=True)
     by_module = public_names()
     for page, (title, packages) in PAGES.items():
@@ -58,7 +58,7 @@ def write(folder: Path) -> None:
 
 
 def show_equations(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """A block that stands further in than the text before it is set as equations, or else as code."""
+    """Sets each block of a docstring that is indented further than the text before it as equations, or else as code."""
     shown: list[str] = []
     section = False
     number = 0
@@ -80,12 +80,12 @@ def show_equations(app: Any, what: str, name: str, obj: Any, options: Any, lines
 
 
 def _length_of_block(lines: list[str]) -> int:
-    """Of how many lines, blank ones within and behind it included, the block is that begins here."""
+    """The number of lines of the block that begins here, including blank lines within and after it."""
     return next((number for number, line in enumerate(lines) if line.strip() and _depth(line) < 4), len(lines))
 
 
 def _with_plain_bars(line: str) -> str:
-    """|u| is a size, and not a substitution, outside of code."""
+    """Escapes the bars of |u| outside of code, where reStructuredText would take them for a substitution."""
     parts = line.split("``")
     return "``".join(part if place % 2 else part.replace("|", r"\|") for place, part in enumerate(parts))
 
@@ -125,7 +125,7 @@ def _resolved(name: str) -> Any:
 
 
 def _own(module: ModuleType) -> list[str]:
-    """What a module without ``__all__`` defines and does not hide."""
+    """The names without a leading underscore that a module without ``__all__`` defines."""
     return [
         name
         for name, value in vars(module).items()

@@ -102,7 +102,7 @@ def residual_tanh(hidden_size: int, step_size: float) -> rnnjax.Cell:
 
 
 def measure(chosen: Iterable[Network], seeds: int = SEEDS) -> pd.DataFrame:
-    """A row for each network and seed: its decay, and shares of the norm at the loss."""
+    """Measures networks; returns a row for each network and seed, with its decay and shares of the norm at the loss."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return pd.concat(pool.map(partial(_rows, seeds=seeds), chosen), ignore_index=True)
 
@@ -160,7 +160,7 @@ def _program(make: Callable[..., rnnjax.Cell], warm_up: int) -> Callable[[Array,
 def deviation(make: Callable[..., rnnjax.Cell], seeds: int = SEEDS) -> float:
     """The standard deviation of what an input of standard deviation 1 adds to a unit's pre-activation, x_t W.
 
-    The root of the mean over units and seeds of the sum over inputs of W²; NaN for a cell that has no such kernel.
+    It is the root of the mean over units and seeds of the sum of W² over inputs; NaN for a cell without such a kernel.
     """
     drawn: list[Any] = [make(H).init(jax.random.key(seed), I) for seed in range(seeds)]
     drawn = [getattr(params, "elman", params) for params in drawn]  # learned_leaky contains one

@@ -1,4 +1,4 @@
-"""How the site is built: ``make docs``."""
+"""Settings for Sphinx, with which ``make docs`` builds the site."""
 
 import re
 import sys
@@ -17,7 +17,7 @@ extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "rnnjax"
-html_show_search_summary = False  # it would fetch every page found, which no browser does from a disk
+html_show_search_summary = False  # a summary fetches every page found, which browsers refuse for pages on a disk
 html_static_path = ["figures", "static"]
 html_css_files = ["equations.css"]
 
@@ -40,11 +40,11 @@ PAGES = {
     "README.md": "benchmarks.md",  # so the two pages of benchmarks call each other
     "TRIED.md": "tried.md",
 }
-"""Files of the repository that are pages of the site, as others link to them."""
+"""Files of the repository that are pages of the site: how other files link to them, and their pages."""
 
 
 def setup(app: Any) -> None:
-    """Pages of the API and of experiments are written before they are read."""
+    """Has the pages of the API and the experiments written before Sphinx reads them, and links adapted to the site."""
     app.connect("builder-inited", lambda app: api_pages.write(Path(app.srcdir) / "api"))
     app.connect("builder-inited", lambda app: experiment_pages.write(Path(app.srcdir) / "experiments"))
     app.connect("source-read", lambda app, page, source: source.__setitem__(0, _within_the_site(source[0])))
@@ -53,7 +53,7 @@ def setup(app: Any) -> None:
 
 
 def _within_the_site(text: str) -> str:
-    """Pages link to files of the repository: here to the page of a file, or, where there is none, not at all."""
+    """Turns links to files of the repository into links to their pages, or into plain text where there is no page."""
     for file, page in PAGES.items():
         text = re.sub(rf"\]\({re.escape(file)}(#[\w-]*)?\)", rf"]({page}\1)", text)
     text = re.sub(r"^```text\n(.*?)^```$", _equations, text, flags=re.MULTILINE | re.DOTALL)

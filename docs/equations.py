@@ -1,9 +1,9 @@
-"""Equations as docstrings have them, in plain characters, become equations as books have them, in HTML.
+"""Turns the equations of docstrings, written in plain characters, into HTML that looks as in a book.
 
     h_t = tanh(x_t W + h_{t-1} U + b)        a remark
 
-``*`` multiplies element by element, two symbols side by side are a matrix product. HTML alone shows the same in every
-browser: MathML without a font for it, which many systems lack, leaves subscripts on the line.
+``*`` multiplies element by element, two symbols side by side are a matrix product. Plain HTML looks the same in every
+browser; MathML needs a font that many systems lack, and without it leaves subscripts on the line.
 """
 
 import html
@@ -14,7 +14,7 @@ WORDS = {
     *("tanh", "sigmoid", "softmax", "softplus", "relu", "exp", "log", "ln", "max", "min", "sign", "sqrt"),
     *("mean", "var", "Re", "mod", "dt", "dh", "step", "depth"),
 }
-"""That have more than one letter and are set upright."""
+"""Names of more than one letter, which are set upright."""
 
 SIGNS = {
     **{"alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "eta": "η", "theta": "θ", "lambda": "λ"},
@@ -23,13 +23,13 @@ SIGNS = {
 }
 SUM = re.compile(r"sum over (?:modules )?(\w) (?:= (\w+), \.\.\., (.+?)|with (.+?)) of ")
 TOKEN = re.compile(r"[_^]\{|\.\.\.|>=|<=|->|\|\||[A-Za-z]+|\d+(?:\.\d+)?(?:e-?\d+)?|\s+|.")
-STAR = re.compile(r"(?<=\w)\*")  # of a name, as in y*; a product has gaps around it
+STAR = re.compile(r"(?<=\w)\*")  # part of a name, as in y*; the sign of a product has spaces around it
 SMALL = re.compile(r"[_^](-?[A-Za-z0-9]+)")
 REMARK = re.compile(r"(?<![\s(]) {3,}(?=\S)")
 
 
 def rendered(block: str) -> str | None:
-    """A table of equations and remarks; None where some line is not an equation, but code, or text."""
+    """A table of equations and remarks; None if a line is code or text instead of an equation."""
     rows = []
     for line in filter(str.strip, textwrap.dedent(block).splitlines()):
         equation, remark = (*REMARK.split(line.strip(), maxsplit=1), "")[:2]
@@ -44,7 +44,7 @@ def rendered(block: str) -> str | None:
 
 
 def written(equation: str) -> str | None:
-    """An equation in HTML; None where it has a word that equations do not have."""
+    """An equation in HTML; None if it contains a word that is not in ``WORDS``."""
     equation = STAR.sub("^{∗}", SUM.sub(_sum, equation))
     equation = SMALL.sub(lambda found: f"{found.group()[0]}{{{found[1]}}}", equation)
     parts: list[str] = []
@@ -69,13 +69,13 @@ def written(equation: str) -> str | None:
 
 
 def _sum(found: re.Match[str]) -> str:
-    """'sum over l = 0, ..., L - 1 of' as a sign with its limits."""
+    """The words 'sum over l = 0, ..., L - 1 of' as a sum sign with its limits."""
     index, first, last, condition = found.groups()
     return f"∑_{{{index}: {condition}}} " if condition else f"∑_{{{index} = {first}}}^{{{last}}} "
 
 
 def _remark(text: str) -> str:
-    """Words; an equation, up to a comma, at their beginning is set as one."""
+    """A remark in words; if it begins with an equation, that is set as one up to the first comma or colon."""
     begins = re.match(r"\S{1,4} = [^,:]+", text)
     shown = written(begins.group()) if begins else None
     return html.escape(text) if begins is None or shown is None else shown + html.escape(text[begins.end() :])

@@ -1,6 +1,6 @@
-"""The gallery: a page for every experiment, made from its config file, with a figure of its latest run.
+"""Writes the gallery: a page for every experiment, made from its config file, with a figure of one of its runs.
 
-python -m docs.experiment_pages RUN ...    takes the figures of these finished runs, each a folder, into the gallery
+python -m docs.experiment_pages RUN ...    copies the figures of these finished runs, each a folder, into the gallery
 """
 
 import ast
@@ -20,7 +20,7 @@ WIDEST = 1400  # pixels of a picture
 
 
 class Picture(NamedTuple):
-    """The figure that stands for an experiment: its file's name, and what it shows, for those who cannot see it."""
+    """The figure that stands for an experiment: the name of its file, and a description for those who cannot see it."""
 
     figure: str
     shows: str
@@ -52,7 +52,7 @@ SHOWN = {
 
 
 def write(folder: Path) -> None:
-    """A page for each experiment, and the gallery, which has all of them."""
+    """Writes a page for each experiment, and the gallery, which shows all of them."""
     folder.mkdir(exist_ok=True)
     found = catalogue.experiments()
     for experiment in found:
@@ -61,10 +61,10 @@ def write(folder: Path) -> None:
 
 
 def gallery(found: list[catalogue.Experiment]) -> str:
-    """Question, figure, command and run time of every experiment."""
+    """The page with the question, figure, command and run time of every experiment."""
     parts = [
         "# Gallery of experiments",
-        "Each experiment asks a question. A click on a question leads to what was found.",
+        "Each experiment asks a question. Click on a question to see what was found.",
     ]
     for experiment in found:
         time = f"`{experiment.command}` takes {experiment.run_time}"
@@ -75,7 +75,7 @@ def gallery(found: list[catalogue.Experiment]) -> str:
 
 
 def page(experiment: catalogue.Experiment) -> str:
-    """What an experiment's config file says: question, commands, what to expect, variants, settings."""
+    """The page of an experiment, from its config file: question, commands, what to expect, variants, settings."""
     source = catalogue.config_path(experiment.name).read_text(encoding="utf-8")
     scope: dict[str, Any] = {}
     exec(compile(source, experiment.name, "exec"), scope)
@@ -87,7 +87,7 @@ def page(experiment: catalogue.Experiment) -> str:
 
 
 def take(runs: list[Path]) -> None:
-    """The figure that stands for an experiment, of each of these runs, with few colours so that it stays small."""
+    """Copies the figure that stands for each experiment from these runs, in few colours so that it stays small."""
     PICTURES.mkdir(exist_ok=True)
     for run in runs:
         command = json.loads((run / "config.json").read_text(encoding="utf-8"))["command"]
@@ -104,7 +104,7 @@ def _picture(name: str) -> str:
 
 
 def _markdown(words: str) -> str:
-    """Docstrings have code in double backticks, commands and equations further in, and items that begin with a star."""
+    """A docstring as Markdown; it has code in double backticks, indented blocks, and items that begin with a star."""
     return "\n\n".join(map(_paragraph, re.split(r"\n\n+|\n(?=\* )", words)))
 
 
@@ -124,7 +124,7 @@ def _settings(source: str, get_config: Callable[[], dict[str, object]]) -> str:
 
 
 def _plain(text: str) -> str:
-    """One line, of which nothing is markup but code and the star of an item."""
+    """The text in one line, escaped so that only code and the star of an item are markup."""
     escaped = re.sub(r"([<_|$]|(?<!^)\*)", r"\\\1", " ".join(text.split()).replace("``", "`"))
     return re.sub(r"`[^`]*`", lambda code: code.group().replace("\\", ""), escaped)
 

@@ -1,9 +1,9 @@
-"""Runs side by side, on one page: in which settings they differ, and their curves over each other.
+"""Compares runs on one page: the settings in which they differ, and their curves in the same panels.
 
     python -m experiments.compare RUN RUN ... [--output=FOLDER]
 
-A run is the workdir of one. Everything that was recorded at training steps is compared, whatever the experiment: a
-panel for each network that a run has trained, a line for each run, the median over its seeds and the range.
+Each RUN is a workdir. Everything that was recorded at training steps is compared, whatever the experiment: there is a
+panel for each network, and in it a line for each run, which is the median over its seeds, shaded over their range.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from experiments.common.command import ExperimentError
 from experiments.common.workdir import Record, read_records, read_run, write_whole
 
 MOST = 12
-"""Panels in a figure: networks beyond so many are counted, not drawn."""
+"""The most panels in a figure; further networks are counted but not drawn."""
 
 
 def main(workdirs: Sequence[Path], output: Path) -> None:
@@ -54,7 +54,7 @@ def main(workdirs: Sequence[Path], output: Path) -> None:
 
 
 def _named(workdirs: Sequence[Path]) -> dict[str, Path]:
-    """By the shortest ends of their paths that tell them apart."""
+    """The workdirs by the shortest ends of their paths that tell them apart."""
     parts = [path.resolve().parts for path in workdirs]
     if len(set(parts)) < len(parts):
         raise ExperimentError("a run is given twice: expected different ones")
@@ -86,7 +86,7 @@ def _differences(configs: dict[str, Record]) -> str:
 
 
 def _ends(rows: pd.DataFrame) -> str:
-    """A table of the last value of what differs between runs, medians over seeds and ranges, a column a run."""
+    """A table of the last values that differ between runs, a column for each run: medians over seeds, and ranges."""
     keys = ["network", "kind", "field"]
     last = rows.sort_values("step", kind="stable").groupby([*keys, "run", "seed"], sort=False).tail(1)
     told = last.groupby([*keys, "run"], sort=False)["value"].agg(lambda v: frames.median(v, lambda x: f"{x:.4g}"))

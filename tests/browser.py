@@ -1,4 +1,4 @@
-"""Chromium for tests of pages: whatever a page does that it should not fails the test that has it open."""
+"""Chromium for tests of pages: an error of a script, or a request to the network, fails the test that has it open."""
 
 import shutil
 from collections.abc import Iterator

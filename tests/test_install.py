@@ -1,4 +1,4 @@
-"""What a stranger's first minute needs: an install that is found from anywhere, and hides nothing of theirs."""
+"""Installing rnnjax: it is then imported from any folder, and hides no module of the user's own."""
 
 import os
 import re

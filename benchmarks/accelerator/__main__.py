@@ -27,7 +27,12 @@ OF_CUDA = ("jax-cuda12-plugin", "jax-cuda13-plugin", "nvidia-cudnn-cu12", "nvidi
 PACKAGES = ("flax", "optax", "torch", *OF_CUDA, "libtpu")
 
 flags.DEFINE_list("parts", list(PARTS), "What is measured, in this order.")
-flags.DEFINE_float("minutes", 10, "When they are over, what runs is ended and nothing more is started.", lower_bound=0)
+flags.DEFINE_float(
+    "minutes",
+    10,
+    "Minutes for the whole run; when they are over, what runs is ended and nothing more is started.",
+    lower_bound=0,
+)
 command.define_flags("accelerator", QUICK, {})
 FLAGS = flags.FLAGS
 

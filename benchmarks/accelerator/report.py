@@ -39,10 +39,10 @@ GUIDE = (
 PRECISION = {
     "cpu": "float32 in all libraries.",
     "gpu": (
-        "float32 in all libraries, with all of its digits in matrix products: `jax_default_matmul_precision` is "
+        "float32 in all libraries, with matrix products in full precision: `jax_default_matmul_precision` is "
         '"highest", which cuDNN\'s LSTM follows, too, and TF32 is switched off in PyTorch.'
     ),
-    "other": 'float32, with all of its digits in matrix products: `jax_default_matmul_precision` is "highest".',
+    "other": 'float32, with matrix products in full precision: `jax_default_matmul_precision` is "highest".',
 }
 
 

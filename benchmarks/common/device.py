@@ -41,7 +41,7 @@ def environment(device: Device) -> dict[str, str]:
     """The environment of the processes that share the device: no cached programs, and products as exact as on a CPU.
 
     JAX's settings in this process's own environment are left out, except for the choice of the platform.
-    By default an accelerator's products have fewer digits, and JAX drops others than PyTorch does.
+    By default an accelerator computes products in a lower precision, which JAX and PyTorch do not choose alike.
     """
     inherited = {
         name: os.environ[name] for name in os.environ if not name.startswith("JAX_") or name == "JAX_PLATFORMS"
@@ -63,7 +63,7 @@ def set_up(device: Device) -> None:
 
 
 def find() -> Device:
-    """The device that another process finds: a TPU belongs to one at a time, and those started from here need it."""
+    """The device, as another process finds it: a TPU belongs to one process at a time, and the workers need it."""
     words = [sys.executable, "-m", "benchmarks.common.device"]
     found = subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     return Device(*json.loads(found.stdout.splitlines()[-1]))

@@ -11,7 +11,7 @@ Call = Callable[[], Any]
 """A piece of work that has ended when the call returns."""
 
 UNSTEADY = 1.25
-"""A ratio whose upper quartile is more than this many times the lower is marked with ~: do not rely on it."""
+"""A ratio whose upper quartile is more than this many times the lower one is marked with ~, as too noisy to rely on."""
 
 DOUBT = f"~ marks ratios too noisy to rely on: their quartiles over rounds are more than a factor of {UNSTEADY} apart."
 

@@ -7,8 +7,7 @@
 There are three ways to make a deep network: a ``stack`` of separate layers; a ``repeat`` of one layer, which is a scan
 over the layers and needs inputs as wide as the outputs; and a ``stack`` of one layer and a ``repeat`` of the others,
 for inputs of any width. What is timed is tracing, lowering and compiling, in processes that do nothing else and take
-turns, by the clock and as processor time, which other programs hardly change. Then the program runs, which shows the
-price in steady state.
+turns, by the clock and as processor time, which other programs hardly change. Then the compiled program is timed, too.
 """
 
 from absl import app, flags
@@ -22,11 +21,11 @@ QUICK = {"depths": ["2", "4"], "rounds": 1, "hidden": 8, "steps": 8}
 ACCELERATOR = {"hidden": 512, "batch": 64}
 
 flags.DEFINE_string("cell", "lstm", "A cell by rnnjax's name.")
-flags.DEFINE_list("depths", ["2", "8", "32"], "Numbers of layers, from 2 on; they are compared with the least.")
-flags.DEFINE_integer("hidden", 64, "H, and the width of the inputs.", lower_bound=1)
-flags.DEFINE_integer("steps", 200, "T, time steps.", lower_bound=1)
-flags.DEFINE_integer("batch", 16, "B, the batch.", lower_bound=1)
-flags.DEFINE_integer("rounds", 3, "Fresh processes for each point.", lower_bound=1)
+flags.DEFINE_list("depths", ["2", "8", "32"], "Numbers of layers, at least 2; others are compared with the least.")
+flags.DEFINE_integer("hidden", 64, "H, the width of the hidden state and the inputs.", lower_bound=1)
+flags.DEFINE_integer("steps", 200, "T, the number of time steps.", lower_bound=1)
+flags.DEFINE_integer("batch", 16, "B, the batch size.", lower_bound=1)
+flags.DEFINE_integer("rounds", 3, "How many fresh processes measure each depth.", lower_bound=1)
 command.define_flags("compile_time", QUICK, ACCELERATOR)
 FLAGS = flags.FLAGS
 

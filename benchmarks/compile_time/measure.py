@@ -21,7 +21,7 @@ WAYS = {
 }
 
 Record = dict[str, Any]
-"""One way at one depth: seconds of every round to ``compile`` and to ``run``, and their ratios.
+"""One way of making a network at one depth: seconds of every round to ``compile`` and to ``run``, and their ratios.
 
 ``compile_ratio`` compares with the stack of the least depth, ``processor_ratio`` does so by processor time,
 ``compile_growth`` compares with the same way at the least depth, ``run_ratio`` with the stack of the same depth.
@@ -29,7 +29,7 @@ Record = dict[str, Any]
 
 
 def measure(depths: list[int], device: Device, rounds: int, **shape: Any) -> list[Record]:
-    """Every way at every depth; the points take turns. ``shape`` is the cell's name, T, B and H."""
+    """A record for every way at every depth, which are measured in turns. ``shape`` is the cell's name, T, B and H."""
     points = [(way, depth) for depth in depths for way in WAYS]
     answers: dict[tuple[str, int], list[Record]] = {point: [] for point in points}
     for way, depth in tqdm(points * rounds, disable=None):
@@ -59,7 +59,7 @@ def measure(depths: list[int], device: Device, rounds: int, **shape: Any) -> lis
 
 
 def compile_and_run(way: str, cell: str, depth: int, hidden: int, steps: int, batch: int) -> Record:
-    """Seconds to trace, lower and compile a gradient, by the clock and of the processor, and to run it."""
+    """Seconds to trace, lower and compile a gradient, by the clock and of processor time, and seconds to run it."""
     network = build(way, [rnnjax.cell_named(cell)(hidden) for _ in range(depth)])
     params, inputs = params_and_inputs(network, steps, batch, hidden)
     start, processor_start = time.perf_counter(), time.process_time()

@@ -8,11 +8,11 @@ from tabulate import tabulate
 from benchmarks.common.measure import Ratio
 from benchmarks.compile_time.measure import WAYS, Record
 
-TARGET = 1.3  # times the time to compile of the least depth
+TARGET = 1.3  # at most this many times as long to compile as the least depth
 
 
 def table(records: list[Record]) -> str:
-    """Seconds to compile and milliseconds to run, with their ratios, a row for each way and depth."""
+    """Seconds to compile and milliseconds to run, with their ratios, in a row for each way and depth."""
     first = records[0]["depth"]
     ratios = [f"/ stack of {first}", "processor time", f"/ same way, {first}"]
     heads = ["way", "depth", "compile", *ratios, "run", "/ stack"]
@@ -33,15 +33,16 @@ def table(records: list[Record]) -> str:
 
 
 def find(records: list[Record]) -> str:
-    """What the deepest networks take, and by which comparisons the target is met."""
+    """How long the deepest networks take to compile and to run, and whether the target is met."""
     first, depth = records[0]["depth"], records[-1]["depth"]
     stack, mixed, repeat = (next(r for r in records if (r["way"], r["depth"]) == (way, depth)) for way in WAYS)
     times, growth = repeat["compile_ratio"], repeat["compile_growth"]
     return (
-        f"{depth} layers take {times} times as long to compile as a stack of {first} with repeat "
-        f"(processor time: {repeat['processor_ratio']}),\n"
-        f"{mixed['compile_ratio']} times with repeat on one layer, {stack['compile_ratio']} times as a stack. "
-        f"Target {TARGET}: {verdict(times)}; beside a repeat of {first}, {growth}: {verdict(growth)}.\n"
+        f"A repeat of {depth} layers takes {times} times as long to compile as a stack of {first} "
+        f"(processor time: {repeat['processor_ratio']}; target {TARGET}: {verdict(times)}),\n"
+        f"and {growth} times as long as a repeat of {first} (target {TARGET}: {verdict(growth)}).\n"
+        f"With one layer outside of the repeat it takes {mixed['compile_ratio']} times as long as a stack of {first}, "
+        f"and a stack of {depth} takes {stack['compile_ratio']} times.\n"
         f"Running the gradient takes {repeat['run_ratio']} times as long with repeat as with stack."
     )
 
@@ -67,5 +68,5 @@ def draw(records: list[Record], title: str) -> Figure:
     axis.set_xlabel("n, layers")
     axis.set_ylabel("seconds to trace and compile the gradient")
     axis.legend(frameon=False, loc="upper left")
-    axis.set_title(f"{title} Bars reach from the least to the most seen.", fontsize=9)
+    axis.set_title(f"{title} Bars reach from the least to the greatest time.", fontsize=9)
     return figure

@@ -26,11 +26,11 @@ ACCELERATOR = {"streams": ["1", "256"], "hidden": 1024, "embedding": 256}
 
 flags.DEFINE_list("cells", list(RECURRENT), f"Cells: {', '.join(RECURRENT)}.")
 flags.DEFINE_list("streams", ["1", "64"], "Numbers of texts that are written at the same time.")
-flags.DEFINE_integer("hidden", 256, "H.", lower_bound=1)
+flags.DEFINE_integer("hidden", 256, "H, the hidden width.", lower_bound=1)
 flags.DEFINE_integer("embedding", 64, "E, the width of the embedding.", lower_bound=1)
 flags.DEFINE_integer("vocabulary", 96, "V, the number of different characters.", lower_bound=2)
 flags.DEFINE_integer("length", 500, "Characters of a text.", lower_bound=1)
-flags.DEFINE_integer("rounds", 7, "Turns that each way of writing takes in each case.", lower_bound=1)
+flags.DEFINE_integer("rounds", 7, "How many times each way of writing is measured in each case.", lower_bound=1)
 command.define_flags("generation", QUICK, ACCELERATOR)
 FLAGS = flags.FLAGS
 

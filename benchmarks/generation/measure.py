@@ -18,7 +18,7 @@ LOOPS = ("cell", "layer", "cell, 1 thread", "layer, 1 thread")
 """The loops in PyTorch, by their module, and by the number of threads where it is not PyTorch's own choice."""
 
 CHECKED = 50  # characters of each text that must be the same in both libraries
-TOLERANCE = 1e-3  # of the logits after them, relative to the largest
+TOLERANCE = 1e-3  # how far the logits after them may differ, relative to the largest
 
 Record = dict[str, Any]
 """A way of writing, in one case: ``skipped``, a reason, or ``rounds`` of seconds, and what these give."""
@@ -52,7 +52,7 @@ def agreement(size: Size, found: Path, folder: Path) -> Record:
         difference = float(np.abs(theirs["logits"] - ours["logits"]).max() / np.abs(ours["logits"]).max())
     if alike != 1 or not difference <= TOLERANCE:
         told = f"{alike:.1%} of its characters, logits {difference:.1e} apart"
-        raise AssertionError(f"{found.stem} at {size} writes something else than {OWN}: the same in {told}")
+        raise AssertionError(f"{found.stem} at {size} writes another text than {OWN}: the same in {told}")
     return {"logit_difference": difference}
 
 

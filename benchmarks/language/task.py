@@ -1,4 +1,4 @@
-"""What a process that trains is given and gives back, in a folder. It imports little, since its time counts."""
+"""The task and the record of a process that trains, in a folder; this file imports little, since its time counts."""
 
 import json
 import sys
@@ -18,11 +18,11 @@ class Task(NamedTuple):
     train: np.ndarray  # (N,), tokens
     held_out: np.ndarray  # (N,)
     windows: np.ndarray  # (N, CONTEXT + 1), of the held-out tokens, overlapping by half
-    different: int  # tokens
+    different: int  # how many different tokens there are
     variant: str
-    iterations: int  # of the GPT
+    iterations: int  # training steps of the GPT
     evaluations: int
-    torch_threads: int  # of the GPT; 0 takes PyTorch's default
+    torch_threads: int  # threads of the GPT; 0 takes PyTorch's default
     seed: int
     backend: str  # JAX's name of the device
     started: float  # seconds since the epoch, when the process was started
@@ -45,12 +45,12 @@ class Snapshot(NamedTuple):
 
     when: float  # seconds since the epoch
     steps: int
-    kept: float  # with the context kept
-    fresh: float  # in fresh windows
+    kept: float  # nats with the context kept
+    fresh: float  # nats in fresh windows
 
 
 def record(params: int, begun: float, characters: int, snapshots: Sequence[Snapshot]) -> Record:
-    """What a process gives back, with the time when training began, and how many characters a step reads."""
+    """The record of a process, with the time when training began and how many characters a training step reads."""
     curve = [snapshot._asdict() for snapshot in snapshots]
     return {"params": params, "begun": begun, "characters_a_step": characters, "curve": curve}
 

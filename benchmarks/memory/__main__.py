@@ -21,9 +21,11 @@ QUICK = {"steps": ["100", "400"], "batch": 2, "hidden": 8}
 ACCELERATOR = {"steps": ["1000", "4000", "16000"], "batch": 16, "hidden": 512}
 
 flags.DEFINE_string("cell", "lstm", "A cell by rnnjax's name.")
-flags.DEFINE_list("steps", ["1000", "10000", "100000"], "Values of T; times are compared with those of the least.")
-flags.DEFINE_integer("batch", 1, "B, the batch.", lower_bound=1)
-flags.DEFINE_integer("hidden", 128, "H, and the width of the inputs.", lower_bound=1)
+flags.DEFINE_list(
+    "steps", ["1000", "10000", "100000"], "Values of T, the time steps; times are compared with those of the least."
+)
+flags.DEFINE_integer("batch", 1, "B, the batch size.", lower_bound=1)
+flags.DEFINE_integer("hidden", 128, "H, the width of the hidden state and the inputs.", lower_bound=1)
 command.define_flags("memory", QUICK, ACCELERATOR)
 FLAGS = flags.FLAGS
 

@@ -81,7 +81,7 @@ def step_seconds(record: Record) -> float:
 
 
 def gradient(method: str, cell: str, steps: int, batch: int, hidden: int) -> Record:
-    """What one method at one length gives, apart from comparisons with others."""
+    """The record of one method at one length, still without its comparisons with others."""
     network = rnnjax.cell_named(cell)(hidden)
     params = jax.block_until_ready(network.init(jax.random.key(0), hidden))
     baseline = peak_bytes()

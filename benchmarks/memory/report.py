@@ -10,8 +10,8 @@ from benchmarks.common.device import Device
 from benchmarks.memory.measure import METHODS, PLAIN, ROOT, ROOT_ALL, Record, step_seconds
 
 MB = 10**6
-TARGET_MB = 600  # of memory resident at most, Python, jax and the inputs included
-TARGET_TIME = 1.4  # times the time a step of the plain gradient at the least T
+TARGET_MB = 600  # resident at most, including Python, jax and the inputs
+TARGET_TIME = 1.4  # at most this many times as long per step as the plain gradient at the least T
 
 
 def write(records: list[Record], device: Device) -> str:
@@ -20,7 +20,7 @@ def write(records: list[Record], device: Device) -> str:
 
 
 def peak_of(device: Device) -> str:
-    """What the peak is of, on this device."""
+    """The memory whose peak is measured on this device, in words."""
     return "most memory resident in the process" if device.on_cpu else "most memory in use on the device"
 
 
@@ -48,7 +48,7 @@ def judge(records: list[Record]) -> str:
         met = record["peak_bytes"] < TARGET_MB * MB and record["step_ratio"] <= TARGET_TIME
         numbers = f"{record['peak_bytes'] / MB:.0f} MB, {record['step_ratio']:.2f}"
         verdicts["Met by" if met else "Missed by"].append(f"{record['method']} ({numbers})")
-    goal = f"under {TARGET_MB} MB resident, and at most {TARGET_TIME} times the time a step of plain at T = {least}"
+    goal = f"under {TARGET_MB} MB resident, and at most {TARGET_TIME} times the time per step of plain at T = {least}"
     lines = [f"{verdict}: {'; '.join(methods)}." for verdict, methods in verdicts.items() if methods]
     return "\n".join([f"Target at T = {greatest}: {goal}.", *lines])
 

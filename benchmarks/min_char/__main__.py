@@ -1,11 +1,11 @@
-"""How many iterations a second does the minimal character model do, beside its loops in NumPy?
+"""How many iterations a second does the minimal character model do, compared with the same model in NumPy loops?
 
     python -m benchmarks.min_char
     python -m benchmarks.min_char --quick
 
-The model and its numbers are those of experiments/min_char: an iteration reads 25 characters, takes the gradient back
-through them and moves the params. rnnjax does several in one program, in float32, and NumPy does one after the other,
-in float64, as is the default of each. Each has a process of its own, and they take turns.
+The model and its settings are those of experiments/min_char: an iteration reads 25 characters, takes the gradient back
+through them and updates the params. rnnjax does 100 iterations in one program, in float32, and NumPy does one after the
+other, in float64; these dtypes are the defaults. Each has a process of its own, and they take turns.
 """
 
 from absl import app, flags
@@ -16,9 +16,9 @@ from benchmarks.min_char.measure import measure
 
 QUICK = {"rounds": 1, "iterations": 200, "hidden": 16}
 
-flags.DEFINE_integer("hidden", 100, "H.", lower_bound=1)
+flags.DEFINE_integer("hidden", 100, "H, the hidden width.", lower_bound=1)
 flags.DEFINE_integer("iterations", 1000, "Iterations in each sample, a multiple of 100.", lower_bound=100)
-flags.DEFINE_integer("rounds", 5, "Samples of each way.", lower_bound=1)
+flags.DEFINE_integer("rounds", 5, "How many samples are taken of each.", lower_bound=1)
 command.define_flags("min_char", QUICK, {})
 FLAGS = flags.FLAGS
 
@@ -28,7 +28,9 @@ def main(argv: list[str]) -> None:
         device = command.settle("min_char", QUICK, {})
         output = command.output_folder(argv)
         if FLAGS.iterations % 100:
-            raise ValueError(f"--iterations is {FLAGS.iterations}: expected a multiple of 100, which make a program")
+            raise ValueError(
+                f"--iterations is {FLAGS.iterations}: expected a multiple of 100, the iterations of one program"
+            )
 
     before = machine.describe(device)
     records = measure(device, FLAGS.rounds, hidden=FLAGS.hidden, iterations=FLAGS.iterations)

@@ -1,4 +1,4 @@
-"""The minimal character model as loops in NumPy, after the lecture's program: what rnnjax's is compared with.
+"""The minimal character model as loops in NumPy, after the lecture's program, for comparison with rnnjax.
 
 It computes in float64, and ``step`` does one iteration, on one window of characters. The tests compare the losses of
 experiments/min_char with those of this model.
@@ -21,7 +21,7 @@ class State(NamedTuple):
 
 
 def start(params: Params) -> State:
-    """At the start of the text.
+    """The state at the start of the text.
 
     Args:
         params: kernel (V, H), recurrent_kernel (H, H), bias (H,), readout_kernel (H, V), readout_bias (V,).

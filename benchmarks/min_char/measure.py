@@ -14,11 +14,11 @@ from benchmarks.common.worker import Answer, serve, workers
 WAYS = {"rnnjax": "rnnjax, 100 iterations a program", "numpy": "loops in NumPy"}
 
 Record = dict[str, Any]
-"""A way: ``seconds`` an iteration in each sample, and ``ratio``, the time of NumPy over its own."""
+"""A way to train: ``seconds`` of an iteration in each sample, and ``ratio``, the time of NumPy over its own."""
 
 
 def measure(device: Device, rounds: int, *, hidden: int, iterations: int) -> list[Record]:
-    """A record of each way; they take turns, and what comes before the first sample, as compiling, does not count."""
+    """A record of each way. They take turns; what comes before the first sample, such as compiling, does not count."""
     samples: dict[str, list[list[float]]] = {way: [] for way in WAYS}
     with workers("benchmarks.min_char.measure", list(WAYS), device) as processes:
         for _ in tqdm(range(rounds), disable=None):

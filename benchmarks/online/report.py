@@ -54,7 +54,7 @@ def best_way(records: list[Record]) -> tuple[str, str]:
 
 
 class Line(NamedTuple):
-    """Microseconds of k steps in one call: ``call + k step``."""
+    """The microseconds of k steps in one call, fitted by ``call + k step``."""
 
     counts: list[int]
     times: list[float]
@@ -63,7 +63,7 @@ class Line(NamedTuple):
 
 
 def lines(records: list[Record], counts: list[int]) -> dict[tuple[str, str], Line]:
-    """By library and cell, what k steps in one call take."""
+    """The times of k steps in one call, by library and cell."""
     found = {}
     by_way = {(r["library"], r["cell"], r["way"]): r["median_seconds"] for r in records if "way" in r}
     for library, cell in itertools.product(dict.fromkeys((PLAIN[0], best_way(records)[0])), cells_of(records)):
@@ -84,7 +84,7 @@ def table_of_calls(records: list[Record], counts: list[int]) -> str:
 
 
 def find(records: list[Record], counts: list[int]) -> str:
-    """The lowest latency, how it stands to the others, and what of it is the call."""
+    """The lowest latency, how it compares with PyTorch and NumPy, and how much of it is the call."""
     steps, found, way = single(records), lines(records, counts), best_way(records)
     dispatch = LIBRARIES[way[0]].removeprefix("rnnjax, ")
 
@@ -101,9 +101,9 @@ def find(records: list[Record], counts: list[int]) -> str:
     return (
         f"One step takes {medians(way)} microseconds ({dispatch}, params constant, state donated): "
         f"{'; '.join(ratios)}.\n"
-        f"Merely jitted and dispatched asynchronously, it takes {medians(PLAIN)}. "
-        f"A call ({dispatch}) costs {min(calls):.1f} to {max(calls):.1f} microseconds whatever is in it, "
-        f"a step within it {min(own):.1f} to {max(own):.1f}."
+        f"Merely jitted and dispatched asynchronously, it takes {medians(PLAIN)} microseconds. "
+        f"A call ({dispatch}) costs {min(calls):.1f} to {max(calls):.1f} microseconds, whatever it computes, "
+        f"and each step within it {min(own):.1f} to {max(own):.1f} microseconds."
     )
 
 

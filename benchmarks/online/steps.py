@@ -21,7 +21,7 @@ LIBRARIES = {
     "torch": "PyTorch",
     "numpy": "NumPy",
 }
-"""What is measured, with titles for tables."""
+"""The libraries that are measured, with titles for tables."""
 
 STEP, STEPS = "one step", "steps by unroll"
 
@@ -41,7 +41,7 @@ Weights = dict[str, np.ndarray]
 
 class Programs(NamedTuple):
     calls: dict[str, Call]  # each goes on from where its last call ended, and returns the output
-    context: Callable[[], AbstractContextManager[Any]] = nullcontext  # what they are called in
+    context: Callable[[], AbstractContextManager[Any]] = nullcontext  # in which they are called
 
 
 def several(count: int) -> str:

@@ -29,7 +29,7 @@ ACCELERATOR = {
 }
 
 flags.DEFINE_list("cells", ["min_gru", "sru", "lru", "elman", "gru"], "Cells by rnnjax's names.")
-flags.DEFINE_list("steps", ["64", "512", "4096", "16384"], "Lengths T.")
+flags.DEFINE_list("steps", ["64", "512", "4096", "16384"], "Values of T, the time steps.")
 flags.DEFINE_list("sizes", ["1x8", "8x64"], "BxH: batch, and input and hidden width.")
 flags.DEFINE_integer("rounds", 5, "Turns that each program takes in each case.", lower_bound=1)
 command.define_flags("parallel", QUICK, ACCELERATOR)

@@ -21,7 +21,11 @@ QUICK = {"shapes": ["5x2x3x4"], "cells": ["lstm"], "calls": 2}
 ACCELERATOR = {"shapes": ["200x64x512x512", "100x256x1024x1024", "50x512x2048x2048", "1000x128x64x256"]}
 
 flags.DEFINE_list("cells", ["elman", "lstm", "gru", "gru_reset_after"], "Cells by rnnjax's names.")
-flags.DEFINE_list("shapes", ["100x32x128x128", "200x16x64x64", "50x50x512x512", "1000x8x32x64"], "Shapes TxBxIxH.")
+flags.DEFINE_list(
+    "shapes",
+    ["100x32x128x128", "200x16x64x64", "50x50x512x512", "1000x8x32x64"],
+    "Shapes TxBxIxH: time steps, batch, input and hidden width.",
+)
 flags.DEFINE_integer("calls", 7, "Calls that are measured of each cell and shape.", lower_bound=1)
 command.define_flags("profile", QUICK, ACCELERATOR)
 FLAGS = flags.FLAGS

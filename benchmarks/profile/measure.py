@@ -17,7 +17,7 @@ from benchmarks.common.measure import elapsed
 from benchmarks.common.workload import gradient_of, params_and_inputs
 
 PARTS = ("forward, products", "forward, the rest", "back, products", "back, the rest", "outside the loops")
-"""What a gradient's time is divided into."""
+"""The parts into which the time of a gradient is divided."""
 
 PRODUCT = re.compile(r' dot\(|custom_call_target="__cublas')
 """A matrix product in a program's text; on a GPU it may be a call of a library."""
@@ -37,7 +37,7 @@ class Loop(NamedTuple):
 
 
 Event = tuple[str, float, float]
-"""What the profiler tells of an operation: its name, and its start and duration in seconds."""
+"""An operation in the profiler's trace: its name, and its start and duration in seconds."""
 
 
 def measure(cell: str, shape: list[int], device: Device, calls: int) -> Record:

@@ -11,7 +11,7 @@ from benchmarks.profile.measure import PARTS, Record
 SHADES = dict(zip(PARTS, ("0.15", "0.45", "0.6", "0.78", "0.95"), strict=True))
 
 NOTES = (
-    "profiled: how many times as long a call takes under the profiler; the parts are shares of that time.\n"
+    "profiled: how many times as long a call takes under the profiler; the parts are shares of that longer time.\n"
     "fresh MB: memory that a call got anew from the system and touched for the first time."
 )
 

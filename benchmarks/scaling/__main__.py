@@ -5,13 +5,13 @@
     python -m benchmarks.scaling --cell=gru --base=200x16x64 --output=runs/benchmarks/scaling_gru
 
 From a base, one of the three grows at a time; the exponent is the slope of time against it on doubly logarithmic axes.
-At the small end time grows more slowly, since each step of the loop starts its operations however little they compute
-(what that costs is measured with B = H = 2), and passes over the weights and their gradient however small the batch. So
-the exponent is fitted to the upper half of each range, which is the stricter measure, and to all of it. The time is the
-least of several calls, which take turns, since other programs can only add to it. Where a program needs much memory
-(more than 32 MiB with glibc), each call gets it from the system anew, page by page: there time jumps once, and the
-table shows by how much. Compiling must not take longer for more steps, in processor time, which other programs hardly
-change; for more layers, see benchmarks/compile_time/.
+At small sizes time grows more slowly, since each step of the loop has to start its operations, however little they
+compute (measured with B = H = 2), and to read the weights and their gradient, however small the batch. The exponent is
+therefore fitted to the upper half of each range, which is the stricter measure, and also to the whole range. The time
+is the least of several calls, which take turns, since other programs can only add to it. Where a program needs much
+memory (more than 32 MiB with glibc), each call gets it from the system anew, page by page. Time jumps once at that
+size, and the table shows by how much. Compiling must not take longer for more steps, in processor time, which other
+programs hardly change; for more layers, see benchmarks/compile_time/.
 """
 
 from absl import app, flags
@@ -37,10 +37,10 @@ ACCELERATOR = {
 }
 
 flags.DEFINE_string("cell", "lstm", "A cell by rnnjax's name.")
-flags.DEFINE_list("steps", [str(50 * 2**power) for power in range(8)], "Values of T.")
-flags.DEFINE_list("batch", [str(2**power) for power in range(10)], "Values of B.")
-flags.DEFINE_list("hidden", [str(2**power) for power in range(3, 10)], "Values of H, and of the inputs' width.")
-flags.DEFINE_string("base", "100x16x64", "TxBxH: the two that do not grow have these values.")
+flags.DEFINE_list("steps", [str(50 * 2**power) for power in range(8)], "Values of T, the time steps.")
+flags.DEFINE_list("batch", [str(2**power) for power in range(10)], "Values of B, the batch size.")
+flags.DEFINE_list("hidden", [str(2**power) for power in range(3, 10)], "Values of H, the width of state and inputs.")
+flags.DEFINE_string("base", "100x16x64", "TxBxH: the values of the two sizes that do not grow.")
 flags.DEFINE_integer("repeats", 9, "Calls at each size.", lower_bound=1)
 flags.DEFINE_integer("rounds", 3, "How many times the gradient is compiled for each T.", lower_bound=1)
 command.define_flags("scaling", QUICK, ACCELERATOR)

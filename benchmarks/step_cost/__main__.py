@@ -24,11 +24,13 @@ from rnnjax.names import lookup
 QUICK = {"steps": ["16", "32", "64", "128"], "hidden": ["4"], "unroll": ["1", "4"]}
 
 flags.DEFINE_list("cells", ["indrnn", "lstm"], "Cells by rnnjax's names; indrnn has no matrix product in its steps.")
-flags.DEFINE_list("hidden", ["8"], "Values of H, and of the inputs' width.")
+flags.DEFINE_list("hidden", ["8"], "Values of H, the width of state and inputs.")
 flags.DEFINE_list("unroll", ["1", "4", "16"], "Numbers of steps that one turn of the loop takes.")
 flags.DEFINE_list("programs", list(PROGRAMS), f"What is timed: {', '.join(PROGRAMS)}.")
 flags.DEFINE_list("ways", list(WAYS), f"Whose loops are timed: {', '.join(WAYS)}.")
-flags.DEFINE_list("steps", ["256", "512", "1024", "2048", "4096"], "Lengths T to which a line is fitted.")
+flags.DEFINE_list(
+    "steps", ["256", "512", "1024", "2048", "4096"], "Values of T, the time steps, to which a line is fitted."
+)
 flags.DEFINE_integer("repeats", 20, "Calls at each length; the least time counts.", lower_bound=1)
 command.define_flags("step_cost", QUICK, {})
 FLAGS = flags.FLAGS

@@ -1,4 +1,4 @@
-"""How long does a streaming loop take to answer a sample, and what of it is the network's step?
+"""How long does a streaming loop take to answer a sample, and how much of that is the network's step?
 
     python -m benchmarks.streaming
     python -m benchmarks.streaming --quick
@@ -24,7 +24,7 @@ from rnnjax.names import lookup
 QUICK = {"hidden": ["8"], "repeats": 20, "rounds": 2}
 
 flags.DEFINE_list("cells", list(CELLS), "Cells: gru, lstm.")
-flags.DEFINE_list("hidden", ["16", "64", "256"], "Values of H.")
+flags.DEFINE_list("hidden", ["16", "64", "256"], "Values of H, the hidden width.")
 flags.DEFINE_integer("repeats", 500, "Samples in each turn.", lower_bound=1)
 flags.DEFINE_integer("rounds", 9, "Turns that each way of doing a step takes.", lower_bound=1)
 command.define_flags("streaming", QUICK, {})

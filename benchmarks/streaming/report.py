@@ -55,7 +55,7 @@ def _table(records: list[Record], cell: Any) -> str:
 
 
 def find(records: list[Record]) -> str:
-    """What a step and a line take in rnnjax, beside other libraries, and what a step takes in other ways."""
+    """How long a step and a line take in rnnjax, compared with other libraries and with other ways to do a step."""
     found, cases = by_way(records), cases_of(records)
     ours = found[OURS]
 
@@ -70,12 +70,11 @@ def find(records: list[Record]) -> str:
     for way, name in (("numpy", "NumPy"), ("torch", "PyTorch")):
         if way in found:
             parts.append(f"{ratios(OURS, way)} times {name}'s")
-    lines = (
-        f"A line takes {medians(ours, 'lines')} microseconds, without a network {medians(found['nothing'], 'lines')}."
-    )
+    bare = medians(found["nothing"], "lines")
+    lines = f"A line takes {medians(ours, 'lines')} microseconds, and {bare} without a network."
     others = [way for way in found if way != OURS and WAYS[way].title.startswith("rnnjax")]
     beside = "; ".join(f"{WAYS[way].title.removeprefix('rnnjax, ')} {ratios(way, OURS)}" for way in others)
-    return f"{'; '.join(parts)}.\n{lines}\nDone in other ways, a step takes so many times as long: {beside}."
+    return f"{'; '.join(parts)}.\n{lines}\nIn other ways a step takes this many times as long: {beside}."
 
 
 def draw(records: list[Record], title: str) -> Figure:

@@ -32,7 +32,7 @@ class Command(NamedTuple):
     script: str
     flags: tuple[str, ...]
     devices: int = 0
-    cache: str = ""  # of compiled programs, when it starts: cold or warm; PyTorch has none
+    cache: str = ""  # the state of its cache of compiled programs, cold or warm; empty for PyTorch, which has none
 
     @property
     def name(self) -> str:
@@ -53,7 +53,7 @@ class Effort(NamedTuple):
     """How often things are measured, and with how many threads in PyTorch."""
 
     rounds: int
-    repeats: int  # of the compiled programs, to compare devices
+    repeats: int  # how often the compiled programs are run again, to compare devices
     torch_threads: int
 
 

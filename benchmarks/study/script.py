@@ -20,7 +20,7 @@ CELLS = ("elman_tanh", "elman_relu", "elman_sigmoid", "irnn", "lstm", "gru")
 """The cells of the study; ``irnn`` is a ReLU network whose recurrent weights start as the identity."""
 
 Norms = dict[str, np.ndarray]
-"""By ``name_of`` a network, (S, L, T): ||dL/dh_t|| of the whole batch for every seed, layer and step."""
+"""||dL/dh_t|| of the whole batch (S, L, T), for every seed, layer and step, by the ``name_of`` a network."""
 
 
 class Event(NamedTuple):
@@ -59,7 +59,7 @@ class Settings(NamedTuple):
     seeds: int
 
     def as_flags(self) -> list[str]:
-        """For a command line."""
+        """The settings as flags of a command line."""
         texts = {
             name: ",".join(map(str, value)) if isinstance(value, tuple) else value
             for name, value in self._asdict().items()
@@ -81,9 +81,9 @@ def name_of(cell: str, depth: int) -> str:
 def define_flags() -> None:
     """One flag for each setting."""
     flags.DEFINE_list("cells", list(CELLS), "Cells to measure.")
-    flags.DEFINE_integer("steps", 200, "T, time steps.", lower_bound=1)
-    flags.DEFINE_integer("batch", 16, "B, the batch.", lower_bound=1)
-    flags.DEFINE_integer("hidden", 64, "H, and the width of the inputs.", lower_bound=1)
+    flags.DEFINE_integer("steps", 200, "T, the number of time steps.", lower_bound=1)
+    flags.DEFINE_integer("batch", 16, "B, the batch size.", lower_bound=1)
+    flags.DEFINE_integer("hidden", 64, "H, the width of the hidden state and the inputs.", lower_bound=1)
     flags.DEFINE_list("depths", ["1", "2", "4"], "Numbers of layers.")
     flags.DEFINE_integer("seeds", 20, "Seeds, each with weights and inputs of its own.", lower_bound=1)
 

@@ -27,8 +27,8 @@ QUICK = {"hidden": ["8"], "steps": 5, "batch": 4, "vocabulary": 7, "repeats": 2,
 ACCELERATOR = {"hidden": ["512", "2048"], "steps": 100, "batch": 512}
 
 flags.DEFINE_list("hidden", ["64", "128", "256", "384", "512"], "Values of H, the width of both layers.")
-flags.DEFINE_integer("steps", 50, "T, time steps.", lower_bound=1)
-flags.DEFINE_integer("batch", 50, "B, an even number.", lower_bound=1)
+flags.DEFINE_integer("steps", 50, "T, the number of time steps.", lower_bound=1)
+flags.DEFINE_integer("batch", 50, "B, the batch size, an even number.", lower_bound=1)
 flags.DEFINE_integer("vocabulary", 96, "V, the number of different characters.", lower_bound=2)
 flags.DEFINE_integer("repeats", 3, "Training steps in each turn.", lower_bound=1)
 flags.DEFINE_integer("rounds", 7, "Turns that each way of training takes at each width.", lower_bound=1)

@@ -34,12 +34,12 @@ QUICK = {
 flags.DEFINE_list("shapes", SHAPES, "TxBxIxH: time steps, batch, input and hidden width.")
 flags.DEFINE_list("cells", list(GATES), "Cells by rnnjax's names.")
 flags.DEFINE_list("peers", PEERS, "Libraries and references to compare with.")
-flags.DEFINE_integer("rounds", 9, "Turns that each library takes on each cell and shape.", lower_bound=1)
+flags.DEFINE_integer("rounds", 9, "How many times each library is measured on each cell and shape.", lower_bound=1)
 flags.DEFINE_float(
     "seconds",
     12,
-    f"Seconds for each cell and shape, about. A turn repeats its call 1 to {MOST_REPEATS} times to keep to them; when "
-    f"they are over, measuring ends after {FEWEST_ROUNDS} rounds.",
+    f"About how many seconds to measure each cell and shape. A turn repeats its call 1 to {MOST_REPEATS} times to keep "
+    f"to that; after it measuring ends, but not before {FEWEST_ROUNDS} rounds.",
     lower_bound=0,
 )
 command.define_flags("unroll", QUICK, ACCELERATOR)

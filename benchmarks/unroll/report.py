@@ -64,13 +64,13 @@ SPEEDUPS = (
     Speedup(("lstm",), ("torch",), "PyTorch", 1, 1.3),
     Speedup(("gru_reset_after", "elman"), ("torch",), "PyTorch", 4, 4),
 )
-PRODUCTS = {"50x50x512x512": 1.6}  # rnnjax is to take at most so many times as long as the matrix products
-FLOW_OVERHEAD = 1.1  # gradient_flow is to take at most so many times as long as the gradient
-LOOPS = {"200x16x64x64": 8, "100x32x128x128": 2}  # PyTorch's loop is to take so many times as long as gradient_flow
+PRODUCTS = {"50x50x512x512": 1.6}  # rnnjax is to take at most this many times as long as the matrix products
+FLOW_OVERHEAD = 1.1  # gradient_flow is to take at most this many times as long as the gradient
+LOOPS = {"200x16x64x64": 8, "100x32x128x128": 2}  # PyTorch's loop is to take at least this many times as long
 
 
 def find(records: Iterable[Record]) -> str:
-    """What the numbers say, in two sentences."""
+    """The finding: the times of others as multiples of rnnjax's, and the cost of ``gradient_flow``."""
     cases = _by_case(records)
     parts = []
     for rivals, name in ((JAX_PEERS, "the fastest other JAX program"), (("torch",), "PyTorch")):
@@ -81,7 +81,7 @@ def find(records: Iterable[Record]) -> str:
     flow = f"gradient_flow takes {min(overheads):.2f} to {max(overheads):.2f} times as long as the gradient."
     if not parts:
         return flow
-    heading = "How many times as long as rnnjax, forward + backward on one device, geometric means over shapes:"
+    heading = "Time of forward + backward on one device, as a multiple of rnnjax's, geometric means over shapes:"
     return "\n".join((heading, ";\n".join(parts) + ".", flow))
 
 
@@ -205,7 +205,7 @@ def _loop_overhead(case: Case) -> Ratio | None:
 
 
 def _fastest(cases: Iterable[Case], rivals: Sequence[str], own: str) -> dict[str, Ratio]:
-    """By shape: how many times the time of ``own`` the fastest of the rivals takes for the gradient."""
+    """The time of the fastest rival for the gradient as a multiple of that of ``own``, by shape."""
     fastest = {}
     for case in cases:
         ratios = [ratio for rival in rivals if (ratio := _times(rival, own, GRADIENT, case))]

@@ -121,7 +121,7 @@ def _step(model: str, epochs: int, max_characters: int) -> Any:
 
 
 def _kept_share(given: Any) -> float:
-    """The share of the words read that are not thinned out."""
+    """The share of the words read that the subsampling of frequent words keeps."""
     from experiments.word_vectors.data import kept_probability
 
     counts = given.data.counts()

@@ -37,7 +37,7 @@ def _measured(records: list[Record]) -> list[Record]:
 
 
 def find(records: list[Record]) -> str:
-    """How many times gensim's words a second, by model, and whether that meets the target."""
+    """The speed of each model as a multiple of gensim's, whether that meets the target, and how far both agree."""
     ours = {record["model"]: record for record in records if record["way"] == "rnnjax"}
     if not all("ratio" in record for record in ours.values()):
         return "gensim was not measured."
@@ -46,9 +46,9 @@ def find(records: list[Record]) -> str:
     agree = [f"{TITLES[model]} {statistics.mean(ours[model]['agreement']):.0%}" for model in MODELS]
     itself = [f"{statistics.mean(record['agreement']):.0%}" for record in records if record["way"] == "gensim"]
     return (
-        f"Times gensim's words a second: {', '.join(told)} (target {TARGET:g}: {met}).\n"
-        f"Share of the ten nearest words that are gensim's, too: {', '.join(agree)}; "
-        f"of those of gensim with another seed: {', '.join(itself)}."
+        f"Words a second as a multiple of gensim's: {', '.join(told)} (target {TARGET:g}: {met}).\n"
+        f"Share of the ten nearest words that agree with gensim's: {', '.join(agree)}; "
+        f"gensim with another seed agrees in {', '.join(itself)}."
     )
 
 

@@ -1,4 +1,4 @@
-"""Imported first by a command, before what takes seconds: a signal then ends it with a line, and output has a place."""
+"""A command imports this first: signals then end its slow imports with one line, and closed streams are opened."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 
 def _open_closed_streams() -> None:
-    """Somewhere for output to go: else the next file to be opened would be taken for it."""
+    """Opens closed standard streams on the null device: else the next file to be opened would get their descriptors."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)

@@ -1,4 +1,4 @@
-"""Training whose weights are averaged over the last steps: a state with all that a step depends on, and a step."""
+"""Training that also averages the weights over the last steps: its state, and its training steps."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,17 +16,17 @@ from rnnjax.typing import Key, Params
 
 
 class TrainState(NamedTuple):
-    """All that a training step depends on, but for the data."""
+    """All that a training step depends on, except for the data."""
 
     params: Params
-    average: Params  # of the weights over the last steps
+    average: Params  # a running mean of the params over about the last ``config.averaged_over`` steps
     optimizer: Any
     step: Array
     key: Key
 
 
 def initial_state(params: Params, optimizer: optax.GradientTransformation, key: Key) -> TrainState:
-    """Before training."""
+    """The state before training."""
     return TrainState(params, jax.tree.map(jnp.copy, params), optimizer.init(params), jnp.int32(0), key)
 
 
@@ -48,7 +48,10 @@ def train_steps(
     state: TrainState,
     data: Any,
 ) -> tuple[TrainState, Record]:
-    """Some training steps in one program, each on what ``loss`` draws by its key: the state, the mean loss."""
+    """Takes ``config.steps_a_call`` training steps and returns the new state and their mean loss.
+
+    ``loss(params, data, key)`` draws the batch of a step from the data, by a key that each step has of its own.
+    """
 
     def step(state: TrainState, _: None) -> tuple[TrainState, Array]:
         key = jax.random.fold_in(state.key, state.step)

@@ -1,8 +1,8 @@
-"""What experiments there are, and what each can be told: read from their config files, without running them.
+"""Lists the experiments and their settings, which are read from their config files without running them.
 
-The docstring of a config.py begins with the question, and has a paragraph that begins with "Run time: ". Each field is
-set in a line of its own in ``get_config``, with a comment that explains it there or in the lines above. ``VARIANTS``
-are functions that change a config; the docstring of each says what it is.
+The docstring of a config.py begins with the question and has a paragraph that begins with "Run time: ". Each field is
+set on a line of its own in ``get_config``; a comment on that line, or on the lines directly above it, explains the
+field. ``VARIANTS`` are functions that change a config; the docstring of each says what it does.
 """
 
 import ast
@@ -20,7 +20,7 @@ WIDTH = 120
 
 
 class Experiment(NamedTuple):
-    """What the docstring of its config file says of it."""
+    """An experiment, as the docstring of its config file describes it."""
 
     name: str
     question: str
@@ -32,7 +32,7 @@ class Experiment(NamedTuple):
 
 
 def experiments() -> list[Experiment]:
-    """All there are, in the order of their names."""
+    """All experiments, in the order of their names."""
     return [_described(path) for path in sorted(ROOT.glob("*/config.py"))]
 
 
@@ -48,7 +48,7 @@ def listing() -> str:
 
 
 def show(page: str) -> None:
-    """Prints it; into a pipe whose reader has seen enough, no more than that."""
+    """Prints a page; ends without an error if it goes to a pipe whose reader stops reading."""
     try:
         print(page, flush=True)
     except BrokenPipeError:
@@ -61,13 +61,13 @@ def config_path(name: str) -> Path:
 
 
 def help_page(path: Path, defaults: dict[str, Any], variants: Iterable[Callable[..., None]], flags: str) -> str:
-    """The question, every field with its default and comment, the variants with a line each, and the flags.
+    """The page of ``--help``: question, run time, every field with its default and comment, variants and flags.
 
     Args:
-        path: of a config file.
-        defaults: the fields of the config, as they are without any flag.
-        variants: that the config file has.
-        flags: what ``--help`` says of the flags, one a line.
+        path: the config file.
+        defaults: the fields of the config, with their values when no flag is given.
+        variants: the variants of the config file.
+        flags: the description of the flags, with a line for each.
     """
     described, comments = _described(path), field_comments(path.read_text(encoding="utf-8"))
     order = [*[name for name in comments if name in defaults], *[name for name in defaults if name not in comments]]
@@ -80,16 +80,16 @@ def help_page(path: Path, defaults: dict[str, Any], variants: Iterable[Callable[
         described.question,
         f"{described.command} [--variant=NAME] [--config.FIELD=VALUE ...] [--workdir=FOLDER]",
         _wrapped(f"Run time: {described.run_time}", 0),
-        "Settings, each of them a flag --config.FIELD=VALUE, as they are without flags:\n" + "\n".join(settings),
-        *(["Variants, --variant=NAME, which change some of them:\n" + "\n".join(chosen)] if chosen else []),
+        "Settings with their defaults; --config.FIELD=VALUE changes one of them:\n" + "\n".join(settings),
+        *(["Variants, which change settings; --variant=NAME chooses one:\n" + "\n".join(chosen)] if chosen else []),
         f"Flags:\n{flags}",
-        f"What to expect of a run is told at the top of {_short(path)}.",
+        f"The top of {_short(path)} says what to expect from a run.",
     ]
     return "\n\n".join(parts)
 
 
 def field_comments(source: str) -> dict[str, str]:
-    """The comments of a config's fields: those in the line that sets one, after those directly above it."""
+    """The comment of each field of a config: the lines directly above the line that sets it, then that line's own."""
     comments: dict[str, str] = {}
     tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
     lines = source.splitlines()
@@ -110,12 +110,12 @@ def field_comments(source: str) -> dict[str, str]:
 def _described(path: Path) -> Experiment:
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     paragraphs = [" ".join(paragraph.split()) for paragraph in text.split("\n\n")]
-    run_time = next((p.removeprefix("Run time: ") for p in paragraphs if p.startswith("Run time: ")), "not told.")
+    run_time = next((p.removeprefix("Run time: ") for p in paragraphs if p.startswith("Run time: ")), "not stated.")
     return Experiment(path.parent.name, paragraphs[0], run_time)
 
 
 def _entry(left: str, text: str, wide: int) -> str:
-    """A name and what it is, in two columns."""
+    """A name and its description, in two columns."""
     if len(left) >= wide + 2:
         return f"{left}\n{_wrapped(text, wide + 4)}"
     return textwrap.fill(text, WIDTH, initial_indent=f"{left:{wide + 4}}", subsequent_indent=" " * (wide + 4)) or left

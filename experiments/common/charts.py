@@ -1,8 +1,8 @@
-"""Charts of what runs recorded, with values under the pointer, made from the records.
+"""Interactive charts of the records of runs, which show values under the pointer.
 
-Which chart a run gets is decided here, by the kinds of its records, for all experiments: over training, the numbers of
-its training and its evaluations; and norms by how far back they are, with a slider over training where they were
-measured several times. A line is the median of seeds, shaded over their range.
+The kinds of a run's records decide which charts it gets, in the same way for all experiments. One chart draws the
+numbers of training and evaluation against training steps. The others draw norms against lag, with a slider over
+training where the norms were measured several times. A line is the median over seeds, shaded over their range.
 """
 
 from collections import Counter
@@ -18,28 +18,28 @@ from experiments.common.vega_lite import Scale
 from experiments.common.workdir import Record
 
 MOST_LINES, MOST_STEPS, MOST_LAGS, MOST_MOMENTS = 16, 60, 50, 25
-"""How many there are at most: lines shown before a choice is made, points of a line over training, points of
-a line over lags, and places of the slider."""
+"""The most lines that are shown before the reader chooses, the most points of a line over training and of a line over
+lags, and the most positions of a slider."""
 
 MOST_NUMBERS = 60_000
-"""In a chart with a slider, about half a megabyte: where it would have more, the slider has fewer places."""
+"""The most numbers in a chart with a slider, about half a megabyte; a slider has fewer positions to stay below it."""
 
 OVER_TRAINING = ("train", "evaluation")
 """The kinds of records whose numbers are drawn over training."""
 
 ALL = "all"
-"""The value of a field whose record is of all others together: a chart shows it before a choice is made."""
+"""A field's value in records about all its other values together; charts show these until the reader chooses."""
 
 COMPARED = "compared"
 """The field that tells workdirs apart where several are compared; all of them are shown from the beginning."""
 
 
 class Back(NamedTuple):
-    """How the records of a kind have norms by their distance from the end."""
+    """How the records of one kind hold norms by their distance from the end."""
 
     heading: str
-    curves: tuple[str, ...]  # fields that are lists, the end last
-    parts: tuple[str, ...] = ()  # fields that part them, beside those of the run
+    curves: tuple[str, ...]  # fields that hold a list of norms, that of the end last
+    parts: tuple[str, ...] = ()  # fields that tell curves apart, beside those of the run
     x: str = "lag (steps back)"
 
 
@@ -57,7 +57,9 @@ BACK = {
         ("state", "output", "whole"),
         ("choice",),
     ),
-    "derivative": Back("What is left of an input on the way forward, and of a gradient back", ("norms",), ("of",)),
+    "derivative": Back(
+        "What is left of an input on the way forward, and of a gradient on the way back, by lag", ("norms",), ("of",)
+    ),
     "neuron_gradient": Back(
         "The gradient of each neuron's incoming weights, by layer",
         ("root_mean_square",),
@@ -71,7 +73,7 @@ PHASES = {"initialization": "before training", "flossed": "after flossing", "tra
 
 
 class Chart(NamedTuple):
-    """What Vega-Lite draws, and what is to be said of it."""
+    """A chart: its heading, what is said below it, and its specification for Vega-Lite."""
 
     heading: str
     told: str
@@ -79,22 +81,23 @@ class Chart(NamedTuple):
 
 
 def of_records(records: Sequence[Record]) -> list[Chart]:
-    """All that there is something for."""
+    """All charts that the records have data for."""
     networks = identity(records)
     found = [_over_training(records, networks), *(_by_lag(records, networks, kind) for kind in BACK)]
     return [chart for chart in found if chart]
 
 
 def identity(records: Iterable[Record]) -> list[str]:
-    """The fields that part networks, but for seeds."""
+    """The fields that tell networks apart, except for the seed."""
     fields = dict.fromkeys(field for record in records if record["kind"] == "finished" for field in record)
     return [field for field in fields if field not in ("run", "kind", "seed")]
 
 
 def at_steps(records: Sequence[Record]) -> pd.DataFrame:
-    """A row for each number that was recorded at a training step: what it is of, ``kind``, ``field`` and ``value``.
+    """A row for each number recorded at a training step, with the columns ``kind``, ``step``, ``field`` and ``value``.
 
-    What it is of is as the run's last record has it: others may have a field of that name.
+    Further columns say which network it is of. They come from the run's last record, since other records may use a
+    field of the same name for something else.
     """
     known = ["run", "seed", *identity(records)]
     runs = {
@@ -114,12 +117,12 @@ def at_steps(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def _is_number(value: Any) -> bool:
-    """Null is one that is not finite."""
+    """Whether a value is a number; null stands for one that is not finite."""
     return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 
 
 def _over_training(records: Sequence[Record], networks: list[str]) -> Chart | None:
-    """Numbers against training steps; which of them is chosen by name, and whether its logarithm is drawn."""
+    """Numbers against training steps; the reader chooses which number, and whether its logarithm is drawn."""
     rows = at_steps([record for record in records if record["kind"] in (*OVER_TRAINING, "finished")])
     if rows.empty:
         return None
@@ -158,12 +161,12 @@ def _over_training(records: Sequence[Record], networks: list[str]) -> Chart | No
     )
     told = ""
     if rows.groupby(["quantity", *parts])["step"].nunique().max() > MOST_STEPS:
-        told = f"Where more than {MOST_STEPS} steps were recorded, a point is the mean of some that follow each other."
+        told = f"Where more than {MOST_STEPS} steps were recorded, a point is the mean of several consecutive ones."
     return Chart("Over training", told, spec)
 
 
 def _by_lag(records: Sequence[Record], networks: list[str], kind: str) -> Chart | None:
-    """Norms, relative to the first of each, against how far back they are."""
+    """Norms against lag, each curve relative to its first norm."""
     form = BACK[kind]
     of_kind = [record for record in records if record["kind"] == kind]
     rows = pd.DataFrame([row for record in of_kind for row in _norms(record, [*networks, *form.parts], form.curves)])
@@ -200,11 +203,11 @@ def _by_lag(records: Sequence[Record], networks: list[str], kind: str) -> Chart 
             "norm": "format(pow(10, datum.first + datum.middle), '.3~g')",
         },
     )
-    told = ["A line ends where a norm is below float32's range, or above it."]
+    told = ["A line ends where the norm leaves the range of float32."]
     if rows["entries"].max() > MOST_LAGS:
-        told.append(f"Of {rows['entries'].max():,} places {MOST_LAGS} are drawn, the near ones more densely.")
+        told.append(f"Of {rows['entries'].max():,} lags {MOST_LAGS} are drawn, more densely where they are small.")
     if len(moments) < len(every):
-        told.append(f"The slider has {len(moments)} of {len(every)} measurements, the early ones more densely.")
+        told.append(f"The slider has {len(moments)} of {len(every)} measurements, more densely early in training.")
     return Chart(form.heading, " ".join(told), spec)
 
 
@@ -213,7 +216,7 @@ _RANGE = "datum.low == datum.high ? '-' : {low} + ' to ' + {high}"
 
 
 def _as_asked_for(names: pd.Series) -> pd.Series:
-    """In which order kinds and fields are offered: training first, and losses."""
+    """A sort key that offers the kind of training before others, and the loss before other fields."""
     return ~names.isin([OVER_TRAINING[0], "loss"])
 
 
@@ -228,12 +231,15 @@ def _norms(record: Record, parts: Sequence[str], curves: Sequence[str]) -> Itera
     for name in curves:
         if name in record:
             with np.errstate(over="ignore"):
-                values = np.array(record[name], np.float64).astype(np.float32)  # as they were measured
+                values = np.array(record[name], np.float64).astype(np.float32)  # the dtype that they were measured in
             yield {**common, "moment": moment, "order": order, "norm": name, "entries": len(values), "values": values}
 
 
 def _relative(norms: Iterable[np.ndarray]) -> Record:
-    """A curve of log10 of norms of several seeds over that of the first, from the end back; empty where none is one."""
+    """The curve of several seeds' log10 of norms from the end back, less each seed's first number.
+
+    It is empty where there is only one norm, or where all norms of a seed are out of range.
+    """
     logs = log10(stacked(norms))[:, ::-1]
     if logs.shape[1] < 2 or np.isnan(logs).all(axis=1).any():
         return {}
@@ -244,9 +250,10 @@ def _relative(norms: Iterable[np.ndarray]) -> Record:
 
 
 def _course(rows: pd.DataFrame) -> Record:
-    """A curve over training steps; where there are many, of means over some that follow each other, at the last one.
+    """A curve over training steps; where there are many, of the means of consecutive ones, at the last of these.
 
-    Of runs that ended before others there is nothing any more; null is where one that goes on has no number.
+    A run that has ended before the others no longer counts. The curve is null where a run that goes on has a number
+    that is not finite.
     """
     steps = np.sort(rows["step"].unique())
     stride = -(-len(steps) // MOST_STEPS)
@@ -259,7 +266,7 @@ def _course(rows: pd.DataFrame) -> Record:
 
 
 def _spread(values: Iterable[np.ndarray], rounded: Callable[[float], float]) -> Record:
-    """Of several seeds' values at each place the median and the range, null where one is no number."""
+    """The median and the range of several seeds' values at each place; null where one of them is not finite."""
     told = [
         [rounded(float(of(each))) for of in (np.min, np.median, np.max)] if np.isfinite(each).all() else [None] * 3
         for each in values
@@ -274,19 +281,19 @@ def _spread(values: Iterable[np.ndarray], rounded: Callable[[float], float]) -> 
 
 
 def _named(rows: pd.DataFrame, parts: Sequence[str]) -> tuple[pd.DataFrame, list[str]]:
-    """Rows with their parts in words, and those parts that differ among them."""
+    """The rows with their parts in words, and the parts in which rows differ."""
     parts = [part for part in dict.fromkeys(parts) if part in rows and rows[part].nunique(dropna=False) > 1]
     return rows.assign(**{part: [_word(part, value) for value in rows[part]] for part in parts}), parts
 
 
 def _parts_lines(rows: pd.DataFrame, parts: Sequence[str], part: str) -> bool:
-    """Whether lines would be one without that part."""
+    """Whether some lines differ in that part alone."""
     others = [each for each in parts if each != part]
     return len(rows.drop_duplicates(parts)) > (len(rows.drop_duplicates(others)) if others else 1)
 
 
 def _word(part: str, value: Any) -> str:
-    """A value with its name, where it is a number; - where there is none."""
+    """A value in words: a number comes after the name of its field, and - stands for no value."""
     if isinstance(value, str):
         return value
     if value is None or value != value:
@@ -295,10 +302,10 @@ def _word(part: str, value: Any) -> str:
 
 
 def _choices(curves: Sequence[Record], parts: Sequence[str], networks: Sequence[str]) -> list[Record]:
-    """Lists to choose from; so much is chosen from the beginning that there are not too many lines.
+    """Lists to choose from; where there would be too many lines, some values are chosen from the beginning.
 
-    What parts the curves of one network is chosen before networks are, what there is most of before other things; but
-    no single line.
+    Parts that tell curves of one network apart are chosen before those that tell networks apart, and parts with many
+    values before those with few. No choice leaves a single line.
     """
     options = {part: _in_order(dict.fromkeys(curve[part] for curve in curves)) for part in parts}
     chosen = {part: ALL for part in parts if ALL in options[part]}
@@ -312,7 +319,7 @@ def _choices(curves: Sequence[Record], parts: Sequence[str], networks: Sequence[
 
 
 def _in_order(words: Iterable[str]) -> list[str]:
-    """As they come; numbers by their size."""
+    """Words in the order in which they come; if all of them end with a number, in the order of these numbers."""
     words = list(words)
     try:
         return sorted(words, key=lambda word: float(word.rpartition(" ")[2]))
@@ -321,7 +328,7 @@ def _in_order(words: Iterable[str]) -> list[str]:
 
 
 def _thinned(values: Sequence[Any], most: int) -> list[Any]:
-    """At most so many: the first third of that all, the others evenly spaced, the last one among them."""
+    """At most ``most`` of the values: a third are the first values, the others are evenly spaced up to the last one."""
     if len(values) <= most:
         return list(values)
     near = most // 3

@@ -3,11 +3,11 @@
     saved = checkpoint.read("runs/gradient_flow/checkpoints/RUN")
     saved.step, saved.about["config"], saved.tree["params"]
 
-Experiments have a ``load`` that makes of it what can be called.
+Experiments whose networks are used later have a function ``load``, which makes a usable network from a checkpoint.
 
-A folder has the newest checkpoint and the one before it, which is used where the newest is damaged. Each is a folder
+A folder has the newest checkpoint and the one before it, which is used if the newest is damaged. Each is a folder
 named by its training step, with two parts: ``state``, which orbax's own StandardCheckpointer reads, too, and ``about``,
-a JSON file; ``sha256.json`` tells what is in their files, for orbax itself does not notice every change of them.
+in JSON. ``sha256.json`` has a digest of every file, since orbax itself does not notice every change of them.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ _KEPT = 2
 _SUMS = "sha256.json"
 _FILES = 1 << 17  # bytes, more than orbax's files about the arrays of an experiment take together
 
-# Orbax waits for ever where two threads save at once.
+# Orbax waits forever if two threads save at the same time.
 _one_at_a_time = threading.Lock()
 
 
@@ -39,9 +39,9 @@ class Saved(NamedTuple):
     """A checkpoint as it was read.
 
     Attributes:
-        step: how many training steps its state has behind it.
-        tree: the state, as nested dicts and lists of NumPy arrays; from ``restore`` as what it was.
-        about: what was saved with it.
+        step: how many training steps the state has behind it.
+        tree: the state, as nested dicts and lists of NumPy arrays; from ``restore`` with its original types.
+        about: what was saved beside the state.
     """
 
     step: int
@@ -50,10 +50,10 @@ class Saved(NamedTuple):
 
 
 def save(folder: Path, step: int, tree: Any, about: dict[str, Any]) -> None:
-    """Saves a pytree as the state after ``step``, then drops all but the one before.
+    """Saves a pytree as the state after ``step`` training steps, and keeps of the others only the one before.
 
     Raises:
-        ExperimentError: if it cannot be written; those that are there stay as they are.
+        ExperimentError: if it cannot be written; the existing checkpoints stay as they are.
     """
     plain = jax.tree.map(_plain, tree)
     parts = ocp.args.Composite(state=ocp.args.StandardSave(plain), about=ocp.args.JsonSave(about))
@@ -64,7 +64,7 @@ def save(folder: Path, step: int, tree: Any, about: dict[str, Any]) -> None:
         with _checkpointer() as checkpointer:
             checkpointer.save(new.absolute(), parts)
         (new / _SUMS).write_text(json.dumps(_sums(new), indent=2))
-    except (OSError, ValueError, RuntimeError) as error:  # a full disk is any of them, by what was being written
+    except (OSError, ValueError, RuntimeError) as error:  # a full disk may raise any of these
         tidy(folder)
         before = next((folder / str(other) for other in steps(folder)), "none")
         raise ExperimentError(
@@ -72,14 +72,14 @@ def save(folder: Path, step: int, tree: Any, about: dict[str, Any]) -> None:
             f"{before}): mend this and run the same command again to go on"
         ) from error
     for other in steps(folder):
-        if other >= step:  # of a run that began anew
+        if other >= step:  # left by a run that has begun anew since
             drop(folder / str(other))
     new.rename(folder / str(step))
     tidy(folder)
 
 
 def tidy(folder: Path) -> None:
-    """Drops what is older than the newest checkpoint and the one before, and what a kill has left unfinished."""
+    """Deletes all but the two newest checkpoints, and what a process that was killed has left unfinished."""
     for old in steps(folder)[_KEPT:]:
         drop(folder / str(old))
     for entry in folder.iterdir() if folder.is_dir() else ():
@@ -88,15 +88,15 @@ def tidy(folder: Path) -> None:
 
 
 def drop(checkpoint: Path) -> None:
-    """Deletes one; never leaves half of it."""
+    """Deletes a checkpoint; if that is interrupted, no half of it remains under its name."""
     if checkpoint.exists():
         dropped = checkpoint.with_name(f"{checkpoint.name}.dropped")
-        shutil.rmtree(dropped, ignore_errors=True)  # of a kill
+        shutil.rmtree(dropped, ignore_errors=True)  # left by a process that was killed
         shutil.rmtree(checkpoint.rename(dropped))
 
 
 def steps(folder: str | Path) -> list[int]:
-    """Of the checkpoints in a folder, the newest first; unfinished ones have other names."""
+    """The training steps of the checkpoints in a folder, the newest first; unfinished ones have other names."""
     folder = Path(folder)
     found = [int(entry.name) for entry in folder.iterdir() if entry.name.isdigit()] if folder.is_dir() else []
     return sorted(found, reverse=True)
@@ -109,7 +109,7 @@ def of_run(folder: Path) -> list[Path]:
 
 
 def damage(checkpoint: Path) -> str | None:
-    """What is not as it was written in a checkpoint, if anything is not."""
+    """What in a checkpoint is not as it was written; None if it is undamaged."""
     try:
         expected = dict(json.loads((checkpoint / _SUMS).read_text()))
         found = _sums(checkpoint)
@@ -120,9 +120,9 @@ def damage(checkpoint: Path) -> str | None:
 
 
 def whole(folder: str | Path) -> Path:
-    """The newest checkpoint that is not damaged, in a folder of them or in that of a run, ``checkpoints/RUN``.
+    """The newest undamaged checkpoint in a folder of checkpoints, or in the folder of a run, ``checkpoints/RUN``.
 
-    Damaged ones are told on standard error. The folder of a checkpoint is that checkpoint itself.
+    Damaged ones are reported on standard error. ``folder`` may also be that of a single checkpoint.
 
     Raises:
         ExperimentError: if there is none.
@@ -142,7 +142,7 @@ def whole(folder: str | Path) -> Path:
 
 
 def read(folder: str | Path) -> Saved:
-    """The checkpoint that is ``whole`` there.
+    """Reads the checkpoint that ``whole`` finds.
 
     Raises:
         ExperimentError: if there is none, or it cannot be read.
@@ -151,7 +151,11 @@ def read(folder: str | Path) -> Saved:
 
 
 def restore(folder: str | Path, like: Any) -> Saved:
-    """The same, with a tree of the structure, shapes and dtypes of ``like``, which ``jax.eval_shape`` can have made."""
+    """As ``read``, with a tree of the structure, shapes and dtypes of ``like``, which may come from ``jax.eval_shape``.
+
+    Raises:
+        ExperimentError: as ``read`` does, and if the saved arrays have other shapes or dtypes.
+    """
     checkpoint, plain = whole(folder), jax.tree.map(_empty, like)
     saved = _read(checkpoint, ocp.args.StandardRestore(plain))
     with _readable(checkpoint):
@@ -160,7 +164,7 @@ def restore(folder: str | Path, like: Any) -> Saved:
 
 
 def about(folder: str | Path) -> dict[str, Any]:
-    """What was saved with it, without reading its state."""
+    """What was saved beside the state, which is not read."""
     checkpoint = whole(folder)
     with _readable(checkpoint), _checkpointer() as checkpointer:
         parts = ocp.args.Composite(about=ocp.args.JsonRestore())
@@ -174,7 +178,7 @@ def _last(folder: str | Path) -> Path:
 
 
 def _require_room(folder: Path, size: int) -> None:
-    """Raises ``OSError`` on a full disk; orbax finds out in several threads, and some tell it when all is over."""
+    """Raises ``OSError`` if the disk is full: some of the threads in which orbax notices that report it too late."""
     folder.mkdir(parents=True, exist_ok=True)
     beside = folder / "room.partial"
     try:
@@ -186,7 +190,7 @@ def _require_room(folder: Path, size: int) -> None:
 
 
 def _sums(checkpoint: Path) -> dict[str, str]:
-    """A digest of every file but the one that has them."""
+    """The digest of every file, except for the one that holds the digests."""
     found = {}
     for path in sorted(checkpoint.rglob("*")):
         if path.is_file() and path.name != _SUMS:
@@ -214,19 +218,19 @@ def _readable(checkpoint: Path) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """Of an operating system or of TensorStore, whose message tells where it was in a long line, and why at its end."""
+    """The reason for an error of the operating system or of TensorStore, where it is the end of a long line."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return (str(error).splitlines() or [type(error).__name__])[0].rpartition(": ")[2].partition(" [")[0]
 
 
 def _plain(leaf: Any) -> np.ndarray:
-    """On the host; a key of ``jax.random`` as the numbers it is made of."""
+    """The leaf as a NumPy array; a key of ``jax.random`` becomes the numbers that it is made of."""
     return np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
 
 
 def _empty(like: Any) -> np.ndarray:
-    """As ``_plain`` makes it, with any values; of an array or of its shape."""
+    """An array of the shape and dtype that ``_plain`` gives, with any values; ``like`` may be a shape alone."""
     if not hasattr(like, "dtype"):
         return np.asarray(like)
     shape = jax.eval_shape(jax.random.key_data, like) if _is_key(like) else like
@@ -239,7 +243,7 @@ def _is_key(leaf: Any) -> bool:
 
 def _implementation(key: Any) -> Any:
     found = []
-    jax.eval_shape(lambda key: found.append(jax.random.key_impl(key)), key)  # which refuses a shape, but not a tracer
+    jax.eval_shape(lambda key: found.append(jax.random.key_impl(key)), key)  # it refuses a shape, but not a tracer
     return found[0]
 
 
@@ -251,7 +255,7 @@ def _require_like(expected: np.ndarray, found: np.ndarray) -> None:
 def _as(like: Any, plain: np.ndarray) -> jax.Array:
     if _is_key(like):
         return jax.random.wrap_key_data(jnp.asarray(plain), impl=_implementation(like))
-    array = jnp.array(plain)  # a copy: what was read may be of memory that is not ours
+    array = jnp.array(plain)  # a copy: what was read may lie in memory that orbax owns
     several = isinstance(like, jax.Array) and len(like.sharding.device_set) > 1
     return jax.device_put(array, like.sharding) if several else array
 

@@ -1,4 +1,4 @@
-"""Clipping that tells what it does: the gradient's norm before and after, and how much of it was changed."""
+"""Clipping that records what it does: the gradient's norm before and after, and the share of it that was changed."""
 
 from typing import Any, NamedTuple
 
@@ -13,9 +13,9 @@ class Watched(NamedTuple):
 
     Attributes:
         clipping: the state of the transformation itself.
-        norm_before: the global norm of the last gradient before it.
-        norm_after: and after it.
-        share_clipped: of the gradient's elements, how many it changed.
+        norm_before: the global norm of the last gradient before clipping.
+        norm_after: its global norm after clipping.
+        share_clipped: the share of its elements that clipping changed.
     """
 
     clipping: Any
@@ -25,7 +25,7 @@ class Watched(NamedTuple):
 
 
 def watched(clipping: optax.GradientTransformation) -> optax.GradientTransformation:
-    """A clipping such as ``optax.clip`` or ``optax.clip_by_global_norm``, unchanged, watched in its state."""
+    """The same clipping, for example ``optax.clip``, with a state that records what clipping does."""
 
     def init(params: Any) -> Watched:
         return Watched(clipping.init(params), jnp.zeros(()), jnp.zeros(()), jnp.zeros(()))

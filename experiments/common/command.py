@@ -21,15 +21,15 @@ from ml_collections import ConfigDict, config_flags
 from experiments.common import catalogue
 
 LARGEST = {"seeds": 10_000, "depth": 10_000, "depths": 10_000, "layers": 10_000, "hidden_size": 1_000_000}
-"""What a number in one of these fields is at most; in any other a thousand million. Above that it is a slip."""
+"""The largest number that these fields accept; all others accept 10^9. A number above that is a slip."""
 
 
 class ExperimentError(Exception):
-    """Something the person at the keyboard can mend: shown in a line, without a traceback."""
+    """An error that the user can mend; it is shown in one line, without a traceback."""
 
 
 class AlreadyFinishedError(Exception):
-    """There is nothing to do: shown in a line, and no fault."""
+    """There is nothing left to do; this is shown in one line and is not an error."""
 
 
 @contextlib.contextmanager
@@ -44,13 +44,13 @@ def explained(*kinds: type[Exception]) -> Iterator[None]:
 def run_experiment(name: str, main: Callable[[ConfigDict], None]) -> None:
     """The command of an experiment: ``main`` with the config that the flags give, or the page of ``--help``.
 
-    --config=FILE or FILE:VARIANT gives another config file, --config.FIELD=VALUE one of its fields, as ml-collections
-    has them. --variant=NAME chooses a variant.
+    --config=FILE or --config=FILE:VARIANT gives another config file, and --config.FIELD=VALUE sets one of its fields,
+    as in ml-collections. --variant=NAME chooses a variant.
     """
     given = _given(sys.argv, catalogue.config_path(name))
     if given.help:
         sys.exit(_show_help(given.file))
-    # Fields are looked up here and now, in the config file or the default one.
+    # This call already looks up the fields, in the given config file or the default one.
     with _unknown_fields_answered():
         holder = config_flags.DEFINE_config_file(
             "config",
@@ -73,7 +73,7 @@ def run(main: Callable[[], None], arguments: Sequence[str] | None = None) -> Non
 
 
 def run_on_words(main: Callable[[Sequence[str]], None], arguments: Sequence[str] | None = None) -> None:
-    """The same of a command that is given words beside its flags, with which ``main`` is called."""
+    """As ``run``, for a command that takes words beside its flags; ``main`` is called with these words."""
 
     def guarded(arguments: list[str]) -> int:
         for stop in (signal.SIGINT, signal.SIGTERM):
@@ -81,7 +81,7 @@ def run_on_words(main: Callable[[Sequence[str]], None], arguments: Sequence[str]
         sys.unraisablehook = _tell_unless_interrupted
         try:
             main(arguments[1:])
-            for stop in (signal.SIGINT, signal.SIGTERM):  # all is done: it has no other exit status while Python ends
+            for stop in (signal.SIGINT, signal.SIGTERM):  # all is done: no signal is to change the exit status now
                 signal.signal(stop, signal.SIG_IGN)
         except AlreadyFinishedError as finished:
             print(finished)
@@ -90,9 +90,7 @@ def run_on_words(main: Callable[[Sequence[str]], None], arguments: Sequence[str]
         except (MemoryError, jax.errors.JaxRuntimeError) as error:
             if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
                 raise
-            return _fail(
-                f"memory does not suffice ({_last_line(error)}): take smaller sizes; what was finished is kept"
-            )
+            return _fail(f"not enough memory ({_last_line(error)}): choose smaller sizes; what was finished is kept")
         except (KeyboardInterrupt, InterruptedError):
             given = "overwrite" in flags.FLAGS and flags.FLAGS.overwrite
             again = ", without --overwrite," if given else ""
@@ -103,15 +101,15 @@ def run_on_words(main: Callable[[Sequence[str]], None], arguments: Sequence[str]
         return 0
 
     _use_compilation_cache()
-    logging.set_verbosity(logging.FATAL)  # orbax tells of every step of a save, and of an error before it raises it
+    logging.set_verbosity(logging.FATAL)  # orbax logs every step of a save, and an error before it raises it
     app.run(guarded, list(sys.argv if arguments is None else arguments), flags_parser=_parse)
 
 
 # Interruptions
 
 interrupted = threading.Event()
-"""Set by Ctrl-C and SIGTERM. The exception may be lost where Python cannot raise it, as while it collects garbage: who
-works for long asks here, too."""
+"""Set by Ctrl-C and SIGTERM. Their exception is lost where Python cannot raise it, as in garbage collection; what works
+for long therefore checks this event, too."""
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -130,7 +128,7 @@ def _tell_unless_interrupted(lost: Any) -> None:
 class _Given(NamedTuple):
     file: Path
     help: bool
-    arguments: list[str]  # with --variant told as ml-collections has it, --config=FILE:VARIANT
+    arguments: list[str]  # with --variant=NAME in the form of ml-collections, --config=FILE:VARIANT
 
 
 def _given(arguments: Sequence[str], default: Path) -> _Given:
@@ -141,7 +139,7 @@ def _given(arguments: Sequence[str], default: Path) -> _Given:
     try:
         found, rest = parser.parse_known_args(list(arguments[1:]))
     except argparse.ArgumentError as error:
-        sys.exit(_fail(f"{error}; all flags: --help"))
+        sys.exit(_fail(f"{error}; --help prints all flags"))
     file, _, variant = (found.config or str(default)).partition(":")
     if variant and found.variant:
         sys.exit(_fail(f"--config={found.config} and --variant={found.variant} both name a variant: give one of them"))
@@ -177,7 +175,7 @@ def _flags_told() -> str:
         if module.startswith("experiments.")
         for flag in of_module
     ]
-    lines = ["  --config=FILE                or FILE:VARIANT, a config file of your own; --help prints its fields"]
+    lines = ["  --config=FILE                Your own config file, FILE or FILE:VARIANT; --help prints its fields."]
     for flag in own:
         told = f"--{flag.name}" if flag.flag_type() == "bool" else f"--{flag.name}=VALUE"
         lines.append(f"  {told:27}  {flag.help}")
@@ -185,15 +183,20 @@ def _flags_told() -> str:
 
 
 def _loaded(holder: flags.FlagHolder[ConfigDict], default: Path) -> ConfigDict:
-    """The value of a config flag; an ``ExperimentError`` if its file cannot be read or has not the default's fields."""
+    """The value of a config flag.
+
+    Raises:
+        ExperimentError: if its file cannot be read, or if a field is missing, of another type than in the default
+            config, or a number that no experiment can mean.
+    """
     config = holder.value
     try:
         config.to_dict()
-    except Exception as error:  # whatever the file raised: ml_collections keeps it until somebody looks
+    except Exception as error:  # whatever the file raised: ml_collections keeps it until the config is used
         raise ExperimentError(f"the config could not be read: {_last_line(error)}") from error
     for field, value in _executed(default).get_config().items():
         if field not in config:
-            raise ExperimentError(f"the config has no field {field}: expected all of {default}")
+            raise ExperimentError(f"the config has no field {field}: expected all fields of {default}")
         kinds = (int, float) if type(value) is float else (type(value),)
         if value is not None and type(config[field]) not in kinds:
             raise ExperimentError(
@@ -205,7 +208,7 @@ def _loaded(holder: flags.FlagHolder[ConfigDict], default: Path) -> ConfigDict:
 
 
 def _require_bounded(field: str, value: Any) -> None:
-    """Raises for a number that no experiment can mean, in a field or among the numbers of one."""
+    """Raises ``ExperimentError`` if a field is, or lists, a number that is too large, not finite or in other digits."""
     words = value.split(",") if isinstance(value, str) else [value]
     most = LARGEST.get(field, 10**9)
     for number in words:
@@ -231,7 +234,7 @@ def _parse(arguments: list[str]) -> list[str]:
         message = re.sub(r"\('Non-boolean argument.*\)", "expected true or false", message)
     except (OSError, SyntaxError, TypeError, ValueError) as error:
         message = f"the config could not be read: {_last_line(error)}"
-    sys.exit(_fail(f"{message}; all flags: --help"))
+    sys.exit(_fail(f"{message}; --help prints all flags"))
 
 
 @contextlib.contextmanager
@@ -240,7 +243,7 @@ def _unknown_fields_answered() -> Iterator[None]:
         yield
     except (AttributeError, KeyError) as error:  # what ml_collections raises for an unknown field
         words = str(error).replace("\\'", "").replace("\\n", ": ").strip("'\"")
-        sys.exit(_fail(f"unknown config field {words}; all fields: --help"))
+        sys.exit(_fail(f"unknown config field {words}; --help prints all fields"))
 
 
 def _last_line(error: Exception) -> str:
@@ -253,7 +256,7 @@ def _fail(message: str) -> int:
 
 
 def _use_compilation_cache() -> None:
-    """Compiled programs are kept between runs, in JAX's own cache; JAX_COMPILATION_CACHE_DIR moves it."""
+    """Keeps compiled programs between runs in JAX's own cache, which JAX_COMPILATION_CACHE_DIR moves."""
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rnnjax" / "compiled"
         jax.config.update("jax_compilation_cache_dir", str(cache))

@@ -1,6 +1,6 @@
-"""``jax.jit`` as experiments use it: compiles sooner on a CPU, refuses a program that needs more memory than there is.
+"""``jax.jit`` as experiments use it: faster to compile on a CPU, and refused where there is too little memory.
 
-An operating system gives out memory that it has not got, and ends without a word whoever comes to use it.
+Without that check an operating system may grant more memory than it has, and kill the process that then uses it.
 """
 
 import functools
@@ -19,9 +19,9 @@ _LEVEL = "xla_backend_optimization_level"
 
 
 def options() -> dict[str, str | bool]:
-    """For ``jax.jit``: on a CPU LLVM at -O1, which compiles in less time than at XLA's -O3; networks run as fast.
+    """Compiler options: on a CPU, LLVM at -O1 compiles in less time than at XLA's -O3, and networks run as fast.
 
-    A level that the environment gives, by ``XLA_FLAGS=--xla_backend_optimization_level=...``, stays as it is.
+    A level that is given by ``XLA_FLAGS=--xla_backend_optimization_level=...`` is left as it is.
     """
     given = _LEVEL in os.environ.get("XLA_FLAGS", "")
     return {_LEVEL: "1"} if jax.default_backend() == "cpu" and not given else {}
@@ -31,7 +31,7 @@ def jit(function: Callable[..., T], **given: Any) -> Callable[..., T]:
     """``jax.jit`` of a function that is called with arrays of the same shapes each time.
 
     Raises:
-        ExperimentError: at the first call, if the machine has not the memory for it.
+        ExperimentError: at the first call, if the machine has too little memory for it.
     """
     compiled = jax.jit(function, compiler_options=options(), **given)
     fits = False
@@ -39,7 +39,7 @@ def jit(function: Callable[..., T], **given: Any) -> Callable[..., T]:
     @functools.wraps(function)
     def checked(*arguments: Any, **named: Any) -> T:
         nonlocal fits
-        if not fits:  # what is compiled here serves the call, too
+        if not fits:  # the call below reuses what is compiled here
             needs = compiled.lower(*arguments, **named).compile().memory_analysis()
             if needs is not None:
                 parts = ("argument", "output", "temp", "generated_code")
@@ -53,16 +53,16 @@ def jit(function: Callable[..., T], **given: Any) -> Callable[..., T]:
 
 
 def require_room(shapes: Any) -> None:
-    """Raises ``ExperimentError`` if what ``jax.eval_shape`` has found does not fit into the machine's memory."""
+    """Raises ``ExperimentError`` if arrays of these shapes, from ``jax.eval_shape``, do not fit into the memory."""
     require_memory(sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes)))
 
 
 def require_memory(size: int) -> None:
-    """Raises ``ExperimentError`` if the device has not so many bytes of memory."""
+    """Raises ``ExperimentError`` if the device has less than this many bytes of memory."""
     stats = jax.devices()[0].memory_stats() or {}
     there = stats.get("bytes_limit") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if size > there:
         raise ExperimentError(
-            f"memory does not suffice: about {size / 1e9:,.1f} GB are needed, there are {there / 1e9:,.1f}; "
-            "take smaller sizes; what was finished is kept"
+            f"not enough memory: about {size / 1e9:,.1f} GB are needed, and the machine has {there / 1e9:,.1f} GB; "
+            "choose smaller sizes; what was finished is kept"
         )

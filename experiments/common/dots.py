@@ -1,4 +1,4 @@
-"""A figure's form that comes again: means and ranges over seeds as dots and bars, by kind and by what is compared."""
+"""A form of figure that several reports use: means and ranges over seeds as dots and bars."""
 
 from typing import Any
 
@@ -9,13 +9,13 @@ from experiments.common import drawing
 
 
 def dots(axes: Axes, rows: pd.DataFrame, kind: str, of: str) -> None:
-    """A line for each kind, downwards; in it mean and range of ``percent`` of each value of ``of``, below each other.
+    """Draws a row for each kind, and in it the mean and the range of ``percent`` for each value of ``of``.
 
     Args:
-        axes: where.
-        rows: a row a seed, with these columns.
-        kind: the column whose values stand at the left.
-        of: the column whose values have a marker each.
+        axes: where to draw.
+        rows: a row for each seed, with a column ``percent`` and the two below.
+        kind: the column whose values label the rows of the figure, from the top down.
+        of: the column whose values are compared within a row, each with its own marker and colour.
     """
     kinds, values = list(rows[kind].unique()), list(rows[of].unique())
     looks, markers = drawing.looks_of(values), drawing.markers_of(values)

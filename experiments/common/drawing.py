@@ -44,13 +44,13 @@ CIRCLES: dict[str, Any] = {
     "markersize": 4,
     "markerfacecolor": "none",
 }
-"""The looks of points for what is predicted, or for something else to compare lines with."""
+"""The looks of points that show a prediction, or something else to compare lines with."""
 
 NORM = r"$\log_{10} \|\partial L / \partial s_t\|$"
 RELATIVE = r"$\log_{10} \|\partial L / \partial s_t\| \, / \, \|\partial L / \partial s_T\|$"
 TENTH = "lag (steps back from the loss; grey line: a tenth is left)"
 
-_CHARACTERS = 13.0  # of 10 points, in an inch
+_CHARACTERS = 13.0  # characters of 10 points that fit into an inch
 
 
 # A run's figures
@@ -141,7 +141,7 @@ def grid(
     size: tuple[float, float],
     share: tuple[str | bool, str | bool] = (True, True),
 ) -> tuple[Figure, list[Axes]]:
-    """Panels in reading order, the first ``count`` of them; axes are shared as matplotlib has it: all, row, col."""
+    """The first ``count`` panels of a grid, in reading order; ``share`` is matplotlib's ``sharex`` and ``sharey``."""
     figure, axes = plt.subplots(
         rows,
         columns,
@@ -165,7 +165,7 @@ def head(axes: Axes, text: str) -> None:
     figure = axes.get_figure(root=True)
     place = axes.get_subplotspec()
     if figure is None or place is None:
-        raise ValueError("axes are of no grid")
+        raise ValueError("the axes belong to no grid: expected those of panels() or grid()")
     width = figure.get_figwidth() / place.get_gridspec().ncols
     size = 10 if width > 2 else 9
     axes.set_title(_filled(text, 0.85 * width * _CHARACTERS * 10 / size), loc="left", fontsize=size)
@@ -182,7 +182,7 @@ def caption(figure: Figure, finding: str, x: str = "", y: str = "") -> Figure:
 
 
 def legend(where: Axes | Figure, heading: str = "", **options: Any) -> None:
-    """A legend in axes, lines in the order in which they end, or at the right of a figure, like its fullest panel."""
+    """A legend in axes, ordered as their lines end, or at the right of a figure, ordered as in its fullest panel."""
     options = {"frameon": False, "fontsize": 9, "title_fontsize": 9, "alignment": "left", **options}
     found: dict[str, Any] = {}
     panels = [axes for axes in (where.axes if isinstance(where, Figure) else [where]) if axes.get_visible()]
@@ -197,14 +197,14 @@ def legend(where: Axes | Figure, heading: str = "", **options: Any) -> None:
 
 
 def _end(line: Any) -> tuple[float, float]:
-    """Where a line ends, x and y; one that ends early comes after the others."""
+    """The last finite point (x, y) of a line, by which a legend is ordered: lines that end early come last."""
     x, y = (np.asarray(values, float) for values in line.get_data())
     seen = np.isfinite(y)
     return (float(x[seen][-1]), float(y[seen][-1])) if seen.any() else (-np.inf, -np.inf)
 
 
 def power_of_ten(exponent: float) -> str:
-    """What is left of a gradient, for a title: its log10, which is -inf where it has underflowed."""
+    """A power of ten in a title, by its exponent, which is -inf for a norm that has underflowed."""
     return "0 in float32" if np.isinf(exponent) else f"$10^{{{exponent:+z.1f}}}$"
 
 
@@ -238,7 +238,7 @@ def _seen(formula: str) -> int:
 
 
 def looks_of(names: Iterable[Hashable]) -> dict[Any, dict[str, Any]]:
-    """Looks for each name, to be the same in all panels."""
+    """The colour and dashes of each name, which are the same in all panels."""
     return dict(zip(dict.fromkeys(names), styles(), strict=False))
 
 
@@ -267,7 +267,8 @@ def by_lag(
 ) -> None:
     """Draws log10 of norms (T,) of several seeds, time forward, against lag: a band, with a cross where it ends early.
 
-    Norms end where they underflow or overflow. Relative ones are 0 at the first lag that has one, mostly lag 0.
+    A line ends where norms underflow or overflow. With ``relative`` each seed's curve begins at 0: its first number,
+    mostly that of lag 0, is subtracted from all.
     """
     values = stacked(norms)
     logs = log10(values)[:, ::-1]
@@ -294,7 +295,7 @@ def multiples(
         frame: one row for each seed, in the order in which panels and lines are to come.
         panel: the column whose values are panels.
         line: the column whose values are lines, with the same looks in all panels.
-        **options: of ``panels``.
+        **options: options of ``panels``.
 
     Returns:
         The figure, its panels, and for every line its panel, its value, its looks and its rows.
@@ -333,7 +334,7 @@ def panels_by_lag(
         heading: the heading of the legend.
         quantity: a label for norms as they are; without it they are relative to the norm at the loss.
         lag: a label for lags; with it, or with a quantity, no line is drawn at a tenth.
-        **options: of ``panels``.
+        **options: options of ``panels``.
     """
     figure, by_panel, lines = multiples(frame, panel=panel, line=line, **options)
     longest = max(frame["norms"].map(len).max() - 1, 1)
@@ -368,10 +369,10 @@ def courses(
 
 
 def maps(figure: Figure, axes: Sequence[Axes], values: Mapping[str, pd.DataFrame], label: str) -> None:
-    """Draws maps of log norms, one in each axes: the index upwards, columns to the right, one scale of colours.
+    """Draws maps of log norms, one in each axes, with the index upwards and columns to the right, in one colour scale.
 
-    The scale is the root of the distance from the largest norm: fine where networks differ, with nothing cut off.
-    There is no colour where norms overflow.
+    The colour scale is the square root of the distance from the largest value: finest there, with nothing cut off.
+    Where norms overflow there is no colour.
     """
     logs = np.concatenate([each.to_numpy().ravel() for each in values.values()])
     seen = logs[np.isfinite(logs)]
@@ -393,7 +394,7 @@ def maps(figure: Figure, axes: Sequence[Axes], values: Mapping[str, pd.DataFrame
 
 
 def confusion(axes: Axes, names: Sequence[str], counts: np.ndarray) -> None:
-    """Draws counts (true, said) of classes, true ones downwards; dark where they are a large share of a true class."""
+    """Draws counts (true, predicted) of classes, true ones downwards; dark means a large share of the true class."""
     shares = counts / counts.sum(axis=1, keepdims=True).clip(1)
     axes.imshow(shares, cmap="Greys", vmin=0, vmax=1)
     for true, said in zip(*np.nonzero(counts), strict=True):

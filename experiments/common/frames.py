@@ -51,7 +51,7 @@ def flows(records: Iterable[Record], kind: str = "state_gradient", norms: str = 
 
 
 def smoothed(losses: pd.DataFrame, by: Sequence[str]) -> tuple[pd.DataFrame, int]:
-    """Means of the loss over about a fiftieth of the steps each, at the last of them; and how many steps that is."""
+    """Means of the loss over windows of about a fiftieth of all steps, at their last steps; and the window's width."""
     width = max(1, losses["step"].max() // 50)
     last = -(-losses["step"] // width) * width
     return losses.assign(step=last).groupby([*by, "step"], sort=False, as_index=False)["loss"].mean(), width
@@ -74,7 +74,7 @@ def median_logs(curves: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def decays(norms: pd.Series) -> pd.DataFrame:
-    """``rnnjax.decay`` of every curve of norms (T,), time forward: its fields are columns, a lag of never is inf.
+    """``rnnjax.decay`` of curves of norms (T,), time forward, its fields as columns; a lag never reached is inf.
 
     ``reach`` is the lag at which a tenth is left, or T where that is never.
     """
@@ -84,7 +84,7 @@ def decays(norms: pd.Series) -> pd.DataFrame:
 
 
 def geometric_mean(curves: Iterable[np.ndarray]) -> np.ndarray:
-    """The typical curve of several seeds: 0 where one of them is 0, and in their dtype, whose floor decides that."""
+    """The geometric mean of several seeds' curves, in their dtype; it is 0 where one of them is 0."""
     values = stacked(curves)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.exp(np.log(values.astype(np.float64)).mean(axis=0)).astype(values.dtype)
@@ -146,7 +146,7 @@ def medians(values: pd.Series, words: pd.Series, form: Callable[[float], str]) -
 
 
 def standing(one: pd.Series, other: pd.Series) -> str:
-    """Where all seeds of the one stand with respect to all seeds of the other: above, below or among them."""
+    """Whether all seeds of the one are above or below all seeds of the other, or else among them."""
     return "above" if one.min() > other.max() else "below" if one.max() < other.min() else "among"
 
 
@@ -162,9 +162,9 @@ def lags_left(found: pd.DataFrame) -> Record:
 
 
 def leaders(found: pd.DataFrame, by: str) -> str:
-    """Where half of the gradient is gone first and last, and who has most left farthest from the loss.
+    """Says where half of the gradient is gone first and last, and where most of it is left farthest from the loss.
 
-    These are findings about the geometric means over seeds.
+    It compares the geometric means over seeds.
     """
     typical = condensed(found, by)
     half = typical["half_lag"]
@@ -188,7 +188,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def rates(values: Iterable[float]) -> str:
-    """What a step multiplies a norm by: the geometric mean of several seeds, with their range."""
+    """The factor by which a step multiplies a norm: the geometric mean of several seeds, with their range."""
     values = list(values)
     if np.isnan(values).any():
         return "-"  # too few norms to fit
@@ -203,7 +203,7 @@ def half_lives(values: Iterable[float]) -> str:
 
 
 def verdicts(values: pd.Series) -> str:
-    """The verdict that all seeds share, or how many seeds have which."""
+    """The verdict that all seeds share, or each verdict with the number of seeds that have it."""
     counts = values.value_counts()
     return str(counts.index[0]) if len(counts) == 1 else ", ".join(f"{name} {n}" for name, n in counts.items())
 

@@ -1,7 +1,7 @@
-"""The cores of a CPU as devices, each with some examples of a batch, where that is faster than a device with all cores.
+"""Divides a batch among the cores of a CPU, each as a device, where that is faster than one device with all cores.
 
-One device has its threads share each matrix product; what lies between products is done by one of them. With a device
-a core everything is shared, but each core reads the whole of every kernel, and has fewer examples to use it for.
+The threads of one device share each matrix product, but one of them alone does what lies between products. With a
+device for each core everything is shared, but each core reads the whole of every kernel, for fewer examples.
 """
 
 import os
@@ -12,16 +12,16 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 LEAST_EXAMPLES = 16
-"""Examples of a device, below which it was not measured to pay."""
+"""The fewest examples that a device is given; with fewer it has not been measured to be faster."""
 
 LARGEST_KERNEL = 7 << 19
-"""Bytes, 3.5 MiB: a greater recurrent kernel stays with one device. ``benchmarks.training`` shows where that lies."""
+"""Bytes, 3.5 MiB: with a larger recurrent kernel one device is faster, as ``benchmarks.training`` measures."""
 
 AXIS = "examples"
 
 
 def number(batch_size: int, kernel_bytes: int, cores: int) -> int:
-    """How many devices a batch is divided among, each with as many examples."""
+    """Among how many devices a batch is divided; each gets the same number of examples."""
     if kernel_bytes > LARGEST_KERNEL:
         return 1
     counts = range(1, min(cores, batch_size // LEAST_EXAMPLES) + 1)
@@ -29,31 +29,34 @@ def number(batch_size: int, kernel_bytes: int, cores: int) -> int:
 
 
 def largest_recurrent_kernel(params: Any) -> int:
-    """Bytes of the largest matrix, of params or of what ``jax.eval_shape`` makes of them."""
+    """The bytes of the largest matrix among params, or among their shapes as ``jax.eval_shape`` returns them."""
     return max(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(params) if leaf.ndim > 1)
 
 
 def mesh(count: int) -> Mesh:
-    """So many devices in a row, parts of the CPU if JAX has not looked for its devices yet and finds a CPU."""
+    """A mesh of ``count`` parts of the CPU, or of one device if JAX finds another platform than a CPU.
+
+    It has fewer parts if JAX had already looked for its devices and found fewer.
+    """
     if count > 1:
         try:
             jax.config.update("jax_num_cpu_devices", count)
         except RuntimeError:
-            count = min(count, len(jax.devices()))  # whoever was first has chosen
+            count = min(count, len(jax.devices()))  # JAX has looked for its devices already
     devices = jax.devices()
     return Mesh(np.array(devices[: count if devices[0].platform == "cpu" else 1]), (AXIS,))
 
 
 def cores() -> int:
-    """That this process may use."""
+    """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def whole(mesh: Mesh) -> NamedSharding:
-    """On every device."""
+    """The sharding of an array that is whole on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def divided(mesh: Mesh, axis: int) -> NamedSharding:
-    """Along an axis, the examples."""
+    """The sharding of an array that is divided along this axis, which is that of the examples."""
     return NamedSharding(mesh, PartitionSpec(*[None] * axis, AXIS))

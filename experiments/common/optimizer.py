@@ -10,9 +10,9 @@ from rnnjax.typing import Params
 
 
 def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
-    """AdamW on clipped gradients, at a rate that falls as a cosine; only matrices decay.
+    """AdamW on clipped gradients, with a learning rate that falls along a cosine, and weight decay of matrices alone.
 
-    Of a config it takes ``learning_rate``, ``train_steps``, ``weight_decay`` and ``clip_norm``.
+    It reads ``learning_rate``, ``train_steps``, ``weight_decay`` and ``clip_norm`` from the config.
     """
 
     def is_matrix(params: Params) -> Any:

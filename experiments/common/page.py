@@ -1,6 +1,6 @@
 """The pages that a run leaves: summary.md, and report.html, which shows all of it and needs no other file.
 
-The words stand in files of their own, in which what was found is filled in.
+Their words are in template files, which are filled in with what was found.
 """
 
 import base64
@@ -22,16 +22,16 @@ from experiments.common.record_fields import explained
 from experiments.common.workdir import Record
 
 VERSIONS = {"rnnjax": "rnnjax", "git revision": "git_revision", "jax": "jax", "python": "python"}
-"""As config.json has them."""
+"""The versions that a page shows, each with its key in config.json."""
 
 
 def filled(report: str, **found: Any) -> str:
-    """The template ``summary.md`` beside a report, of which ``__file__`` is given, with these values."""
+    """The template ``summary.md`` beside a report, whose ``__file__`` is given, filled in with these values."""
     return _template(Path(report).with_name("summary.md"), escape=False).render(**found)
 
 
 def code(text: str) -> str:
-    """As a block of code in Markdown, whatever is in it."""
+    """Any text as a block of code in Markdown."""
     return textwrap.indent("\n".join(text.splitlines()) or " ", "    ", lambda line: True)
 
 
@@ -39,10 +39,10 @@ def of_run(words: str, figures: Sequence[Path], run: Record, records: Sequence[R
     """The page of a run in one file.
 
     Args:
-        words: in Markdown, the title first.
+        words: the summary in Markdown, which begins with the title.
         figures: PNG files.
-        run: what config.json has.
-        records: those of the run.
+        run: the content of config.json.
+        records: the records of the run.
     """
     experiment = _experiment(run)
     return html(
@@ -57,7 +57,7 @@ def of_run(words: str, figures: Sequence[Path], run: Record, records: Sequence[R
 
 
 def html(words: str, figures: Sequence[Path], charts: Sequence[Chart], **about: Any) -> str:
-    """A page in one file: words in Markdown, the title first; charts; PNG files; and what else the template knows."""
+    """A page in one file, from words in Markdown that begin with the title, PNG files, charts, and other values."""
     title, _, _ = words.lstrip("# ").partition("\n")
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table").render(words)
     return _template(Path(__file__).with_name("report.html"), escape=True).render(
@@ -82,13 +82,13 @@ def _template(path: Path, *, escape: bool) -> jinja2.Template:
 
 
 def _scrollable(markdown: str) -> str:
-    """A wide table scrolls by itself, and not the page."""
+    """Lets a wide table scroll by itself, so that the page does not."""
     return markdown.replace("<table>", '<div class="table"><table>').replace("</table>", "</table></div>")
 
 
 def _shown(figure: Path) -> Record:
     data = figure.read_bytes()
-    width, height = struct.unpack(">II", data[16:24])  # of a PNG, behind its signature and the name of its first part
+    width, height = struct.unpack(">II", data[16:24])  # in a PNG, after its signature and the name of its first chunk
     name = figure.stem
     return {
         "name": name,
@@ -104,18 +104,18 @@ def _as_json(spec: Record) -> str:
 
 
 def _for_script(text: str) -> Markup:
-    """Between the tags of a script: nothing in its strings ends it."""
+    """A text to stand between the tags of a script, escaped so that nothing in it ends the script."""
     return Markup(re.sub("<(?=/script|!--)", r"\\u003c", text, flags=re.IGNORECASE))
 
 
 def _experiment(run: Record) -> str:
-    """The name of the experiment that it is a run of; empty where its command is not known."""
+    """The name of the experiment that was run; empty if the command is not known."""
     words = str(run.get("command", "")).split()
     return words[2].partition(".")[2] if len(words) > 2 else ""
 
 
 def _facts(run: Record, records: Sequence[Record]) -> dict[str, str]:
-    """What is to be known of a run beside its settings."""
+    """The run time, seeds, versions and machine of a run, as far as they are known."""
     seeds = sorted({record["seed"] for record in records if "seed" in record})
     versions = [f"{name} {run[key]}" for name, key in VERSIONS.items() if run.get(key)]
     machine = [run.get("machine"), f"{run['cores']} cores" if run.get("cores") else None, *run.get("devices", ())]
@@ -136,7 +136,7 @@ def _duration(seconds: float) -> str:
 
 
 def _settings(run: Record, experiment: str) -> list[Record]:
-    """Each field of the config with what its experiment says of it, in the order in which it says so."""
+    """Each field of the config with its value and its comment, in the order of the experiment's config file."""
     path = catalogue.config_path(experiment)
     comments = catalogue.field_comments(path.read_text(encoding="utf-8")) if experiment and path.exists() else {}
     fields = run["config"]

@@ -1,7 +1,7 @@
-"""Processes that do one thing together, on one machine or several: each says something, and all hear what all said.
+"""Processes that work together, on one machine or several: each sends a text, and all of them receive all texts.
 
-Process 0 listens at HOST:PORT and passes on what the others send. They share nothing else, no disk and no JAX runtime:
-that one would end every process, with a dump, when process 0 dies.
+Process 0 listens at HOST:PORT and passes on what the others send. They share nothing else, neither a disk nor JAX's
+distributed runtime, which would end every process with a dump when process 0 dies.
 """
 
 import contextlib
@@ -21,12 +21,12 @@ _AGAIN = "what was finished is kept: start all processes again to go on"
 
 
 class _Group(NamedTuple):
-    """This process among all.
+    """This process and its connections.
 
     Attributes:
-        place: its number.
-        size: how many there are.
-        links: on process 0 to each of the others, by its number; on the others to process 0.
+        place: the number of this process, from 0.
+        size: the number of processes.
+        links: connections by the number of the other process: process 0 has one to each, the others have one to it.
     """
 
     place: int
@@ -48,20 +48,21 @@ def count() -> int:
 
 
 def join(given: Mapping[str, Any]) -> None:
-    """Brings the processes together.
+    """Connects this process with the others; if all of ``given`` are None it stays alone.
 
     Args:
-        given: ``coordinator_address``, ``num_processes`` and ``process_id``, as flags give them: all, or all None.
+        given: the flags ``coordinator_address``, ``num_processes`` and ``process_id``.
 
     Raises:
-        ExperimentError: if one is missing or impossible; if another process was started with another number of them.
+        ExperimentError: if a flag is missing or has an impossible value; if the processes were started with different
+            ``num_processes`` or with the same ``process_id``; if they cannot connect.
     """
     global _group
     if all(value is None for value in given.values()):
         return
     absent = [f"--{name}" for name, value in given.items() if value is None]
     if absent:
-        raise ExperimentError(f"{' and '.join(absent)} missing: a sweep in processes takes --{', --'.join(given)}")
+        raise ExperimentError(f"{' and '.join(absent)} missing: several processes need --{', --'.join(given)}")
     address, count, place = given["coordinator_address"], given["num_processes"], given["process_id"]
     if not 0 <= place < count:
         raise ExperimentError(f"--process_id={place}: expected 0 to --num_processes - 1")
@@ -69,13 +70,14 @@ def join(given: Mapping[str, Any]) -> None:
     if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
         raise ExperimentError(f"--coordinator_address={address}: expected HOST:PORT of process 0, as in localhost:8476")
     try:
-        print(f"process {place} waits at {address} for all {count}", file=sys.stderr)
+        print(f"process {place} waits at {address} until all {count} processes are there", file=sys.stderr)
         links = _reach(host, int(port), count, place) if place else _receive(int(port), count)
     except KeyboardInterrupt:
         print(f"\ninterrupted while waiting; {_AGAIN}", file=sys.stderr)
         raise SystemExit(130) from None
     except (OSError, EOFError) as error:
-        raise ExperimentError(f"the processes did not come together at {address}: {error or 'it hung up'}") from error
+        reason = str(error) or "process 0 closed the connection"
+        raise ExperimentError(f"the processes cannot connect at {address}: {reason}") from error
     _group = _Group(place, count, links)
 
 
@@ -85,7 +87,7 @@ def _receive(port: int, count: int) -> dict[int, Connection]:
     with connection.Listener(("", port), family="AF_INET", backlog=count) as listener:
         while len(links) < count - 1:
             link = listener.accept()
-            with contextlib.suppress(OSError, EOFError, ValueError, TypeError):  # not one of ours: not heard
+            with contextlib.suppress(OSError, EOFError, ValueError, TypeError):  # a stranger, which is ignored
                 if not link.poll(5):
                     continue
                 number, of = json.loads(link.recv_bytes(1000))
@@ -100,7 +102,7 @@ def _refusal(number: int, of: int, count: int, there: set[int]) -> str:
     if of != count:
         return f"process {number} has --num_processes={of}, process 0 has {count}: give all processes the same"
     if number in there:
-        return f"--process_id={number} is there already: give each process its own"
+        return f"--process_id={number} is given twice: give each process its own"
     return ""
 
 
@@ -121,7 +123,7 @@ def _reach(host: str, port: int, count: int, place: int) -> dict[int, Connection
 
 
 def gathered(text: str) -> list[str]:
-    """The text of every process, on every process; each waits here until all have come.
+    """Returns the texts of all processes, on every process; each waits here until all have called this.
 
     Raises:
         ExperimentError: if a process is gone.
@@ -155,7 +157,7 @@ def _heard(place: int) -> Iterator[None]:
 
 
 def together(action: Callable[[], T]) -> T:
-    """Does something in each process, and goes on when it is done in all; if one fails, none goes on.
+    """Does something in each process, and returns once all have done it; if one fails, all raise an error.
 
     Raises:
         Exception: what the action raises here.
@@ -172,10 +174,10 @@ def together(action: Callable[[], T]) -> T:
     except Exception as error:
         failure = error
     if failure and _group.size > 1:
-        print(f"process {_group.place} failed, waits for the others: {failure}", file=sys.stderr)
+        print(f"process {_group.place} failed and waits for the others: {failure}", file=sys.stderr)
     failed = [place for place, text in enumerate(gathered(str(failure or ""))) if text]
     if failure:
         raise failure
     if failed:
-        raise ExperimentError(f"process {failed[0]} failed, see its own message; what was finished before is kept")
+        raise ExperimentError(f"process {failed[0]} failed: see its own message; what was finished before is kept")
     return result

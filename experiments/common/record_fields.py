@@ -1,4 +1,4 @@
-"""What the fields of records are, in words: from the files records.toml in this folder and in each experiment's."""
+"""Explains what records hold, from the files records.toml in this folder and in the folder of each experiment."""
 
 import tomllib
 from collections import Counter
@@ -10,20 +10,20 @@ from experiments.common import catalogue
 from experiments.common.workdir import Record
 
 ANY = "any"
-"""The kind under which fields are explained that mean the same in all kinds."""
+"""The table of records.toml with the fields that mean the same in records of all kinds."""
 
 
 class Explained(NamedTuple):
-    """A kind of records, or one of its fields."""
+    """The explanation of a kind of records, or of one of its fields."""
 
     kind: str
-    field: str  # empty: the kind itself
-    words: str  # empty: nobody has explained it
-    records: int = 0  # of a kind, how many
+    field: str  # empty for the kind itself
+    words: str  # empty if records.toml has none
+    records: int = 0  # how many there are of the kind; 0 for a field
 
 
 def explained(records: Sequence[Record], experiment: str) -> list[Explained]:
-    """All kinds and fields of these records in their order; those that mean the same in all kinds come first, once."""
+    """Explains all kinds and fields of these records; fields that mean the same in all kinds come first, once."""
     words = _words(experiment)
     counts = Counter(str(record["kind"]) for record in records)
     fields = dict.fromkeys((str(record["kind"]), field) for record in records for field in record if field != "kind")
@@ -38,7 +38,7 @@ def explained(records: Sequence[Record], experiment: str) -> list[Explained]:
 
 
 def _words(experiment: str) -> dict[str, dict[str, str]]:
-    """By kind and field; an experiment's own words go before those that several have."""
+    """The words by kind and field; those of the experiment replace those that several experiments share."""
     words = _read(Path(__file__).with_name("records.toml"))
     for kind, fields in _read(catalogue.ROOT / experiment / "records.toml").items():
         words[kind] = {**words.get(kind, {}), **fields}

@@ -1,4 +1,4 @@
-"""What a run writes as it goes."""
+"""The log of a run, which writes its records as they are made."""
 
 from collections.abc import Callable, Iterable
 
@@ -8,14 +8,14 @@ from experiments.common.workdir import Record, Workdir, checkpoints_of
 class Log:
     """The records of one run, written to its workdir as they are made.
 
-    A run that goes on after an interruption does again what it did before its training began, and then what comes after
-    its last checkpoint. What it writes the second time is counted and not written, so that each record is there once.
+    A run that goes on after an interruption repeats what it did before training, and then continues from its last
+    checkpoint. Records that it makes a second time are counted but not written, so that each is there once.
 
     Attributes:
-        name: of the run.
-        checkpoints: its folder for them.
-        progress: to be called with a number of steps that are done; raises where the sweep has been stopped.
-        place: how many records it has made so far, those written before an interruption included.
+        name: the name of the run.
+        checkpoints: the folder for its checkpoints.
+        progress: to be called with the number of steps just done; raises ``InterruptedError`` if the sweep is stopped.
+        place: how many records the run has made so far, including those from before an interruption.
     """
 
     def __init__(self, workdir: Workdir, name: str, identity: Record, progress: Callable[[int], None]) -> None:
@@ -27,7 +27,7 @@ class Log:
         self._identity = {"run": name, **identity}
 
     def write(self, records: Iterable[Record], *, safe: bool = False) -> None:
-        """Adds records; ``safe`` returns once all there are will survive a loss of power."""
+        """Adds records; with ``safe`` it returns only once all records so far would survive a loss of power."""
         new = []
         for record in records:
             if self.place >= self._workdir.begun.get(self.name, 0):

@@ -27,7 +27,7 @@ def count_evaluations(config: ConfigDict) -> int:
 
 
 def outcome(evaluations: Sequence[Record], tolerance: float) -> str:
-    """How a run stands: "solved" by the last two evaluations' error, "diverged" by the last loss, or "not solved"."""
+    """How a run stands: "diverged" by its last loss, "solved" by its last two errors, or else "not solved"."""
     if evaluations and not np.isfinite(evaluations[-1]["loss"]):
         return "diverged"
     if len(evaluations) > 1 and max(last["error"] for last in evaluations[-2:]) <= tolerance:
@@ -36,12 +36,12 @@ def outcome(evaluations: Sequence[Record], tolerance: float) -> str:
 
 
 def ended(evaluations: Sequence[Record], task: Task) -> bool:
-    """Whether there is nothing more to train for."""
+    """Whether training ends: the task is solved, or the loss is not finite."""
     return outcome(evaluations, task.tolerance) != "not solved"
 
 
 def result(evaluations: Sequence[Record], task: Task) -> Record:
-    """The record of how a run ended, after how many training steps, and what can be reached without a memory."""
+    """The record of how a run ended and after how many steps, with the losses that can be reached without a memory."""
     how = outcome(evaluations, task.tolerance)
     steps = evaluations[-2]["step"] if how == "solved" else None
     last = {name: evaluations[-1][name] for name in ("step", "loss", "error")}
@@ -50,7 +50,7 @@ def result(evaluations: Sequence[Record], task: Task) -> Record:
 
 
 def results(records: Iterable[Record]) -> pd.DataFrame:
-    """How each run ended; what was not finite is inf, and so are the steps where the task was not solved."""
+    """How each run ended; a loss that was not finite is inf, and so are the steps if the task was not solved."""
     ends = frame(records, "result").fillna(dict.fromkeys(("loss", "error", "steps"), np.inf))
     return ends.assign(solved=ends["outcome"] == "solved", relative=ends["loss"] / ends["memoryless"])
 
@@ -66,12 +66,12 @@ def words(task: str) -> str:
 
 
 def count(solved: pd.Series) -> str:
-    """How many did it, of how many: "2/3"."""
+    """How many networks solved the task, of how many: "2/3"."""
     return f"{solved.sum()}/{len(solved)}"
 
 
 def steps(taken: pd.Series) -> str:
-    """The training steps that seeds took to solve it: median and range, or the range alone if some never did."""
+    """The training steps that seeds took to solve a task: median and range, or the range alone if some never did."""
     solved = taken[np.isfinite(taken)]
     if solved.empty:
         return "-"
@@ -82,7 +82,7 @@ def steps(taken: pd.Series) -> str:
 def draw_losses(
     ends: pd.DataFrame, curves: pd.DataFrame, *, rows: str, columns: str, line: str, **options: Any
 ) -> tuple[Figure, dict[tuple[Any, Any], Axes]]:
-    """Test loss against training step in a grid of panels by two fields of runs: a line for each seed, and two levels.
+    """Test loss against training step in a grid of panels: a line for each seed, and the losses without a memory.
 
     Args:
         ends: ``results``, in the order in which panels and lines are to come.
@@ -90,7 +90,7 @@ def draw_losses(
         rows: the field whose values are rows of panels.
         columns: the field whose values are columns of panels.
         line: the field whose values have looks of their own.
-        **options: of ``drawing.grid``.
+        **options: options of ``drawing.grid``.
     """
     places = itertools.product(ends[rows].unique(), ends[columns].unique())
     figure, axes = drawing.grid(ends[rows].nunique(), ends[columns].nunique(), **options)

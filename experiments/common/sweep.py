@@ -4,8 +4,8 @@ Each program is compiled once, in a thread of its own, and serves all of its run
 are dealt out to processes, on one machine or several; each keeps its records in its own workdir until process 0 has
 them all. No disk need be shared.
 
-What a run computes must depend on the config and on itself alone, not on which other runs are still to be done: then
-an interrupted sweep ends with the records of an uninterrupted one.
+What a run computes must depend on the config and on itself alone, not on which other runs are still to be done. An
+interrupted sweep then ends with the same records as an uninterrupted one.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ class Run(Protocol):
 
     @property
     def name(self) -> str:
-        """No other run's."""
+        """The name of the run, which no other run of the sweep has."""
         ...
 
     def identity(self) -> Record:
@@ -49,7 +49,7 @@ class RunOfProgram(Run, Protocol):
 
     @property
     def program(self) -> Any:
-        """What can be compared and ordered, equal for runs that share what is compiled."""
+        """A value that can be ordered, and is equal for runs that share what is compiled."""
         ...
 
 
@@ -57,14 +57,14 @@ Fields = TypeVar("Fields", bound=tuple[Any, ...])
 
 
 class SeededRun(NamedTuple, Generic[Fields]):
-    """One network: what has to be compiled for it, which serves all seeds, and its seed."""
+    """One network: the program that is compiled for it and for all of its seeds, and its own seed."""
 
     program: Fields  # a NamedTuple
     seed: int
 
     @property
     def name(self) -> str:
-        words = [str(field).replace(":", "-") for field in self.program]  # checkpoints have it for a folder
+        words = [str(field).replace(":", "-") for field in self.program]  # a folder of checkpoints has this name
         return "-".join([*words, f"seed{self.seed}"])
 
     def identity(self) -> Record:
@@ -76,7 +76,7 @@ P = TypeVar("P", bound=RunOfProgram)
 T = TypeVar("T")
 
 Logs = Callable[[R], AbstractContextManager[Log]]
-"""``with log_of(run) as log``: where the run writes; it is finished where the block ends without an exception."""
+"""``with log_of(run) as log`` gives the run its log; the run is finished if the block ends without an exception."""
 
 Work = Callable[[Sequence[R], Logs[R]], None]
 """Does some runs of one program, one after the other."""
@@ -85,17 +85,17 @@ Work = Callable[[Sequence[R], Logs[R]], None]
 def run(name: str, main: Callable[[ConfigDict, Callable[[], Workdir]], None]) -> None:
     """The command of an experiment: ``main(config, open_workdir)`` with what the flags say.
 
-    ``main`` first checks what it was given, then opens the workdir: of process k > 0 it is process-k inside.
+    ``main`` first checks the config, then opens the workdir, which for process k > 0 is the folder process-k inside it.
     """
     workdir = flags.DEFINE_string(
         "workdir", f"runs/{name}", f"Folder for records, figures, summary, checkpoints; without it, runs/{name}."
     )
     overwrite = flags.DEFINE_bool("overwrite", False, "Discard what the workdir holds.")
-    tensorboard = flags.DEFINE_bool("tensorboard", False, "Write events into the workdir, too, for TensorBoard.")
+    tensorboard = flags.DEFINE_bool("tensorboard", False, "Also write event files for TensorBoard into the workdir.")
     places: list[flags.FlagHolder[Any]] = [
-        flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0, for a sweep in processes."),
-        flags.DEFINE_integer("num_processes", None, "In how many processes the sweep runs, each started by you."),
-        flags.DEFINE_integer("process_id", None, "Which of them this is, from 0; process 0 draws and prints."),
+        flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0, for a sweep in several processes."),
+        flags.DEFINE_integer("num_processes", None, "Number of processes of the sweep; you start each of them."),
+        flags.DEFINE_integer("process_id", None, "Number of this process, from 0; process 0 draws and prints."),
     ]
 
     def start(config: ConfigDict) -> None:
@@ -116,13 +116,13 @@ def run(name: str, main: Callable[[ConfigDict, Callable[[], Workdir]], None]) ->
 
 @contextlib.contextmanager
 def _alone_in(path: Path) -> Iterator[None]:
-    """No other command writes into the folder meanwhile; a process that dies lets go of it.
+    """Locks the folder against other commands; the lock ends with the process, even if that is killed.
 
     Raises:
-        ExperimentError: if another one is at work there.
+        ExperimentError: if another command is at work there.
     """
     if path.exists() and not path.is_dir():
-        yield  # refused where it is opened
+        yield  # open_workdir refuses it
         return
     path.mkdir(parents=True, exist_ok=True)
     file = path / f".lock-{processes.place()}"
@@ -141,10 +141,10 @@ def _alone_in(path: Path) -> Iterator[None]:
 
 
 def open_sweep(path: str | Path, config: Record, *, overwrite: bool, tensorboard: bool = False) -> Workdir:
-    """The workdir of this process.
+    """Opens the workdir of this process, with the records that further processes of an interrupted sweep left there.
 
     Raises:
-        ExperimentError: as ``open_workdir``; if configs differ between processes.
+        AlreadyFinishedError, ExperimentError: as ``open_workdir``; and if configs differ between processes.
     """
     configs = processes.gathered(json.dumps(config, sort_keys=True))
     if len(set(configs)) > 1:
@@ -156,7 +156,7 @@ def open_sweep(path: str | Path, config: Record, *, overwrite: bool, tensorboard
 
     def open_first() -> Workdir:
         workdir = open_workdir(path, config, overwrite=overwrite, tensorboard=tensorboard)
-        for folder in sorted(path.glob("process-*")):  # of a sweep that ran in more processes, or was cut short
+        for folder in sorted(path.glob("process-*")):  # left by a sweep that ran in more processes, or was cut short
             _absorb(workdir, read_records(folder))
         return workdir
 
@@ -174,8 +174,8 @@ def execute(
         programs: the runs of each program, the longest first.
         work: does some runs of one program.
         workdir: from ``open_sweep``.
-        steps: how many a run reports to its log as done.
-        threads: how many programs at once, 0 for one a core.
+        steps: how many steps of progress a run reports to its log.
+        threads: how many programs run at the same time; 0 takes one for each core.
 
     Returns:
         All records, on process 0; None on the others.
@@ -201,7 +201,7 @@ def by_program(runs: Iterable[P], size: Callable[[Any], int]) -> list[list[P]]:
 
 
 def dealt(programs: list[list[R]], hands: int) -> list[list[list[R]]]:
-    """The programs shared out as evenly as their numbers of runs allow; one is divided only if there are too few."""
+    """Deals programs to processes, as evenly as their numbers of runs allow; splits one only if there are too few."""
     pieces = list(programs)
     while pieces and len(pieces) < hands and len(largest := max(pieces, key=len)) > 1:
         pieces.remove(largest)
@@ -237,7 +237,7 @@ def _in_threads(programs: list[list[R]], work: Work[R], workdir: Workdir, steps:
 
             log = Log(workdir, run.name, run.identity(), progress)
             yield log
-            progress(steps - reported)  # of a run that ended before its time
+            progress(steps - reported)  # the steps that a run which ended early has left out
             log.write([{"kind": "finished"}], safe=True)
 
         futures = [pool.submit(work, program, log_of) for program in programs]
@@ -256,6 +256,6 @@ def _finished(workdir: Workdir) -> set[str]:
 
 
 def _absorb(workdir: Workdir, records: list[Record]) -> None:
-    """Adds the records of runs that it has not got."""
+    """Adds the records of runs that the workdir does not have yet."""
     known = _finished(workdir)
     workdir.append(record for record in records if record["run"] not in known)

@@ -14,7 +14,7 @@ _NO_CURVES = ("step", "seed", "layer", "kernel", "position", "depth", "sequence_
 
 
 class Events:
-    """Event files in a folder, a run of the sweep in each folder within; what was there before is replaced.
+    """Event files in a folder, which has a folder for each run of the sweep; what was there before is replaced.
 
     A record with a ``step`` gives a point to the curves KIND/FIELD of its numbers; where several records of a kind have
     the same step, as those of several layers, they are told apart: KIND/layer 2/FIELD. The writers are those without a
@@ -37,7 +37,7 @@ class Events:
                 writer.flush()
 
     def close(self) -> None:
-        """Of all files."""
+        """Closes all files."""
         for writer in self._writers.values():
             writer.close()
 
@@ -50,7 +50,7 @@ class Events:
 
 
 def scalars(record: dict[str, Any]) -> dict[str, float]:
-    """The curves to which a record gives a point, and the point."""
+    """The points that a record adds to curves, by the names of the curves."""
     if "step" not in record:
         return {}
     places = [f"{name} {record[name]}" for name in ("layer", "kernel", "position", "field", "of") if name in record]

@@ -1,4 +1,4 @@
-"""What commands over a workdir share: which trained network is meant, and the text of a file that a flag names."""
+"""What commands that use a trained network share: finding it in a workdir, and reading a file that a flag names."""
 
 from pathlib import Path
 
@@ -7,13 +7,13 @@ from experiments.common.command import ExperimentError
 
 
 def folder_of(workdir: str, run: str, experiment: str, kind: str) -> Path:
-    """The folder of a run's checkpoints in a workdir; without a name, of the first run that has any.
+    """The folder of a run's checkpoints in a workdir.
 
     Args:
-        workdir: what ``--workdir`` says.
-        run: what ``--run`` says, the name of a folder in ``checkpoints``.
-        experiment: whose workdir is expected.
-        kind: of its checkpoints, "last" or "best".
+        workdir: the value of ``--workdir``.
+        run: the value of ``--run``, the name of a folder in ``checkpoints``; if empty, the first that has checkpoints.
+        experiment: the experiment whose workdir is expected.
+        kind: which checkpoints of the run, "last" or "best".
 
     Raises:
         ExperimentError: if there is no such workdir, no such run, or no checkpoint.
@@ -37,7 +37,7 @@ def folder_of(workdir: str, run: str, experiment: str, kind: str) -> Path:
 
 
 def read_file(path: str, flag: str) -> str:
-    """A UTF-8 file that a flag names.
+    """The text of a UTF-8 file that a flag names.
 
     Raises:
         ExperimentError: if it cannot be read.

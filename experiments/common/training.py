@@ -1,7 +1,7 @@
-"""Training with evaluations: one loop, for whoever trains; an interrupted one goes on as if it had never been.
+"""The training loop that experiments share, with evaluations, checkpoints and an early end.
 
 Step and batch depend on nothing but the state and the number of the step. So a run that goes on from a checkpoint
-computes, and records, what it would have without the interruption, bit for bit.
+computes, and records, bit for bit what it would have without the interruption.
 """
 
 import json
@@ -23,11 +23,11 @@ Batch = TypeVar("Batch")
 
 
 class Evaluation(NamedTuple):
-    """What was found of a state.
+    """The result of evaluating a state.
 
     Attributes:
-        numbers: few; recorded as kind "evaluation" with their step, seen by ``stop`` and ``best_by``.
-        records: whatever else there is to write.
+        numbers: recorded as kind "evaluation" with their step; ``stop`` and ``best_by`` read these.
+        records: further records to write.
     """
 
     numbers: Record
@@ -35,12 +35,12 @@ class Evaluation(NamedTuple):
 
 
 def never(evaluations: Sequence[Record]) -> bool:
-    """All steps are done."""
+    """Never ends training early."""
     return False
 
 
 def no_better_for(count: int, field: str = "loss") -> Callable[[Sequence[Record]], bool]:
-    """Stops early: where that many evaluations in a row were no better than the best before them."""
+    """Ends training early, once the last ``count`` evaluations were no better than the best before them."""
 
     def stop(evaluations: Sequence[Record]) -> bool:
         values = [evaluation[field] for evaluation in evaluations]
@@ -67,22 +67,23 @@ def train(
     """Trains from the newest checkpoint of the run, if there is one, and records as it goes.
 
     Args:
-        state: before training, a pytree of arrays.
-        step: jitted, one training step or ``stride`` of them: the next state, and numbers to record as kind "train". If
-            there is a ``loss`` among these, of the state before the step, it must be finite.
-        batch: what the step after so many steps is given.
-        evaluate: a state after so many steps.
-        log: of the run; a step is reported to it as done after each call of ``step``, one before the first.
-        steps: of training, at most.
+        state: a pytree of arrays, as it is before training.
+        step: a jitted function that does ``stride`` training steps. It returns the next state, and numbers to record as
+            kind "train". If there is a ``loss`` among these, that of the state before the step, it must be finite.
+        batch: gives the batch of a step, from the number of training steps before it.
+        evaluate: evaluates a state, after this number of training steps.
+        log: the log of the run, to which one step of progress is reported before the first call of ``step``, and one
+            after each call.
+        steps: the number of training steps, at most.
         evaluate_at: the numbers of steps after which the state is evaluated.
         stride: how many training steps a call of ``step`` does.
-        checkpoint_every: training steps, a multiple of ``stride``; 0 for none. A state is saved once its own loss has
-            been seen to be finite.
-        about: saved with each checkpoint, to be used by others: which cell, which vocabulary, the config. Training does
-            not go on from a checkpoint that was saved with something else.
-        best_by: of the evaluations' numbers the one whose least value makes a state the best, which is saved, too. It
-            must be finite.
-        stop: says from the evaluations so far whether training ends.
+        checkpoint_every: how many training steps lie between checkpoints, a multiple of ``stride``; 0 for no
+            checkpoints. A state is saved once its own loss has been seen to be finite.
+        about: saved with each checkpoint for those who use it: the cell, the vocabulary, the config. Training does not
+            go on from a checkpoint that was saved with other settings.
+        best_by: the name of an evaluation's number, which must be finite; the state with its least value is saved as
+            the best.
+        stop: says from the evaluations so far whether training ends early.
 
     Returns:
         The last state, and the numbers of all evaluations.
@@ -143,7 +144,7 @@ def train(
 
 
 def require_finite(loss: Any, steps: int, log: Log, *, stride: int = 1) -> None:
-    """Raises ``ExperimentError`` for a loss that is not, after so many training steps, or in a stride after them."""
+    """Raises ``ExperimentError`` for a loss that is not finite after so many steps, or within the stride after them."""
     if np.isfinite(loss):
         return
     if steps + stride == 1:
@@ -156,29 +157,29 @@ def require_finite(loss: Any, steps: int, log: Log, *, stride: int = 1) -> None:
 
 
 def newest_checkpoint(log: Log) -> Path | None:
-    """Where it is, of the last ones of a run and the best ones."""
+    """The folder of the newest among a run's last and best checkpoints; None if it has none."""
     return next(iter(checkpoint.of_run(log.checkpoints)), None)
 
 
 def _best(evaluations: Sequence[Record], best_by: str | None) -> int | None:
-    """After how many steps a state was the best, the first of several."""
+    """After how many training steps the state was the best; the first time if there are several."""
     return min(evaluations, key=lambda each: each[best_by])["step"] if best_by and evaluations else None
 
 
 def _require_same_settings(saved: Path, about: Record) -> None:
-    """Raises ``ExperimentError`` for a checkpoint that was saved with something else."""
+    """Raises ``ExperimentError`` for a checkpoint that was saved with other settings."""
     before, now = (_flat(settings) for settings in (checkpoint.about(saved), json.loads(json.dumps(about))))
     changed = [key for key, value in now.items() if before.get(key) != value]
     if changed:
         told = "; ".join(f"{key} was {_short(before.get(key))}, is {_short(now[key])}" for key in changed[:5])
         more = f"; and {len(changed) - 5} more" if changed[5:] else ""
         raise ExperimentError(
-            f"the checkpoint {saved} is of other settings ({told}{more}): give those, another --workdir, or --overwrite"
+            f"the checkpoint {saved} has other settings ({told}{more}): give those, another --workdir, or --overwrite"
         )
 
 
 def _flat(settings: Record) -> Record:
-    """Of nested dicts, what is in them by all of its names."""
+    """Nested dicts as one dict, with names such as ``config.hidden_size``."""
     flat = Record()
     for key, value in settings.items():
         inner = {f"{key}.{name}": each for name, each in _flat(value).items()} if isinstance(value, dict) else {}
@@ -192,7 +193,7 @@ def _short(value: Any) -> str:
 
 
 def _strongly_typed(leaf: Any) -> Any:
-    """As it comes back from a checkpoint: a weak type would have the step compiled twice."""
+    """The leaf without a weak type, as it comes back from a checkpoint; else the step would be compiled twice."""
     return jax.lax.convert_element_type(leaf, jnp.asarray(leaf).dtype) if not _is_key(leaf) else leaf
 
 

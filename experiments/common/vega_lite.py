@@ -1,6 +1,6 @@
-"""A chart as Vega-Lite describes it: lines with their shades, chosen by name, a slider, values under the pointer.
+"""Specifications of charts for Vega-Lite: lines with shaded ranges, lists, a slider, and values under the pointer.
 
-The description is a dict, https://vega.github.io/vega-lite/docs, of which the library makes a drawing in a browser.
+A specification is a dict (https://vega.github.io/vega-lite/docs), from which the library draws a chart in a browser.
 Text and black lines take the colour of the page's text, light or dark.
 """
 
@@ -44,22 +44,22 @@ _CONFIG = {
 
 
 class Scale(NamedTuple):
-    """What is drawn from left to right, or upwards."""
+    """An axis."""
 
     title: str
-    labels: str  # an expression of Vega for what stands at a tick
+    labels: str  # a Vega expression for the label of a tick
 
 
 @functools.cache
 def library() -> str:
-    """What draws charts in a browser: vega, vega-lite and vega-embed in one piece of JavaScript."""
-    import vl_convert  # here alone: it is large, and only what writes a page needs it
+    """The JavaScript that draws charts in a browser: vega, vega-lite and vega-embed in one piece."""
+    import vl_convert  # here, since it is large and needed only to write a page
 
     return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
 
 
 def choice(field: str, options: Sequence[str | None], chosen: str | None) -> Record:
-    """A list from which a value of a field is chosen; None stands for every one of them."""
+    """A list from which the reader chooses a value of a field; None stands for every value."""
     labels = ["every" if option is None else option for option in options]
     bind = {"input": "select", "options": list(options), "labels": labels, "name": f"{field.replace('_', ' ')} "}
     return {"name": f"chosen_{field}", "value": chosen, "bind": bind}
@@ -71,14 +71,14 @@ def check(name: str, value: bool) -> Record:
 
 
 def slider(name: str, moments: Sequence[str]) -> list[Record]:
-    """Moments to be gone through: ``place`` is the number of the one at hand, ``moment`` has it in words."""
+    """A slider over moments of training: ``place`` is the number of the moment shown, ``moment`` its name."""
     bind = {"input": "range", "min": 0, "max": len(moments) - 1, "step": 1, "name": f"{name} "}
     words = {"name": "moment", "expr": f"{json.dumps(list(moments))}[place]"}
     return [{"name": "place", "value": 0, **({"bind": bind} if len(moments) > 1 else {})}, words]
 
 
 def chosen(field: str) -> Record:
-    """Leaves what a list was asked for."""
+    """A filter that keeps the value chosen from the list of a field."""
     return {"filter": f"chosen_{field} == null || datum.{field} == chosen_{field}"}
 
 
@@ -95,19 +95,20 @@ def lines(
     heights: Mapping[str, str],
     told: Mapping[str, str],
 ) -> Record:
-    """The chart.
+    """A chart of lines with shaded ranges.
 
     Args:
-        curves: each with its parts, lists ``x``, ``low``, ``middle``, ``high``, and ``least`` and ``most`` of these.
-        params: what is chosen, and how.
-        title: an expression of Vega.
-        x: from left to right.
-        y: upwards.
-        parts: the fields that part lines, of each of which a value, or all, is chosen.
-        filters: of curves, beside these.
-        now: an expression, true of the curves that are drawn of those that the axes have room for.
-        heights: expressions of ``low``, ``middle``, ``high``, ``least`` and ``most``: where they are drawn.
-        told: expressions of what stands under the pointer, by their names.
+        curves: each has its parts, the lists ``x``, ``low``, ``middle`` and ``high``, and the ``least`` and ``most`` of
+            the last three.
+        params: the lists, boxes and sliders from which the reader chooses.
+        title: a Vega expression for the title.
+        x: the horizontal axis.
+        y: the vertical axis.
+        parts: the fields that tell lines apart; the reader chooses one value of each, or all.
+        filters: further filters of the curves.
+        now: an expression that is true of the curves to be drawn; the axes have room for all curves.
+        heights: expressions for the heights of ``low``, ``middle``, ``high``, ``least`` and ``most``, by these names.
+        told: expressions for what is shown under the pointer, by their headings.
     """
     placed = [{"calculate": heights[name], "as": f"y_{name}"} for name in ("low", "middle", "high")]
     words = [{"calculate": expression, "as": f"told_{place}"} for place, expression in enumerate(told.values())]
@@ -130,7 +131,7 @@ def lines(
 
 
 def _name(parts: Sequence[str]) -> str:
-    """An expression for the name of a line: of its parts those that it has and that are not chosen."""
+    """An expression for the name of a line: the values of its parts, without those for which one value is chosen."""
     words = [f"(chosen_{part} == null && datum.{part} != '-' ? ', ' + datum.{part} : '')" for part in parts]
     return f"substring({' + '.join(words)}, 2) || 'all that is chosen'" if parts else "'all'"
 
@@ -146,11 +147,11 @@ def _by_line(looks: Sequence[object], legend: Record | None) -> Record:
     return {"field": "line", "type": "nominal", "sort": None, "scale": {"range": list(looks)}, "legend": legend}
 
 
-_COLOURS = [INK, *COLOURS[1:]]  # black is the ink of paper
+_COLOURS = [INK, *COLOURS[1:]]  # instead of black, which does not show on a dark page
 
 
 def _room(heights: Mapping[str, str], y: Scale) -> Record:
-    """Nothing to be seen: the axis is the same for all that may be gone through."""
+    """An invisible layer, by which the axis stays the same at all positions of a slider."""
     ends = [{"calculate": heights[name], "as": f"y_{name}"} for name in ("least", "most")]
     encoding = {"y": _axis("y_least", y), "y2": {"field": "y_most"}}
     return {"transform": ends, "mark": {"type": "rule", "opacity": 0, "tooltip": None}, "encoding": encoding}
@@ -162,7 +163,7 @@ def _shade(y: Scale) -> Record:
 
 
 def _line(y: Scale) -> Record:
-    """A click on the legend shows one line above others; with the shift key several."""
+    """The lines; a click on the legend fades all but one, and with the shift key all but several."""
     params = [{"name": "picked", "select": {"type": "point", "fields": ["line"]}, "bind": "legend"}]
     columns = {"expr": "width < 500 ? 1 : width < 750 ? 2 : 3"}
     legend = {"title": None, "orient": "bottom", "columns": columns, "labelLimit": {"expr": "min(width - 30, 300)"}}
@@ -172,7 +173,7 @@ def _line(y: Scale) -> Record:
 
 
 def _points(y: Scale, told: str) -> Record:
-    """The one next to the pointer, wherever that is, and what it says.
+    """The point nearest to the pointer, wherever that is, and its tooltip.
 
     Vega-Lite 6 looks for the fields of a tooltip on the cell around a point, not on the point: hence an expression.
     """

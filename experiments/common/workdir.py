@@ -1,10 +1,10 @@
 """The folder of one run of an experiment: its config, its records, its end.
 
 config.json    the config, versions, devices, git revision, how long it took
-metrics.jsonl  one flat record a line, each with the name of its run, written as it is made; a run's last record is of
-               kind "finished"
-checkpoints    a folder a run; of a run that has not finished, records after its newest checkpoint are dropped when work
-               goes on, so that it ends with the file of one that was never interrupted
+metrics.jsonl  one flat record on each line, with the name of its run, written as it is made; the last record of a run
+               is of kind "finished"
+checkpoints    a folder for each run; when an interrupted run goes on, its records after the newest checkpoint are
+               dropped, so that it ends with the same file as one that was never interrupted
 events         the scalars of metrics.jsonl for TensorBoard, with --tensorboard
 process-1, ... the workdirs of further processes, see sweep.py
 report.html    all of it on one page
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 
 _OWN = ("summary.md", "report.html", "figures", "checkpoints", "events", "process-*", "metrics.jsonl", "config.json")
-"""As they are discarded: while there is a config.json, the folder is a run's."""
+"""What a workdir holds, in the order in which it is deleted: as long as config.json is there, the folder is a run's."""
 
 NO_MATTER = ("threads", "checkpoint_every")
 """Fields that do not change what a run computes: they may differ when it goes on."""
@@ -56,7 +56,7 @@ class Workdir(NamedTuple):
     path: Path
     lock: threading.Lock
     begun: dict[str, int]
-    """How many records each run has that an interruption cut short."""
+    """How many records each interrupted run already has."""
     events: "Events | None"
 
     @property
@@ -64,7 +64,7 @@ class Workdir(NamedTuple):
         return self.path / "metrics.jsonl"
 
     def append(self, records: Iterable[Record], *, safe: bool = False) -> None:
-        """Adds records in one write; ``safe`` returns once all there are will survive a loss of power."""
+        """Adds records; with ``safe`` it returns only once all records so far would survive a loss of power."""
         plain = [_plain(record) for record in records]
         lines = "".join(json.dumps(record) + "\n" for record in plain).encode()
         with self.lock, self.metrics.open("ab", buffering=0) as file:
@@ -72,7 +72,7 @@ class Workdir(NamedTuple):
             try:
                 while lines:
                     lines = lines[file.write(lines) :]
-            except OSError:  # of a full disk: what another thread writes must not come after half a line
+            except OSError:  # the disk is full: what another thread writes must not come after half a line
                 file.truncate(end)
                 raise
             if safe:
@@ -81,7 +81,7 @@ class Workdir(NamedTuple):
                 self.events.write(plain)
 
     def stop_clock(self) -> None:
-        """Adds the time since the workdir was opened to that which the run has taken."""
+        """Adds the time since the workdir was opened to the time that the run has taken."""
         run = read_run(self.path)
         seconds = run["seconds"] + time.time() - run["started"]
         _write_config(self.path / "config.json", {**run, "seconds": round(seconds, 1)})
@@ -95,7 +95,7 @@ class Workdir(NamedTuple):
         write_whole(self.path / "summary.md", f"{summary.rstrip()}{FIGURES}{shown}\n" if shown else summary)
 
     def put_in_order(self, runs: Iterable[str]) -> None:
-        """Orders records by their runs: which of several threads was sooner leaves no trace."""
+        """Orders records by their runs, so that the order in which threads wrote them leaves no trace."""
         place = {run: number for number, run in enumerate(runs)}
         records = sorted(read_records(self.path), key=lambda record: place.get(record["run"], len(place)))
         write_whole(self.metrics, "".join(json.dumps(record) + "\n" for record in records))
@@ -137,10 +137,10 @@ def open_workdir(path: str | Path, config: Record, *, overwrite: bool, tensorboa
 
 
 def read_run(path: str | Path) -> Record:
-    """What config.json of a workdir has: the config, the command, versions, devices.
+    """The content of config.json in a workdir: the config, the command, versions, devices.
 
     Raises:
-        ExperimentError: if it is not one.
+        ExperimentError: if the folder holds no run.
     """
     config_file = Path(path) / "config.json"
     if not config_file.exists():
@@ -153,7 +153,7 @@ def read_records(path: str | Path) -> list[Record]:
     """All records of the finished runs in a workdir.
 
     Raises:
-        ExperimentError: if it is not one.
+        ExperimentError: if the folder holds no run, or its metrics.jsonl is damaged.
     """
     metrics = Path(path) / "metrics.jsonl"
     if not metrics.exists():
@@ -169,14 +169,14 @@ def checkpoints_of(path: Path, run: str) -> Path:
 
 
 def _require_of_a_run(path: Path) -> None:
-    """What is in the folder was left by a run, or by a command that is about to begin one."""
+    """Raises ``ExperimentError`` if the folder holds what neither a run nor the beginning of one has left there."""
     config_file = path / "config.json"
     if config_file.exists():
         _config(config_file)
     elif path.exists():
         strangers = [each.name for each in path.iterdir() if not any(each.match(name) for name in _EARLY)]
         if strangers:
-            holds = f"holds something else than a run ({min(strangers)})"
+            holds = f"holds something other than a run ({min(strangers)})"
             raise ExperimentError(f"--workdir={path} {holds}: give another --workdir")
 
 
@@ -184,7 +184,7 @@ def _config(config_file: Path) -> Record:
     try:
         return dict(json.loads(config_file.read_text())["config"])
     except (ValueError, KeyError, TypeError) as error:
-        raise ExperimentError(f"{config_file} is not a run's: give another --workdir") from error
+        raise ExperimentError(f"{config_file} is not the config of a run: give another --workdir") from error
 
 
 def _require_same_config(config_file: Path, config: Record, finished: bool, remedy: str) -> None:
@@ -197,7 +197,10 @@ def _require_same_config(config_file: Path, config: Record, finished: bool, reme
 
 
 def _kept(path: Path) -> tuple[list[Record], dict[str, int]]:
-    """What goes into a continued run: all of finished runs, of others what their newest checkpoint is the end of."""
+    """The records with which a sweep goes on, and the number of them that each unfinished run has.
+
+    Of finished runs these are all records, of others those up to the newest checkpoint.
+    """
     records = _whole_lines(path / "metrics.jsonl")
     by_run: dict[str, list[Record]] = {}
     for record in records:
@@ -216,9 +219,9 @@ def _kept(path: Path) -> tuple[list[Record], dict[str, int]]:
 
 
 def _records_at_checkpoint(folder: Path, made: int) -> int:
-    """How many of the records that a run made it goes on with: those of its newest checkpoint that is of use.
+    """With how many of its ``made`` records a run goes on: those up to its newest usable checkpoint.
 
-    Checkpoints that are not are told and deleted. Without any other the run begins anew.
+    Newer checkpoints are reported and deleted. If none is usable the run begins anew.
     """
     flaws, count = dict[Path, str](), 0
     for saved in checkpoint.of_run(folder):
@@ -241,7 +244,10 @@ def _records_at_checkpoint(folder: Path, made: int) -> int:
 
 
 def _flaw(saved: Path, made: int) -> str | None:
-    """Why a run with so many records cannot go on from a checkpoint: it or the best one of its time is damaged."""
+    """Why a run with ``made`` records cannot go on from a checkpoint; None if it can.
+
+    The checkpoint, or the best one of its time, may be damaged, or records from before it may be lost.
+    """
     wrong = checkpoint.damage(saved)
     if wrong:
         return wrong
@@ -253,7 +259,7 @@ def _flaw(saved: Path, made: int) -> str | None:
 
 
 def _whole_lines(metrics: Path) -> list[Record]:
-    """A kill or a full disk may have left a torn line at the end; one elsewhere is damage."""
+    """The records of a file, without a torn last line, which a kill or a full disk may leave; others are an error."""
     lines = metrics.read_bytes().splitlines(keepends=True) if metrics.exists() else []
     records = []
     for number, line in enumerate(lines, start=1):
@@ -269,15 +275,15 @@ def _record(line: bytes, where: str) -> Record:
     except (ValueError, KeyError, TypeError) as error:
         raise ExperimentError(
             f"{where} is damaged: {line[:40]!r} is no record of a run; delete the lines of that run, which then begins "
-            "anew, or --overwrite all"
+            "anew, or discard the whole workdir by --overwrite"
         ) from error
     return dict(record)
 
 
 def _start_clock(config_file: Path, config: Record, metrics: Path) -> None:
-    """Writes the config with the time at which the run starts, or goes on: then with the time that it took so far.
+    """Writes config.json with the time at which the run starts or goes on, and the time that it has taken so far.
 
-    What was interrupted had worked until its last record.
+    An interrupted run is taken to have worked until its last record.
     """
     if not config_file.exists():
         _write_config(config_file, {"config": config, **_circumstances(), "started": time.time(), "seconds": 0.0})
@@ -308,7 +314,7 @@ def _circumstances() -> Record:
 
 
 def _command() -> str:
-    """What to type for the same run, wherever it is to write; empty where no experiment's command is at work."""
+    """The command that repeats the run, without its folder and processes; empty outside of an experiment's command."""
     module = getattr(sys.modules["__main__"].__spec__, "parent", "")
     if not module.startswith("experiments."):
         return ""
@@ -319,7 +325,7 @@ def _command() -> str:
 
 
 def _plain(value: Any) -> Any:
-    """JSON has neither arrays nor NaN nor infinity: lists, and null."""
+    """A value as JSON can hold it: arrays become lists, NaN and infinity become null."""
     if isinstance(value, dict):
         return {key: _plain(entry) for key, entry in value.items()}
     if isinstance(value, np.ndarray | jax.Array | np.generic):
@@ -332,7 +338,7 @@ def _plain(value: Any) -> Any:
 
 
 def write_whole(path: Path, text: str) -> Path:
-    """Never leaves half a file: writes beside it, then renames."""
+    """Writes a file under another name and renames it, so that half a file is never left."""
     beside = path.with_name(path.name + ".partial")
     beside.write_text(text, encoding="utf-8")
     return beside.replace(path)

@@ -38,7 +38,7 @@ def one_hot(params: CharacterParams, tokens: Array) -> Array:
 
 
 def train_step(cell: rnnjax.Cell, state: TrainState, tokens: Array) -> tuple[TrainState, Array]:
-    """One optimizer step on windows (T + 1, B), each character predicted from those before it, and the loss."""
+    """One optimizer step on windows (T + 1, B), each character predicted from those before it; returns its loss too."""
 
     def loss_of(params: CharacterParams) -> Array:
         _, outputs = rnnjax.unroll(cell, params.recurrent, one_hot(params, tokens[:-1]))
@@ -51,7 +51,7 @@ def train_step(cell: rnnjax.Cell, state: TrainState, tokens: Array) -> tuple[Tra
 def measure(cell: rnnjax.Cell, params: CharacterParams, tokens: Array, weights: Array) -> rnnjax.GradientFlow:
     """Gradient flow of predicting the characters of windows (T + 1, B), each step's loss with a weight (T,).
 
-    All weight on one step makes the lag the distance from it; equal weights are the loss of training.
+    With all weight on one step a lag is the distance from that step; weights of 1 / T give the loss of training.
     """
 
     def loss(outputs: Array) -> Array:

@@ -1,14 +1,14 @@
 """Initializations by name, ``NAME`` or ``NAME:NUMBER``, and which cells take them.
 
-default        what the cell's constructor has, for most orthogonal recurrent kernels
-orthogonal:s   recurrent kernels, of gated cells gate by gate, as in the next three; times s, by default 1
-identity:s     s times the identity, by default 1
+default        the defaults of the cell's constructor: for most cells, orthogonal recurrent kernels
+orthogonal:s   orthogonal recurrent kernels times s, by default 1; a gated cell has one for each gate, here and below
+identity:s     the identity times s, by default 1
 glorot         uniform, of variance 1 / H
 gain:g         independent and Gaussian, of variance g^2 / H
 radius:r       Gaussian, scaled to the spectral radius r
 drive:d        input kernels, Gaussian, so that a one-hot input adds a standard deviation of d to every unit
-forget_bias:b  the bias of the forget gate, of a GRU that of the update gate
-chrono:T       the same, drawn so that the memories of the units last up to T steps (Tallec & Ollivier, 2018)
+forget_bias:b  b as the bias of the forget gate, or of the update gate in a GRU
+chrono:T       the same bias, drawn so that the units remember for up to T steps (Tallec & Ollivier, 2018)
 """
 
 import inspect
@@ -24,9 +24,9 @@ from rnnjax.typing import Initializer
 
 
 class _Kind(NamedTuple):
-    keywords: tuple[str, ...]  # of constructors, any of them
-    make: Callable[..., Any]  # what is given for it
-    with_number: tuple[bool, ...]  # may it come without a number, with one
+    keywords: tuple[str, ...]  # arguments of constructors; the first that the cell's constructor has is given
+    make: Callable[..., Any]  # makes the value of that argument, from the number if there is one
+    with_number: tuple[bool, ...]  # False: it may come without a number, True: it may come with one
 
 
 def _orthogonal(scale: float = 1.0) -> Initializer:
@@ -56,10 +56,10 @@ _KINDS = {
 
 
 def options(initialization: str, parameters: Iterable[str]) -> dict[str, Any] | None:
-    """What to give to a constructor with these parameters; None if it cannot be initialized so.
+    """The arguments that initialize a cell so, for a constructor with these parameters; None if it has none for that.
 
     Raises:
-        ValueError: for an initialization that cannot be.
+        ValueError: if the initialization is unknown, or its number is missing, superfluous or impossible.
     """
     name, colon, number = initialization.partition(":")
     kind = lookup("initialization", name, _KINDS)
@@ -80,7 +80,7 @@ def is_taken(initialization: str, cell: str, hidden_size: int) -> bool:
     """Whether the cell of that name can be initialized so.
 
     Raises:
-        ValueError: for an initialization that cannot be.
+        ValueError: as ``options``, and for an unknown cell.
     """
     constructor = rnnjax.cell_named(cell)
     chosen = options(initialization, inspect.signature(constructor).parameters)
@@ -93,10 +93,10 @@ def is_taken(initialization: str, cell: str, hidden_size: int) -> bool:
 
 
 def gain_and_drive(initialization: str, input_size: int) -> tuple[float, float] | None:
-    """Of an Elman network, what mean-field theory asks for; None of kernels that it does not speak of.
+    """The gain g and the drive of an Elman network, which mean-field theory needs; None for other initializations.
 
-    A recurrent kernel of independent Gaussian weights has the gain g, an orthogonal one 1. A one-hot input drives a
-    unit by the standard deviation of the input kernel, which by default is input_size^-1/2.
+    A recurrent kernel of independent Gaussian weights has the gain g, an orthogonal one the gain 1. The drive is the
+    standard deviation that a one-hot input adds to a unit, that of the input kernel: by default input_size^-1/2.
     """
     name, _, number = initialization.partition(":")
     if name == "gain":

@@ -1,8 +1,9 @@
 """n-grams: the next word from how often it followed the last ones, by interpolated modified Kneser-Ney smoothing.
 
-A word that followed a history c times has the share (c - D) / total there; what the discounts D leave over goes to the
-words as they follow the history without its first word, down to the uniform distribution. Below the highest order c is
-not how often a word came, but after how many different words (Chen and Goodman, 1999).
+A word that followed a history c times has the share (c - D) / total after it. What the discounts D leave over is
+divided as the next lower order says, which looks at the history without its first word, down to the uniform
+distribution. Below the highest order c does not count how often a word came, but after how many different words (Chen
+and Goodman, 1999).
 """
 
 import collections
@@ -21,11 +22,11 @@ FALLBACK = (0.0, 0.5, 1.0, 1.5)
 
 
 class Order(NamedTuple):
-    """What histories of one length tell.
+    """What histories of one length say about the next word.
 
     Attributes:
-        share: of the words that were seen after a history, by the history and the word.
-        left: what is left there for the order below, by the history; all of it where it was not seen.
+        share: the share of each word that was seen after a history, by the history and the word.
+        left: the share that is left for the order below, by the history; an unseen history leaves all of it.
     """
 
     share: dict[Words, float]
@@ -46,7 +47,7 @@ class Ngrams(NamedTuple):
 
 
 def fit(tokens: np.ndarray, order: int, *, padding: int, size: int) -> Ngrams:
-    """The model of a text (N,) with tokens below ``size``; of order 1 a word's own frequency is all it knows."""
+    """The model of a text (N,) with tokens below ``size``; a model of order 1 knows only how frequent each word is."""
     counts = collections.Counter(_grams(tokens, order, padding))
     orders = [_smoothed(counts)]
     for _ in range(order - 1):
@@ -56,7 +57,7 @@ def fit(tokens: np.ndarray, order: int, *, padding: int, size: int) -> Ngrams:
 
 
 def probability(model: Ngrams, history: Sequence[int], word: int) -> float:
-    """Of a word after at least as many words as the model looks back on."""
+    """The probability of a word after a history of at least as many words as the model looks back on."""
     words = (*history, word)
     found = 1 / model.size
     for length, order in enumerate(model.orders, start=1):
@@ -66,13 +67,13 @@ def probability(model: Ngrams, history: Sequence[int], word: int) -> float:
 
 
 def losses(model: Ngrams, tokens: np.ndarray) -> np.ndarray:
-    """-ln p (N,) in nats of every word of a text, which begins anew."""
+    """-ln p (N,) in nats of every word of a text; before the text begins, histories are padding."""
     grams = _grams(tokens, len(model.orders), model.padding)
     return np.array([-math.log(probability(model, gram[:-1], gram[-1])) for gram in grams])
 
 
 def discounts(counts: collections.Counter[Words]) -> tuple[float, ...]:
-    """Of counts 0, 1, 2, and 3 or more, by how many n-grams have which count."""
+    """The discounts of counts 0, 1, 2, and 3 or more, from how many n-grams have each count."""
     having = collections.Counter(counts.values())
     if not all(having[count] for count in (1, 2, 3)):
         return FALLBACK

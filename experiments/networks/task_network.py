@@ -32,13 +32,13 @@ def read(cell: rnnjax.Cell, network: Network, batch: Batch) -> Array:
 
 
 def readout(network: Network, outputs: Array, batch: Batch) -> Array:
-    """The same, of a cell's outputs (T, B, H)."""
+    """The readout (S, B, O) of a cell's outputs (T, B, H) at the steps that have a target, which are the last ones."""
     dense = nn.Dense(network.readout["params"]["bias"].shape[0])
     return dense.apply(network.readout, outputs[-len(batch.targets) :])
 
 
 def gradient_norms(cell: rnnjax.Cell, task: Task, network: Network, batch: Batch) -> Array:
-    """||dL/ds_t|| (T,) over all fields of the state, L the loss at the last step alone: so that lags are apart."""
+    """||dL/ds_t|| (T,) over all fields of the state, where L is the loss at the last step, from which lags count."""
     last = batch._replace(targets=batch.targets[-1:])
 
     def loss(outputs: Array) -> Array:

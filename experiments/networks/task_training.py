@@ -1,4 +1,4 @@
-"""How a network is trained on a task of ``rnnjax.tasks`` until it solves it, tested as it goes."""
+"""Trains a network on a task of ``rnnjax.tasks`` until it solves it, and tests it on the way."""
 
 import functools
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from rnnjax.typing import Key
 
 
 class Programs(NamedTuple):
-    """What is compiled for a cell and a task, and serves all seeds.
+    """The programs that are compiled for a cell and a task, and serve all seeds.
 
     Attributes:
         initialize: ``(key) -> state``.
@@ -72,17 +72,17 @@ def train(
     config: ConfigDict,
     **about: Any,
 ) -> tuple[TrainState, list[Record]]:
-    """Trains until the task is solved, the loss overflows, or the steps are used up.
+    """Trains until the task is solved, the test loss is not finite, or the steps are used up.
 
     Args:
-        programs: of the cell and the task.
-        task: to be solved.
-        state: before training.
-        key: of the sequences to train on; those of a step depend on it and on the step's number alone.
-        test_batch: the same at every evaluation.
-        log: of the run.
+        programs: the programs of the cell and the task.
+        task: the task to be solved.
+        state: the state before training.
+        key: draws the sequences to train on; those of a step depend on it and on the step's number alone.
+        test_batch: the sequences of every evaluation.
+        log: the log of the run.
         config: has ``train_steps`` and ``evaluate_every``.
-        **about: numbers that the records of evaluations have, too.
+        **about: further numbers for the records of evaluations.
 
     Returns:
         The last state, and the evaluations.

@@ -1,4 +1,4 @@
-"""What benchmarks do otherwise on a GPU or TPU, as far as that shows without one."""
+"""What benchmarks do differently on a GPU or TPU, as far as that can be tested without one."""
 
 import json
 import sys

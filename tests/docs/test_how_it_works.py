@@ -16,8 +16,8 @@ PAGE = (ROOT / "docs" / "how_it_works.md").read_text(encoding="utf-8")
 GUIDE = [(ROOT / "benchmarks" / file).read_text(encoding="utf-8") for file in ("README.md", "TRIED.md")]
 
 FIGURES = [
-    "0.75 of that time for an LSTM, 0.55 for a GRU and 0.7 for an Elman network",
-    "59 % still goes into the two loops, on average over four cells and four shapes",
+    "0.75 times as long for an LSTM, 0.55 times for a GRU and 0.7 times for an Elman network",
+    "The two loops still take 59 % of the time of a gradient, on average over four cells and four shapes",
     "`gradient_flow` takes 0.9 to 1.4 times as long as the gradient",
     "1.05 to 1.16 times on average, by cell",
     "1.1 to 11 times as long as `gradient_flow`",

@@ -1,9 +1,9 @@
-"""What commands of experiments answer, each in a process of its own: python -m tests.experiments.answer.
+"""Runs commands of experiments, each in its own process, and prints their answers: python -m tests.experiments.answer.
 
-A line of standard input is a list of calls, and one of standard output the list of their answers. A call is a dict in
-JSON: ``module`` behind ``experiments.``, ``flags``, and, where something goes wrong meanwhile, what it is and when:
-``fault``, and ``at``, a function and which call of it. A process is forked once everything is imported: what a refusal
-takes is mostly that.
+Each line of standard input is a list of calls, and each line of standard output the list of their answers. A call is a
+dict in JSON with the ``module`` within ``experiments`` and its ``flags``. If something is to go wrong, ``fault`` says
+what, and ``at`` names a module, a function in it, and the number of the call at which it happens. Processes are forked
+after everything has been imported, since importing is most of what a refused command takes.
 """
 
 import importlib

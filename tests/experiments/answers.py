@@ -1,4 +1,4 @@
-"""What commands of experiments answer, without waiting for their imports each time: see answer.py."""
+"""Asks a process of answer.py what commands of experiments answer, without waiting for their imports each time."""
 
 import atexit
 import functools

@@ -1,4 +1,4 @@
-"""Of all tests of experiments."""
+"""What all tests of experiments share."""
 
 from collections.abc import Iterator
 

@@ -142,7 +142,7 @@ def test_lags_of_a_long_sequence_are_thinned_where_they_are_far() -> None:
     (chart,) = charts.of_records(finished(recorded("state_gradient", norms=norms)))
     (curve,) = curves_of(chart)
     assert len(curve["x"]) <= charts.MOST_LAGS
-    assert "Of 1,000 places 50 are drawn" in chart.told
+    assert "Of 1,000 lags 50 are drawn" in chart.told
     assert curve["x"][:16] == [*range(16)]
     assert curve["x"][-1] == 999
     np.testing.assert_allclose(curve["middle"], -6 * np.array(curve["x"]) / 999, atol=1e-3)

@@ -1,4 +1,4 @@
-"""What the command of an experiment answers to flags and workdirs that cannot be: gradient_flow, as every other."""
+"""What the command of an experiment answers to impossible flags and workdirs; gradient_flow stands for all."""
 
 import signal
 import socket
@@ -33,7 +33,7 @@ WRONG_FLAGS = [
     ("--config=nofile.py", "error: the config could not be read: [Errno 2] No such file or directory: 'nofile.py'"),
     ("--config=experiments/gradient_flow/config.py:quik", "did you mean 'quick'? valid names: default, "),
     ("--variant=quik", "did you mean 'quick'? valid names: default, drive, gates, "),
-    ("--variant", "error: argument --variant: expected one argument; all flags: --help"),
+    ("--variant", "error: argument --variant: expected one argument; --help prints all flags"),
     ("--wrkdir=x", "error: Unknown command line flag 'wrkdir'. Did you mean: workdir ?"),
     ("--workdir=", "error: --workdir is empty: name a folder, as in --workdir=runs/gradient_flow"),
     ("more", "error: unexpected argument 'more': everything is a flag, as in --workdir=runs/mine"),
@@ -41,7 +41,7 @@ WRONG_FLAGS = [
     ("--config.corpus=missing.txt", "error: corpus missing.txt does not exist: give the path of a UTF-8 text file"),
 ]
 WRONG_PROCESSES: list[tuple[list[str], str]] = [
-    (["--num_processes=2"], "--coordinator_address and --process_id missing: a sweep in processes takes"),
+    (["--num_processes=2"], "--coordinator_address and --process_id missing: several processes need"),
     (
         ["--num_processes=2", "--process_id=2", "--coordinator_address=localhost:1"],
         "--process_id=2: expected 0 to --num_processes - 1",
@@ -129,7 +129,7 @@ def test_waiting_for_a_process_that_never_comes_says_so_and_can_be_interrupted(t
     words = [sys.executable, "-m", "experiments.gradient_flow", *flags]
     with subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
-        assert process.stderr.readline().strip() == f"process 0 waits at {address} for all 2"
+        assert process.stderr.readline().strip() == f"process 0 waits at {address} until all 2 processes are there"
         process.send_signal(signal.SIGINT)
         _, told = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -204,12 +204,12 @@ def test_a_folder_of_something_else_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "mine.txt").write_text("mine")
     for overwrite in (False, True):
-        with pytest.raises(ExperimentError, match=r"holds something else than a run \(figures\): give another"):
+        with pytest.raises(ExperimentError, match=r"holds something other than a run \(figures\): give another"):
             open_workdir(tmp_path, {}, overwrite=overwrite)
     for text in ("{}", "[1]", "3", "not json", '{"config": 3}'):
         (tmp_path / "config.json").write_text(text)
         for overwrite in (False, True):
-            with pytest.raises(ExperimentError, match="is not a run's: give another --workdir"):
+            with pytest.raises(ExperimentError, match="is not the config of a run: give another --workdir"):
                 open_workdir(tmp_path, {}, overwrite=overwrite)
     assert (tmp_path / "figures" / "mine.txt").exists()
     assert sorted(each.name for each in tmp_path.iterdir()) == ["config.json", "figures"]

@@ -16,7 +16,7 @@ LARGE = 2 * 10**6  # rows and columns: 16 TB of float32
 
 def needed(message: str) -> float:
     found = re.search(
-        r"memory does not suffice: about ([\d,.]+) GB are needed, there are [\d,.]+; take smaller", message
+        r"not enough memory: about ([\d,.]+) GB are needed, and the machine has [\d,.]+ GB; choose smaller", message
     )
     assert found, message
     return float(found[1].replace(",", ""))

@@ -1,4 +1,4 @@
-"""Tables of records: nothing stands in a row or column that is another's."""
+"""Tables of records: every value stands in its own row and column."""
 
 import itertools
 

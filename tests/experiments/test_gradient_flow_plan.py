@@ -13,9 +13,9 @@ from rnnjax.data import load_corpus
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("cells", "", "--config.cells is empty: expected names with commas between"),
+        ("cells", "", "--config.cells is empty: expected names separated by commas"),
         ("activations", "tahn", "unknown activation 'tahn': did you mean 'tanh'? valid names: "),
-        ("depths", "1,0", "--config.depths is '1,0': expected positive whole numbers with commas between"),
+        ("depths", "1,0", "--config.depths is '1,0': expected positive whole numbers separated by commas"),
         ("sequence_lengths", "x", "--config.sequence_lengths is 'x': expected positive whole numbers"),
         ("seeds", 0, "--config.seeds is 0: expected at least 1"),
         ("hidden_size", -3, "--config.hidden_size is -3: expected at least 1"),

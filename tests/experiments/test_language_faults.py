@@ -188,7 +188,7 @@ TRAINING = [
         ["--config.corpus=TEXTS/rare.txt", "--config.unit=words", "--config.vocabulary_size=2"],
         "has but one of the words",
     ),
-    (["--config.hidden_size=1000000"], "memory does not suffice: about "),
+    (["--config.hidden_size=1000000"], "not enough memory: about "),
     (["--config.devices=3"], "--config.devices=3: expected a divisor of batch_size=4"),
     (["--config.learning_rate=nan"], "--config.learning_rate is nan: expected a finite number"),
     (["--config.learning_rate=inf"], "--config.learning_rate is inf: expected a finite number"),
@@ -198,7 +198,7 @@ TRAINING = [
     (["--config.zoneout=half"], "flag --config.zoneout=half: expected a number"),
     (["--config.residual=maybe"], "flag --config.residual=maybe: expected true or false"),
     (["--config=TEXTS/wrong.py"], "--config.hidden_size is '8' (str): expected int, as 256 in"),
-    (["--config=TEXTS/less.py"], "the config has no field patience: expected all of"),
+    (["--config=TEXTS/less.py"], "the config has no field patience: expected all fields of"),
 ]
 
 
@@ -320,7 +320,7 @@ def test_a_checkpoint_of_other_settings_is_refused_with_those_that_differ(
     (status, printed), (other, told) = answered([life(texts, tmp_path, "", None, *wider), life(texts, tmp_path)])
     assert status == other == 1
     assert printed.splitlines()[-1] == (
-        f"error: the checkpoint {run}/best/20 is of other settings (config.clip_norm was 1.0, is 2.0; "
+        f"error: the checkpoint {run}/best/20 has other settings (config.clip_norm was 1.0, is 2.0; "
         "config.hidden_size was 8, is 9): give those, another --workdir, or --overwrite"
     )
     assert told == (

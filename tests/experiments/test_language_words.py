@@ -342,7 +342,7 @@ def test_interrupted_training_on_windows_goes_on_to_the_same_records(text: Path,
     [
         ("unit", "characters", "--config.unit is characters, --config.evaluation_streams is 1: with windows,"),
         ("evaluation_streams", 100, "--config.unit is words, --config.evaluation_streams is 100: with windows,"),
-        ("windows", "1,0", "--config.windows is '1,0': expected positive whole numbers with commas between"),
+        ("windows", "1,0", "--config.windows is '1,0': expected positive whole numbers separated by commas"),
         ("optimizers", "adam:1e-3", "--config.optimizers is 'adam:1e-3', --config.through is '': with windows,"),
         ("through", "8,16", "--config.optimizers is 'adam', --config.through is '8,16': with windows,"),
         ("ngrams", -1, "--config.ngrams is -1: expected 0 or more"),

@@ -304,9 +304,9 @@ def test_the_plan_of_every_variant_has_each_combination_once(variant: str) -> No
     [
         ("tasks", "ading", "unknown task 'ading': did you mean 'adding'"),
         ("cells", "lstn", "unknown cell 'lstn': did you mean 'lstm'"),
-        ("cells", "", "--config.cells is empty: expected names with commas between"),
-        ("lags", "4,x", "--config.lags is '4,x': expected positive whole numbers with commas between"),
-        ("lags", "0", "--config.lags is '0': expected positive whole numbers with commas between"),
+        ("cells", "", "--config.cells is empty: expected names separated by commas"),
+        ("lags", "4,x", "--config.lags is '4,x': expected positive whole numbers separated by commas"),
+        ("lags", "0", "--config.lags is '0': expected positive whole numbers separated by commas"),
         ("seeds", 0, "--config.seeds is 0: expected at least 1"),
         ("train_steps", 0, "--config.train_steps is 0: expected at least 1"),
         ("cell_learning_rate", -1.0, "--config.cell_learning_rate is -1.0: expected a positive number"),

@@ -1,4 +1,4 @@
-"""The page of a run: everything in one file, and nothing that a text in it could do to it."""
+"""The page of a run: everything is in one file, and no text in it can break it or run as a script."""
 
 import base64
 import re

@@ -1,4 +1,4 @@
-"""Processes that meet: all hear what all said; one that fails, dies or is started wrongly ends all with a line."""
+"""Processes of a sweep: each receives the texts of all; one that fails, dies or is started wrongly ends all of them."""
 
 import json
 import signal
@@ -89,9 +89,9 @@ def test_one_that_fails_ends_all_and_each_says_whose_fault_it_was() -> None:
     assert ended(other, "together\n") == (
         1,
         "",
-        "error: process 0 failed, see its own message; what was finished before is kept\n",
+        "error: process 0 failed: see its own message; what was finished before is kept\n",
     )
-    message = "process 0 failed, waits for the others: division by zero\nerror: division by zero\n"
+    message = "process 0 failed and waits for the others: division by zero\nerror: division by zero\n"
     assert ended(failing) == (1, "", message)
 
 
@@ -151,7 +151,7 @@ def test_two_of_one_number_are_refused() -> None:
     refused, admitted = sorted(twins, key=lambda twin: twin.poll() is None)
     group.append(admitted)
     status, _, told = ended(refused)
-    assert (status, told) == (1, "error: --process_id=1 is there already: give each process its own\n")
+    assert (status, told) == (1, "error: --process_id=1 is given twice: give each process its own\n")
     group.append(member(address, 3, 2))
     for process in group:
         say(process, "x")
@@ -164,7 +164,7 @@ def test_two_of_one_number_are_refused() -> None:
     [
         ("localhost", "--coordinator_address=localhost: expected HOST:PORT of process 0, as in localhost:8476"),
         ("localhost:99999", "--coordinator_address=localhost:99999: expected HOST:PORT"),
-        ("no.such.host.invalid:80", "the processes did not come together at no.such.host.invalid:80: "),
+        ("no.such.host.invalid:80", "the processes cannot connect at no.such.host.invalid:80: "),
     ],
 )
 def test_an_address_that_cannot_be_is_named(address: str, message: str) -> None:
@@ -182,5 +182,5 @@ def test_a_port_that_is_taken_is_named() -> None:
         address = f"localhost:{taken.getsockname()[1]}"
         status, _, told = ended(member(address, 2, 0))
     assert status == 1
-    assert told.startswith(f"error: the processes did not come together at {address}: ")
+    assert told.startswith(f"error: the processes cannot connect at {address}: ")
     assert "ddress already in use" in told

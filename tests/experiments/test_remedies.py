@@ -179,9 +179,9 @@ def test_watched_clipping_changes_nothing_and_tells_what_it_did(
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("remedies", "", "--config.remedies is empty: expected names with commas between"),
+        ("remedies", "", "--config.remedies is empty: expected names separated by commas"),
         ("remedies", "penalty+cliping", "unknown remedy 'cliping': "),
-        ("lengths", "20,x", "--config.lengths is '20,x': expected positive whole numbers with commas between"),
+        ("lengths", "20,x", "--config.lengths is '20,x': expected positive whole numbers separated by commas"),
         ("lengths", "5", "length is 5: expected at least 10"),
         ("task", "temporal", "unknown task 'temporal'"),
         ("seeds", 0, "--config.seeds is 0: expected at least 1"),

@@ -202,7 +202,7 @@ def test_training_goes_on_from_the_newest_checkpoint_that_is_whole_and_tells_of_
 def test_training_does_not_go_on_with_other_settings(tmp_path: Path) -> None:
     train(log_in(tmp_path), about={"config": {"width": 3, "rate": 0.1}, "vocabulary": list(range(100))})
     about = {"config": {"width": 4, "rate": 0.1}, "vocabulary": list(range(101))}
-    told = r"last/10 is of other settings \(config.width was 3, is 4; vocabulary was \[0, 1, 2.*\.\.\., is .*\): give"
+    told = r"last/10 has other settings \(config.width was 3, is 4; vocabulary was \[0, 1, 2.*\.\.\., is .*\): give"
     with pytest.raises(ExperimentError, match=told):
         train(log_in(tmp_path), about=about)
 

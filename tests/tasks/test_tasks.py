@@ -1,4 +1,4 @@
-"""Tasks: what they say, against NumPy that reads the sequences with a perfect memory, or guesses with none."""
+"""Tasks: their targets and chance levels, against NumPy that reads the sequences with a perfect memory or with none."""
 
 import itertools
 import math

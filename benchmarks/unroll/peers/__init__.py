@@ -27,7 +27,7 @@ BUILDERS: dict[str, Callable[[str, Shape, Device], Programs]] = {
 }
 
 JAX_PEERS = ("scan", "flax", "nnx", "haiku", "equinox", "keras", "cudnn")
-"""What a researcher with JAX would take otherwise."""
+"""The programs that a researcher with JAX would otherwise use."""
 
 PACKAGES = ("flax", "dm-haiku", "equinox", "keras", "torch")
 """The packages that peers come from; ``make peers`` installs all of them."""

@@ -45,13 +45,13 @@ def inputs_of(shape: Shape) -> Array:
 
 
 def same_cell(cell: str, cells: dict[str, Any]) -> Any:
-    """The library's own for that cell; an ``UnavailableError`` if it has none."""
+    """The library's own cell of that kind; an ``UnavailableError`` if it has none."""
     other = {"gru": "gru_reset_after", "gru_reset_after": "gru"}.get(cell)
     if cell in cells:
         return cells[cell]
     if other in cells:
         where = "after" if cell == "gru" else "before"
-        raise UnavailableError(f"resets {where} the recurrent product: compared as {other}")
+        raise UnavailableError(f"its GRU resets {where} the recurrent product and is compared as {other}")
     raise UnavailableError(f"no {cell} cell")
 
 
