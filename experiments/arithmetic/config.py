@@ -46,7 +46,7 @@ from experiments.common.settings import varied
 def get_config(variant: str = "default") -> ConfigDict:
     """The default study, or ``quick``: the same steps with few numbers and seeds, in seconds."""
     config = ConfigDict()
-    # Networks that learn to add two numbers, two bits a step: CELL-UNITS with commas between, or mlp-UNITS for a hidden
+    # Networks that learn to add two numbers, two bits a step: CELL-UNITS separated by commas, or mlp-UNITS for a hidden
     # layer that sees all bits at once; empty for none.
     config.addition = "elman-8,gru-8,mlp-128"
     config.parity = "elman-8,gru-16,mlp-128"  # networks that learn parity from lengths that grow as they learn

@@ -77,7 +77,7 @@ def get_config(variant: str = "default") -> ConfigDict:
     config.data = "brackets"
     config.max_characters = 1_000_000  # of a text that are read, from its beginning; their last tenth is held out
     config.max_vocabulary = 48  # different characters of a text; all rarer ones become one
-    # FEEDBACK:SCHEDULE:COIN with commas between. What is fed back: sampled, argmax, probabilities or outputs; how often
+    # FEEDBACK:SCHEDULE:COIN separated by commas. What is fed back: sampled, argmax, probabilities or outputs; how often
     # the truth is fed: never, linear, exponential or inverse_sigmoid; a coin for each token or each sequence. Or else
     # teacher, professor, watched.
     config.regimes = (

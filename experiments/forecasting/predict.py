@@ -37,9 +37,9 @@ from experiments.forecasting.skill import require_packages, skills
 
 CSV = flags.DEFINE_string("csv", None, "A CSV file with a line of column names.")
 TARGET = flags.DEFINE_string("target", None, "The column to forecast.")
-INPUTS = flags.DEFINE_string("inputs", "", "Columns known up to the present, with commas between.")
+INPUTS = flags.DEFINE_string("inputs", "", "Columns known up to the present, separated by commas.")
 TIME = flags.DEFINE_string("time", "", "The column of times; without one, rows are steps.")
-HORIZONS = flags.DEFINE_string("horizons", "1", "How many steps ahead, with commas between.")
+HORIZONS = flags.DEFINE_string("horizons", "1", "How many steps ahead, separated by commas.")
 WORKDIR = flags.DEFINE_string("workdir", "runs/predict", "Folder for forecast.csv and the figure.")
 MODELS = flags.DEFINE_string("models", "persistence,seasonal persistence,ar,arx,tdnn,narx,gru", "What is tried.")
 STEPS = flags.DEFINE_integer("train_steps", 400, "Training steps of a network.")

@@ -87,7 +87,7 @@ def loss_steps(config: ConfigDict, length: int) -> list[int]:
     steps = [length if name == "last" else int(name) if name.isascii() and name.isdigit() else 0 for name in places]
     if not all(1 <= step <= length for step in steps):
         raise ValueError(
-            f"--config.loss is {config.loss!r}: expected all, or last and steps from 1 to {length} with commas between"
+            f"--config.loss is {config.loss!r}: expected all, or last and steps from 1 to {length} separated by commas"
         )
     return sorted(set(steps))
 

@@ -131,7 +131,7 @@ def delays_of(config: ConfigDict) -> list[int]:
     """
     found = names(config, "delays")
     if not all(name.isascii() and name.removeprefix("-").isdigit() for name in found):
-        raise ValueError(f"--config.delays is {config.delays!r}: expected whole numbers with commas between")
+        raise ValueError(f"--config.delays is {config.delays!r}: expected whole numbers separated by commas")
     return sorted({int(name) for name in found})
 
 

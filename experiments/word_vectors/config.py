@@ -72,7 +72,7 @@ def get_config(variant: str = "default") -> ConfigDict:
     config.shared_noise = 32  # noise words of a block
     config.steps_a_call = 10  # windows of the streams, or as many words in blocks, in one dispatch
     config.checkpoint_every = 200  # the same, between checkpoints; 0 for none, and then no nearest words afterwards
-    # Words whose nearest words are listed, with commas between; those outside the vocabulary are left out.
+    # Words whose nearest words are listed, separated by commas; those outside the vocabulary are left out.
     config.probes = "list,ValueError,returns,file,three,json,thread,encode"
     config.seeds = 3  # independent initializations
     config.threads = 0  # programs compiled and run at the same time; 0: one for each core
