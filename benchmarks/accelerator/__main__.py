@@ -5,8 +5,8 @@
     python -m benchmarks.accelerator --parts=unroll_lstm,training --minutes=4 --output=runs/benchmarks/lstm
 
 It calls the other benchmarks one after the other, each in a process of its own and at sizes for an accelerator, the
-most important ones first (``parts.py``). Each has a limit of time. What fails, what reaches its limit and what the
-minutes do not suffice for stands in the table with the reason. The table is written anew after each part.
+most important ones first (``parts.py``). Each has a limit of time. The table also lists the parts that failed, that
+reached their limit, or for which the minutes were not enough, with the reason. It is written anew after each part.
 
 On a CPU, and with ``--quick``, sizes are tiny. Such a run shows that everything works and says nothing about speed.
 """
