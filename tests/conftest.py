@@ -43,16 +43,18 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("rnnjax")
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores, since many tests wait for processes that they have started."""
-    return len(os.sched_getaffinity(0)) + 1
-
-
 def pytest_configure(config: pytest.Config) -> None:
-    """All experiments that tests start share what they have compiled."""
+    """A program is compiled once for all processes, and stays in pytest's cache for the next time."""
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="rnnjax-compiled-")
-        config.add_cleanup(lambda: shutil.rmtree(os.environ.pop("JAX_COMPILATION_CACHE_DIR"), ignore_errors=True))
+        if hasattr(config, "cache"):
+            folder = str(config.cache.mkdir("compiled"))
+        else:
+            folder = tempfile.mkdtemp(prefix="rnnjax-compiled-")
+            config.add_cleanup(lambda: shutil.rmtree(os.environ.pop("JAX_COMPILATION_CACHE_DIR"), ignore_errors=True))
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])  # here, as in those started
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
