@@ -7,7 +7,7 @@
     python -m experiments.language.score --workdir=runs/language --text="import os"        how likely a text is
     python -m experiments.language.suggest --workdir=runs/language --text="impo"           what comes next
 
-The text is read in parallel streams. The state is carried on from window to window for ever, and the gradient goes back
+The text is read in parallel streams. The state is carried on from each window to the next, and the gradient goes back
 through one window. The last tenth is held out. Its first half is for choosing and its second for reporting, with the
 state carried on through all of it, and in windows of 256 tokens from a fresh state. The gradient's flow is measured
 during training.

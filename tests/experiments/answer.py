@@ -47,7 +47,7 @@ def answer(call: dict[str, Any]) -> tuple[int, str]:
 
 
 def arrange(fault: Any, module: str, function: str, number: int) -> None:
-    """Has something go wrong when a function is called for the so manieth time."""
+    """Has something go wrong when a function is called a given number of times."""
     home = importlib.import_module(module)
     real, calls = getattr(home, function), 0
 
