@@ -2,7 +2,7 @@
 
     y_1, ..., y_S = encoder(x_1, ..., x_S)              forward, backwards ("reversed"), or in both directions
     z_0 = tanh(y W + b)                                 y the output of the last state, or of both last states
-    z_t = decoder(z_{t-1}, e_t)                         e_t the embedding of the symbol before; for the first, of the end
+    z_t = decoder(z_{t-1}, e_t)                         e_t the embedding of the last symbol; at t = 1, of the end
     logits_t = h_t R + c                                h_t the output of z_t
 
 Without attention this is the whole network, and all that the decoder knows of the source is in z_0 (Sutskever et al.,

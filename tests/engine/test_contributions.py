@@ -59,7 +59,7 @@ def test_the_norm_is_that_of_the_gradient(x64: None, name: str) -> None:
 
 
 def test_contributions_that_cancel_keep_their_digits(x64: None) -> None:
-    """Two examples that differ by a millionth, weighed against each other: the Gram sum alone would have few correct digits."""
+    """Two examples differ by a millionth, with opposite weights: the Gram sum alone would have few correct digits."""
     x = jnp.concatenate([draw(1, 40), draw(1, 40) + 1e-6 * draw(1, 40, seed=2)])
     received, gradient = norm_and_gradient(lambda w, x: jnp.array([[1.0], [-1.0]]) * (x @ w), draw(40, 30), x)
     np.testing.assert_allclose(received, np.linalg.norm(gradient), rtol=1e-9)
