@@ -58,6 +58,7 @@ def _within_the_site(text: str) -> str:
         text = re.sub(rf"\]\({re.escape(file)}(#[\w-]*)?\)", rf"]({page}\1)", text)
     text = re.sub(r"^```text\n(.*?)^```$", _equations, text, flags=re.MULTILINE | re.DOTALL)
     text = re.sub(r"\]\((?:\.\./)*docs/([\w/]+\.md)", r"](\1", text)
+    text = re.sub(r"\]\(\.\./experiments/(\w+)/config\.py\)", r"](experiments/\1.md)", text)
     return re.sub(r"\[([^\]]+)\]\((?:common|networks)/[^)]*\)", r"`\1`", text)
 
 

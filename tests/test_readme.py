@@ -16,7 +16,8 @@ from experiments.gradient_flow.config import get_config
 from experiments.language import config as language
 
 ROOT = Path(__file__).parent.parent
-README, LIBRARY = ((ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "docs/library.md"))
+PAGES = ("README.md", "docs/library.md", "experiments/README.md")
+README, LIBRARY, GUIDE = ((ROOT / page).read_text(encoding="utf-8") for page in PAGES)
 EXAMPLE, ONLINE, OWN_CELL = re.findall(r"```python\n(.*?)```", README + LIBRARY, flags=re.DOTALL)
 
 
@@ -64,13 +65,16 @@ def test_the_code_of_the_page_on_accelerators_runs_as_written() -> None:
 def test_every_name_file_and_command_the_readme_speaks_of_exists() -> None:
     for path in re.findall(r"\]\((?!http)([^)]+)\)", README):
         assert (ROOT / path).exists(), path
-    for field in re.findall(r"--config\.([a-z_]+)=", README):
+    experiments = {experiment.name for experiment in catalogue.experiments()}
+    assert set(re.findall(r"^- `(\w+)`: ", README, flags=re.MULTILINE)) == experiments
+
+
+def test_every_field_and_command_the_guide_to_the_experiments_speaks_of_exists() -> None:
+    for field in re.findall(r"--config\.([a-z_]+)=", GUIDE):
         assert field in {*get_config(), *language.get_config()}, field
-    commands = re.findall(r"experiments\.(\w+(?:\.\w+)?)", README)
-    for command in set(commands):
+    for command in set(re.findall(r"-m experiments\.([a-z]\w+(?:\.\w+)?)", GUIDE)):
         path = ROOT / "experiments" / command.replace(".", "/")
         assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), command
-    assert {experiment.name for experiment in catalogue.experiments()} <= set(commands)
 
 
 def test_every_name_the_page_of_the_library_speaks_of_exists_and_it_speaks_of_every_public_one() -> None:
