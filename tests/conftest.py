@@ -68,6 +68,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
 
 
+def pytest_collection_finish() -> None:
+    """What has been imported and collected stays."""
+    gc.freeze()
+
+
 def _cells(item: pytest.Item) -> set[str]:
     """The names of cells among a test's parameters."""
     values = item.callspec.params.values() if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ()

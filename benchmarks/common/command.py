@@ -1,5 +1,6 @@
 """What the benchmarks' command lines, and the folders with their results, have in common."""
 
+import gc
 import json
 import os
 from collections.abc import Mapping
@@ -30,6 +31,7 @@ def define_flags(name: str, quick: Settings, accelerator: Settings) -> None:
 
 def settle(name: str, quick: Settings, accelerator: Settings) -> Device:
     """Sets the flags that the user has not given to what ``--quick`` or the device asks for; returns the device."""
+    gc.freeze()  # what has been imported stays, and Python need not look through it again and again
     device = find()
     quick = quick | {"output": f"runs/benchmarks/{name}_quick"} if FLAGS.quick else {}
     for flag, value in choose(device, quick, accelerator).items():

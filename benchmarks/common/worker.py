@@ -1,6 +1,7 @@
 """Processes that take turns: one for each library, since the thread pools of XLA and PyTorch disturb each other."""
 
 import functools
+import gc
 import json
 import os
 import select
@@ -106,6 +107,7 @@ def serve(work: Callable[[str, Device], Answer]) -> None:
     for line in sys.stdin:
         request = json.loads(line)
         print(json.dumps(answer_or_reason(work, request.pop("worker"), device, request)), file=replies, flush=True)
+    gc.freeze()  # else Python looks for garbage in all that was imported before it ends
 
 
 def _end_with_input() -> None:

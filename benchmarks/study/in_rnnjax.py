@@ -57,7 +57,7 @@ FLAGS = flags.FLAGS
 
 
 def main(argv: list[str]) -> None:
-    timeline = Timeline()
+    timeline = script.begin()
     jax.config.update("jax_num_cpu_devices", FLAGS.devices)
     if FLAGS.cache:
         jax.config.update("jax_compilation_cache_dir", FLAGS.cache)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from benchmarks.common import arguments
 from benchmarks.common.pytorch import device_like
 from benchmarks.study import script
-from benchmarks.study.script import Norms, Settings, Timeline, name_of
+from benchmarks.study.script import Norms, Settings, name_of
 
 FLAGS = flags.FLAGS
 
@@ -28,7 +28,7 @@ ACTIVATIONS = {"elman_tanh": torch.tanh, "elman_relu": torch.relu, "elman_sigmoi
 
 
 def main(argv: list[str]) -> None:
-    timeline = Timeline()
+    timeline = script.begin()
     with arguments.refusals("study_torch"):
         settings = script.settings()
     with timeline.during("inputs"):

@@ -2,10 +2,12 @@
 
 Each line of standard input is a list of calls, and each line of standard output the list of their answers. A call is a
 dict in JSON with the ``module`` within ``experiments`` and its ``flags``. If something is to go wrong, ``fault`` says
-what, and ``at`` names a module, a function in it, and the number of the call at which it happens. Processes are forked
-after everything has been imported, since importing is most of what a refused command takes.
+what, and ``at`` names a module, a function in it, and the number of the call at which it happens. If the claim is about
+records alone, ``drawn`` is false. Processes are forked after everything has been imported and the library of the pages
+has been put together, which is most of what a small run takes.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -14,36 +16,59 @@ import runpy
 import signal
 import sys
 import time
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NoReturn
 
-import experiments.gradient_flow.main
-import experiments.language.main
-import experiments.language.report  # noqa: F401
+from experiments.common import catalogue, vega_lite
+from tests.experiments.undrawn import leave_figures_empty
 
 LIMIT = 600
 """Seconds in which a line of calls must be answered."""
 
 
-def answer(call: dict[str, Any]) -> tuple[int, str]:
-    """The exit status, and what is on standard error."""
-    output, input_ = os.pipe()
+def prepare() -> None:
+    """Does what all calls need, before the first of them."""
+    for experiment in catalogue.experiments():
+        importlib.import_module(f"experiments.{experiment.name}.main")
+    vega_lite.library()
+    gc.collect()
+    gc.freeze()
+
+
+def answer(call: dict[str, Any]) -> tuple[int, str, str]:
+    """The exit status, what is on standard error, and what is on standard output."""
+    pipes = {sys.stderr: os.pipe(), sys.stdout: os.pipe()}  # not files, whose size may be limited
     process = os.fork()
     if process == 0:
         os.dup2(os.open(os.devnull, os.O_RDONLY), sys.stdin.fileno())
-        os.dup2(input_, sys.stderr.fileno())
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        os.close(output)
+        for stream, (output, input_) in pipes.items():
+            os.dup2(input_, stream.fileno())
+            os.close(output)
+            os.close(input_)
+        become(call)
+    for _, input_ in pipes.values():
         os.close(input_)
-        if "fault" in call:
-            arrange(FAULTS[call["fault"]], *call["at"])
-        sys.argv[1:] = call["flags"]
-        runpy.run_module(f"experiments.{call['module']}", run_name="__main__", alter_sys=True)
-        raise AssertionError("a command that does not exit")
-    os.close(input_)
-    with os.fdopen(output) as printed:
-        text = printed.read()
+    with ThreadPoolExecutor() as pool:
+        printed, said = pool.map(everything, (output for output, _ in pipes.values()))
     _, status = os.waitpid(process, 0)
-    return os.waitstatus_to_exitcode(status), text
+    return os.waitstatus_to_exitcode(status), printed, said
+
+
+def everything(output: int) -> str:
+    """What comes out of a pipe."""
+    with os.fdopen(output) as file:
+        return file.read()
+
+
+def become(call: dict[str, Any]) -> NoReturn:
+    """Does in this process what the call says, and exits."""
+    if not call.get("drawn", True):
+        leave_figures_empty()
+    if "fault" in call:
+        arrange(FAULTS[call["fault"]], *call["at"])
+    sys.argv[1:] = call["flags"]
+    runpy.run_module(f"experiments.{call['module']}", run_name="__main__", alter_sys=True)
+    raise AssertionError("a command that does not exit")
 
 
 def arrange(fault: Any, module: str, function: str, number: int) -> None:
@@ -81,6 +106,7 @@ FAULTS = {
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
+    prepare()
     while line := sys.stdin.readline():
         signal.alarm(LIMIT)  # which nobody catches
         print(json.dumps([answer(call) for call in json.loads(line)]), flush=True)

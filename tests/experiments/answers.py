@@ -22,10 +22,20 @@ def _process() -> "subprocess.Popen[str]":
 
 def answered(calls: list[dict[str, Any]]) -> list[tuple[int, str]]:
     """The exit status of each call, one after the other, and what it left on standard error."""
+    return [(status, printed) for status, printed, _ in _asked(calls)]
+
+
+def completed(module: str, *flags: str, drawn: bool = True) -> "subprocess.CompletedProcess[str]":
+    """A command of experiments, such as ``language.generate``, that has come to its end."""
+    ((status, printed, said),) = _asked([{"module": module, "flags": flags, "drawn": drawn}])
+    return subprocess.CompletedProcess([module, *flags], status, said, printed)
+
+
+def _asked(calls: list[dict[str, Any]]) -> list[tuple[int, str, str]]:
     process = _process()
     assert process.stdin
     assert process.stdout
     print(json.dumps(calls), file=process.stdin, flush=True)
     answers = process.stdout.readline()
     assert answers, f"nothing was answered; status {process.poll()}"
-    return [(status, printed) for status, printed in json.loads(answers)]
+    return [(status, printed, said) for status, printed, said in json.loads(answers)]

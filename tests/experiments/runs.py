@@ -1,7 +1,5 @@
 """Whole runs of experiments, as their users start them."""
 
-import subprocess
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,15 +7,13 @@ import pytest
 
 from experiments.common.record_fields import explained
 from experiments.common.workdir import read_records
-
-ROOT = Path(__file__).parents[2]
+from tests.experiments.answers import completed
 
 
 def quick_run(factory: pytest.TempPathFactory, experiment: str) -> tuple[Path, str]:
     """The workdir of a finished run of the quick variant, and what it printed."""
     workdir = factory.mktemp("runs") / "finished"
-    command = [sys.executable, "-m", f"experiments.{experiment}", "--variant=quick", f"--workdir={workdir}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    done = completed(experiment, "--variant=quick", f"--workdir={workdir}")
     assert done.returncode == 0, done.stderr
     return workdir, done.stdout
 

@@ -123,7 +123,7 @@ def test_a_run_leaves_records_figures_and_a_summary(finished: Path) -> None:
 
 def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(finished: Path, tmp_path: Path) -> None:
     flags = [*QUICK, f"--workdir={tmp_path / 'run'}", "--config.ways=attention", "--config.seeds=1"]
-    call = {"module": "captioning", "flags": flags}
+    call = {"module": "captioning", "flags": flags, "drawn": False}
     killed, done = answered([call | {"fault": "killed", "at": ("experiments.common.checkpoint", "save", 2)}, call])
     assert killed[0] != 0
     assert done[0] == 0, done[1]

@@ -2,8 +2,6 @@
 
 import functools
 import itertools
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from experiments.feedback.data import draw, load
 from experiments.feedback.feeding import FEEDBACKS, Feeding, regime_named, truth_of
 from experiments.feedback.learning import TrainState, make_optimizer
 from experiments.feedback.main import feeding_of, plan
+from tests.experiments.answers import completed
 from tests.experiments.logs import records_in
 from tests.experiments.runs import check_drawn, check_page, quick_run
 from tests.test_errors import check_refused
@@ -398,8 +397,7 @@ def test_a_text_is_measured_by_what_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("the quick brown fox jumps over the lazy dog. " * 60)
     flags = [f"--workdir={tmp_path / 'run'}", "--variant=quick", f"--config.data={tmp_path / 'text'}"]
     few = ["--config.regimes=teacher,sampled:never", "--config.seeds=1", "--config.train_steps=20"]
-    command = [sys.executable, "-m", "tests.experiments.undrawn", "feedback", *flags, *few]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = completed("feedback", *flags, *few, drawn=False)
     assert done.returncode == 0, done.stderr
     rows = [record for record in records_in(tmp_path / "run") if record["kind"] == "prefix"]
     assert {tuple(sorted(row)) for row in rows} == {

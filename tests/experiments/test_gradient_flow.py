@@ -23,22 +23,25 @@ from experiments.gradient_flow.main import load
 from experiments.gradient_flow.report import FIGURES
 from experiments.networks import character_model
 from rnnjax.data import Corpus, load_corpus
+from tests.experiments.answers import completed
 from tests.experiments.runs import check_drawn, check_page
 from tests.experiments.test_tensorboard import curves_in
 
 ROOT = Path(__file__).parents[2]
 RUN = "lstm---default-depth2-T20-seed0"
-DRAWN, UNDRAWN = ["experiments.gradient_flow"], ["tests.experiments.undrawn", "gradient_flow"]
 SMALL = ["--config.cells=elman,lstm", "--config.activations=tanh,relu", "--config.depths=2", "--config.seeds=2"]
 
 
-def command(workdir: Path, *flags: str, module: list[str] = UNDRAWN) -> list[str]:
-    return [sys.executable, "-m", *module, "--variant=quick", f"--workdir={workdir}", *SMALL, *flags]
+def flags_of(workdir: Path, *flags: str) -> list[str]:
+    return ["--variant=quick", f"--workdir={workdir}", *SMALL, *flags]
 
 
-def run(workdir: Path, *flags: str, module: list[str] = UNDRAWN) -> subprocess.CompletedProcess[str]:
-    words = command(workdir, *flags, module=module)
-    return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300)
+def command(workdir: Path, *flags: str) -> list[str]:
+    return [sys.executable, "-m", "tests.experiments.undrawn", "gradient_flow", *flags_of(workdir, *flags)]
+
+
+def run(workdir: Path, *flags: str, drawn: bool = False) -> subprocess.CompletedProcess[str]:
+    return completed("gradient_flow", *flags_of(workdir, *flags), drawn=drawn)
 
 
 def records_of(workdir: Path) -> list[dict[str, Any]]:
@@ -66,7 +69,7 @@ def interruptible() -> None:
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished run of the quick variant, and what it printed."""
     workdir = tmp_path_factory.mktemp("runs") / "finished"
-    done = run(workdir, "--tensorboard", module=DRAWN)
+    done = run(workdir, "--tensorboard", drawn=True)
     assert done.returncode == 0, done.stderr
     return workdir, done.stdout
 
@@ -271,7 +274,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     workdir = tmp_path_factory.mktemp("runs") / "swept"
     flags = ["--config.activations=tanh", "--config.depths=1", "--config.seeds=1", "--config.train_steps=0"]
     flags += ["--config.initializations=default,gain:1.5,chrono:8", "--config.loss=5,last"]
-    done = run(workdir, *flags, module=DRAWN)
+    done = run(workdir, *flags, drawn=True)
     assert done.returncode == 0, done.stderr
     return workdir
 

@@ -4,8 +4,6 @@ import functools
 import hashlib
 import itertools
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +30,7 @@ from experiments.language.network import (
     train_steps,
 )
 from rnnjax.data import decode
+from tests.experiments.answers import completed
 from tests.experiments.runs import check_page
 from tests.test_errors import check_refused
 
@@ -255,17 +254,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     (folder / "salads.txt").write_text("apple and pear salad\na pair of shoes\n" * 200)
     workdir = folder / "run"
     flags = [f"--config.corpus={folder / 'salads.txt'}", "--config.train_steps=400", "--config.learning_rate=0.02"]
-    done = run("experiments.language", "--variant=quick", f"--workdir={workdir}", *flags)
+    done = completed("language", "--variant=quick", f"--workdir={workdir}", *flags)
     assert done.returncode == 0, done.stderr
     return workdir, done.stdout
 
 
 def test_the_page_has_charts_and_explains_every_field_that_is_recorded(finished: tuple[Path, str]) -> None:
     check_page(finished[0], "language")
-
-
-def run(module: str, *flags: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", module, *flags], cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
 def test_a_run_leaves_held_out_losses_samples_the_gradients_flow_figures_and_a_summary(
@@ -301,7 +296,7 @@ def test_the_best_weights_are_those_of_the_least_loss_to_choose_by(finished: tup
 
 def test_after_training_on_pear_salad_it_is_likelier_than_pair_salad(finished: tuple[Path, str]) -> None:
     texts = ("apple and pear salad", "apple and pair salad")
-    scored = run("experiments.language.score", f"--workdir={finished[0]}", *(f"--text={text}" for text in texts))
+    scored = completed("language.score", f"--workdir={finished[0]}", *(f"--text={text}" for text in texts))
     assert scored.returncode == 0, scored.stderr
     assert scored.stdout.strip().endswith("likeliest: apple and pear salad")
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in scored.stdout.splitlines()[2:4]]
@@ -314,7 +309,7 @@ def test_after_training_on_pear_salad_it_is_likelier_than_pair_salad(finished: t
 
 def test_what_it_generates_begins_with_the_prompt_and_ends_at_the_stop(finished: tuple[Path, str]) -> None:
     flags = [f"--workdir={finished[0]}", "--prompt=apple and", "--greedy", r"--stop=\n"]
-    said = run("experiments.language.generate", *flags)
+    said = completed("language.generate", *flags)
     assert said.returncode == 0, said.stderr
     assert said.stdout == "apple and pear salad\n\n"
 
@@ -366,7 +361,7 @@ def test_the_table_has_the_best_evaluation_of_each_run_with_ranges_over_seeds() 
 
 def test_what_is_suggested_goes_on_with_what_was_begun_or_comes_next(finished: tuple[Path, str]) -> None:
     for text, word in (("apple and pe", "pear"), ("apple and ", "pear"), ("a pair of", "of")):
-        done = run("experiments.language.suggest", f"--workdir={finished[0]}", f"--text={text}")
+        done = completed("language.suggest", f"--workdir={finished[0]}", f"--text={text}")
         assert done.returncode == 0, done.stderr
         first = done.stdout.splitlines()[2].split("|")
         assert first[1].strip() == word

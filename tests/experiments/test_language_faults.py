@@ -38,7 +38,7 @@ def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def life(texts: Path, workdir: Path, fault: str = "", at: tuple[str, str, int] | None = None, *flags: str) -> Life:
     """A call of the experiment, in which something may go wrong when a function is called for a given time."""
     given = [*FLAGS, f"--config.corpus={texts / 'salads.txt'}", f"--workdir={workdir}", *flags]
-    return {"module": "language", "flags": given} | ({"fault": fault, "at": at} if fault else {})
+    return {"module": "language", "flags": given, "drawn": False} | ({"fault": fault, "at": at} if fault else {})
 
 
 @pytest.fixture(scope="module")

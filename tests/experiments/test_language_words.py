@@ -4,8 +4,6 @@ import collections
 import contextlib
 import functools
 import itertools
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +22,7 @@ from experiments.language import config as settings
 from experiments.language import main as language
 from experiments.language.network import make_optimizer
 from experiments.networks import ngrams
+from tests.experiments.answers import completed
 from tests.experiments.logs import logs_in, records_in
 from tests.experiments.runs import check_page
 from tests.test_errors import check_refused
@@ -272,8 +271,7 @@ def finished(text: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     """A finished run of the variant, and what it printed."""
     workdir = tmp_path_factory.mktemp("words") / "run"
     flags = [f"--config.{name}={value}" for name, value in {**TINY, "corpus": text}.items()]
-    command = [sys.executable, "-m", "experiments.language", "--variant=words", f"--workdir={workdir}", *flags]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = completed("language", "--variant=words", f"--workdir={workdir}", *flags)
     assert done.returncode == 0, done.stderr
     return workdir, done.stdout
 

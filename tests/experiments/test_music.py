@@ -281,7 +281,7 @@ def test_what_is_tested_are_the_weights_that_were_best_in_the_validation_part(fi
 def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(finished: Path, own: Path, tmp_path: Path) -> None:
     one = ["--config.networks=elman", "--config.seeds=1"]
     flags = [*QUICK, f"--config.file={own}", f"--workdir={tmp_path / 'run'}", *one]
-    call = {"module": "music", "flags": flags}
+    call = {"module": "music", "flags": flags, "drawn": False}
     killed, done = answered([call | {"fault": "killed", "at": ("experiments.common.checkpoint", "save", 3)}, call])
     assert killed[0] != 0
     assert done[0] == 0, done[1]

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from experiments.remedies import config as settings
 from experiments.remedies import report as remedies_report
 from experiments.remedies.main import Program, Run, plan
 from rnnjax.tasks import temporal_order
+from tests.experiments.answers import completed
 from tests.experiments.runs import check_drawn, check_page
 from tests.test_errors import check_refused
 
@@ -28,8 +28,7 @@ Record = dict[str, Any]
 
 
 def run(workdir: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "experiments.remedies", "--variant=quick", f"--workdir={workdir}", *flags]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    return completed("remedies", "--variant=quick", f"--workdir={workdir}", *flags)
 
 
 @pytest.fixture(scope="module")

@@ -285,7 +285,7 @@ def test_what_is_typed_is_tagged_as_the_test_sentences_were_and_unknown_words_ar
 
 def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(finished: Path, tmp_path: Path) -> None:
     flags = [*QUICK, f"--workdir={tmp_path / 'run'}", "--config.networks=forward", "--config.seeds=1"]
-    call = {"module": "tagging", "flags": flags}
+    call = {"module": "tagging", "flags": flags, "drawn": False}
     killed, done = answered([call | {"fault": "killed", "at": ("experiments.common.checkpoint", "save", 2)}, call])
     assert killed[0] != 0
     assert done[0] == 0, done[1]

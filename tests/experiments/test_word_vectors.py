@@ -2,8 +2,6 @@
 
 import functools
 import importlib.util
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ from experiments.word_vectors import pairs, predictor, report, similarity
 from experiments.word_vectors.main import plan
 from experiments.word_vectors.pairs import Vectors
 from rnnjax.data import vocabulary_of
-from tests.experiments.answers import answered
+from tests.experiments.answers import answered, completed
 from tests.experiments.logs import records_in
 from tests.experiments.runs import check_drawn, check_page, quick_run
 from tests.test_errors import check_refused
@@ -42,11 +40,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 
 def test_the_page_has_charts_and_explains_every_field_that_is_recorded(finished: tuple[Path, str]) -> None:
     check_page(finished[0], "word_vectors")
-
-
-def run(module: str, *flags: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", module, *flags]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
 
 
 def config_of(**fields: Any) -> Any:
@@ -304,9 +297,8 @@ def test_trained_models_learn_and_untrained_ones_stand_at_chance(finished: tuple
 
 def test_nearest_words_are_those_of_the_checkpoint(finished: tuple[Path, str]) -> None:
     workdir = finished[0]
-    done = run(
-        "experiments.word_vectors.nearest", f"--workdir={workdir}", "--word=the", "--count=3", "--run=cbow-seed1"
-    )
+    flags = ["--word=the", "--count=3", "--run=cbow-seed1"]
+    done = completed("word_vectors.nearest", f"--workdir={workdir}", *flags)
     assert done.returncode == 0, done.stderr
     known = word_vectors.load(workdir / "checkpoints" / "cbow-seed1")
     word = known.vocabulary.entries.index("the")

@@ -22,7 +22,12 @@ def leave_empty(figure: Figure, path: Path, **options: Any) -> None:
     path.write_bytes(POINT)
 
 
-if __name__ == "__main__":
+def leave_figures_empty() -> None:
+    """All figures of this process, from now on."""
     Figure.savefig = leave_empty
     vega_lite.library = lambda: ""  # to put it together takes a second
+
+
+if __name__ == "__main__":
+    leave_figures_empty()
     runpy.run_module(f"experiments.{sys.argv.pop(1)}", run_name="__main__", alter_sys=True)
