@@ -46,7 +46,8 @@ def cases(records: Sequence[Record]) -> pd.DataFrame:
             "rank_key": by_case["rank_key"].median(),
             "learning_rate": by_case["learning_rate"].first(),
         }
-    ).reset_index()
+    )
+    rows = rows.sort_index(level=PROBLEM, sort_remaining=False, kind="stable").reset_index()
     sizes = frame(records, "network")[[*CASE, "hidden_size", "params"]]
     return rows.merge(reaches(records), on=CASE).merge(sizes, on=CASE)
 

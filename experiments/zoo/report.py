@@ -69,6 +69,27 @@ def verdict(records: Sequence[Record]) -> str:
     return f"{told}. {_predicts(findings.correlations(found).iloc[-1])}"
 
 
+def unsolved(records: Sequence[Record]) -> str:
+    """The tasks that no cell solves with all seeds, each with the cell that comes nearest."""
+    found = findings.cases(records)
+    best = found.loc[found.groupby("problem", sort=False)["rank_key"].idxmin()]
+    open_ones = best[found.groupby("problem", sort=False)["share"].max().to_numpy() < 1]
+    if open_ones.empty:
+        return "Each task is solved by a cell with all seeds."
+    told = "; ".join(f"{row.problem}: {row.cell} ({_told(row)})" for row in open_ones.itertuples())
+    return (
+        f"No cell solves these tasks with all seeds; beside each stands the cell that comes nearest, with its entry in "
+        f"the table. {told[0].upper()}{told[1:]}."
+    )
+
+
+def edge(records: Sequence[Record]) -> str:
+    """How often the highest learning rate was chosen, beyond which a better one may lie."""
+    found, highest = findings.cases(records), frame(records, "trial")["learning_rate"].max()
+    count = (found["learning_rate"] == highest).sum()
+    return f"The highest rate, {highest:g}, was chosen in {count} of {len(found)} cases; higher ones were not tried."
+
+
 def summary(records: Sequence[Record]) -> str:
     """The page left in the workdir."""
     ends = findings.results(records)
@@ -77,6 +98,8 @@ def summary(records: Sequence[Record]) -> str:
     return page.filled(
         __file__,
         verdict=verdict(records),
+        unsolved=unsolved(records),
+        edge=edge(records),
         table=table(records),
         reach_table=reach_table(records),
         rate_table=rate_table(records),

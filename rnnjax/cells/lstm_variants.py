@@ -229,7 +229,8 @@ def layer_norm_lstm(
     Made so that activations keep their scale through time, whatever the scale of the weights. The mean and variance are
     over all 4H columns of a product at once, as in the authors' code, not gate by gate; the memory itself is not
     changed by its normalization. The paper's shifts of the two products add up with b to one bias, which is the only
-    one here.
+    one here. As long as inputs and state are 0, as in padding at the beginning, each N multiplies gradients by 1 /
+    sqrt(1e-5) = 316, and after some steps they overflow.
 
     Args:
         hidden_size: H, the number of units. With 1, N(c_t) is 0 and the output does not depend on c_t.

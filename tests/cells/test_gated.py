@@ -233,6 +233,21 @@ def test_layer_norm_gives_every_example_mean_zero_and_variance_one(x64):
 # GRU variants: what each is
 
 
+def test_where_all_is_zero_layer_norm_multiplies_gradients_by_316_for_each_norm(x64):
+    """Through the recurrent norm, the candidate and the memory's norm: half-open gates, and 1 / sqrt(1e-5) twice."""
+    cell = rnnjax.layer_norm_lstm(H)
+    params = cell.init(jax.random.key(0), I)
+    zero = cell.initial_state(params, ())
+
+    def next_hidden(hidden):
+        return cell.step(params, zero._replace(hidden=hidden), jnp.zeros(I))[0].hidden
+
+    centred = params.recurrent_kernel - params.recurrent_kernel.mean(1, keepdims=True)
+    candidate = centred[:, 2 * H : 3 * H]
+    expected = 0.5 * 0.5 * 1e5 * (candidate - candidate.mean(1, keepdims=True)).T
+    np.testing.assert_allclose(jax.jacobian(next_hidden)(zero.hidden), expected, rtol=1e-6, atol=1e-6)
+
+
 def test_minimal_gated_unit_is_a_gru_with_its_gates_tied(x64):
     cell, plain = rnnjax.minimal_gated_unit(H), rnnjax.gru(H)
     params, inputs = random_params(cell), random_inputs()
