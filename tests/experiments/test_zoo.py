@@ -141,6 +141,26 @@ def test_tables_and_verdict_are_of_counted_seeds() -> None:
     assert "predicts which cells learn" in verdict
 
 
+def test_a_task_that_no_cell_solves_is_told_with_the_nearest_cell_and_the_highest_rate_is_counted() -> None:
+    assert report.unsolved(known()) == "Each task is solved by a cell with all seeds."
+    few = [record for record in known() if record["cell"] in ("elman", "gru")]
+    assert report.unsolved(few).endswith("with its entry in the table. Adding, T = 20: gru (2/3, 0.50).")
+    assert report.edge(known()).startswith("The highest rate, 0.1, was chosen in 0 of 6 cases")
+    others = [record | ({"learning_rate": 0.1} if record["kind"] == "result" else {}) for record in known()]
+    assert report.edge(others).startswith("The highest rate, 0.1, was chosen in 6 of 6 cases")
+
+
+def test_tasks_stand_in_the_order_of_their_names_and_lags() -> None:
+    later = [record | {"task": "patterns", "run": "patterns-20-" + record["cell"]} for record in known()]
+    longer = [record | {"lag": 100, "run": "adding-100-" + record["cell"]} for record in known()]
+    head = report.table([*longer, *later, *known()]).splitlines()[0]
+    assert [each.strip() for each in head.strip("|").split("|")][3:] == [
+        "adding, T = 20",
+        "adding, T = 100",
+        "patterns, T = 20",
+    ]
+
+
 def test_networks_that_diverged_are_reported_and_drawn(tmp_path: Path) -> None:
     records = known()
     for record in records:
