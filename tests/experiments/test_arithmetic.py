@@ -97,6 +97,7 @@ def test_the_first_digit_of_a_chain_decides_the_last_answer(name: str) -> None:
 # Networks set by hand
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in hand_set.BUILT if "adder" in name])
 def test_an_adder_set_by_hand_adds_all_pairs_of_numbers_of_ten_bits(name: str) -> None:
     """A million sums, all at once, against NumPy's."""

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from experiments.captioning import findings, report, scenes
 from experiments.captioning.data import HELD_OUT, SEEN
@@ -127,6 +128,7 @@ def test_what_is_said_of_gradients_is_what_the_records_have() -> None:
     assert "attention 1.0" in of_picture.get_suptitle()
 
 
+@pytest.mark.slow
 def test_all_figures_are_drawn_and_the_map_has_the_shares_of_all_seeds(tmp_path: Path) -> None:
     records = known(KNOWN)
     assert len(drawing.draw(report.FIGURES, records, tmp_path)) == len(report.FIGURES)

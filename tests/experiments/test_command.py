@@ -63,6 +63,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
     return {" ".join(flags): (*a, workdir) for flags, a, workdir in zip(given, found, workdirs, strict=True)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("flag", "message"), WRONG_FLAGS)
 def test_a_wrong_flag_is_answered_in_a_line(answers: Answers, flag: str, message: str) -> None:
     status, printed, workdir = answers[flag]
@@ -189,6 +190,7 @@ def test_two_variants_are_one_too_many(capsys: pytest.CaptureFixture[str]) -> No
     assert "--config=my.py:a and --variant=b both name a variant: give one of them" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("given", "message"), WRONG_PROCESSES)
 def test_flags_for_processes_that_do_not_go_together_are_refused(
     answers: Answers, given: list[str], message: str

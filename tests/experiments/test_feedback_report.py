@@ -108,6 +108,7 @@ def test_figures_show_what_the_records_have() -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("regimes", [["teacher"], ["sampled:never"], ["professor"]])
 def test_few_regimes_can_be_drawn(regimes: list[str], tmp_path: Path) -> None:
     records = known(dict.fromkeys(regimes, KNOWN["teacher"]))

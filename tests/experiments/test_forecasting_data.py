@@ -168,6 +168,7 @@ def test_a_series_with_times_gets_a_calendar_and_room_for_the_future(tmp_path: P
     assert (plain.step, plain.period, plain.inputs.shape, plain.calendar.shape) == ("steps", 1, (401, 0), (401, 1))
 
 
+@pytest.mark.slow
 def test_the_command_for_ones_own_series_leaves_a_forecast_and_refuses_what_it_cannot_do(tmp_path: Path) -> None:
     pytest.importorskip("arch", reason="not installed: rnnjax[forecasting]")
     file, workdir = tmp_path / "own.csv", tmp_path / "run"

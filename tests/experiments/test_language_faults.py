@@ -217,6 +217,7 @@ def refused(texts: Path) -> Answers:
     return {tuple(flags): answer for (flags, _), answer in zip(TRAINING, answered(calls), strict=True)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("flags", "message"), TRAINING)
 def test_a_text_or_config_that_cannot_be_is_answered_in_a_line(
     refused: Answers, texts: Path, flags: list[str], message: str

@@ -127,6 +127,7 @@ def test_figures_say_and_show_what_the_records_have(tmp_path: Path) -> None:
     assert "at beat 6 of each test chorale" in summary
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("networks", [["frequency"], ["gru:joint"], ["held", "lstm"]])
 def test_runs_of_few_networks_can_be_drawn(networks: list[str], tmp_path: Path) -> None:
     records = known({name: [8.0] for name in networks}, test_frames=9)

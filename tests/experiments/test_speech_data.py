@@ -252,6 +252,7 @@ def test_an_unknown_condition_is_refused(condition: str) -> None:
 # All of it
 
 
+@pytest.mark.slow
 def test_sentences_are_plain_and_each_there_once() -> None:
     text = (
         "Return the number of the items\nthat are left. See PEP 8. Return the number of the items that are left. Oh no."

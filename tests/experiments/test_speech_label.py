@@ -166,6 +166,7 @@ def test_a_file_that_was_cut_off_is_labelled_as_far_as_it_goes_or_refused(tmp_pa
         assert "cannot be read as WAV" in str(error)  # noqa: PT017
 
 
+@pytest.mark.slow
 def test_the_command_labels_a_file_and_answers_wrong_ones_in_a_line(workdir: Path, tmp_path: Path) -> None:
     path = written(tmp_path, 44_100, np.stack([np.resize(TONE, 44_100)] * 2, axis=1))
     table, figure = tmp_path / "found.csv", tmp_path / "found.png"

@@ -136,6 +136,7 @@ def test_confusions_are_told_as_shares_of_what_is_wrong() -> None:
     assert findings.matrix(known(), "lstm", KNOWN).sum() == 3000
 
 
+@pytest.mark.slow
 def test_figures_say_and_show_what_the_records_have(tmp_path: Path) -> None:
     records = known()
     figure = report.contribution_by_noise(records)
@@ -164,6 +165,7 @@ def test_of_several_delays_each_is_a_network_of_its_own() -> None:
     assert "has heard 0 to 50 ms after a frame" in report.summary(records)
 
 
+@pytest.mark.slow
 def test_of_runs_that_diverged_what_can_be_told_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     records = known()
     for record in records:

@@ -133,6 +133,7 @@ def test_figures_say_and_show_what_the_records_have(tmp_path: Path) -> None:
     assert report.alignment(known({"none-forward": [0.5]})) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", ["norms", "parts", "loss", "right", "log_probability", "change", "weights"])
 def test_what_is_not_finite_is_told_and_not_drawn(tmp_path: Path, field: str) -> None:
     def lost(value: Any) -> Any:

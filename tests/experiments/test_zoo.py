@@ -26,6 +26,7 @@ from tests.test_errors import check_refused
 # Sizes and learning rates
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", [adding(50), copy_memory(10)], ids=["adding", "copy_memory"])
 def test_every_cell_is_as_wide_as_comes_nearest_to_the_number_of_params(task: Any) -> None:
     for name, constructor in rnnjax.CELLS.items():
@@ -161,6 +162,7 @@ def test_tasks_stand_in_the_order_of_their_names_and_lags() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_networks_that_diverged_are_reported_and_drawn(tmp_path: Path) -> None:
     records = known()
     for record in records:

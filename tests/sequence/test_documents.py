@@ -59,7 +59,7 @@ PAIRS = [
 
 
 @pytest.mark.parametrize(("name", "way"), PAIRS)
-@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("reverse", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_each_document_is_computed_and_differentiated_as_by_itself(name: str, way: str, reverse: bool) -> None:
     cell = CELLS[name]
     params, inputs = random_params(cell), random_inputs(T, B, I)
