@@ -22,7 +22,9 @@ COLUMNS = {
     "learning_rate": "learning_rate",
     "solved": "seeds_that_solve",
     "steps": "median_steps",
-    "relative": "median_loss_over_memoryless",
+    "loss": "median_loss",
+    "chance": "loss_by_chance",
+    "memoryless": "loss_without_memory",
     "initialization": "reach_before_training",
     "trained": "reach_after_training",
 }
@@ -65,9 +67,9 @@ def page(records: Sequence[Record], config: Record) -> str:
     parts = re.split(r"\n(?=## )", report.summary(records))
     title, told, unsolved, explained, table = parts[0].strip().split("\n\n", 4)
     first = [title, told, unsolved, _figure("solved"), ABOUT.format(**config).strip(), explained, table]
-    reach, correlation, rates = (part.strip() for part in parts[1:])
+    levels, reach, correlation, rates = (part.strip() for part in parts[1:])
     figures = _figure("before_and_after"), _figure("reach_and_success")
-    return "\n\n".join([*first, reach, figures[0], correlation, figures[1], rates]) + "\n"
+    return "\n\n".join([*first, levels, reach, figures[0], correlation, figures[1], rates]) + "\n"
 
 
 def _figure(name: str) -> str:

@@ -43,6 +43,9 @@ def cases(records: Sequence[Record]) -> pd.DataFrame:
             "solved": by_case["solved"].agg(solving.count),
             "steps": by_case["steps"].median(),
             "relative": by_case["relative"].median(),
+            "loss": by_case["loss"].median(),
+            "chance": by_case["chance"].first(),
+            "memoryless": by_case["memoryless"].first(),
             "rank_key": by_case["rank_key"].median(),
             "learning_rate": by_case["learning_rate"].first(),
         }

@@ -69,6 +69,24 @@ def verdict(records: Sequence[Record]) -> str:
     return f"{told}. {_predicts(findings.correlations(found).iloc[-1])}"
 
 
+def task_table(records: Sequence[Record]) -> str:
+    """For each task the losses by chance and by the best guess without a memory, and the lowest loss."""
+    found = findings.cases(records)
+    tasks = found.groupby("problem", sort=False)
+    best = found.loc[tasks["loss"].idxmin()].set_index("problem")
+    rows = pd.DataFrame({name: best[name].map("{:.3g}".format) for name in ("chance", "memoryless", "loss")})
+    rows["cell"] = best["cell"]
+    rows["solved"] = tasks["share"].agg(lambda shares: (shares == 1).sum()).astype(str)
+    columns = {
+        "problem": "task",
+        "memoryless": "best guess without a memory",
+        "loss": "lowest loss",
+        "cell": "of cell",
+        "solved": "cells that solve it with all seeds",
+    }
+    return frames.table(rows.reset_index().rename(columns=columns), {"task", "of cell"})
+
+
 def unsolved(records: Sequence[Record]) -> str:
     """The tasks that no cell solves with all seeds, each with the cell that comes nearest."""
     found = findings.cases(records)
@@ -99,6 +117,7 @@ def summary(records: Sequence[Record]) -> str:
         __file__,
         verdict=verdict(records),
         unsolved=unsolved(records),
+        task_table=task_table(records),
         edge=edge(records),
         table=table(records),
         reach_table=reach_table(records),

@@ -151,6 +151,14 @@ def test_a_task_that_no_cell_solves_is_told_with_the_nearest_cell_and_the_highes
     assert report.edge(others).startswith("The highest rate, 0.1, was chosen in 6 of 6 cases")
 
 
+def test_the_table_of_tasks_has_their_levels_the_lowest_loss_and_how_many_cells_solve_them() -> None:
+    head, _, row = (
+        [each.strip() for each in line.strip("|").split("|")] for line in report.task_table(known()).splitlines()
+    )
+    assert head[1:4] == ["chance", "best guess without a memory", "lowest loss"]
+    assert row == ["adding, T = 20", "0.25", "0.2", "0.1", "gru", "4"]
+
+
 def test_tasks_stand_in_the_order_of_their_names_and_lags() -> None:
     later = [record | {"task": "patterns", "run": "patterns-20-" + record["cell"]} for record in known()]
     longer = [record | {"lag": 100, "run": "adding-100-" + record["cell"]} for record in known()]
