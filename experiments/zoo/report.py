@@ -66,25 +66,27 @@ def verdict(records: Sequence[Record]) -> str:
         told += f"; {_listed(none)} solve{'s' if len(none) == 1 else ''} no task with all seeds"
     if not solved.max():
         told = f"None of {len(solved)} cells solves any task with each of {seeds} seeds"
-    return f"{told}. {_predicts(findings.correlations(found).iloc[-1])}"
+    return f"{told}. {_predicts(findings.correlations(found))}"
 
 
 def task_table(records: Sequence[Record]) -> str:
     """For each task the losses by chance and by the best guess without a memory, and the lowest loss."""
     found = findings.cases(records)
     tasks = found.groupby("problem", sort=False)
-    best = found.loc[tasks["loss"].idxmin()].set_index("problem")
-    rows = pd.DataFrame({name: best[name].map("{:.3g}".format) for name in ("chance", "memoryless", "loss")})
-    rows["cell"] = best["cell"]
-    rows["solved"] = tasks["share"].agg(lambda shares: (shares == 1).sum()).astype(str)
+    rows = tasks[["chance", "memoryless", "loss"]].min().map("{:.3g}".format)
+    counts = tasks["share"].agg(lambda shares: (shares == 1).sum())
+    fewest = found[found["share"] == 1].groupby("problem")["steps"].min().reindex(counts.index)
+    rows["loss"] = rows["loss"].where(counts == 0, "-")
+    rows["solved"] = counts.astype(str)
+    rows["steps"] = [f"{steps:,.0f}" if np.isfinite(steps) else "-" for steps in fewest]
     columns = {
         "problem": "task",
         "memoryless": "best guess without a memory",
-        "loss": "lowest loss",
-        "cell": "of cell",
+        "loss": "lowest loss where no cell solves it",
         "solved": "cells that solve it with all seeds",
+        "steps": "fewest training steps",
     }
-    return frames.table(rows.reset_index().rename(columns=columns), {"task", "of cell"})
+    return frames.table(rows.reset_index().rename(columns=columns), {"task"})
 
 
 def unsolved(records: Sequence[Record]) -> str:
@@ -101,11 +103,14 @@ def unsolved(records: Sequence[Record]) -> str:
     )
 
 
-def edge(records: Sequence[Record]) -> str:
-    """How often the highest learning rate was chosen, beyond which a better one may lie."""
-    found, highest = findings.cases(records), frame(records, "trial")["learning_rate"].max()
-    count = (found["learning_rate"] == highest).sum()
-    return f"The highest rate, {highest:g}, was chosen in {count} of {len(found)} cases; higher ones were not tried."
+def edges(records: Sequence[Record]) -> str:
+    """How often the highest and the lowest learning rate was chosen, beyond which better ones may lie."""
+    chosen, tried = findings.cases(records)["learning_rate"], frame(records, "trial")["learning_rate"]
+    highest, lowest = (f"{rate:g}, was chosen in {(chosen == rate).sum()}" for rate in (tried.max(), tried.min()))
+    return (
+        f"The highest rate, {highest} of {len(chosen)} cases, and the lowest, {lowest}; higher and lower ones were not "
+        "tried."
+    )
 
 
 def summary(records: Sequence[Record]) -> str:
@@ -118,12 +123,13 @@ def summary(records: Sequence[Record]) -> str:
         verdict=verdict(records),
         unsolved=unsolved(records),
         task_table=task_table(records),
-        edge=edge(records),
+        edges=edges(records),
         table=table(records),
         reach_table=reach_table(records),
         rate_table=rate_table(records),
         correlation_table=correlation_table(records),
         seeds=ends["seed"].nunique(),
+        choosing=trials["seed"].nunique(),
         rates=rates,
     )
 
@@ -154,26 +160,25 @@ def solved(records: Sequence[Record]) -> Figure:
 
 
 def reach_and_success(records: Sequence[Record]) -> Figure:
-    """How far back each cell's gradient reaches at initialization, and its last loss: a panel for each task."""
+    """How far back each cell's gradient reaches at initialization, and its place by success: a panel for each task."""
     found = findings.cases(records)
-    correlations = findings.correlations(found).set_index("problem")
+    correlations = findings.correlations(found)
+    by_problem = correlations.set_index("problem")
     problems = list(found["problem"].unique())
     figure, axes = drawing.panels(len(problems), across=4, size=(2.7, 2.5), share=(False, True))
     for name, panel in zip(problems, axes, strict=True):
         rows = found[found["problem"] == name]
+        place = rows["rank_key"].rank()
         for every, look in ((True, {"markerfacecolor": "black"}), (False, {"markerfacecolor": "none"})):
-            chosen = rows[(rows["share"] == 1) == every]
-            place = chosen["relative"].clip(lower=1e-4, upper=10)
+            chosen = (rows["share"] == 1) == every
             label = "all seeds solve the task" if every else "not all seeds solve it"
-            panel.plot(chosen["initialization"], place, **{**drawing.CIRCLES, **look}, label=label)
-        panel.set_xlim(left=0)
-        panel.axhline(1, color=drawing.GREY, linewidth=0.8, zorder=0)
-        drawing.plain_ticks(panel, (1,))
-        drawing.head(panel, f"{name}\nrank correlation\n{_interval(correlations.loc[name])}")
+            panel.plot(rows["initialization"][chosen], place[chosen], **{**drawing.CIRCLES, **look}, label=label)
+        panel.set(xlim=(0, None), ylim=(len(rows) + 1, 0))
+        drawing.head(panel, f"{name}\nrank correlation\n{_interval(by_problem.loc[name])}")
     drawing.legend(figure)
-    x = "lag at which a tenth of the gradient is left at initialization (steps; T: never)"
-    y = "last loss / best without memory"
-    return drawing.caption(figure, _predicts(correlations.iloc[-1]), x, y)
+    x = "lag at which a tenth of the gradient is left at initialization (steps; at the right edge: never)"
+    y = "place of the cell (1: first to solve it)"
+    return drawing.caption(figure, _predicts(correlations), x, y)
 
 
 def before_and_after(records: Sequence[Record]) -> Figure:
@@ -192,8 +197,9 @@ def before_and_after(records: Sequence[Record]) -> Figure:
         drawing.head(panel, name)
     drawing.legend(figure)
     after = findings.correlations(found, "trained").iloc[-1]
-    told = f"The mean rank correlation over tasks of the reach after training with success is {_interval(after)}"
-    x, y = "lag at which a tenth of the gradient is left at initialization (steps; T: never)", "after training (steps)"
+    told = f"The rank correlation of the reach after training with success is {_interval(after)} on average over tasks"
+    x = "lag at which a tenth of the gradient is left at initialization (steps; at the right edge: never)"
+    y = "after training (steps)"
     return drawing.caption(figure, told, x, y)
 
 
@@ -215,8 +221,9 @@ def _interval(row: pd.Series) -> str:
     return f"{row['correlation']:+.2f} ({row['low']:+.2f} to {row['high']:+.2f})"
 
 
-def _predicts(mean: pd.Series) -> str:
+def _predicts(correlations: pd.DataFrame) -> str:
     """The sentence that the mean correlation and its interval support."""
+    mean, by_task = correlations.iloc[-1], correlations["correlation"].iloc[:-1].dropna()
     if not np.isfinite(mean["correlation"]):
         return (
             "Whether the gradient's reach at initialization predicts which cells learn is undecided, because there are "
@@ -226,9 +233,10 @@ def _predicts(mean: pd.Series) -> str:
         answer = "predicts which cells learn"
     else:
         answer = "predicts which cells do not learn" if mean["high"] < 0 else "does not tell which cells learn"
+    spread = f", by task it is {by_task.min():+.2f} to {by_task.max():+.2f}" if len(by_task) > 1 else ""
     return (
-        f"How far back a gradient reaches at initialization {answer}: the mean rank correlation with success is "
-        f"{_interval(mean)}."
+        f"How far back a gradient reaches at initialization {answer}: on average over tasks the rank correlation with "
+        f"success is {_interval(mean)}{spread}."
     )
 
 

@@ -102,7 +102,7 @@ EVIDENCE = {
         ("1.4 to 5.3 times the scan's time", "8 64 1.4 5.3"),
     ],
     "docs/zoo.md": [
-        ("is +0.08 (-0.17 to +0.31), in the mean over ten tasks", "0.08 0.17 0.31"),
+        ("is +0.08 (-0.17 to +0.31), averaged over ten tasks", "0.08 0.17 0.31"),
         ("takes the GRU 300 training steps and the LSTM 700", "300 700"),
         ("is 0.07 and 0.10 of that", "0.07 0.10"),
         ("beside 0.95 and 0.30 for the GRU", "0.95 0.30"),
