@@ -4,16 +4,23 @@
 
 Seeds are divided among devices. A CPU does its seeds one after the other, other devices do them all at once. One
 program has all depths of a cell, so that the cell is traced once; the four Elman networks are one program, in which the
-activation is a number among the params. Programs are traced and compiled in threads, each runs as soon as it is
-compiled, and JAX keeps them in its persistent cache.
+activation is a number among the params. Programs are traced and compiled in threads, and each runs as soon as it is
+compiled. With --cache the compiled programs that measure are kept in files, so that the next study with the same
+settings, versions and sources does not trace them either. The one that draws the weights is in JAX's persistent cache:
+taken from a file it crashes, because only while it is traced does JAX register LAPACK, which it calls.
 """
 
+import functools
+import hashlib
 import os
+import pickle
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
+from importlib import metadata
 from operator import itemgetter
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -21,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import app, flags
 from jax import Array
+from jax.experimental import serialize_executable
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -85,12 +93,13 @@ def study(settings: Settings, mesh: Mesh, threads: int | None, timeline: Timelin
     with ThreadPoolExecutor(threads) as pool:
         each = one_by_one if jax.default_backend() == "cpu" else all_at_once
         draw_all = draw(families, settings, each)
-        drawing = pool.submit(prepare, "weights", draw_all, seeds)
-        shapes = jax.eval_shape(draw_all, seeds)
-        measuring = {
-            pool.submit(prepare, family, measure(family, settings, each), shapes[family], inputs): family
-            for family in families
-        }
+        drawing = pool.submit(prepare, "weights", draw_all, lambda: (seeds,))
+        shapes = functools.cache(lambda: jax.eval_shape(draw_all, seeds))
+
+        def prepared(family: str) -> jax.stages.Compiled:
+            return prepare(family, measure(family, settings, each), lambda: (shapes()[family], inputs))
+
+        measuring = {pool.submit(kept, timeline, family, partial(prepared, family)): family for family in families}
         program = drawing.result()
         with timeline.during("running", "weights"):
             params = jax.block_until_ready(program(seeds))
@@ -117,14 +126,44 @@ def families_of(settings: Settings) -> dict[str, tuple[str, ...]]:
     return {family: names for family, names in chosen.items() if names}
 
 
+def kept(timeline: Timeline, name: str, prepare: Callable[[], jax.stages.Compiled]) -> jax.stages.Compiled:
+    """The program from the file that ``--cache`` keeps of it; where there is none, what is prepared is kept."""
+    if not FLAGS.cache:
+        return prepare()
+    file = Path(FLAGS.cache) / f"{name}-{circumstances()}.program"
+    if file.exists():
+        with timeline.during("compiling", name):
+            return serialize_executable.deserialize_and_load(*pickle.loads(file.read_bytes()))
+    program = prepare()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    begun = file.with_suffix(".begun")
+    begun.write_bytes(pickle.dumps(serialize_executable.serialize(program)))
+    begun.rename(file)  # so that a file is whole or is not there
+    return program
+
+
+@functools.cache
+def circumstances() -> str:
+    """A digest of all that decides about a program: settings, devices, versions, sources of library and script."""
+    about = script.settings(), FLAGS.devices, jax.devices(), jax.__version__, metadata.version("jaxlib")
+    found = hashlib.sha256(repr(about).encode())
+    for path in sorted([*Path(rnnjax.__file__).parent.rglob("*.py"), *Path(__file__).parent.glob("*.py")]):
+        found.update(path.read_bytes())
+    return found.hexdigest()
+
+
 def compile_program(
-    mesh: Mesh, timeline: Timeline, name: str, function: Callable[..., Any], *arguments: Any
+    mesh: Mesh,
+    timeline: Timeline,
+    name: str,
+    function: Callable[..., Any],
+    arguments: Callable[[], tuple[Any, ...]],
 ) -> jax.stages.Compiled:
     """The function, compiled for arguments and results whose leading axis is divided among the devices."""
     with TRACING, timeline.during("tracing", name):
         divided = jax.shard_map(function, mesh=mesh, in_specs=P("seeds"), out_specs=P("seeds"), check_vma=False)
         over_seeds = NamedSharding(mesh, P("seeds"))
-        lowered = jax.jit(divided, in_shardings=over_seeds, out_shardings=over_seeds).lower(*arguments)
+        lowered = jax.jit(divided, in_shardings=over_seeds, out_shardings=over_seeds).lower(*arguments())
     with timeline.during("compiling", name):
         return lowered.compile(COMPILER_OPTIONS if jax.default_backend() == "cpu" else None)
 

@@ -11,8 +11,8 @@ the other; its loss is another measure and cannot be compared with that of sigmo
 chorales; a chorale is a list of frames, and a frame is a list of MIDI numbers. Of music21 only chorales in bars of four
 quarters are kept, so that a bar is known to have four frames; of a file this is assumed.
 
-Run time: 5 min on two CPU cores, estimated from 9 min of processor time, 29 min where many other programs used them,
-and 45 s more where the chorales have not been parsed before; best 4 min, the quick variant 20 to 40 s.
+Run time: 5 min on two CPU cores, 29 min where many other programs used them, and 45 s more where the chorales have not
+been parsed before; best 4 min, the quick variant 20 to 40 s.
 
 What to expect. Losses are in nats a frame, summed over the 88 keys, as means over all frames from the second one of
 each chorale on.

