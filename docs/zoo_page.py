@@ -88,4 +88,6 @@ def _figure(name: str) -> str:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("expected the folder of a finished run of experiments.zoo, as in python -m docs.zoo_page runs/zoo_all")
     main(Path(sys.argv[1]))
