@@ -14,8 +14,8 @@ networks have about 80,000 params. They are trained for 600 steps, on clean spee
 and 0 dB; at the end their errors are still falling. Phonemes made by rules are easier than those of people, about which
 this experiment claims nothing.
 
-Run time: 6 min on two CPU cores, estimated from 11 min of processor time, and 35 min where many other programs used
-them; delays 5 min and 31 min likewise, the quick variant 30 s to 2 min.
+Run time: 5 min 10 s on two CPU cores, and 35 min where many other programs used them; delays 5 min, which is an
+estimate, and 31 min likewise; the quick variant 30 s to 2 min.
 
 What to expect from three seeds. Where two numbers stand side by side, the first is of known voices and the second of
 held-out voices.
