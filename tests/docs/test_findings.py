@@ -6,14 +6,11 @@ from pathlib import Path
 import pytest
 
 from experiments.common import catalogue
+from tests.docs.numbers_in import numbers_in
 
 PAGE = (Path(__file__).parents[2] / "docs" / "findings.md").read_text(encoding="utf-8")
 ITEM = r"^- \[(\w+)\]\(\.\./experiments/\1/config\.py\): (.*?)(?=^- |^## |\Z)"
 ITEMS = dict(re.findall(ITEM, PAGE, flags=re.MULTILINE | re.DOTALL))
-
-
-def numbers(text: str) -> set[str]:
-    return set(re.findall(r"\d+(?:,\d{3})*(?:\.\d+)?", text))
 
 
 def test_the_page_has_every_experiment() -> None:
@@ -23,4 +20,4 @@ def test_the_page_has_every_experiment() -> None:
 @pytest.mark.parametrize("name", ITEMS)
 def test_every_number_of_a_finding_stands_in_the_config_of_its_experiment(name: str) -> None:
     source = catalogue.config_path(name).read_text(encoding="utf-8")
-    assert set() < numbers(ITEMS[name]) <= numbers(source)
+    assert set() < numbers_in(ITEMS[name]) <= numbers_in(source)
