@@ -84,6 +84,9 @@ class Cell(NamedTuple):
 
     Sizes are arguments of the constructor that makes the cell. All functions take any leading axes: ``(..., I)``.
 
+    ``cell._replace(advance=...)`` makes a cell of another function. Fields that tell how the replaced functions can be
+    computed faster, ``wiring``, ``affine`` and ``memoryless``, are then reset unless they are given, too.
+
     Attributes:
         init: ``(key, input_size) -> params``.
         initial_state: ``(params, batch_shape) -> state``, zero or learned.
@@ -127,6 +130,19 @@ class Cell(NamedTuple):
         new_state = self.advance(params, state, self.project(params, inputs))
         check_advanced(state, new_state)
         return new_state, self.output(params, new_state)
+
+
+def _with_fields(self: Cell, **fields: Any) -> Cell:
+    """Replace fields of a cell, and reset those that no longer describe it: otherwise a new function would not run."""
+    if fields.keys() & {"project", "advance", "output"}:
+        fields = {"wiring": None} | fields
+    if "advance" in fields:
+        fields = {"affine": None, "memoryless": False} | fields
+    return _replace_fields(self, **fields)
+
+
+_replace_fields = Cell._replace
+Cell._replace = _with_fields  # type: ignore[assignment, method-assign]  # its class body may not
 
 
 def affine_cell(

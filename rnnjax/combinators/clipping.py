@@ -73,7 +73,7 @@ def _clipped(receiver: str, cell: Cell, clip: Clip) -> Cell:
         def advance(params: Params, state: State, drive: Drive) -> State:
             return layer.advance(params, _with_clipped_gradient(clip, layer, params, state), drive)
 
-        return layer._replace(advance=advance, affine=None)
+        return layer._replace(advance=advance)
 
     return each_layer(cell, change)
 

@@ -158,7 +158,7 @@ def zoneout(cell: Cell, rate: Any, key: Key | None = None) -> Cell:
 
             return jax.tree.map(mix, _rates(rate, state), state, layer.advance(params, state, drive))
 
-        return layer._replace(advance=advance, affine=None)
+        return layer._replace(advance=advance)
 
     if key is None:
         return each_layer(cell, expected)
@@ -235,7 +235,7 @@ def drop_connect(
         def output(params: Params, state: State) -> Array:
             return layer.output(thinned(params), state)
 
-        return layer._replace(project=project, advance=advance, output=output, affine=None)
+        return layer._replace(project=project, advance=advance, output=output)
 
     return _changed("drop_connect", cell, change, key)
 

@@ -231,7 +231,14 @@ def _bound(cell: Cell, around: list[Array], values: list[Array]) -> Cell:
 
         return call
 
-    return cell._replace(project=bound(cell.project), advance=bound(cell.advance), output=bound(cell.output))
+    return cell._replace(
+        project=bound(cell.project),
+        advance=bound(cell.advance),
+        output=bound(cell.output),
+        wiring=cell.wiring,
+        affine=cell.affine,
+        memoryless=cell.memoryless,
+    )
 
 
 def _inexact_of(tree: Any, gradients: Any) -> list[Array]:

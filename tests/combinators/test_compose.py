@@ -256,3 +256,42 @@ def test_each_layer_changes_those_with_a_memory_wherever_they_lie_and_keeps_what
     assert_trees_equal(state[0][0], jax.tree.map(lambda leaf: leaf / 2, plain))
     # A layer without a memory is as it was: what highway passes on is the output of the layer below.
     np.testing.assert_array_equal(state[1][2].hidden, state[0][1].hidden)
+
+
+# Functions of a composed cell that are replaced
+
+
+COMPOSED = [
+    rnnjax.stack(rnnjax.gru(I), rnnjax.elman(I)),
+    rnnjax.repeat(rnnjax.elman(I), 2),
+    rnnjax.residual(rnnjax.lstm(I)),
+    rnnjax.stack(rnnjax.dense(I), rnnjax.dense(I)),
+]
+
+
+@pytest.mark.parametrize("cell", COMPOSED, ids=repr)
+def test_a_function_that_replaces_one_of_a_composed_cell_runs(cell):
+    params, inputs = random_params(cell), random_inputs()
+    kept = cell._replace(advance=lambda params, state, drive: state)
+    state, outputs = rnnjax.unroll(kept, params, inputs)
+    assert_trees_equal(state, cell.initial_state(params, (B,)))
+    assert_equal(outputs, np.stack([cell.output(params, state)] * T))
+    doubled = cell._replace(output=lambda *arguments: 2 * cell.output(*arguments))
+    assert_equal(rnnjax.unroll(doubled, params, inputs)[1], 2 * rnnjax.unroll(cell, params, inputs)[1])
+    halved = cell._replace(project=lambda *arguments: cell.project(*arguments) / 2)
+    assert_equal(rnnjax.unroll(halved, params, inputs)[1], rnnjax.unroll(cell, params, inputs / 2)[1])
+
+
+def test_a_replaced_recurrence_is_no_longer_said_to_be_affine_or_without_a_memory():
+    affine, memoryless = rnnjax.min_gru(H), rnnjax.dense(H)
+    params, inputs = random_params(affine), random_inputs()
+    kept = affine._replace(advance=lambda params, state, drive: state)
+    with pytest.raises(ValueError, match="not affine"):
+        rnnjax.unroll(kept, params, inputs, method="parallel")
+
+    params = random_params(memoryless)
+    summed = memoryless._replace(
+        advance=lambda params, state, drive: type(state)(state.hidden + memoryless.advance(params, state, drive).hidden)
+    )
+    expected = np.cumsum(rnnjax.unroll(memoryless, params, inputs)[1], axis=0)
+    assert_equal(rnnjax.unroll(summed, params, inputs)[1], expected)
