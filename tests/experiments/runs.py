@@ -7,7 +7,7 @@ import pytest
 
 from experiments.common.record_fields import explained
 from experiments.common.workdir import read_records
-from tests.experiments.answers import completed
+from tests.answers import completed
 
 
 def quick_run(factory: pytest.TempPathFactory, experiment: str) -> tuple[Path, str]:

@@ -15,7 +15,7 @@ from experiments.captioning.main import plan
 from experiments.captioning.model import ATTENTION, EVERY_STEP, INITIAL_STATE
 from experiments.captioning.scenes import COMBINATIONS, Placed, Thing
 from experiments.captioning.trained import captions, load
-from tests.experiments.answers import answered
+from tests.answers import answered
 from tests.experiments.logs import records_in
 from tests.experiments.runs import check_drawn, check_page
 from tests.test_errors import check_refused

@@ -12,7 +12,7 @@ from experiments.common import command, sweep
 from experiments.common.command import ExperimentError
 from experiments.common.workdir import open_workdir
 from experiments.gradient_flow import config as settings
-from tests.experiments.answers import answered
+from tests.answers import answered
 
 ROOT = Path(__file__).parents[2]
 

@@ -19,7 +19,7 @@ from experiments.feedback.data import draw, load
 from experiments.feedback.feeding import FEEDBACKS, Feeding, regime_named, truth_of
 from experiments.feedback.learning import TrainState, make_optimizer
 from experiments.feedback.main import feeding_of, plan
-from tests.experiments.answers import completed
+from tests.answers import completed
 from tests.experiments.logs import records_in
 from tests.experiments.runs import check_drawn, check_page, quick_run
 from tests.test_errors import check_refused

@@ -19,7 +19,7 @@ from experiments.forecasting import (
     weather,
 )
 from experiments.forecasting.series import TEST, TRAIN, VALIDATION
-from tests.experiments.answers import answered
+from tests.answers import answered
 from tests.experiments.test_forecasting import needs_arch
 
 SITE = weather._require_pvlib() / "data" / weather.SITES["greensboro"] if importlib.util.find_spec("pvlib") else Path()

@@ -23,7 +23,7 @@ from experiments.gradient_flow.main import load
 from experiments.gradient_flow.report import FIGURES
 from experiments.networks import character_model
 from rnnjax.data import Corpus, load_corpus
-from tests.experiments.answers import completed
+from tests.answers import completed
 from tests.experiments.runs import check_drawn, check_page
 from tests.experiments.test_tensorboard import curves_in
 

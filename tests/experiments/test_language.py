@@ -30,7 +30,7 @@ from experiments.language.network import (
     train_steps,
 )
 from rnnjax.data import decode
-from tests.experiments.answers import completed
+from tests.answers import completed
 from tests.experiments.runs import check_page
 from tests.test_errors import check_refused
 

@@ -11,7 +11,7 @@ import pytest
 
 from experiments.common import checkpoint
 from experiments.language import main as language
-from tests.experiments.answers import answered
+from tests.answers import answered
 
 FLAGS = ["--variant=quick", "--config.hidden_size=8", "--config.checkpoint_every=10", "--config.averaged_over=10"]
 FLAGS += ["--config.recurrent_dropout=0.2", "--config.devices=2"]

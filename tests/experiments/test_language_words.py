@@ -22,7 +22,7 @@ from experiments.language import config as settings
 from experiments.language import main as language
 from experiments.language.network import make_optimizer
 from experiments.networks import ngrams
-from tests.experiments.answers import completed
+from tests.answers import completed
 from tests.experiments.logs import logs_in, records_in
 from tests.experiments.runs import check_page
 from tests.test_errors import check_refused

@@ -17,7 +17,7 @@ from experiments.music.data import Batch, Rows, batch_of, roll
 from experiments.music.main import plan
 from experiments.music.model import Model, Network, Noise, make_model
 from experiments.music.trained import chosen, load
-from tests.experiments.answers import answered
+from tests.answers import answered
 from tests.experiments.logs import records_in
 from tests.experiments.runs import check_drawn, check_page
 from tests.experiments.test_music_data import made, made_file

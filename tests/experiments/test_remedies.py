@@ -19,7 +19,7 @@ from experiments.remedies import config as settings
 from experiments.remedies import report as remedies_report
 from experiments.remedies.main import Program, Run, plan
 from rnnjax.tasks import temporal_order
-from tests.experiments.answers import completed
+from tests.answers import completed
 from tests.experiments.runs import check_drawn, check_page
 from tests.test_errors import check_refused
 

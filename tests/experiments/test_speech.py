@@ -14,7 +14,7 @@ from experiments.speech import model, reach, report
 from experiments.speech.data import Batch, Stream
 from experiments.speech.main import SIZES, plan
 from experiments.speech.model import Drawn, Layer, Network, Sizes
-from tests.experiments.answers import answered
+from tests.answers import answered
 from tests.experiments.logs import records_in
 from tests.experiments.runs import check_drawn, check_page
 from tests.test_errors import check_refused

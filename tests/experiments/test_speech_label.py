@@ -18,7 +18,7 @@ from experiments.speech import features, model, spectrogram, wav
 from experiments.speech.main import SIZES
 from experiments.speech.phonemes import CLASSES
 from experiments.speech.trained import Stretch, load, probabilities, stretches
-from tests.experiments.answers import answered
+from tests.answers import answered
 
 SECONDS = np.arange(16_000) / 16_000
 TONE = 0.4 * np.sin(2 * np.pi * 440 * SECONDS)

@@ -21,7 +21,7 @@ from experiments.tagging.main import plan
 from experiments.tagging.model import DIRECTIONS, Batch, Layer, Network, Noise, Sizes
 from experiments.tagging.trained import load, probabilities, tagged
 from rnnjax.data import TaggedSentence
-from tests.experiments.answers import answered
+from tests.answers import answered
 from tests.experiments.logs import records_in
 from tests.experiments.runs import check_drawn, check_page
 from tests.experiments.test_tagging_data import LEXICON, SENTENCES

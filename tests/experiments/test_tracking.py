@@ -24,7 +24,7 @@ from experiments.tracking.main import plan
 from experiments.tracking.model import Network, Window
 from experiments.tracking.systems import SYSTEMS, System
 from rnnjax.cells.elman import ElmanParams
-from tests.experiments.answers import answered
+from tests.answers import answered
 from tests.experiments.logs import records_in
 from tests.experiments.runs import check_drawn, check_page, quick_run
 from tests.test_errors import check_refused

@@ -18,7 +18,7 @@ from experiments.translation.main import plan, searches
 from experiments.translation.model import ADDITIVE, ATTENTIONS, NONE, READINGS, Layers, Network, Search
 from experiments.translation.trained import load, readable, translate
 from rnnjax.sequence.encoder_decoder import EncoderDecoderParams
-from tests.experiments.answers import answered
+from tests.answers import answered
 from tests.experiments.logs import records_in
 from tests.experiments.runs import check_drawn, check_page
 from tests.test_errors import check_refused

@@ -21,7 +21,7 @@ from experiments.word_vectors import pairs, predictor, report, similarity
 from experiments.word_vectors.main import plan
 from experiments.word_vectors.pairs import Vectors
 from rnnjax.data import vocabulary_of
-from tests.experiments.answers import answered, completed
+from tests.answers import answered, completed
 from tests.experiments.logs import records_in
 from tests.experiments.runs import check_drawn, check_page, quick_run
 from tests.test_errors import check_refused

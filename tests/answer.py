@@ -1,13 +1,15 @@
-"""Runs commands of experiments, each in its own process, and prints their answers: python -m tests.experiments.answer.
+"""Runs experiments and benchmarks, each in its own process, and prints their answers: python -m tests.answer.
 
 Each line of standard input is a list of calls, and each line of standard output the list of their answers. A call is a
-dict in JSON with the ``module`` within ``experiments`` and its ``flags``. If something is to go wrong, ``fault`` says
-what, and ``at`` names a module, a function in it, and the number of the call at which it happens. If the claim is about
-records alone, ``drawn`` is false. Where programs run for longer than they take to compile, ``optimized`` is true.
-Processes are forked after everything has been imported and the library of the pages has been put together, which is
-most of what a small run takes.
+dict in JSON with the ``module``, such as experiments.language, and its ``flags``. If something is to go wrong,
+``fault`` says what, and ``at`` names a module, a function in it, and the number of the call at which it happens. If the
+claim is about records alone, ``drawn`` is false. Where programs run for longer than they take to compile, ``optimized``
+is true. Processes are forked after everything has been imported and the library of the pages has been put together,
+which is most of what a small run takes. The workers that benchmarks start are forked, too.
 """
 
+import contextlib
+import functools
 import gc
 import importlib
 import json
@@ -21,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn
 
 from experiments.common import catalogue, vega_lite
+from tests import forked
 from tests.experiments.undrawn import leave_figures_empty
 
 UNOPTIMIZED = ("--xla_backend_optimization_level=0", "--xla_llvm_disable_expensive_passes=true")
@@ -39,8 +42,19 @@ def prepare() -> None:
     gc.freeze()
 
 
+@functools.cache
+def prepare_peers() -> None:
+    """Imports what many benchmarks compare with."""
+    with contextlib.suppress(ModuleNotFoundError):
+        importlib.import_module("torch")
+    gc.collect()
+    gc.freeze()
+
+
 def answer(call: dict[str, Any]) -> tuple[int, str, str]:
     """The exit status, what is on standard error, and what is on standard output."""
+    if call["module"].startswith("benchmarks."):
+        prepare_peers()
     pipes = {sys.stderr: os.pipe(), sys.stdout: os.pipe()}  # not files, whose size may be limited
     process = os.fork()
     if process == 0:
@@ -73,8 +87,10 @@ def become(call: dict[str, Any]) -> NoReturn:
         os.environ["XLA_FLAGS"] = " ".join(each for each in flags if each not in UNOPTIMIZED)
     if "fault" in call:
         arrange(FAULTS[call["fault"]], *call["at"])
+    if call["module"].startswith("benchmarks."):
+        forked.fork_workers()
     sys.argv[1:] = call["flags"]
-    runpy.run_module(f"experiments.{call['module']}", run_name="__main__", alter_sys=True)
+    runpy.run_module(call["module"], run_name="__main__", alter_sys=True)
     raise AssertionError("a command that does not exit")
 
 
