@@ -2,6 +2,8 @@ r"""How well does a recurrent network predict what comes next in a chorale, and 
 
     python -m experiments.music                                                Bach's chorales, as music21 has them
     python -m experiments.music --variant=best --config.file=FILE.json --workdir=runs/best
+    python -m experiments.music --variant=taught --config.file=FILE.json --workdir=runs/taught \
+        --config.teacher=runs/best/checkpoints/gru-seed0/best
     python -m experiments.music.compose --primer=FILE.mid --output=piece.mid   32 bars by a trained network
 
 In the lectures recurrent networks compose music. Here a frame is a quarter note of 88 keys, and each frame is predicted
@@ -63,6 +65,9 @@ def get_config(variant: str = "default") -> ConfigDict:
     config.note_dropout = 0.0  # probability that an input note is dropped in training
     config.output_dropout = 0.25  # probability that an output of a layer is dropped
     config.recurrent_dropout = 0.0  # probability that what enters a recurrent product is dropped, for a whole row
+    # Folder of a trained network with sigmoids, such as runs/best/checkpoints/gru-seed0/best, that teaches others.
+    config.teacher = ""
+    config.teacher_share = 0.0  # weight of its probabilities in what is taught; the rest is what really sounds
     config.rows = 16  # rows in a training step
     config.row_frames = 128  # frames of a row, which is filled with one chorale after the other
     config.train_steps = 500  # training steps; the evaluated weights with the least validation loss are tested
@@ -89,6 +94,13 @@ def best(config: ConfigDict) -> None:
     config.output_dropout, config.note_dropout, config.checkpoint_every = 0.55, 0.12, 200
 
 
+def taught(config: ConfigDict) -> None:
+    """8 min. As best, taught by a network of best, with less dropout and for longer; give --config.teacher=FOLDER."""
+    best(config)
+    config.teacher_share, config.seeds, config.train_steps = 0.5, 3, 3000
+    config.output_dropout, config.note_dropout = 0.4, 0.08
+
+
 def quick(config: ConfigDict) -> None:
     """20 s. The same steps on tiny networks and few chorales."""
     config.chorales, config.hidden_size, config.intervals, config.seeds = 8, 12, 3, 2
@@ -98,4 +110,4 @@ def quick(config: ConfigDict) -> None:
     config.networks = "held,elman,gru:joint"
 
 
-VARIANTS = (best, quick)
+VARIANTS = (best, taught, quick)

@@ -41,6 +41,7 @@ class Stock(NamedTuple):
     """All training chorales, one after the other, each with a silent frame before it."""
 
     notes: Array  # (N, 88)
+    targets: Array  # (N, 88), what is taught of each key: 1 where it sounds, or a probability
     starts: Array  # (C,)
     lengths: Array  # (C,), the silent frame included
     down: Array  # (C,) the lowest transposition of a chorale in semitones, 0 or less
@@ -59,6 +60,7 @@ class Rows(NamedTuple):
     """B rows of L frames, filled with whole chorales; the last chorale of a row is cut off at its end."""
 
     notes: Array  # (L, B, 88)
+    targets: Array  # (L, B, 88)
     reset: Array  # (L, B), True where a chorale begins, with its silent frame
     follows: Array  # (L, B), True where the next frame of the row is of the same chorale
 
@@ -191,7 +193,8 @@ def stock_of(music: Sequence[Frames], down: int, up: int) -> Stock:
     lowest, highest = (np.array([keys[end] for keys in sounding]) for end in (0, -1))
     moves = np.maximum(-down, -lowest), np.minimum(up, KEYS - 1 - highest)
     arrays = np.cumsum(lengths) - lengths, lengths, *moves
-    return Stock(jnp.asarray(np.concatenate(rolls)), *(jnp.asarray(each, jnp.int32) for each in arrays))
+    notes = jnp.asarray(np.concatenate(rolls))
+    return Stock(notes, notes, *(jnp.asarray(each, jnp.int32) for each in arrays))
 
 
 def moves_of(music: Sequence[Frames], down: int, up: int) -> Array:
@@ -220,8 +223,8 @@ def drawn_rows(stock: Stock, sizes: Sizes, key: Key) -> Rows:
         return jnp.take_along_axis(values, which, axis=0)
 
     within = place - of_place(ends - stock.lengths[drawn])
-    notes = stock.notes[of_place(stock.starts[drawn]) + within]
+    frames = of_place(stock.starts[drawn]) + within
     keys = (jnp.arange(KEYS).reshape(1, 1, -1) - of_place(shifts)[..., None]) % KEYS
-    notes = jnp.take_along_axis(notes, keys, axis=-1)
+    notes, targets = (jnp.take_along_axis(each[frames], keys, axis=-1) for each in (stock.notes, stock.targets))
     reset = within == 0
-    return Rows(notes, reset, jnp.concatenate([~reset[1:], jnp.zeros_like(reset[:1])]))
+    return Rows(notes, targets, reset, jnp.concatenate([~reset[1:], jnp.zeros_like(reset[:1])]))

@@ -86,7 +86,19 @@ def setting(records: Sequence[Record]) -> str:
     return (
         f"{first['source']}: {counts}; {known} of the test chorales have a tune that is also in training, in another "
         f"setting or key. A frame is a quarter note. That a bar has four of them is {first['bars']}. "
-        f"{seeds} {'seed' if seeds == 1 else 'seeds'}."
+        f"{seeds} {'seed' if seeds == 1 else 'seeds'}.{teaching(records)}"
+    )
+
+
+def teaching(records: Sequence[Record]) -> str:
+    """Who has taught the networks, if anyone has."""
+    ends = results(records)
+    if "teacher" not in ends or ends["teacher"].isna().all():
+        return ""
+    first = ends.dropna(subset="teacher").iloc[0]
+    return (
+        f" The networks were taught what really sounds and, with a weight of {first['teacher_share']:g}, how probable "
+        f"each key is by the network in {first['teacher']}, which has read the chorales in all keys."
     )
 
 

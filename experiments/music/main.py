@@ -39,6 +39,7 @@ from experiments.music.data import (
     stock_of,
 )
 from experiments.music.model import Model, Network, Noise, is_joint, make_model
+from experiments.music.teacher import taught, teacher_of
 from rnnjax.checks import number_between
 from rnnjax.typing import Key
 
@@ -93,6 +94,13 @@ def plan(config: ConfigDict) -> list[Run]:
         number_between(f"--config.{field}", config[field], 0.0, 0.99)
     for field in ("down", "up", "intervals"):
         number_between(f"--config.{field}", config[field], 0, 87)
+    number_between("--config.teacher_share", config.teacher_share, 0.0, 1.0)
+    if bool(config.teacher) != (config.teacher_share > 0):
+        raise ValueError(
+            f"--config.teacher is {config.teacher!r} and --config.teacher_share is {config.teacher_share}: expected "
+            "both, such as runs/best/checkpoints/gru-seed0/best and 0.5, or an empty name and 0"
+        )
+    teacher_of(config)
     if config.row_frames < 2 * BAR:
         raise ValueError(f"--config.row_frames is {config.row_frames}: expected at least {2 * BAR}")
     numbers(config, "contexts")
@@ -108,9 +116,11 @@ def plan(config: ConfigDict) -> list[Run]:
 
 def _require_trainable(name: str, config: ConfigDict) -> None:
     """Raises ``ValueError`` for an unknown network, or one that does not support the dropout of the config."""
+    if config.teacher and is_joint(name):
+        raise ValueError(f"--config.networks has {name}: --config.teacher can teach networks with sigmoids alone")
     used = make_model(name, config, 1)
     nothing = jnp.zeros((3, 1, KEYS))
-    rows = Rows(nothing, nothing[..., 0] > 0, nothing[..., 0] > 0)
+    rows = Rows(nothing, nothing, nothing[..., 0] > 0, nothing[..., 0] > 0)
 
     def loss(key: Key) -> Any:
         return model.training_loss(used, noise_of(config), model.init(used, key), rows, key)
@@ -146,6 +156,8 @@ def train(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict, m
     most = max(len(frame) for part in music[:3] for chorale in part for frame in chorale)
     used, optimizer = make_model(runs[0].program.network, config, most), make_optimizer(config)
     stock, sizes = stock_of(music.train, config.down, config.up), sizes_of(music.train, config)
+    if teacher := teacher_of(config):
+        stock = taught(stock, teacher, music.train, config)
     train_part, valid, test = alike([music.train[: len(music.valid)], music.valid, music.test])
     loss = functools.partial(model.drawn_loss, used, noise_of(config), sizes)
     step = jit(functools.partial(train_steps, loss, optimizer, config))
@@ -157,6 +169,8 @@ def train(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict, m
     draw = jit(functools.partial(model.compose, used, frames=config.bars * BAR, temperature=1.0))
     padded = jit(functools.partial(change_with_padding, used))
     initialize = jit(functools.partial(initialized, used, optimizer))
+    teaching = {"teacher": config.teacher, "teacher_share": config.teacher_share} if config.teacher else {}
+    about = teaching | about_data(music)
     opened, primers = reach.openings(music.test, config.lags), batch_of([(), music.test[0][:PRIMER]])
 
     def heard(state: TrainState, phase: str) -> Record:
@@ -193,7 +207,7 @@ def train(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict, m
                     of_parts[f"{part}_in_keys"] = score_in_keys(best.tree.average, batch, moves)
             log.write(
                 [
-                    {"kind": "result", "params": params, "step": best.step, **of_parts, **about_data(music)},
+                    {"kind": "result", "params": params, "step": best.step, **of_parts, **about},
                     heard(best.tree, "trained"),
                     *contexts_records(by_context(best.tree.average, test)),
                     {"kind": "padding", "change": padded(best.tree.average, test)},

@@ -90,7 +90,14 @@ def mean_nats(model: Model, network: Network, batch: Batch) -> Array:
 
 
 def mean_nats_in_keys(model: Model, network: Network, batch: Batch, moves: Array) -> Array:
-    """``mean_nats`` where logits are means over readings of the same chorales, each transposed by one of ``moves``.
+    """``mean_nats`` with ``logits_in_keys``."""
+    found = optax.sigmoid_binary_cross_entropy(logits_in_keys(model, network, batch, moves), batch.notes[1:]).sum(-1)
+    counted = batch.mask[2:]
+    return jnp.where(counted, found[1:], 0.0).sum() / counted.sum(dtype=found.dtype)
+
+
+def logits_in_keys(model: Model, network: Network, batch: Batch, moves: Array) -> Array:
+    """Logits (T - 1, B, 88) of each next frame, as means over readings, each transposed by one of ``moves``.
 
     One network reads the chorales several times, and its logits are moved back. This is for sigmoids only.
     """
@@ -103,10 +110,7 @@ def mean_nats_in_keys(model: Model, network: Network, batch: Batch, moves: Array
         _, states = rnnjax.unroll(model.cell, network.recurrent, notes, mask=batch.mask[:-1])
         return jnp.roll(of_keys(network.output, states, notes), -move, axis=-1)
 
-    logits = jax.lax.map(moved, moves).mean(axis=0)
-    found = optax.sigmoid_binary_cross_entropy(logits, batch.notes[1:]).sum(axis=-1)
-    counted = batch.mask[2:]
-    return jnp.where(counted, found[1:], 0.0).sum() / counted.sum(dtype=found.dtype)
+    return jax.lax.map(moved, moves).mean(axis=0)
 
 
 def training_loss(model: Model, noise: Noise, network: Network, rows: Rows, key: Key) -> Array:
@@ -121,7 +125,7 @@ def training_loss(model: Model, noise: Noise, network: Network, rows: Rows, key:
     if noise.notes:
         read = jnp.where(jax.random.bernoulli(notes_key, noise.notes, read.shape), 0.0, read)
     _, states = rnnjax.unroll(cell, network.recurrent, read[:-1], reset=rows.reset[:-1])
-    found = model.output.nats(network.output, states, read[:-1], rows.notes[1:])
+    found = model.output.nats(network.output, states, read[:-1], rows.targets[1:])
     counted = rows.follows[:-1]
     return jnp.where(counted, found, 0.0).sum() / counted.sum(dtype=found.dtype)
 

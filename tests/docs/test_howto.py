@@ -234,10 +234,18 @@ def test_a_callback_sees_every_state_once_and_in_order_and_changes_no_number(
     norms = jnp.linalg.norm(names["states"].cell, axis=(1, 2))
     np.testing.assert_allclose([float(norm) for _, norm in shown], norms[jnp.array([0, 10])], atol=1e-3)
 
-    whole, layers = rnnjax.stack(cell, cell), []  # a trap: of a stack the layers are to be watched
-    rnnjax.unroll(watched(whole, layers.append), whole.init(jax.random.key(0), 8), inputs)
+    # The traps: a whole runs step by step, and the steps of some cells cannot be watched.
+    whole, states = rnnjax.stack(cell, cell), []
+    params = whole.init(jax.random.key(0), 8)
+    found = rnnjax.unroll(watched(whole, states.append), params, inputs)[1]
     jax.effects_barrier()
-    assert layers == []
+    assert_close(found, rnnjax.unroll(whole, params, inputs)[1])
+    assert len(states) == len(inputs)
+    affine, both = rnnjax.min_gru(32), rnnjax.bidirectional(cell, cell)
+    with pytest.raises(ValueError, match="not affine"):
+        rnnjax.unroll(watched(affine, print), affine.init(jax.random.key(0), 8), inputs, method="parallel")
+    with pytest.raises(TypeError, match="a bidirectional cell received one step"):
+        rnnjax.unroll(watched(both, print), both.init(jax.random.key(0), 8), inputs)
 
 
 @pytest.mark.parametrize("allowed", [True, False])

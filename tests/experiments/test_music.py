@@ -12,11 +12,11 @@ import pytest
 import rnnjax
 from experiments.music import config as settings
 from experiments.music import main as music
-from experiments.music import midi, model, outputs, reach, report
-from experiments.music.data import Batch, Rows, batch_of, roll
+from experiments.music import midi, model, outputs, reach, report, teacher
+from experiments.music.data import Batch, Rows, batch_of, roll, stock_of
 from experiments.music.main import plan
 from experiments.music.model import Model, Network, Noise, make_model
-from experiments.music.trained import chosen, load
+from experiments.music.trained import Trained, chosen, load
 from tests.answers import answered
 from tests.experiments.logs import records_in
 from tests.experiments.runs import check_drawn, check_page
@@ -105,21 +105,47 @@ def test_in_all_keys_logits_are_means_over_readings_that_are_moved_back() -> Non
     used, batch = model_of("elman"), batch_of(MUSIC)
     network = network_of(used)
     found = jax.jit(lambda moves: model.mean_nats_in_keys(used, network, batch, moves))(jnp.array([-1, 0, 2]))
-    plain, losses = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), network), []
+    losses: list[float] = []
     for chorale in MUSIC:
-        read = []
-        for move in (-1, 0, 2):
-            notes = np.roll(roll(chorale).astype(np.float64), move, axis=1)
-            for t, state in enumerate(states_by_hand(plain.recurrent, notes[:-1])):
-                logits = dense(plain.output.keys, state)
-                logits += intervals_by_hand(plain.output.intervals, state, notes[t])
-                read.append(np.roll(logits, -move))
-        p = 1 / (1 + np.exp(-np.mean(np.reshape(read, (3, -1, 88)), axis=0)))
-        now = roll(chorale)[1:]
+        p, now = probabilities_by_hand(network, chorale, (-1, 0, 2)), roll(chorale)[1:]
         losses += list(-np.log(np.where(now > 0.5, p, 1 - p)).sum(axis=1)[1:])
     np.testing.assert_allclose(found, np.mean(losses), rtol=2e-5)
     with pytest.raises(ValueError, match="a joint output has no logits of single keys: expected sigmoids"):
         model.mean_nats_in_keys(model_of("elman:joint"), network, batch, jnp.array([0]))
+
+
+def probabilities_by_hand(network: Any, chorale: Any, moves: tuple[int, ...]) -> np.ndarray:
+    """Those of a network of Elman cells that has read a chorale in several keys."""
+    plain, read = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), network), []
+    for move in moves:
+        notes = np.roll(roll(chorale).astype(np.float64), move, axis=1)
+        for t, state in enumerate(states_by_hand(plain.recurrent, notes[:-1])):
+            logits = dense(plain.output.keys, state)
+            logits += intervals_by_hand(plain.output.intervals, state, notes[t])
+            read.append(np.roll(logits, -move))
+    return 1 / (1 + np.exp(-np.mean(np.reshape(read, (len(moves), -1, 88)), axis=0)))
+
+
+def test_a_teacher_mixes_its_probabilities_after_all_keys_into_what_is_taught() -> None:
+    used = model_of("elman")
+    network = network_of(used)
+    config = settings.get_config()
+    config.down, config.up, config.teacher_share = 1, 2, 0.3
+    stock = teacher.taught(stock_of(MUSIC, 1, 2), Trained(used, network, "elman-seed0"), MUSIC, config)
+    expected = []
+    for chorale in MUSIC:
+        p = probabilities_by_hand(network, chorale, (-1, 0, 1, 2))
+        expected += [np.zeros((1, 88)), 0.7 * roll(chorale)[1:] + 0.3 * p]
+    np.testing.assert_allclose(stock.targets, np.concatenate(expected), rtol=2e-5)
+    np.testing.assert_array_equal(stock.notes, stock_of(MUSIC, 1, 2).notes)
+
+    def loss(targets: jax.Array) -> jax.Array:
+        rows = Rows(stock.notes[:, None], targets[:, None], *(jnp.arange(len(targets))[:, None] == n for n in (0, 4)))
+        return model.training_loss(used, Noise(), network, rows, jax.random.key(0))
+
+    # Cross-entropy is that of the notes and that of the teacher, each with its weight.
+    both = 0.7 * loss(stock.notes) + loss(stock.targets - 0.7 * stock.notes) - 0.7 * loss(0 * stock.notes)
+    np.testing.assert_allclose(loss(stock.targets), both, rtol=1e-5)
 
 
 def test_rows_of_chorales_that_follow_each_other_are_each_read_alone() -> None:
@@ -127,7 +153,7 @@ def test_rows_of_chorales_that_follow_each_other_are_each_read_alone() -> None:
     network, rolls = network_of(used), [roll(each) for each in MUSIC]
     notes = jnp.asarray(np.concatenate(rolls))[:, None]
     reset = jnp.asarray(np.concatenate([np.arange(len(each)) == 0 for each in rolls]))[:, None]
-    rows = Rows(notes, reset, jnp.concatenate([~reset[1:], jnp.zeros((1, 1), bool)]))
+    rows = Rows(notes, notes, reset, jnp.concatenate([~reset[1:], jnp.zeros((1, 1), bool)]))
 
     def loss(noise: Noise) -> float:
         key = jax.random.key(3)
@@ -317,6 +343,22 @@ def test_a_piece_goes_on_from_a_primer_and_is_what_the_network_draws(finished: P
     assert not any(expected[len(piece) :])
 
 
+def test_a_network_is_taught_by_one_of_an_earlier_run(finished: Path, own: Path, tmp_path: Path) -> None:
+    folder = finished / "checkpoints" / "elman-seed0" / "best"
+    taught = ["--config.networks=elman", "--config.seeds=1", "--config.teacher_share=0.5"]
+    flags = [*QUICK, f"--config.file={own}", f"--workdir={tmp_path / 'run'}", *taught, f"--config.teacher={folder}"]
+    ((status, printed),) = answered([{"module": "music", "flags": flags, "drawn": False}])
+    assert status == 0, printed
+    (end,) = (record for record in records_in(tmp_path / "run") if record["kind"] == "result")
+    (other,) = (each for each in records_in(finished) if each["kind"] == "result" and each["run"] == "elman-seed0")
+    assert (end["teacher"], end["teacher_share"]) == (str(folder), 0.5)
+    assert end["test"] != other["test"]
+    assert f"with a weight of 0.5, how probable each key is by the network in {folder}" in (
+        tmp_path / "run" / "summary.md"
+    ).read_text().replace("\n", " ")
+    assert "teacher" not in other
+
+
 def test_wrong_commands_are_answered_in_a_line(finished: Path, tmp_path: Path, own: Path) -> None:
     given, out = f"--workdir={finished}", f"--output={tmp_path / 'piece.mid'}"
     (tmp_path / "text.mid").write_text("no music")
@@ -334,6 +376,15 @@ def test_wrong_commands_are_answered_in_a_line(finished: Path, tmp_path: Path, o
         ("music.compose", given, out, "--temperature=nan"): "--temperature=nan: expected a positive number",
         ("music", "--config.file=nowhere.json"): "nowhere.json",
         ("music", "--config.networks=gru:chords"): "unknown output 'chords'",
+        ("music", "--config.teacher=nowhere", "--config.teacher_share=1", "--config.networks=gru"): "nowhere",
+        (
+            *("music", "--config.networks=gru", "--config.teacher_share=1"),
+            f"--config.teacher={finished / 'checkpoints' / 'gru-joint-seed0' / 'best'}",
+        ): "has a joint output, without a probability of each key: expected a network with sigmoids",
+        (
+            *("music", "--config.networks=gru:joint", "--config.teacher_share=1"),
+            f"--config.teacher={finished / 'checkpoints' / 'elman-seed0' / 'best'}",
+        ): "--config.networks has gru:joint: --config.teacher can teach networks with sigmoids alone",
         ("music", f"--config.file={own}", "--config.lags=50"): "--config.lags is 50: expected less",
     }
     found = answered([{"module": module, "flags": list(flags)} for module, *flags in calls])
@@ -347,6 +398,7 @@ def test_wrong_commands_are_answered_in_a_line(finished: Path, tmp_path: Path, o
 @pytest.mark.parametrize("variant", ["default", *(variant.__name__ for variant in settings.VARIANTS)])
 def test_the_plan_of_every_variant_has_each_network_once_a_seed_and_counting_once(variant: str) -> None:
     config = settings.get_config(variant)
+    config.teacher_share = 0.0  # a teacher has to be trained before
     runs, names = plan(config), config.networks.split(",")
     counted = len({"frequency", "held"} & set(names))
     assert len({run.name for run in runs}) == len(runs) == counted + config.seeds * (len(names) - counted)
@@ -365,6 +417,9 @@ def test_the_plan_of_every_variant_has_each_network_once_a_seed_and_counting_onc
         ("contexts", "1,none", "--config.contexts is '1,none': expected positive whole numbers"),
         ("up", 100, "--config.up is 100"),
         ("seeds", 0, "--config.seeds is 0: expected at least 1"),
+        ("teacher_share", 0.5, "--config.teacher is '' and --config.teacher_share is 0.5: expected both"),
+        ("teacher_share", 1.5, "--config.teacher_share is 1.5"),
+        ("teacher", "runs", "--config.teacher is 'runs' and --config.teacher_share is 0.0: expected both"),
     ],
 )
 def test_a_config_that_cannot_be_is_refused(field: str, value: object, message: str) -> None:

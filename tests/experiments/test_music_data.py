@@ -115,8 +115,10 @@ def test_rows_are_chorales_one_after_the_other_each_moved_as_a_whole_within_the_
     stock, sizes = stock_of(music, 5, 6), Sizes(rows=16, frames=23, chorales=8)
     assert stock.down.tolist() == [-5, -5, -2, -5]
     assert stock.up.tolist() == [6, 6, 6, 0]
+    stock = stock._replace(targets=0.5 * stock.notes + 0.25)
     rows: Rows = jax.jit(lambda key: drawn_rows(stock, sizes, key))(jax.random.key(0))
-    notes, reset, follows = map(np.asarray, rows)
+    notes, targets, reset, follows = map(np.asarray, rows)
+    np.testing.assert_array_equal(targets, 0.5 * notes + 0.25)
     assert reset[0].all()
     np.testing.assert_array_equal(follows[:-1], ~reset[1:])
     assert not follows[-1].any()
