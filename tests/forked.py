@@ -12,8 +12,11 @@ from typing import Any, NoReturn
 
 import jax
 
+PIPES = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
+"""The ends of pipes, as ``subprocess`` calls them."""
+
 STANDARD = {"p2cread": 0, "c2pwrite": 1, "errwrite": 2}
-"""The ends of pipes, as ``subprocess`` calls them, that become the standard streams of a process."""
+"""Those that become the standard streams of a process."""
 
 
 def fork_workers() -> None:
@@ -38,9 +41,6 @@ class Forked(subprocess.Popen[Any]):
         self._child_created = True
         self._close_pipe_fds(*(named[end] for end in PIPES))  # type: ignore[attr-defined]
         return None
-
-
-PIPES = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
 
 
 def is_worker(module: str) -> bool:

@@ -18,6 +18,7 @@ def run_without(package: str, program: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adapter", ["rnnjax.adapters.linen", "rnnjax.adapters.nnx"])
 def test_without_flax_the_error_says_so_and_names_the_extra(adapter: str) -> None:
     refused = run_without("flax", f"import {adapter}")
@@ -27,12 +28,14 @@ def test_without_flax_the_error_says_so_and_names_the_extra(adapter: str) -> Non
     assert "The above exception was the direct cause" in refused.stderr
 
 
+@pytest.mark.slow
 def test_without_matplotlib_the_error_of_plot_says_so_and_names_the_extra() -> None:
     refused = run_without("matplotlib", "import rnnjax; import rnnjax.plot")
     message = 'rnnjax.plot needs matplotlib, which is not installed: pip install "rnnjax[plot]"'
     assert refused.stderr.splitlines()[-1] == f"ModuleNotFoundError: {message}"
 
 
+@pytest.mark.slow
 def test_without_pytorch_its_weights_are_converted_all_the_same() -> None:
     program = """
 import numpy as np

@@ -41,6 +41,7 @@ def test_the_first_example_and_the_online_one_run_as_written(
     assert names["outputs"].shape == (99, 16, 64)  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_the_cell_of_ones_own_runs_as_written() -> None:
     names: dict[str, object] = {}
     exec(OWN_CELL, names)

@@ -98,7 +98,7 @@ def taught(config: ConfigDict) -> None:
     """8 min. As best, taught by a network of best, with less dropout and for longer; give --config.teacher=FOLDER."""
     best(config)
     config.teacher_share, config.seeds, config.train_steps = 0.5, 3, 3000
-    config.output_dropout, config.note_dropout = 0.4, 0.08
+    config.output_dropout, config.note_dropout = 0.35, 0.06
 
 
 def quick(config: ConfigDict) -> None:

@@ -78,6 +78,7 @@ def test_the_reason_is_the_first_error_and_lack_of_memory_before_all(status: int
     assert process.reason(status, log)[: len(expected)] == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stubborn", [False, True])
 def test_a_part_is_ended_at_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stubborn: bool) -> None:
     monkeypatch.setattr(process, "GRACE", 0.2)

@@ -73,6 +73,7 @@ def test_each_worker_has_a_process_but_on_a_tpu_those_of_jax_share_one() -> None
     assert of_rnnjax == of_flax != of_torch
 
 
+@pytest.mark.slow
 def test_a_worker_ends_with_the_benchmark_even_while_it_is_busy() -> None:
     process = Process("tests.benchmarks.echo", CPU).process
     assert process.stdin

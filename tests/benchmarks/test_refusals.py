@@ -70,6 +70,7 @@ def answers() -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_is_refused_in_a_line(answers: dict[str, list[str]], name: str) -> None:
     for answer, text in zip(answers[name], (REFUSED[name] | accepted(name)).values(), strict=True):

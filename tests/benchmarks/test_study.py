@@ -94,6 +94,7 @@ def test_weights_are_drawn_for_every_network() -> None:
         assert not np.any(weights.bias)
 
 
+@pytest.mark.slow
 def test_seeds_at_once_are_as_one_after_the_other() -> None:
     """The former is what a GPU or TPU does."""
     settings = in_rnnjax.Settings(CELLS, steps=5, batch=2, hidden=4, depths=(1,), seeds=2)

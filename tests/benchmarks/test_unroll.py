@@ -78,6 +78,7 @@ def test_targets_are_judged_by_every_shape_and_the_geometric_mean() -> None:
     assert verdicts[loop] == "not measured"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("library", "cell"), [("nnx", "elman"), ("keras", "gru"), ("torch_loop", "lstm")])
 def test_peers_do_equal_work(library: str, cell: str) -> None:
     """``build`` raises where outputs or weights are not those of the other libraries."""
@@ -107,6 +108,7 @@ def reference_lstm(
     return result
 
 
+@pytest.mark.slow
 def test_cudnns_weights_mean_the_same_as_ours() -> None:
     cell, inputs = rnnjax.lstm(SHAPE.hidden_size), inputs_of(SHAPE)
     params = cell.init(jax.random.key(0), SHAPE.input_size)

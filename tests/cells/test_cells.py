@@ -300,6 +300,7 @@ def test_spectral_radius_of_a_nilpotent_matrix_is_zero(x64):
     assert initializers.spectral_radius(jnp.triu(jnp.ones((4, 4)), 1)) == 0
 
 
+@pytest.mark.slow
 def test_spectral_normal_exports_to_cpu_cuda_and_tpu():
     init = jax.jit(lambda seed: initializers.spectral_normal(1.2)(jax.random.key(seed), (H, H)))
     assert jax.export.export(init, platforms=PLATFORMS)(0).platforms == PLATFORMS

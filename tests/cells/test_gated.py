@@ -233,6 +233,7 @@ def test_layer_norm_gives_every_example_mean_zero_and_variance_one(x64):
 # GRU variants: what each is
 
 
+@pytest.mark.slow
 def test_where_all_is_zero_layer_norm_multiplies_gradients_by_316_for_each_norm(x64):
     """Through the recurrent norm, the candidate and the memory's norm: half-open gates, and 1 / sqrt(1e-5) twice."""
     cell = rnnjax.layer_norm_lstm(H)

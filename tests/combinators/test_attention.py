@@ -148,6 +148,7 @@ def test_any_batch_axes_single_steps_a_stack_and_gradient_flow_agree_with_one_ex
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jitted", [False, True], ids=["as it is", "jitted"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_loss_that_makes_its_memory_is_measured_and_differentiated_through_it(x64, kind, jitted):
@@ -194,6 +195,7 @@ def test_traced_arrays_are_found_in_closures_and_nowhere_else():
     jax.eval_shape(found, jnp.ones(()))
 
 
+@pytest.mark.slow
 def test_what_cannot_be_a_memory_is_refused():
     for kind, attend in KINDS.items():
         check(TypeError, ["memory is 3", "expected an array"], lambda attend=attend: attend(CELL, 3))

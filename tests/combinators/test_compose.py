@@ -115,6 +115,7 @@ def deep(reverse=False):
     return cell, random_params(cell), run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reverse", [False, True])
 def test_masked_sequence_equals_the_sequence_without_its_padding(reverse):
     cell, params, run = deep(reverse)
@@ -146,6 +147,7 @@ def test_reset_parts_a_sequence_in_two():
     assert_equal(d_inputs, np.concatenate([d_first, d_second]))
 
 
+@pytest.mark.slow
 def test_parallel_equals_scan_in_a_stack_of_all_combinators():
     layers = [
         rnnjax.min_gru(I),
@@ -191,6 +193,7 @@ def flow_through(layers):
     return flow.state[0].hidden, flow.state[-1]
 
 
+@pytest.mark.slow
 def test_past_residual_layers_the_gradient_does_not_shrink_as_it_does_through_a_plain_stack():
     depth = 4
     lowest, highest = flow_through([rnnjax.elman(H) for _ in range(1 + depth)])

@@ -278,6 +278,7 @@ def test_drop_connect_from_params_without_such_names():
     check(ValueError, parts, run(rnnjax.drop_connect(rnnjax.min_gru(H), RATE, key(0))))
 
 
+@pytest.mark.slow
 def test_drop_connect_in_layers_that_are_run_as_a_loop_has_the_gradients_that_gradient_flow_measures(x64):
     cell = rnnjax.drop_connect(rnnjax.repeat(rnnjax.stack(rnnjax.elman(H), rnnjax.elman(I)), 2), RATE, key(0))
     params, inputs = random_params(cell), random_inputs(1, B, I)  # of one step, whose share is all of the gradient

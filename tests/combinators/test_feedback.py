@@ -136,6 +136,7 @@ def test_single_steps_draw_what_unroll_draws(x64):
     np.testing.assert_array_equal(state.choice, end.choice)
 
 
+@pytest.mark.slow
 def test_the_gradient_of_a_choice_is_what_comes_by_the_output_and_nothing_where_the_truth_is_fed(x64):
     flags = (jnp.arange(T) % 2 == 0)[:, None]
 

@@ -41,6 +41,7 @@ def test_gradient_flow_sees_the_layers_of_a_repeat_inside_other_cells(x64: None)
     assert_trees_close((flow.state[0], flow.parameters), (alone.state, alone.parameters))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(REPEATED))
 def test_repeat_equals_a_stack_of_its_layers_in_outputs_states_and_gradient_flow(x64: None, name: str) -> None:
     cell, stack = rnnjax.repeat(REPEATED[name](), LAYERS), rnnjax.stack(*(REPEATED[name]() for _ in range(LAYERS)))

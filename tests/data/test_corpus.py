@@ -27,6 +27,7 @@ def test_rare_characters_become_unknown_and_the_vocabulary_is_by_frequency(tmp_p
     assert corpus.tokens.tolist() == [0, 0, 0, 0, 1, 1, 1, 2, 2, 2]
 
 
+@pytest.mark.slow
 def test_the_default_corpus_is_the_standard_library() -> None:
     corpus = load_corpus(max_characters=200_000)
     text = "".join(corpus.vocabulary[token] for token in corpus.tokens)

@@ -21,6 +21,7 @@ RESIDUAL = ("residual_tanh", "step size 0.01")
 # The page
 
 
+@pytest.mark.slow
 def test_the_page_is_what_the_docstrings_and_the_measurements_give() -> None:
     assert cell_table.page(FOUND, VERSION) == PAGE, "run: make cells"
 

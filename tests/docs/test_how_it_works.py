@@ -25,6 +25,7 @@ FIGURES = [
 """What the page says; the guide to the benchmarks, or the page of what was tried, has these numbers together."""
 
 
+@pytest.mark.slow
 def test_a_zero_inside_the_recurrence_has_the_whole_gradient_and_what_is_returned_the_direct_term() -> None:
     names: dict[str, Any] = {}
     for block in re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL):

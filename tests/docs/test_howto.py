@@ -66,6 +66,7 @@ def test_a_page_is_short_and_listed(page: str) -> None:
     assert re.findall(r"^## (What comes out|Traps)$", text, re.M) == ["What comes out", "Traps"]
 
 
+@pytest.mark.slow
 def test_batch_first_is_time_first_transposed() -> None:
     names = ran("batch_first")
     cell, params, inputs = names["cell"], names["params"], names["inputs"]
@@ -78,6 +79,7 @@ def test_batch_first_is_time_first_transposed() -> None:
     assert not np.allclose(otherwise, names["outputs"], atol=0.1)
 
 
+@pytest.mark.slow
 def test_padded_and_packed_sequences_are_what_each_is_alone() -> None:
     names = ran("lengths")
     cell, params, lengths = names["cell"], names["params"], names["lengths"]

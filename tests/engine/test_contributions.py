@@ -114,6 +114,7 @@ def test_a_kernel_in_parts_is_measured_without_forming_its_gradient(x64: None) -
     assert "f64[4,50,60]" not in program
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "batch"), [(rnnjax.elman, 1), (rnnjax.elman, 8), (rnnjax.gru, 2), (rnnjax.peephole_lstm, 2)]
 )

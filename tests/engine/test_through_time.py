@@ -87,6 +87,7 @@ def without_products(fixed, state, x):
     return fixed[1][0] * state + x["added"], state * x["factor"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [chained, gates, turned, without_products])
 def test_derivatives_of_a_step_are_those_of_the_scan(x64, step):
     kernel = random_kernel()

@@ -145,6 +145,7 @@ def test_a_straight_network_keeps_its_gradient_and_a_saturated_one_loses_the_fac
             np.testing.assert_allclose(factors, np.where(ones, slope, 1), rtol=0.01)
 
 
+@pytest.mark.slow
 def test_noise_on_the_state_is_put_right_by_a_saturated_network_and_not_by_a_straight_one() -> None:
     shares = {}
     for name in hand_set.BUILT:
@@ -194,6 +195,7 @@ def test_a_perfect_network_reads_to_the_end() -> None:
     assert (read.wrong.tolist(), read.first.tolist()) == ([0, 0, 0], [251, 251, 251])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", AUTOMATA)
 def test_gradient_norms_are_of_the_last_answer_with_respect_to_each_state(name: str) -> None:
     """Against the gradient with respect to a zero added to one state after the other."""

@@ -70,6 +70,7 @@ def column(tab: Any, number: int) -> list[str]:
     return [cell.inner_text() for cell in tab.locator(f"table >> nth=0 >> tbody tr td:nth-child({number})").all()]
 
 
+@pytest.mark.slow
 def test_a_click_on_the_head_of_a_column_sorts_by_number_or_by_word_up_and_then_down(tab: Any) -> None:
     loss = tab.get_by_role("button", name="loss", exact=True)
     loss.click()

@@ -82,6 +82,7 @@ def test_logits_of_each_way_are_those_written_out_word_by_word(way: str) -> None
     np.testing.assert_allclose(nats[:, 0], expected[:, 0], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", SEEING)
 def test_without_features_each_way_says_what_a_decoder_says_that_sees_no_picture(way: str) -> None:
     """As it is before training, where biases are 0; the decoder that sees none has the same weights."""
@@ -199,6 +200,7 @@ def test_gradients_at_the_picture_by_step_are_those_of_differences_and_add_up(wa
     np.testing.assert_allclose(gradient.sum(axis=0), jax.jit(jax.grad(whole))(features), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_flow_of_a_network_is_root_mean_squares_over_pictures_of_these_gradients() -> None:
     made, network = network_of(EVERY_STEP)
     found = jax.jit(lambda network: flow.flow(made, network, BATCH))(network)
@@ -223,6 +225,7 @@ def test_the_flow_of_a_network_is_root_mean_squares_over_pictures_of_these_gradi
     assert found.states.shape == (LONGEST, LONGEST)
 
 
+@pytest.mark.slow
 def test_a_fixed_cnn_has_no_gradient_and_a_trained_one_has() -> None:
     made, network = network_of(ATTENTION)
 

@@ -363,6 +363,7 @@ def test_figures_say_and_show_what_the_records_have() -> None:
     assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["b (a)", "b (a)"]
 
 
+@pytest.mark.slow
 def test_a_single_network_without_a_memory_can_be_drawn(tmp_path: Path) -> None:
     records = known({"steps, mean": KNOWN["steps, mean"]})
     assert all(path.exists() for path in drawing.draw(report.FIGURES, records, tmp_path))

@@ -154,6 +154,7 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return np.asarray(shifted / shifted.sum(axis=-1, keepdims=True))
 
 
+@pytest.mark.slow
 def test_the_training_loss_is_that_of_the_text_fed_or_of_the_networks_own_choice() -> None:
     params, tokens = params_of(), texts(9, 4)
     given = np.asarray(tokens)
@@ -240,6 +241,7 @@ def test_distances_of_ngrams_are_those_of_counters() -> None:
 # The gradient by both ways
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("choice", ["probabilities", "outputs"])
 def test_both_ways_together_are_the_gradient_of_a_loop_and_each_that_without_the_other(choice: str, x64: None) -> None:
     params = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), params_of())
@@ -302,6 +304,7 @@ def taught() -> dict[str, TrainState]:
     return {"before": state, **found}
 
 
+@pytest.mark.slow
 def test_a_discriminator_that_is_not_heard_leaves_teacher_forcing(taught: dict[str, TrainState]) -> None:
     config = settings.get_config("quick")
     before, optimizer = taught["before"], make_optimizer(config)

@@ -38,6 +38,7 @@ def test_a_kernel_is_the_largest_matrix() -> None:
     assert host_devices.largest_recurrent_kernel(jax.eval_shape(lambda: params)) == 48
 
 
+@pytest.mark.slow
 def test_devices_are_made_of_the_cpu_before_jax_has_looked_for_its_own_and_found_after() -> None:
     lines = (
         "from experiments.common import host_devices",

@@ -48,6 +48,7 @@ def window(length: int = T) -> jax.Array:
     return jax.random.randint(jax.random.key(1), (length + 1, B), 0, V)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("embedding", [0, 4])
 def test_the_loss_of_a_window_is_the_mean_of_its_cross_entropies_step_by_step(embedding: int) -> None:
     cell, params = network(embedding=embedding)
@@ -412,6 +413,7 @@ def test_a_best_rate_at_the_edge_of_those_tried_is_said_to_be_there() -> None:
     )
 
 
+@pytest.mark.slow
 def test_what_is_published_stands_beside_ours_where_the_text_is_the_same_and_nowhere_else(tmp_path: Path) -> None:
     text = tmp_path / "text"
     text.write_text("to be or not to be")

@@ -185,6 +185,7 @@ def test_every_task_can_be_learned_by_every_shape_of_state(name: str) -> None:
         assert jax.tree.structure(gradients) == jax.tree.structure(network)
 
 
+@pytest.mark.slow
 def test_a_loss_that_overflows_ends_its_run_and_not_the_sweep(tmp_path: Path) -> None:
     config = settings.get_config("quick")
     config.learning_rate = 1e38

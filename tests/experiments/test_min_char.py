@@ -136,6 +136,7 @@ def test_weights_start_small_and_biases_at_zero() -> None:
     assert not params["readout_bias"].any()
 
 
+@pytest.mark.slow
 def test_samples_follow_the_networks_own_probabilities_from_where_it_is_in_the_text(tmp_path: Path) -> None:
     """A network that is sure of what follows each character says it, beginning after the next one to be read."""
     config = settings.get_config("quick")

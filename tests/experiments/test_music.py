@@ -203,6 +203,7 @@ def test_by_intervals_a_network_without_weights_of_keys_says_the_same_in_any_key
 # What is heard
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["elman", "gru:joint"])
 def test_gradients_by_lag_are_differences_of_the_last_frames_nats(name: str, x64: None) -> None:
     used = model_of(name)

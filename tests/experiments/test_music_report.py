@@ -111,6 +111,7 @@ def test_lags_are_told_in_beats_and_bars() -> None:
     assert findings.lag_in_words([3, np.nan], 12) == "-"
 
 
+@pytest.mark.slow
 def test_figures_say_and_show_what_the_records_have(tmp_path: Path) -> None:
     records = known(KNOWN)
     figure = report.nats_by_network(records)
@@ -136,6 +137,7 @@ def test_runs_of_few_networks_can_be_drawn(networks: list[str], tmp_path: Path) 
     assert findings.verdict(records)
 
 
+@pytest.mark.slow
 def test_of_a_run_that_diverged_what_can_be_told_is_told(tmp_path: Path) -> None:
     records = known(KNOWN)
     for record in records:

@@ -97,6 +97,7 @@ def test_it_needs_no_other_file_and_runs_no_text_of_the_config(written: tuple[st
     assert not re.search(r"@import|url\(|https?:", written[0])
 
 
+@pytest.mark.slow
 def test_charts_stand_in_the_page_with_what_draws_them_and_no_name_in_them_ends_their_script() -> None:
     name = "</script><script>alert(1)</script><!--"
     records = [

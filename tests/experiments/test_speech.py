@@ -101,6 +101,7 @@ def written_out(layer: Layer, network: Network, frames: np.ndarray) -> np.ndarra
     return result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_answers_of_a_padded_batch_are_those_of_each_utterance_alone_written_out_and_delayed(name: str) -> None:
     layer, batch, delay = layer_of(name), batch_of(), 0 if ":" in name else 2
@@ -124,6 +125,7 @@ def test_a_forward_network_knows_nothing_of_what_comes_after_its_delay_and_a_bid
         assert (change[first:13] > 0).all()
 
 
+@pytest.mark.slow
 def test_more_padding_changes_nothing() -> None:
     for name in ("cnn-lstm-dnn", "bidirectional:cnn-lstm-dnn"):
         layer = layer_of(name)
@@ -133,6 +135,7 @@ def test_more_padding_changes_nothing() -> None:
         np.testing.assert_allclose(found[0][mask], found[1][:14][mask], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["default", "quick"])
 def test_all_networks_have_about_as_many_params_and_no_width_is_nearer(variant: str) -> None:
     config = settings.get_config(variant)

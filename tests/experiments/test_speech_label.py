@@ -89,6 +89,7 @@ def test_another_rate_is_resampled_the_tone_stays_and_it_is_told(rate: int, tmp_
     assert ("labels are doubtful" in told) == (rate < 16_000)
 
 
+@pytest.mark.slow
 def test_what_is_heard_is_what_the_network_answers_and_stretches_cover_the_file(workdir: Path) -> None:
     known = load(workdir / "checkpoints" / "cnn-lstm-dnn-5-seed0" / "last")
     audio = np.random.default_rng(0).normal(size=16_000 + 37)

@@ -91,6 +91,7 @@ def written_out(layer: Layer, network: Network, sentence: TaggedSentence) -> np.
     return np.array([y @ readout["kernel"] + readout["bias"] for y in ways[layer.direction]()])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_logits_of_a_padded_batch_are_those_of_each_sentence_alone_written_out(direction: str) -> None:
     layer = model.make_layer(direction, "elman", 4)
@@ -131,6 +132,7 @@ def test_words_are_dropped_the_more_often_the_rarer_they_are() -> None:
     np.testing.assert_allclose(found, [0, *(0.5 / (0.5 + counts[word]) for word in LEXICON.words)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("direction", ["forward", "backward"])
 def test_one_direction_has_as_many_params_as_two_but_for_what_a_unit_has(direction: str) -> None:
     """Of a GRU of H units, 3 H (E + H) in kernels, and biases; of the readout K (H + 1)."""
@@ -170,6 +172,7 @@ def test_whatever_its_weights_one_direction_is_right_by_chance_at_most_where_it_
         assert np.mean(rights) <= grammar.chance_level() + 1e-12
 
 
+@pytest.mark.slow
 def test_gradients_by_distance_are_geometric_means_of_differences_of_the_log_odds(x64: None) -> None:
     layer = model.make_layer("bidirectional", "elman", 4)
     network = jax.tree.map(lambda leaf: leaf.astype(jnp.float64), network_of(layer))
@@ -384,6 +387,7 @@ def test_table_and_verdict_of_known_runs() -> None:
     assert "undecided: +6.50 points (90.00 to 95.00 % of all words right against 80.00 to 92.00 %)" in undecided
 
 
+@pytest.mark.slow
 def test_figures_say_and_show_what_the_records_have(tmp_path: Path) -> None:
     records = known(KNOWN)
     figure = report.accuracy_by_distance(records)

@@ -158,6 +158,7 @@ def stopped_after(count: int) -> Any:
     return step
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damaged", "goes_on_from"),
     [

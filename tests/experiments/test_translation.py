@@ -184,6 +184,7 @@ def test_one_beam_is_greedy_and_beams_enough_find_the_best_however_many_there_ar
             assert bool(found.ended[place]) == (END in expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("reading", "read_last"), [("forward", (4, 2, 1)), ("reversed", (0, 0, 3))])
 def test_gradients_are_geometric_means_of_differences_of_the_log_odds(
     x64: None, reading: str, read_last: tuple[int, int, int]

@@ -128,6 +128,7 @@ def test_a_dictionary_that_is_short_not_utf8_or_not_there_is_refused(
         phonemes.load_pronunciations(str(tmp_path / "nowhere"))
 
 
+@pytest.mark.slow
 def test_the_dictionary_of_the_package_is_whole() -> None:
     found = phonemes.load_pronunciations()
     assert len(found) >= 125_000

@@ -115,6 +115,7 @@ def test_table_and_verdict_of_known_words() -> None:
     assert "Locales" not in report.summary(records)
 
 
+@pytest.mark.slow
 def test_figures_say_and_show_what_the_records_have(tmp_path: Path) -> None:
     records = known(NETWORKS)
     figure = report.right_by_length(records)

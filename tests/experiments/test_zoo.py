@@ -208,6 +208,7 @@ def test_figures_show_the_table_and_the_correlation() -> None:
 # Runs
 
 
+@pytest.mark.slow
 def test_seeds_that_choose_are_no_others_and_count_for_nothing(tmp_path: Path) -> None:
     config = settings.get_config("quick")
     config.train_steps = 40

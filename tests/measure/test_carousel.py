@@ -69,6 +69,7 @@ def test_without_recurrent_weights_all_ways_are_the_gates_and_halve_in_the_known
     np.testing.assert_allclose(rnnjax.decay(found.total[:, 0]).asymptotic_half_life, half_life, rtol=3e-3)
 
 
+@pytest.mark.slow
 def test_it_begins_at_the_given_state():
     cell = rnnjax.lstm(H)
     params, inputs = random_params(cell), random_inputs(T, B, I)

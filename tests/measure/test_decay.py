@@ -147,6 +147,7 @@ def test_what_was_not_measured_has_no_verdict(norms):
     assert rnnjax.decay(norms).verdict == "not measured"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["elman", "gru", "lstm", "antisymmetric", "orthogonal_rnn", "leaky"])
 def test_with_a_loss_at_every_step_no_trend_is_seen(name):
     # Whatever becomes of a gradient on its way back: every state has a fresh one of its own beside it.

@@ -35,6 +35,7 @@ def test_the_length_can_stay_open(typical_cell: Cell) -> None:
     check(typical_cell, f"t, {B}, {I}", [(7, B), (2, B)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reverse", [False, True])
 def test_length_and_batch_can_stay_open(reverse: bool) -> None:
     check(rnnjax.stack(rnnjax.lstm(H), rnnjax.gru(H)), f"t, b, {I}", [(7, 3), (2, 1)], reverse)

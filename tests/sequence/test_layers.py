@@ -65,6 +65,7 @@ def test_every_step_reset_forgets_every_step():
     assert_close(outputs, np.stack(alone))
 
 
+@pytest.mark.slow
 def test_gradient_flow_stops_at_a_reset():
     cell = rnnjax.stack(rnnjax.gru(H), rnnjax.lstm(H))
     params, inputs = random_params(cell), random_inputs(9, B, I)
@@ -85,6 +86,7 @@ def both_ways(reverse):
     return jax.jit(partial(run, method="parallel")), jax.jit(run)
 
 
+@pytest.mark.slow
 @given(
     mask=st.lists(st.lists(st.booleans(), min_size=B, max_size=B), min_size=STEPS, max_size=STEPS),
     reset=st.lists(st.lists(st.booleans(), min_size=B, max_size=B), min_size=STEPS, max_size=STEPS),

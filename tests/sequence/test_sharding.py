@@ -27,6 +27,7 @@ def flow(params, inputs):
     return rnnjax.gradient_flow(NETWORK, params, inputs, lambda outputs: jnp.sum(outputs[-1] ** 2), reset=reset)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axis_type", [AxisType.Auto, AxisType.Explicit])
 @pytest.mark.parametrize("function", [gradient, flow])
 def test_a_batch_over_two_devices_gives_what_one_gives(x64, function, axis_type):

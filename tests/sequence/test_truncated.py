@@ -51,6 +51,7 @@ def windows_by_hand(cell, params, inputs, targets, state, every, through):
     return value, gradient
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("every", "through"), [(1, 1), (3, 3), (3, 5), (4, 20)])
 def test_truncated_gradient_equals_windows_cut_by_hand(every, through):
     cell, params, inputs, targets, state = problem()

@@ -56,6 +56,7 @@ masks = st.lists(st.booleans(), min_size=T, max_size=T).map(np.array)
 fillings = st.sampled_from([0.0, -3.0, 1e6, -1e100])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "reverse"), CASES)
 @hypothesis.given(mask=masks, filling=fillings)
 def test_masked_sequence_equals_the_sequence_without_its_padding(name, reverse, mask, filling):
@@ -247,6 +248,7 @@ def test_batch_first_wants_masks_of_its_own_order():
         rnnjax.unroll(cell, params, random_inputs(B, T, I), time_major="no")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "way",
     [

@@ -85,6 +85,7 @@ def saying(task, answers):
     return jnp.asarray(np.concatenate([nonsense, answers]), jnp.float32)
 
 
+@pytest.mark.slow
 @each_task
 def test_perfect_memory_makes_no_error(name, drawn):
     task, batch = drawn(name)
