@@ -91,12 +91,13 @@ def _rnnjax(given: Any, model: str, epochs: int, seed: int) -> tuple[float, floa
     from experiments.word_vectors.data import words_a_call
     from experiments.word_vectors.main import epochs_of
 
-    step, read = _step(model, epochs, given.config.max_characters), epochs_of(given, seed)
+    step = _step(model, epochs, given.config.max_characters)
+    read = epochs_of(given, f"{model}:{pairs.NEGATIVE}", seed)
     vectors_key, step_key = jax.random.split(jax.random.key(seed))
     vectors = pairs.init(len(given.data.vocabulary), given.config.projection_size, vectors_key)
     start = pairs.initial_state(vectors, None, step_key)
     jax.block_until_ready(step(start, jnp.asarray(read.blocks(read.calls - 1))))  # compiles
-    read, state = epochs_of(given, seed), start
+    read, state = epochs_of(given, f"{model}:{pairs.NEGATIVE}", seed), start
     began = time.perf_counter()
     for number in range(epochs * read.calls):
         state, _ = step(state, jnp.asarray(read.blocks(number)))
@@ -116,7 +117,8 @@ def _step(model: str, epochs: int, max_characters: int) -> Any:
     given: Given = _given(max_characters)
     given.config.pair_epochs = epochs
     cumulative = jnp.asarray(np.cumsum(pairs.noise_distribution(given.data.counts())), jnp.float32)
-    _, step = make_pair_step(f"{model}:{pairs.NEGATIVE}", given, epochs_of(given, 0).calls, cumulative)
+    named = f"{model}:{pairs.NEGATIVE}"
+    _, step = make_pair_step(named, given, epochs_of(given, named, 0).calls, cumulative)
     return step
 
 

@@ -67,9 +67,11 @@ def get_config(variant: str = "default") -> ConfigDict:
     config.pair_learning_rate = 4e-3  # of Adam for these two with full softmax
     config.negatives = 5  # noise words for each pair, with negative sampling
     config.skip_gram_rate = 0.025  # learning rate of a pair, with negative sampling; it falls to 0 linearly
-    config.cbow_rate = 0.1  # the same for CBOW
+    config.cbow_rate = 0.07  # the same for CBOW
     config.block_size = 16  # words that share their noise words; in large blocks frequent words take too large steps
     config.shared_noise = 32  # noise words of a block
+    config.cbow_block_size = 32  # words that share their noise words in CBOW with negative sampling
+    config.cbow_shared_noise = 16  # noise words of such a block
     config.steps_a_call = 10  # windows of the streams, or as many words in blocks, in one dispatch
     config.checkpoint_every = 200  # the same, between checkpoints; 0 for none, and then no nearest words afterwards
     # Words whose nearest words are listed, separated by commas; those outside the vocabulary are left out.

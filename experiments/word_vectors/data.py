@@ -102,13 +102,13 @@ class Epochs(NamedTuple):
     """(count, L + 2 W) of the call after so many others."""
 
 
-def epochs(words: np.ndarray, kept: np.ndarray, config: ConfigDict, seed: int) -> Epochs:
-    """Of a text and the probabilities to keep a word; what is left over at the end of an epoch is not read.
+def epochs(words: np.ndarray, kept: np.ndarray, config: ConfigDict, length: int, seed: int) -> Epochs:
+    """Of a text and the probabilities to keep a word, in blocks of L; an epoch does not read what is left over.
 
     Raises:
         ValueError: if the text does not suffice for a call.
     """
-    count, length = words_a_call(config) // config.block_size, config.block_size
+    count = words_a_call(config) // length
     expected = int(kept[words].sum())
     calls = expected // (count * length)
     if not calls:

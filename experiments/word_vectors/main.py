@@ -89,18 +89,20 @@ def plan(config: ConfigDict) -> list[Run]:
         ValueError: for a field that cannot be.
     """
     sizes = ("least_count", "projection_size", "hidden_size", "batch_size", "sequence_length", "epochs", "pair_epochs")
-    require_least(config, 1, *sizes, "window", "negatives", "block_size", "shared_noise", "steps_a_call", "seeds")
+    require_least(config, 1, *sizes, "window", "negatives", "steps_a_call", "seeds")
+    require_least(config, 1, "block_size", "cbow_block_size", "shared_noise", "cbow_shared_noise")
     require_least(config, 0, "max_characters", "vocabulary_size", "ngrams", "checkpoint_every", "threads")
     require_positive(config, "learning_rate", "pair_learning_rate", "skip_gram_rate", "cbow_rate", "clip_norm")
     require_multiples(config, "steps_a_call", "checkpoint_every")
     if not 0 <= config.subsampling <= 1:
         raise ValueError(f"--config.subsampling is {config.subsampling}: expected a share, 0 to 1")
     a_step = config.batch_size * config.sequence_length
-    if a_step % config.block_size:
-        raise ValueError(
-            f"--config.block_size is {config.block_size}: expected a divisor of --config.batch_size times "
-            f"--config.sequence_length, {a_step}"
-        )
+    for field in ("block_size", "cbow_block_size"):
+        if a_step % config[field]:
+            raise ValueError(
+                f"--config.{field} is {config[field]}: expected a divisor of --config.batch_size times "
+                f"--config.sequence_length, {a_step}"
+            )
     models = names(config, "models")
     for model in models:
         if is_pairs(model):
@@ -114,7 +116,7 @@ def plan(config: ConfigDict) -> list[Run]:
 def calls_of(model: str, given: Given) -> int:
     """How many dispatches the training of a model takes, 0 where nothing is trained."""
     if is_pairs(model):
-        return given.config.pair_epochs * epochs_of(given, 0).calls
+        return given.config.pair_epochs * epochs_of(given, model, 0).calls
     if head(model) in UNTRAINED:
         return 0
     return int(given.config.epochs * predictor_calls(given))
@@ -125,10 +127,15 @@ def predictor_calls(given: Given) -> int:
     return max(1, len(given.data.train) // texts.words_a_call(given.config))
 
 
-def epochs_of(given: Given, seed: int) -> texts.Epochs:
+def epochs_of(given: Given, model: str, seed: int) -> texts.Epochs:
     """Blocks of the text for pairs."""
     kept = texts.kept_probability(given.data.counts(), given.config.subsampling)
-    return texts.epochs(given.data.known(given.data.train), kept, given.config, seed)
+    return texts.epochs(given.data.known(given.data.train), kept, given.config, block_size(model, given.config), seed)
+
+
+def block_size(model: str, config: ConfigDict) -> int:
+    """The words of a block in training."""
+    return int(config.cbow_block_size if model == f"{pairs.CBOW}:{pairs.NEGATIVE}" else config.block_size)
 
 
 def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, given: Given) -> None:
@@ -179,7 +186,7 @@ def train_predictor(runs: Sequence[Run], log_of: sweep.Logs[Run], given: Given) 
 def train_pairs(runs: Sequence[Run], log_of: sweep.Logs[Run], given: Given) -> None:
     """CBOW and skip-gram, with full softmax or with negative sampling."""
     config, data, model = given.config, given.data, runs[0].model
-    counts, calls = data.counts(), epochs_of(given, 0).calls
+    counts, calls = data.counts(), epochs_of(given, model, 0).calls
     kept, noise = texts.kept_probability(counts, config.subsampling), pairs.noise_distribution(counts)
     cumulative = jnp.asarray(np.cumsum(noise), jnp.float32)
     optimizer, step = make_pair_step(model, given, calls, cumulative)
@@ -194,7 +201,7 @@ def train_pairs(runs: Sequence[Run], log_of: sweep.Logs[Run], given: Given) -> N
         with log_of(run) as log:
             vectors_key, step_key = jax.random.split(jax.random.key(run.seed))
             vectors = pairs.init(len(data.vocabulary), config.projection_size, vectors_key)
-            batch = functools.partial(blocks_of_step, epochs_of(given, run.seed), config)
+            batch = functools.partial(blocks_of_step, epochs_of(given, model, run.seed), config)
             log.write([{**network(vectors), "without": without_context(model, given, kept)}])
             state, _ = training.train(
                 pairs.initial_state(vectors, optimizer, step_key),
@@ -220,11 +227,13 @@ def make_pair_step(
 ]:
     """The optimizer, if there is one, and the step, of so many calls an epoch."""
     config = given.config
-    a_call = texts.words_a_call(config) // config.block_size
     if pairs.is_negative(model):
-        total = calls * config.pair_epochs * a_call
-        rate = config[f"{head(model)}_rate"]
-        sampling = pairs.Sampling(model, config.window, config.negatives, config.shared_noise, rate, total)
+        total = calls * config.pair_epochs * texts.words_a_call(config) // block_size(model, config)
+        cbow = head(model) == pairs.CBOW
+        rate, noise = (
+            (config.cbow_rate, config.cbow_shared_noise) if cbow else (config.skip_gram_rate, config.shared_noise)
+        )
+        sampling = pairs.Sampling(model, config.window, config.negatives, noise, rate, total)
         sampled = jit(functools.partial(pairs.negative_steps, sampling))
         return None, lambda state, blocks: sampled(state, blocks, cumulative)
     steps = calls * config.pair_epochs * config.steps_a_call

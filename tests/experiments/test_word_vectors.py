@@ -164,7 +164,7 @@ def test_negative_sampling_asks_of_each_pair_and_of_k_noise_words_which_is_real(
                     gradients[0][BLOCK[each]] += weight * (says - real) * readout[word] / len(read)
 
     near = NEAR(jnp.asarray(REACH))
-    rows = pairs.rows_of(vectors, jnp.asarray(BLOCK), jnp.asarray(NOISE))
+    rows = pairs.rows_of(vectors, pairs.words_of(model, jnp.asarray(BLOCK), jnp.asarray(NOISE), W))
     found, _ = pairs.negative_loss(model, k, rows, near)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
@@ -222,7 +222,7 @@ def test_skip_gram_with_negative_sampling_at_its_optimum_is_pmi_less_ln_k(x64: N
     probability = np.bincount(noise) / len(noise)
 
     def loss(vectors: Vectors) -> Any:
-        rows = pairs.rows_of(vectors, block, jnp.asarray(noise))
+        rows = pairs.rows_of(vectors, pairs.words_of("skip_gram:negative", block, jnp.asarray(noise), 1))
         sums, counts = pairs.negative_loss("skip_gram:negative", k, rows, near)
         return sums / counts
 
@@ -401,6 +401,8 @@ def test_the_plan_of_every_variant_has_each_run_once(variant: str) -> None:
         ("models", "tdnn:0", "--config.models has tdnn:0"),
         ("models", "gruu", "unknown cell 'gruu': did you mean 'gru'"),
         ("block_size", 100, "--config.block_size is 100: expected a divisor"),
+        ("cbow_block_size", 100, "--config.cbow_block_size is 100: expected a divisor"),
+        ("cbow_shared_noise", 0, "--config.cbow_shared_noise is 0: expected at least 1"),
         ("subsampling", 2.0, "--config.subsampling is 2.0: expected a share"),
         ("cbow_rate", 0.0, "--config.cbow_rate is 0.0: expected a positive number"),
         ("checkpoint_every", 15, "--config.checkpoint_every is 15: expected a multiple of --config.steps_a_call"),

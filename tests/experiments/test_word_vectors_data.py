@@ -37,16 +37,16 @@ def test_frequent_words_are_thinned_out_as_in_word2vec() -> None:
 
 
 def test_the_blocks_of_a_call_depend_on_its_number_alone() -> None:
-    config = config_of(steps_a_call=1, batch_size=4, sequence_length=16, block_size=16)
+    config = config_of(steps_a_call=1, batch_size=4, sequence_length=16)
     words = np.random.default_rng(0).integers(0, 5, 500)
     kept = np.array([0.2, 0.5, 1, 1, 1])
-    one, other = (texts.epochs(words, kept, config, 3) for _ in range(2))
+    one, other = (texts.epochs(words, kept, config, 16, 3) for _ in range(2))
     expected = [one.blocks(number) for number in range(3 * one.calls)]
     for number in np.random.default_rng(1).permutation(3 * one.calls):
         np.testing.assert_array_equal(other.blocks(int(number)), expected[number])
     assert (expected[0] != expected[one.calls]).any()  # thinned out anew
     with pytest.raises(ValueError, match="a call needs 64000"):
-        texts.epochs(words, kept, config_of(steps_a_call=1000, batch_size=4, sequence_length=16, block_size=16), 3)
+        texts.epochs(words, kept, config_of(steps_a_call=1000, batch_size=4, sequence_length=16), 16, 3)
 
 
 @pytest.mark.parametrize(
