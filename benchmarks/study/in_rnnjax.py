@@ -5,9 +5,8 @@
 Seeds are divided among devices. A CPU does its seeds one after the other, other devices do them all at once. One
 program has all depths of a cell, so that the cell is traced once; the four Elman networks are one program, in which the
 activation is a number among the params. Programs are traced and compiled in threads, and each runs as soon as it is
-compiled. With --cache the compiled programs that measure are kept in files, so that the next study with the same
-settings, versions and sources does not trace them either. The one that draws the weights is in JAX's persistent cache:
-taken from a file it crashes, because only while it is traced does JAX register LAPACK, which it calls.
+compiled. With --cache the compiled programs are kept in files, so that the next study with the same settings, versions
+and sources does not trace them either.
 """
 
 import functools
@@ -67,9 +66,6 @@ FLAGS = flags.FLAGS
 def main(argv: list[str]) -> None:
     timeline = script.begin()
     jax.config.update("jax_num_cpu_devices", FLAGS.devices)
-    if FLAGS.cache:
-        jax.config.update("jax_compilation_cache_dir", FLAGS.cache)
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     with arguments.refusals("study_rnnjax"):
         settings = script.settings()
         if settings.seeds % FLAGS.devices:
@@ -93,7 +89,7 @@ def study(settings: Settings, mesh: Mesh, threads: int | None, timeline: Timelin
     with ThreadPoolExecutor(threads) as pool:
         each = one_by_one if jax.default_backend() == "cpu" else all_at_once
         draw_all = draw(families, settings, each)
-        drawing = pool.submit(prepare, "weights", draw_all, lambda: (seeds,))
+        drawing = pool.submit(kept, timeline, "weights", lambda: prepare("weights", draw_all, lambda: (seeds,)))
         shapes = functools.cache(lambda: jax.eval_shape(draw_all, seeds))
 
         def prepared(family: str) -> jax.stages.Compiled:
@@ -133,6 +129,7 @@ def kept(timeline: Timeline, name: str, prepare: Callable[[], jax.stages.Compile
     file = Path(FLAGS.cache) / f"{name}-{circumstances()}.program"
     if file.exists():
         with timeline.during("compiling", name):
+            register_lapack()
             return serialize_executable.deserialize_and_load(*pickle.loads(file.read_bytes()))
     program = prepare()
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -140,6 +137,13 @@ def kept(timeline: Timeline, name: str, prepare: Callable[[], jax.stages.Compile
     begun.write_bytes(pickle.dumps(serialize_executable.serialize(program)))
     begun.rename(file)  # so that a file is whole or is not there
     return program
+
+
+@functools.cache
+def register_lapack() -> None:
+    """Lets programs from files call LAPACK, which JAX registers when a decomposition is lowered."""
+    with TRACING:
+        jax.jit(jnp.linalg.qr).lower(jax.ShapeDtypeStruct((1, 1), jnp.float32))
 
 
 @functools.cache

@@ -30,7 +30,7 @@ def test_every_command_is_timed_from_its_start(tmp_path: Path) -> None:
         phases = record["phases"][0]
         assert phases["importing"] > 0
         if record["name"].startswith("rnnjax"):
-            assert phases["tracing"] > 0
+            assert ("tracing" in phases) == ("cold" in record["name"])  # programs from files are not traced
             assert phases["compiling"] > 0
             assert phases["running"] > 0
 
