@@ -141,7 +141,7 @@ def test_waiting_for_a_process_that_never_comes_says_so_and_can_be_interrupted(t
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
 def test_a_closed_stream_is_no_error(tmp_path: Path, closed: str) -> None:
     flags = f"--variant=quick --workdir={tmp_path / 'run'} --config.cells=elman --config.seeds=1 --config.train_steps=0"
-    words = f"{sys.executable} -m experiments.gradient_flow {flags} {closed}"
+    words = f"{sys.executable} -m tests.experiments.undrawn gradient_flow {flags} {closed}"
     assert subprocess.run(["bash", "-c", words], cwd=ROOT, timeout=300).returncode == 0
     assert (tmp_path / "run" / "summary.md").exists()
 

@@ -23,7 +23,7 @@ from experiments.gradient_flow.main import load
 from experiments.gradient_flow.report import FIGURES
 from experiments.networks import character_model
 from rnnjax.data import Corpus, load_corpus
-from tests.answers import completed
+from tests.answers import answered, completed
 from tests.experiments.runs import check_drawn, check_page
 from tests.experiments.test_tensorboard import curves_in
 
@@ -349,22 +349,23 @@ def test_the_same_command_once_more_says_that_it_is_finished_and_another_is_refu
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("fault", "at", "status", "told"),
+    [
+        ("killed", ("experiments.common.training", "train", 2), -signal.SIGKILL, ""),
+        ("interrupted", ("experiments.common.checkpoint", "save", 3), 130, "run the same command again to continue"),
+    ],
+)
 def test_an_interrupted_run_goes_on_to_the_same_records(
-    finished: tuple[Path, str], tmp_path: Path, how: signal.Signals
+    finished: tuple[Path, str], tmp_path: Path, fault: str, at: tuple[str, str, int], status: int, told: str
 ) -> None:
     """Killed when a network of a program is finished and others are not; stopped when one has a checkpoint."""
     workdir = tmp_path / "interrupted"
-    process = subprocess.Popen(command(workdir), cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    if how is signal.SIGKILL:
-        wait_for(lambda: (workdir / "metrics.jsonl").exists() and b'"finished"' in metrics(workdir), process)
-    else:
-        wait_for(lambda: any(workdir.glob("checkpoints/*/last/3")), process)
-    process.send_signal(how)
-    _, printed = process.communicate(timeout=60)
-    assert process.returncode == (130 if how is signal.SIGINT else -signal.SIGKILL)
-    if how is signal.SIGINT:
-        assert "interrupted; run the same command again to continue" in printed
+    call = {"module": "gradient_flow", "flags": flags_of(workdir), "drawn": False, "fault": fault, "at": at}
+    ((found, printed),) = answered([call])
+    assert found == status
+    assert told in printed
+    assert metrics(workdir) != metrics(finished[0])
     assert not (workdir / "summary.md").exists()
     assert run(workdir).returncode == 0
     assert metrics(workdir) == metrics(finished[0])
