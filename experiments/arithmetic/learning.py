@@ -96,12 +96,14 @@ def compiled(
         error = networks.wrong(logits, questions).any(axis=0).mean()
         return {"loss": networks.loss(logits, questions), "error": error, "longest": state.longest}
 
-    init = jit(model.init)
+    @jit
+    def start(key: Key) -> TrainState:
+        return initial_state(model.init(key), min(problem.first or bits, bits), config)
 
     def train(keys: Keys, log: Log) -> tuple[Params, Params]:
-        params = init(keys.init)
+        begun = start(keys.init)
         state, _ = training.train(
-            initial_state(params, min(problem.first or bits, bits), config),
+            begun,
             train_steps,
             lambda _: keys.train,
             lambda state, _: Evaluation(evaluated(state, keys.evaluate)),
@@ -110,6 +112,6 @@ def compiled(
             stride=config.evaluate_every,
             evaluate_at=range(0, config.train_steps + 1, config.evaluate_every),
         )
-        return params, state.params
+        return begun.params, state.params
 
     return train

@@ -286,12 +286,12 @@ def tests(model: Model, problem: Problem, longest: int, config: ConfigDict) -> C
 
     lengths = [bits for bits in numbers(config, "lengths") if bits <= config.window]
     compiled = {bits: jit(functools.partial(find_wrong, bits)) for bits in lengths}
-    seen = len(problem.questions(jax.random.key(0), jnp.full((1,), longest), longest).asked)
+    seen = len(jax.eval_shape(lambda: problem.questions(jax.random.key(0), jnp.full((1,), longest), longest)).asked)
 
     def test(params: Params, key: Key) -> list[Record]:
         records = []
         for bits, find in compiled.items():
-            wrong, asked = find(params, jax.random.fold_in(key, bits))
+            wrong, asked = jax.device_get(find(params, jax.random.fold_in(key, bits)))
             beyond = 1 - float(wrong[seen:].sum() / asked[seen:].sum()) if asked[seen:].any() else None
             found = tested(params, bits, wrong.sum(axis=0), int(asked[:, 0].sum()))
             records.append({**found, "beyond": beyond})

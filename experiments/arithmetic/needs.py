@@ -3,6 +3,7 @@
 A number suffices where a network that was trained with it has at most 1 % of all numbers of N bits wrong.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -38,7 +39,7 @@ def compiled(
 
     ``model_of`` is given the number of units; the examples are drawn once, by the seed.
     """
-    questions = all_questions(automaton, bits)
+    questions = jit(functools.partial(all_questions, automaton, bits))()
 
     def of(places: Array) -> Questions:
         return Questions(*(each[:, places] for each in questions))

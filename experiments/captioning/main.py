@@ -187,14 +187,19 @@ def examples(
     numbers: dict[str, np.ndarray],
 ) -> Iterator[Record]:
     """Some scenes with their captions and where attention looked; half of them have a held-out combination."""
+
+    @jit
+    def look(network: Network, picture: Array, words: Array) -> Array:
+        return model.looked_at(chosen, network, model.see(chosen, network, picture), words)
+
     for part in PARTS:
         for place in shown(data.scenes[part]):
             scene = data.scenes[part][place]
             looked = None
             if chosen.way == ATTENTION:
-                features = model.see(chosen, network, data.tests[part].pictures[place : place + 1])
-                words = jnp.asarray(numbers[part][:, place : place + 1])
-                looked = model.looked_at(chosen, network, features, words)[: len(heard[part][place]) + 1, 0]
+                one = slice(place, place + 1)
+                seen = np.asarray(look(network, data.tests[part].pictures[one], jnp.asarray(numbers[part][:, one])))
+                looked = seen[: len(heard[part][place]) + 1, 0]
             caption, true = " ".join(heard[part][place]), " ".join(words_of(seen_in(scene))[:-1])
             yield {
                 "kind": "example",

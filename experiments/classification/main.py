@@ -142,7 +142,7 @@ def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict,
                 stride=config.steps_a_call,
                 evaluate_at={*range(0, config.train_steps, config.evaluate_every), config.train_steps},
             )
-            found = measure(state.average, test, state.key)
+            found = jax.device_get(measure(state.average, test, state.key))
             log.write([result(evaluations[-1], found, data), *hangs_on(found)])
             if run.seed == 0:
                 log.write(examples(found, data))

@@ -255,7 +255,7 @@ def _require_like(expected: np.ndarray, found: np.ndarray) -> None:
 def _as(like: Any, plain: np.ndarray) -> jax.Array:
     if _is_key(like):
         return jax.random.wrap_key_data(jnp.asarray(plain), impl=_implementation(like))
-    array = jnp.array(plain)  # a copy: what was read may lie in memory that orbax owns
+    array = jax.device_put(np.array(plain))  # a copy: what was read may lie in memory that orbax owns
     several = isinstance(like, jax.Array) and len(like.sharding.device_set) > 1
     return jax.device_put(array, like.sharding) if several else array
 

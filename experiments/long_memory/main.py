@@ -83,7 +83,7 @@ def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict)
     for run in runs:
         with log_of(run) as log:
             init_key, train_key, test_key = jax.random.split(jax.random.key(run.seed), 3)
-            test_batch = task.sample_test(test_key, config.test_size)
+            test_batch = jax.jit(task.sample_test, static_argnums=1)(test_key, config.test_size)
             state = programs.initialize(init_key)
             log.write([_flow_record("initialization", programs.measure(state.params, test_batch))])
             state, evaluations = task_training.train(programs, task, state, train_key, test_batch, log, config)

@@ -3,8 +3,8 @@
     taught = (1 - s) x + s q
 
 x is 1 where a key really sounds, and q is the probability that the teacher gives it, having read the frames before.
-The teacher reads each training chorale in all keys of its own training, and its logits are averaged. With cross-entropy
-as the loss, this is the distillation of Hinton et al. (2015); a network of the same size that learns from one like
+The teacher reads each training chorale in all keys of the training, and its logits are averaged. With cross-entropy as
+the loss, this is the distillation of Hinton et al. (2015); a network of the same size that learns from one like
 itself is a born-again network (Furlanello et al., 2018).
 """
 

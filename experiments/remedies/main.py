@@ -154,7 +154,7 @@ def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict)
     for run in runs:
         with log_of(run) as log:
             init_key, floss_key, train_key, test_key = jax.random.split(jax.random.key(run.seed), 4)
-            test_batch = task.sample_test(test_key, config.test_size)
+            test_batch = jax.jit(task.sample_test, static_argnums=1)(test_key, config.test_size)
             network = initialize(init_key)
             log.write(flow_records("initialization", network, test_batch))
             if "flossing" in parts:

@@ -181,8 +181,9 @@ def train(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict, g
 
 def dropped_by_count(train: Batch, words: int, alpha: float) -> Array:
     """(W + 1,) probabilities a / (a + n) for words that occur n times."""
-    counts = jnp.bincount(train.words[train.mask], length=words + 1).astype(jnp.float32)
-    return jnp.where(counts > 0, alpha / (alpha + jnp.maximum(counts, 1)), 0.0)
+    counts = np.bincount(np.asarray(train.words)[np.asarray(train.mask)], minlength=words + 1).astype(np.float32)
+    share = np.float32(alpha)
+    return jnp.asarray(np.where(counts > 0, share / (share + np.maximum(counts, 1)), np.float32(0)))
 
 
 def initialized(layer: Layer, sizes: model.Sizes, optimizer: optax.GradientTransformation, key: Key) -> TrainState:

@@ -302,10 +302,11 @@ def looks(layers: Layers, network: Network, given: Given, found: Translated) -> 
     """Where the decoder looks as it writes its own translations of a few sources."""
     if layers.attention == NONE:
         return
+    align = jax.jit(functools.partial(model.alignment, layers))
     rows = list(zip(found.examples, found.said, strict=True))
     length = min(given.task.longest, 2) if given.task.unit == DATES else 9
     chosen = [(example, said) for example, said in rows if example.length == length and example.locale == ""][:DRAWN]
     for example, said in chosen:
         batch = batch_of(given.symbols, [Pair(example.source, said)])
-        weights = np.asarray(model.alignment(layers, network, batch))[:, 0]
+        weights = np.asarray(align(network, batch))[:, 0]
         yield {"kind": "alignment", "source": example.source, "said": scores.line(said), "weights": weights}

@@ -146,7 +146,7 @@ def trained(programs: Programs, task: Task, part: int, seed: int, rate: float, l
     """How one network ended; the gradient's flow is recorded if the network counts."""
     key = jax.random.fold_in(jax.random.key(seed), part)
     init_key, train_key, test_key = jax.random.split(key, 3)
-    test_batch = task.sample_test(test_key, config.test_size)
+    test_batch = jax.jit(task.sample_test, static_argnums=1)(test_key, config.test_size)
     state = with_rate(programs.initialize(init_key), rate)
     about = {"seed": seed, "learning_rate": rate, "choosing": part}
 
