@@ -50,24 +50,28 @@ def test_value_and_gradient_are_those_of_unroll_and_norms_those_of_gradient_flow
         of_final = sum(jnp.sum(jnp.abs(leaf) ** 2) for leaf in floats)
         return jnp.sum(jnp.sin(outputs @ params["head"])) + 0.1 * of_final, final
 
-    step = jax.jit(rnnjax.value_grad_and_flow(loss, has_aux=True))
-    (value, final), gradient, flows = step(params, inputs)
-    plain = jax.jit(jax.value_and_grad(lambda p, xs: loss(rnnjax.unroll, p, xs), has_aux=True))
-    (expected, its_final), its_gradient = plain(params, inputs)
+    def without_final(unroll: Any, params: Any, inputs: Any) -> Any:
+        _, outputs = unroll(cell, params["cell"], inputs * params["embedding"][None, None], **where)
+        return jnp.sum(jnp.sin(outputs @ params["head"]))
+
+    @jax.jit
+    def measured(params: Any, inputs: Any) -> Any:  # one program, which takes less time to compile than four
+        plain = jax.value_and_grad(lambda p, xs: loss(rnnjax.unroll, p, xs), has_aux=True)
+        seen = inputs * params["embedding"][None, None]
+        return (
+            rnnjax.value_grad_and_flow(loss, has_aux=True)(params, inputs),
+            plain(params, inputs),
+            rnnjax.value_grad_and_flow(without_final)(params, inputs),
+            rnnjax.gradient_flow(cell, params["cell"], seen, lambda y: jnp.sum(jnp.sin(y @ params["head"])), **where),
+        )
+
+    found, ((expected, its_final), its_gradient), (_, _, (flow,)), alone = measured(params, inputs)
+    (value, final), gradient, flows = found
     np.testing.assert_allclose(value, expected, rtol=1e-12)
     for a, b in zip(jax.tree.leaves(final), jax.tree.leaves(its_final), strict=True):
         if not jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
             np.testing.assert_allclose(a, b, rtol=1e-12)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), gradient, its_gradient)
-
-    def without_final(unroll: Any, params: Any, inputs: Any) -> Any:
-        _, outputs = unroll(cell, params["cell"], inputs * params["embedding"][None, None], **where)
-        return jnp.sum(jnp.sin(outputs @ params["head"]))
-
-    _, _, (flow,) = jax.jit(rnnjax.value_grad_and_flow(without_final))(params, inputs)
-    loss_of_outputs = lambda outputs: jnp.sum(jnp.sin(outputs @ params["head"]))  # noqa: E731
-    measured = jax.jit(lambda p, xs: rnnjax.gradient_flow(cell, p, xs, loss_of_outputs, **where))
-    alone = measured(params["cell"], inputs * params["embedding"][None, None])
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-13), flow, alone)
     assert len(flows) == 1
 
