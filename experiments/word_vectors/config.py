@@ -64,7 +64,8 @@ def get_config(variant: str = "default") -> ConfigDict:
     config.learning_rate = 4e-3  # of Adam for these models at the start; it falls to 0 as a cosine
     config.clip_norm = 1.0  # largest global norm of a gradient
     config.window = 5  # the most words on each side that CBOW and skip-gram see
-    config.subsampling = 1e-3  # words above this share of the text are thinned out for CBOW and skip-gram; 0: none
+    # For CBOW and skip-gram, words above this share of the text are dropped at random; 0: none are.
+    config.subsampling = 1e-3
     config.pair_epochs = 8  # passes over the text by CBOW and skip-gram
     config.pair_learning_rate = 4e-3  # of Adam for these two with full softmax
     config.negatives = 5  # noise words for each pair, with negative sampling

@@ -72,7 +72,7 @@ def _frequent(text: str, least: int) -> int:
 
 
 def kept_probability(counts: np.ndarray, threshold: float) -> np.ndarray:
-    """Of each word (V,), as word2vec has it: those above a share of the text are thinned out; 0 keeps all of them."""
+    """Of each word (V,), as word2vec has it: those above a share of the text are dropped at random; 0 keeps all."""
     shares = counts / counts.sum()
     if not threshold:
         return np.ones(len(counts))
@@ -95,7 +95,7 @@ def blocks(text: np.ndarray, first: int, count: int, length: int, window: int) -
 
 
 class Epochs(NamedTuple):
-    """A text read again and again, thinned out anew each time: in so many calls, each with as many blocks."""
+    """A text read again and again, subsampled anew each time: in so many calls, each with as many blocks."""
 
     calls: int
     blocks: Callable[[int], np.ndarray]
@@ -113,7 +113,7 @@ def epochs(words: np.ndarray, kept: np.ndarray, config: ConfigDict, length: int,
     calls = expected // (count * length)
     if not calls:
         raise ValueError(
-            f"the text has {expected} words once the frequent ones are thinned out, but a call needs {count * length}: "
+            f"the text has {expected} words after its frequent ones are subsampled, but a call needs {count * length}: "
             "give a longer text, or a smaller --config.batch_size, --config.sequence_length or --config.steps_a_call"
         )
 

@@ -259,13 +259,13 @@ def held_out_parts(data: Data) -> dict[str, np.ndarray]:
 
 
 def held_out_blocks(data: Data, kept: np.ndarray, config: ConfigDict) -> dict[str, np.ndarray]:
-    """The held-out parts in as many blocks each, thinned out once and for all."""
-    thinned = {
+    """The held-out parts in as many blocks each, subsampled once and for all."""
+    subsampled = {
         name: texts.subsampled(data.known(part), kept, np.random.default_rng(0))
         for name, part in held_out_parts(data).items()
     }
-    count = max(1, min(map(len, thinned.values())) // config.block_size)
-    return {name: texts.blocks(text, 0, count, config.block_size, config.window) for name, text in thinned.items()}
+    count = max(1, min(map(len, subsampled.values())) // config.block_size)
+    return {name: texts.blocks(text, 0, count, config.block_size, config.window) for name, text in subsampled.items()}
 
 
 def without_context(model: str, given: Given, kept: np.ndarray) -> float:

@@ -25,7 +25,7 @@ def test_a_block_shares_its_ends_and_every_word_is_in_the_middle_of_one() -> Non
     assert found[:, 2:-2].ravel().tolist() == text.tolist()
 
 
-def test_frequent_words_are_thinned_out_as_in_word2vec() -> None:
+def test_frequent_words_are_subsampled_as_in_word2vec() -> None:
     counts = np.array([900, 90, 10])
     kept = texts.kept_probability(counts, 1e-2)
     shares = counts / 1000
@@ -44,7 +44,7 @@ def test_the_blocks_of_a_call_depend_on_its_number_alone() -> None:
     expected = [one.blocks(number) for number in range(3 * one.calls)]
     for number in np.random.default_rng(1).permutation(3 * one.calls):
         np.testing.assert_array_equal(other.blocks(int(number)), expected[number])
-    assert (expected[0] != expected[one.calls]).any()  # thinned out anew
+    assert (expected[0] != expected[one.calls]).any()  # subsampled anew
     with pytest.raises(ValueError, match="a call needs 64000"):
         texts.epochs(words, kept, config_of(steps_a_call=1000, batch_size=4, sequence_length=16), 16, 3)
 
