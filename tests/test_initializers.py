@@ -40,8 +40,8 @@ import jax, rnnjax
 networks = [rnnjax.stack(cell, cell) for cell in (rnnjax.elman(64), rnnjax.lstm(64))] + [rnnjax.lstm(256)]
 for network in networks:
     init = jax.jit(jax.vmap(lambda key: network.init(key, 64)))
-    for _ in range(2):
-        jax.block_until_ready(init(jax.random.split(jax.random.key(0), 10)))
+    for _ in range(5):
+        jax.block_until_ready(init(jax.random.split(jax.random.key(0), 20)))
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120, cwd=Path(__file__).parent.parent)
 
