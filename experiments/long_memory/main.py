@@ -22,7 +22,7 @@ from experiments.common.solving import count_evaluations, result
 from experiments.common.workdir import Record, Workdir
 from experiments.long_memory import report
 from experiments.networks import task_training
-from experiments.networks.task_network import Network
+from experiments.networks.task_network import Network, test_set
 from rnnjax.tasks import task_named
 
 
@@ -83,7 +83,7 @@ def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict)
     for run in runs:
         with log_of(run) as log:
             init_key, train_key, test_key = jax.random.split(jax.random.key(run.seed), 3)
-            test_batch = jax.jit(task.sample_test, static_argnums=1)(test_key, config.test_size)
+            test_batch = test_set(task, test_key, config.test_size)
             state = programs.initialize(init_key)
             log.write([_flow_record("initialization", programs.measure(state.params, test_batch))])
             state, evaluations = task_training.train(programs, task, state, train_key, test_batch, log, config)

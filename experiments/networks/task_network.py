@@ -37,6 +37,12 @@ def readout(network: Network, outputs: Array, batch: Batch) -> Array:
     return dense.apply(network.readout, outputs[-len(batch.targets) :])
 
 
+def test_set(task: Task, key: Key, size: int) -> Batch:
+    """So many sequences to test on, drawn by one program, which compiles faster than one operation after the other."""
+    batch: Batch = jax.jit(task.sample_test, static_argnums=1)(key, size)
+    return batch
+
+
 def gradient_norms(cell: rnnjax.Cell, task: Task, network: Network, batch: Batch) -> Array:
     """||dL/ds_t|| (T,) over all fields of the state, where L is the loss at the last step, from which lags count."""
     last = batch._replace(targets=batch.targets[-1:])

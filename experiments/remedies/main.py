@@ -24,7 +24,7 @@ from experiments.common.settings import names, numbers, require_least, require_p
 from experiments.common.solving import count_evaluations, ended, evaluated_at, result
 from experiments.common.training import Evaluation
 from experiments.common.workdir import Record, Workdir
-from experiments.networks.task_network import Network, gradient_norms, init, read, readout
+from experiments.networks.task_network import Network, gradient_norms, init, read, readout, test_set
 from experiments.remedies import report
 from rnnjax.names import lookup
 from rnnjax.tasks import Batch, Task, task_named
@@ -154,7 +154,7 @@ def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict)
     for run in runs:
         with log_of(run) as log:
             init_key, floss_key, train_key, test_key = jax.random.split(jax.random.key(run.seed), 4)
-            test_batch = jax.jit(task.sample_test, static_argnums=1)(test_key, config.test_size)
+            test_batch = test_set(task, test_key, config.test_size)
             network = initialize(init_key)
             log.write(flow_records("initialization", network, test_batch))
             if "flossing" in parts:

@@ -23,6 +23,7 @@ from experiments.common.settings import names, require_least, require_positive
 from experiments.common.solving import count_evaluations, result
 from experiments.common.workdir import Record, Workdir
 from experiments.networks import task_training
+from experiments.networks.task_network import test_set
 from experiments.networks.task_training import Programs
 from experiments.zoo import report, sizes
 from rnnjax.tasks import Task, task_named
@@ -146,7 +147,7 @@ def trained(programs: Programs, task: Task, part: int, seed: int, rate: float, l
     """How one network ended; the gradient's flow is recorded if the network counts."""
     key = jax.random.fold_in(jax.random.key(seed), part)
     init_key, train_key, test_key = jax.random.split(key, 3)
-    test_batch = jax.jit(task.sample_test, static_argnums=1)(test_key, config.test_size)
+    test_batch = test_set(task, test_key, config.test_size)
     state = with_rate(programs.initialize(init_key), rate)
     about = {"seed": seed, "learning_rate": rate, "choosing": part}
 
