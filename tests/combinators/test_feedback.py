@@ -129,10 +129,12 @@ def test_what_is_drawn_has_the_frequencies_of_the_softmax_and_follows_the_key(x6
 def test_single_steps_draw_what_unroll_draws(x64):
     cell, given = fed_back("sampled"), inputs(symbols(), 0)
     end, outputs = unrolled(cell, params(), given)
+    _, drawn = unrolled(cell._replace(output=lambda params, state: state.choice), params(), given)
     state, step = cell.initial_state(params(), (B,)), jax.jit(cell.step)
     for t in range(T):
         state, output = step(params(), state, given[t])
         np.testing.assert_allclose(output, outputs[t], rtol=1e-12)
+        np.testing.assert_array_equal(state.choice, drawn[t])
     np.testing.assert_array_equal(state.choice, end.choice)
 
 
