@@ -73,6 +73,7 @@ def _timed(train: Any, model: str, epochs: int, max_characters: int, seed: int) 
 
 @cache
 def _given(max_characters: int) -> Any:
+    from experiments.common import host_devices
     from experiments.word_vectors import data, similarity
     from experiments.word_vectors.config import get_config
     from experiments.word_vectors.main import Given
@@ -80,13 +81,15 @@ def _given(max_characters: int) -> Any:
     config = get_config("negative_sampling")
     config.max_characters = max_characters
     read = data.read(config)
-    return Given(config, read, similarity.kinds_of(read.vocabulary))
+    mesh = host_devices.mesh(config.copies if config.copies <= host_devices.cores() else 1)
+    return Given(config, read, similarity.kinds_of(read.vocabulary), mesh)
 
 
 def _rnnjax(given: Any, model: str, epochs: int, seed: int) -> tuple[float, float, np.ndarray]:
     import jax
     import jax.numpy as jnp
 
+    from experiments.common import host_devices
     from experiments.word_vectors import pairs
     from experiments.word_vectors.data import words_a_call
     from experiments.word_vectors.main import epochs_of
@@ -95,13 +98,12 @@ def _rnnjax(given: Any, model: str, epochs: int, seed: int) -> tuple[float, floa
     read = epochs_of(given, f"{model}:{pairs.NEGATIVE}", seed)
     vectors_key, step_key = jax.random.split(jax.random.key(seed))
     vectors = pairs.init(len(given.data.vocabulary), given.config.projection_size, vectors_key)
-    start = pairs.initial_state(vectors, None, step_key)
+    start = jax.device_put(pairs.initial_state(vectors, None, step_key), host_devices.whole(given.mesh))
     jax.block_until_ready(step(start, jnp.asarray(read.blocks(read.calls - 1))))  # compiles
     read, state = epochs_of(given, f"{model}:{pairs.NEGATIVE}", seed), start
     began = time.perf_counter()
     for number in range(epochs * read.calls):
-        state, _ = step(state, jnp.asarray(read.blocks(number)))
-    jax.block_until_ready(state)
+        state, _ = jax.block_until_ready(step(state, jnp.asarray(read.blocks(number))))  # as training.train does
     seconds = time.perf_counter() - began
     learned = epochs * read.calls * words_a_call(given.config)
     return seconds, learned / _kept_share(given), np.asarray(state.params.projection, np.float64)

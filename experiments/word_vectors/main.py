@@ -13,9 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from experiments.common import checkpoint, drawing, sweep, training
+from experiments.common import checkpoint, drawing, host_devices, sweep, training
 from experiments.common.command import ExperimentError, explained
 from experiments.common.compiling import jit
 from experiments.common.settings import names, require_least, require_multiples, require_positive
@@ -58,6 +59,7 @@ class Given(NamedTuple):
     config: ConfigDict
     data: Data
     kinds: Kinds
+    mesh: Mesh  # among which the copies of vectors are divided
 
 
 def main(config: ConfigDict, open_workdir: Callable[[], Workdir]) -> None:
@@ -66,7 +68,8 @@ def main(config: ConfigDict, open_workdir: Callable[[], Workdir]) -> None:
         runs = plan(config)
         similarity.require_scikit_learn()
         data = texts.read(config)
-        given = Given(config, data, similarity.kinds_of(data.vocabulary))
+        mesh = host_devices.mesh(devices(runs, config))  # before JAX looks for its devices
+        given = Given(config, data, similarity.kinds_of(data.vocabulary), mesh)
         calls = max(calls_of(run.model, given) for run in runs) + 1
     workdir = open_workdir()
     programs = sweep.by_program(runs, lambda model: calls_of(model, given))
@@ -90,7 +93,7 @@ def plan(config: ConfigDict) -> list[Run]:
     """
     sizes = ("least_count", "projection_size", "hidden_size", "batch_size", "sequence_length", "epochs", "pair_epochs")
     require_least(config, 1, *sizes, "window", "negatives", "steps_a_call", "seeds")
-    require_least(config, 1, "block_size", "cbow_block_size", "shared_noise", "cbow_shared_noise")
+    require_least(config, 1, "block_size", "cbow_block_size", "shared_noise", "cbow_shared_noise", "copies")
     require_least(config, 0, "max_characters", "vocabulary_size", "ngrams", "checkpoint_every", "threads")
     require_positive(config, "learning_rate", "pair_learning_rate", "skip_gram_rate", "cbow_rate", "clip_norm")
     require_multiples(config, "steps_a_call", "checkpoint_every")
@@ -103,6 +106,12 @@ def plan(config: ConfigDict) -> list[Run]:
                 f"--config.{field} is {config[field]}: expected a divisor of --config.batch_size times "
                 f"--config.sequence_length, {a_step}"
             )
+        a_call = texts.words_a_call(config) // config[field]
+        if a_call % config.copies:
+            raise ValueError(
+                f"--config.copies is {config.copies}: expected a divisor of the {a_call} blocks of {config[field]} "
+                "words in a dispatch"
+            )
     models = names(config, "models")
     for model in models:
         if is_pairs(model):
@@ -111,6 +120,13 @@ def plan(config: ConfigDict) -> list[Run]:
             predictor.make_cell(model, config, 2)
     trained = [Run(model, seed) for model in [*models, RANDOM] for seed in range(config.seeds)]
     return [*trained, *(Run(f"{NGRAM}:{order}", 0) for order in range(1, config.ngrams + 1)), Run(ONE_HOT, 0)]
+
+
+def devices(runs: Sequence[Run], config: ConfigDict) -> int:
+    """Among how many the copies of vectors are divided: one where several programs share the cores anyway."""
+    trained = {run.model for run in runs if head(run.model) not in UNTRAINED}
+    alone = len(trained) == 1 and pairs.is_negative(*trained)
+    return int(config.copies) if alone and config.copies <= host_devices.cores() else 1
 
 
 def calls_of(model: str, given: Given) -> int:
@@ -194,8 +210,8 @@ def train_pairs(runs: Sequence[Run], log_of: sweep.Logs[Run], given: Given) -> N
     parts = held_out_blocks(data, kept, config)
 
     def evaluate(state: pairs.TrainState, number: int) -> Evaluation:
-        key = jax.random.key(0)
-        return Evaluation({f"loss_{name}": loss(state.params, part, cumulative, key) for name, part in parts.items()})
+        params, key = jax.device_put(state.params, jax.devices()[0]), jax.random.key(0)
+        return Evaluation({f"loss_{name}": loss(params, part, cumulative, key) for name, part in parts.items()})
 
     for run in runs:
         with log_of(run) as log:
@@ -204,7 +220,7 @@ def train_pairs(runs: Sequence[Run], log_of: sweep.Logs[Run], given: Given) -> N
             batch = functools.partial(blocks_of_step, epochs_of(given, model, run.seed), config)
             log.write([{**network(vectors), "without": without_context(model, given, kept)}])
             state, _ = training.train(
-                pairs.initial_state(vectors, optimizer, step_key),
+                jax.device_put(pairs.initial_state(vectors, optimizer, step_key), host_devices.whole(given.mesh)),
                 step,
                 batch,
                 evaluate,
@@ -233,8 +249,8 @@ def make_pair_step(
         rate, noise = (
             (config.cbow_rate, config.cbow_shared_noise) if cbow else (config.skip_gram_rate, config.shared_noise)
         )
-        sampling = pairs.Sampling(model, config.window, config.negatives, noise, rate, total)
-        sampled = jit(functools.partial(pairs.negative_steps, sampling))
+        sampling = pairs.Sampling(model, config.window, config.negatives, noise, rate, total, config.copies)
+        sampled = jit(functools.partial(pairs.steps_of_copies, sampling, given.mesh))
         return None, lambda state, blocks: sampled(state, blocks, cumulative)
     steps = calls * config.pair_epochs * config.steps_a_call
     optimizer = optax.adam(optax.cosine_decay_schedule(config.pair_learning_rate, steps))

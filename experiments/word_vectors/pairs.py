@@ -14,6 +14,10 @@ How near is near is drawn for each word, 1 to W, so that neighbours count more t
 
 The noise words, drawn by their frequency to the power of 3/4, are shared by the pairs of a block. So all is products of
 small matrices; the gradient is taken with respect to the rows that a block touches, and only these are changed.
+
+Copies of the vectors learn side by side, each from its part of the text, and what they have learned is added up. On a
+CPU a block keeps one core busy, so that each copy has a core. (word2vec has threads that change the same vectors at the
+same time, and what they learn depends on who comes first.)
 """
 
 from typing import Any, NamedTuple
@@ -23,8 +27,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
+from jax.sharding import Mesh, PartitionSpec
 from ml_collections import ConfigDict
 
+from experiments.common import host_devices
 from experiments.common.workdir import Record
 from rnnjax.typing import Key
 
@@ -33,6 +39,9 @@ NEGATIVE = "negative"
 """Behind a colon after the name of either."""
 
 NOISE_POWER = 0.75
+
+REGISTER = 16
+"""Numbers in a processor's widest register: rows of a multiple of it take three quarters of the time of rows of 100."""
 
 
 class Vectors(NamedTuple):
@@ -164,6 +173,7 @@ class Sampling(NamedTuple):
     shared: int  # M, noise words of a block
     learning_rate: float  # of a pair at the start; it falls to nothing in a line
     blocks: int  # of the whole training
+    copies: int = 1  # of the vectors that learn side by side
 
 
 def negative_steps(
@@ -192,10 +202,44 @@ def negative_steps(
         found, gradients = jax.value_and_grad(loss_of, has_aux=True)(rows_of(vectors, words))
         projection = vectors.projection.at[words.read].add(-rate * gradients.projection)
         readout = vectors.readout.at[words.asked].add(-rate * gradients.readout)
-        return (Vectors(projection, readout), done + 1), found
+        return (Vectors(projection, readout), done + sampling.copies), found
 
-    (params, done), (sums, counts) = jax.lax.scan(step, (state.params, state.step), (blocks, near, noise))
+    size = state.params.projection.shape[1]
+    padded = jax.tree.map(lambda matrix: jnp.pad(matrix, ((0, 0), (0, -size % REGISTER))), state.params)
+    (padded, done), (sums, counts) = jax.lax.scan(step, (padded, state.step), (blocks, near, noise))
+    params = jax.tree.map(lambda matrix: matrix[:, :size], padded)
     return TrainState(params, (), done, state.key), {"loss": sums.sum() / counts.sum()}
+
+
+def steps_of_copies(
+    sampling: Sampling, mesh: Mesh, state: TrainState, blocks: Array, cumulative: Array
+) -> tuple[TrainState, Record]:
+    """As ``negative_steps``, of copies of the vectors that learn from a part of the blocks each; then it is added up.
+
+    The copies are divided among the devices of a mesh. What is learned depends on how many copies there are, and not on
+    how many devices.
+    """
+
+    def of_device(numbers: Array, parts: Array, state: TrainState, cumulative: Array) -> tuple[Vectors, Array]:
+        def of_copy(learned: Vectors, given: tuple[Array, Array]) -> tuple[Vectors, Array]:
+            number, part = given
+            own = state._replace(key=jax.random.fold_in(state.key, number))
+            after, record = negative_steps(sampling, own, part, cumulative)
+            more = jax.tree.map(lambda sum, new, old: sum + (new - old), learned, after.params, state.params)
+            return more, record["loss"]
+
+        nothing = jax.tree.map(jnp.zeros_like, state.params)
+        learned, losses = jax.lax.scan(of_copy, nothing, (numbers, parts))
+        return jax.lax.psum((learned, losses.sum()), host_devices.AXIS)
+
+    parts = blocks.reshape(sampling.copies, -1, blocks.shape[1])
+    divided, whole = PartitionSpec(host_devices.AXIS), PartitionSpec()
+    side_by_side = jax.shard_map(
+        of_device, mesh=mesh, in_specs=(divided, divided, whole, whole), out_specs=whole, check_vma=False
+    )
+    learned, losses = side_by_side(jnp.arange(sampling.copies), parts, state, cumulative)
+    params = jax.tree.map(jnp.add, state.params, learned)
+    return state._replace(params=params, step=state.step + len(blocks)), {"loss": losses / sampling.copies}
 
 
 def held_out_loss(

@@ -59,10 +59,10 @@ def feedback(cell: Cell, choice: str | Callable[..., Array], key: Key | None = N
     scheduled sampling (Bengio et al., 2015). Params are those of ``cell``, which may be a stack with its readout, and
     are the same in all cases. The layers of a stack run together, step by step, here.
 
-    What will be fed back is the field ``choice`` of the state, zero at the start. To see what it was at every step, make
-    it the output: ``cell._replace(output=lambda params, state: state.choice)``. ``gradient_flow`` distinguishes what
-    reaches a step through the cell's own state, dL/dstate.cell, from what reaches it through the fed output,
-    dL/dstate.choice, which is 0 where the truth was fed.
+    What will be fed back is the field ``choice`` of the state, zero at the start. To see it at every step, make it the
+    output: ``cell._replace(output=lambda params, state: state.choice)``. ``gradient_flow`` distinguishes what reaches a
+    step through the cell's own state, dL/dstate.cell, from what reaches it through the fed output, dL/dstate.choice,
+    which is 0 where the truth was fed.
 
     Args:
         cell: any cell, stacks included.
