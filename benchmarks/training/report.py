@@ -7,7 +7,7 @@ from tabulate import tabulate
 
 from benchmarks.common.bars import speed_bar
 from benchmarks.common.measure import Ratio, skips
-from benchmarks.training.measure import CHECKED, Record
+from benchmarks.training.measure import Record
 from benchmarks.training.steps import LAYERS
 from experiments.common import host_devices
 
@@ -29,9 +29,10 @@ TARGET = 1.0  # times PyTorch's characters per second
 
 def write(records: list[Record]) -> str:
     """The table and what it takes to read it."""
+    loss, weights = (f"{largest(records, name):.0e}" for name in ("loss_difference", "weight_difference"))
     checked = (
-        f"After {CHECKED} steps the losses differ by at most {largest(records, 'loss_difference'):.0e} of their value, "
-        f"and the weights by {largest(records, 'weight_difference'):.0e} of how far they have moved."
+        f"In {records[0]['size'].a_call} steps the losses differ by at most {loss} of their value, "
+        f"and the weights by {weights} of how far they have moved."
     )
     reasons = ((TITLES[record["way"]], record["skipped"]) for record in records if "skipped" in record)
     return f"{checked}\n\n{table(records)}\n\n{skips(reasons)}"
@@ -42,8 +43,8 @@ def largest(records: list[Record], difference: str) -> float:
 
 
 def table(records: list[Record]) -> str:
-    """Milliseconds of a training step, characters per second, and seconds to compile."""
-    heads = ["H", "trained by", "a step", "characters / s", "/ PyTorch's", "first step"]
+    """Milliseconds of a training step, characters per second, and seconds of the first call, which compiles."""
+    heads = ["H", "trained by", "a step", "characters / s", "/ PyTorch's", "first call"]
     rows = [
         [
             record["size"].hidden,

@@ -30,10 +30,11 @@ class Size(NamedTuple):
     batch: int
     vocabulary: int
     hidden: int
+    a_call: int  # training steps
 
 
 class Trainer(NamedTuple):
-    step: Callable[[], float]  # trains on the next window, returns its loss
+    call: Callable[[], list[float]]  # trains on the next windows, returns their losses
     weights: Callable[[], Weights]
 
 
@@ -52,15 +53,17 @@ def initial_weights(size: Size) -> Weights:
 
 
 def windows(size: Size) -> Iterator[np.ndarray]:
-    """Endless windows of tokens (T + 1, B), the same for all libraries; some characters are more frequent."""
+    """Endless windows of tokens (S, T + 1, B), S to a call, the same for all; some characters are more frequent."""
     draws = np.random.default_rng(1).random((8, size.steps + 1, size.batch))
-    return itertools.cycle((size.vocabulary * draws**2).astype(np.int32))
+    each = itertools.cycle((size.vocabulary * draws**2).astype(np.int32))
+    while True:
+        yield np.stack(list(itertools.islice(each, size.a_call)))
 
 
 def train_rnnjax(way: str, size: Size, device: Device) -> Trainer:
-    """The training step of ``experiments.networks.character_model``, jitted, on one device or two."""
+    """The training step of ``experiments.networks.character_model``, several in a dispatch, on one device or two."""
     mesh = Mesh(take(2 if way.endswith("2_devices") else 1, device), ("batch",))
-    whole, columns = PartitionSpec(), PartitionSpec(None, "batch")
+    whole, columns = PartitionSpec(), PartitionSpec(None, None, "batch")
     cell = rnnjax.stack(*(rnnjax.lstm(size.hidden) for _ in range(LAYERS)))
     optimizer = optax.chain(optax.clip_by_global_norm(CLIP_NORM), optax.adam(LEARNING_RATE))
 
@@ -68,26 +71,29 @@ def train_rnnjax(way: str, size: Size, device: Device) -> Trainer:
         state, loss = character_model.train_step(cell, state, tokens)
         return state, loss
 
-    def train_step_of_a_device(state: TrainState, tokens: jax.Array) -> tuple[TrainState, jax.Array]:
-        state, loss = train_step(state, tokens)
-        return state, jax.lax.pmean(loss, "batch")
+    def train_steps(state: TrainState, tokens: jax.Array) -> tuple[TrainState, jax.Array]:
+        return jax.lax.scan(train_step, state, tokens)
+
+    def train_steps_of_a_device(state: TrainState, tokens: jax.Array) -> tuple[TrainState, jax.Array]:
+        state, losses = train_steps(state, tokens)
+        return state, jax.lax.pmean(losses, "batch")
 
     if way == "shard_map_2_devices":
         average = optax.stateless(lambda gradients, _: jax.lax.pmean(gradients, "batch"))
         optimizer = optax.chain(average, optimizer)
         divided = functools.partial(jax.shard_map, mesh=mesh, in_specs=(whole, columns), out_specs=whole)
-        step = jax.jit(divided(train_step_of_a_device, check_vma=False), donate_argnums=0)
+        step = jax.jit(divided(train_steps_of_a_device, check_vma=False), donate_argnums=0)
     else:
-        step = jax.jit(train_step, donate_argnums=0)
+        step = jax.jit(train_steps, donate_argnums=0)
 
     state = TrainState.create(apply_fn=None, params=params_of(initial_weights(size)), tx=optimizer)
     state = jax.device_put(state, NamedSharding(mesh, whole))
     tokens = windows(size)
 
-    def train() -> float:
+    def train() -> list[float]:
         nonlocal state
-        state, loss = step(state, jax.device_put(next(tokens), NamedSharding(mesh, columns)))
-        return float(jax.block_until_ready((state, loss))[1])
+        state, losses = step(state, jax.device_put(next(tokens), NamedSharding(mesh, columns)))
+        return np.asarray(jax.block_until_ready((state, losses))[1]).tolist()
 
     return Trainer(train, lambda: weights_of(state.params))
 
@@ -104,7 +110,7 @@ def weights_of(params: character_model.CharacterParams) -> Weights:
 
 
 def train_torch(way: str, size: Size, device: Device) -> Trainer:
-    """The same training step in PyTorch, with its own kernels and number of threads."""
+    """The same training steps in PyTorch, with its own kernels and number of threads."""
     import torch
 
     place = device_like(device.backend)
@@ -119,8 +125,8 @@ def train_torch(way: str, size: Size, device: Device) -> Trainer:
     optimizer = torch.optim.Adam(trained, LEARNING_RATE)
     numbers = windows(size)
 
-    def train() -> float:
-        tokens = torch.from_numpy(next(numbers)).to(place).long()
+    def train_step(window: np.ndarray) -> float:
+        tokens = torch.from_numpy(window).to(place).long()
         optimizer.zero_grad()
         outputs, _ = lstm(torch.nn.functional.one_hot(tokens[:-1], size.vocabulary).float())
         loss = torch.nn.functional.cross_entropy(readout(outputs).flatten(0, 1), tokens[1:].flatten())
@@ -128,6 +134,9 @@ def train_torch(way: str, size: Size, device: Device) -> Trainer:
         torch.nn.utils.clip_grad_norm_(trained, CLIP_NORM)
         optimizer.step()
         return loss.item()
+
+    def train() -> list[float]:
+        return [train_step(window) for window in next(numbers)]
 
     return Trainer(
         waiting(train, place), lambda: {name: weight.cpu().numpy() for name, weight in model.state_dict().items()}
