@@ -220,6 +220,21 @@ def test_a_second_process_finds_what_the_first_has_compiled(tmp_path: Path) -> N
     assert kept() == first
 
 
+def test_several_steps_in_one_call_are_those_steps_one_after_the_other() -> None:
+    names = ran("several_steps")
+    params, step = names["cell"].init(jax.random.key(0), 1), jax.jit(names["step"])
+    training, random = (params, names["optimizer"].init(params)), np.random.default_rng(0)
+    for _ in range(3):
+        inputs = random.normal(size=(10, 30, 16, 1)).astype(np.float32)
+        values = []
+        for each in inputs:
+            with jax.numpy_dtype_promotion("standard"):  # optax mixes them
+                training, value = step(training, (each, each.mean(axis=0)))
+            values.append(value)
+    assert_close(names["training"], training)
+    assert_close(names["values"], jnp.stack(values))
+
+
 @pytest.mark.slow
 def test_a_callback_sees_every_state_once_and_in_order_and_changes_no_number(
     capfd: pytest.CaptureFixture[str],
