@@ -76,13 +76,12 @@ def _given(max_characters: int) -> Any:
     from experiments.common import host_devices
     from experiments.word_vectors import data, similarity
     from experiments.word_vectors.config import get_config
-    from experiments.word_vectors.main import Given
+    from experiments.word_vectors.main import Given, devices_for
 
     config = get_config("negative_sampling")
     config.max_characters = max_characters
     read = data.read(config)
-    mesh = host_devices.mesh(config.copies if config.copies <= host_devices.cores() else 1)
-    return Given(config, read, similarity.kinds_of(read.vocabulary), mesh)
+    return Given(config, read, similarity.kinds_of(read.vocabulary), host_devices.mesh(devices_for(config.copies)))
 
 
 def _rnnjax(given: Any, model: str, epochs: int, seed: int) -> tuple[float, float, np.ndarray]:

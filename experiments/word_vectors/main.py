@@ -126,7 +126,12 @@ def devices(runs: Sequence[Run], config: ConfigDict) -> int:
     """Among how many the copies of vectors are divided: one where several programs share the cores anyway."""
     trained = {run.model for run in runs if head(run.model) not in UNTRAINED}
     alone = len(trained) == 1 and pairs.is_negative(*trained)
-    return int(config.copies) if alone and config.copies <= host_devices.cores() else 1
+    return devices_for(config.copies) if alone else 1
+
+
+def devices_for(copies: int) -> int:
+    """As many as there are cores, at most, and of which each has the same number of copies."""
+    return max(count for count in range(1, min(copies, host_devices.cores()) + 1) if copies % count == 0)
 
 
 def calls_of(model: str, given: Given) -> int:

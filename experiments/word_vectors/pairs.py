@@ -41,7 +41,7 @@ NEGATIVE = "negative"
 NOISE_POWER = 0.75
 
 REGISTER = 16
-"""Numbers in a processor's widest register: rows of a multiple of it take three quarters of the time of rows of 100."""
+"""Numbers in a processor's widest register: a block takes 0.85 of the time if rows of 100 are padded to 112."""
 
 
 class Vectors(NamedTuple):
@@ -238,8 +238,8 @@ def steps_of_copies(
             number, part = given
             own = state._replace(key=jax.random.fold_in(state.key, number))
             after, record = negative_steps(sampling, own, part, cumulative)
-            more = jax.tree.map(lambda sum, new, old: sum + (new - old), learned, after.params, state.params)
-            return more, record["loss"]
+            added = jax.tree.map(lambda so_far, new, old: so_far + (new - old), learned, after.params, state.params)
+            return added, record["loss"]
 
         nothing = jax.tree.map(jnp.zeros_like, state.params)
         learned, losses = jax.lax.scan(of_copy, nothing, (numbers, parts))

@@ -221,19 +221,22 @@ def test_copies_learn_each_from_its_part_and_what_they_learned_is_added_up_on_an
 
 
 @pytest.mark.parametrize(
-    ("models", "cores", "expected"),
+    ("models", "copies", "cores", "expected"),
     [
-        ("cbow:negative", 2, 2),
-        ("cbow:negative", 1, 1),
-        ("cbow:negative,skip_gram:negative", 2, 1),
-        ("cbow", 2, 1),
-        ("tdnn:2", 2, 1),
+        ("cbow:negative", 2, 2, 2),
+        ("cbow:negative", 2, 1, 1),
+        ("cbow:negative", 4, 3, 2),
+        ("cbow:negative", 5, 4, 1),
+        ("cbow:negative", 1, 4, 1),
+        ("cbow:negative,skip_gram:negative", 2, 2, 1),
+        ("cbow", 2, 2, 1),
+        ("tdnn:2", 2, 2, 1),
     ],
 )
 def test_copies_have_a_core_each_where_one_model_is_trained_alone(
-    monkeypatch: pytest.MonkeyPatch, models: str, cores: int, expected: int
+    monkeypatch: pytest.MonkeyPatch, models: str, copies: int, cores: int, expected: int
 ) -> None:
     monkeypatch.setattr(host_devices, "cores", lambda: cores)
     config = settings.get_config("negative_sampling")
-    config.models = models
+    config.models, config.copies = models, copies
     assert word_vectors.devices(word_vectors.plan(config), config) == expected
