@@ -93,7 +93,7 @@ def plan(config: ConfigDict) -> list[Run]:
     """
     sizes = ("least_count", "projection_size", "hidden_size", "batch_size", "sequence_length", "epochs", "pair_epochs")
     require_least(config, 1, *sizes, "window", "negatives", "steps_a_call", "seeds")
-    require_least(config, 1, "block_size", "cbow_block_size", "shared_noise", "cbow_shared_noise", "copies")
+    require_least(config, 1, "block_size", "cbow_block_size", "shared_noise", "cbow_shared_noise", "cbow_copies")
     require_least(config, 0, "max_characters", "vocabulary_size", "ngrams", "checkpoint_every", "threads")
     require_positive(config, "learning_rate", "pair_learning_rate", "skip_gram_rate", "cbow_rate", "clip_norm")
     require_multiples(config, "steps_a_call", "checkpoint_every")
@@ -106,12 +106,12 @@ def plan(config: ConfigDict) -> list[Run]:
                 f"--config.{field} is {config[field]}: expected a divisor of --config.batch_size times "
                 f"--config.sequence_length, {a_step}"
             )
-        a_call = texts.words_a_call(config) // config[field]
-        if a_call % config.copies:
-            raise ValueError(
-                f"--config.copies is {config.copies}: expected a divisor of the {a_call} blocks of {config[field]} "
-                "words in a dispatch"
-            )
+    a_call = texts.words_a_call(config) // config.cbow_block_size
+    if a_call % config.cbow_copies:
+        raise ValueError(
+            f"--config.cbow_copies is {config.cbow_copies}: expected a divisor of the {a_call} blocks of "
+            f"{config.cbow_block_size} words in a dispatch"
+        )
     models = names(config, "models")
     for model in models:
         if is_pairs(model):
@@ -125,13 +125,18 @@ def plan(config: ConfigDict) -> list[Run]:
 def devices(runs: Sequence[Run], config: ConfigDict) -> int:
     """Among how many the copies of vectors are divided: one where several programs share the cores anyway."""
     trained = {run.model for run in runs if head(run.model) not in UNTRAINED}
-    alone = len(trained) == 1 and pairs.is_negative(*trained)
-    return devices_for(config.copies) if alone else 1
+    return devices_of(trained.pop(), config) if len(trained) == 1 else 1
 
 
-def devices_for(copies: int) -> int:
+def devices_of(model: str, config: ConfigDict) -> int:
     """As many as there are cores, at most, and of which each has the same number of copies."""
+    copies = copies_of(model, config)
     return max(count for count in range(1, min(copies, host_devices.cores()) + 1) if copies % count == 0)
+
+
+def copies_of(model: str, config: ConfigDict) -> int:
+    """How many copies of the vectors learn side by side."""
+    return int(config.cbow_copies) if model == f"{pairs.CBOW}:{pairs.NEGATIVE}" else 1
 
 
 def calls_of(model: str, given: Given) -> int:
@@ -254,7 +259,7 @@ def make_pair_step(
         rate, noise = (
             (config.cbow_rate, config.cbow_shared_noise) if cbow else (config.skip_gram_rate, config.shared_noise)
         )
-        sampling = pairs.Sampling(model, config.window, config.negatives, noise, rate, total, config.copies)
+        sampling = pairs.Sampling(model, config.window, config.negatives, noise, rate, total, copies_of(model, config))
         sampled = jit(functools.partial(pairs.steps_of_copies, sampling, given.mesh))
         return None, lambda state, blocks: sampled(state, blocks, cumulative)
     steps = calls * config.pair_epochs * config.steps_a_call

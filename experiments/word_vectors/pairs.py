@@ -15,7 +15,7 @@ How near is near is drawn for each word, 1 to W, so that neighbours count more t
 The noise words, drawn by their frequency to the power of 3/4, are shared by the pairs of a block. So all is products of
 small matrices; the gradient is taken with respect to the rows that a block touches, and only these are changed.
 
-Copies of the vectors learn side by side, each from its part of the text, and what they have learned is added up. On a
+Copies of the vectors may learn side by side, each from its part of the text; what they have learned is added up. On a
 CPU a block keeps one core busy, so that each copy has a core. (word2vec has threads that change the same vectors at the
 same time, and what they learn depends on who comes first.)
 """

@@ -229,6 +229,7 @@ def test_copies_learn_each_from_its_part_and_what_they_learned_is_added_up_on_an
         ("cbow:negative", 5, 4, 1),
         ("cbow:negative", 1, 4, 1),
         ("cbow:negative,skip_gram:negative", 2, 2, 1),
+        ("skip_gram:negative", 2, 2, 1),
         ("cbow", 2, 2, 1),
         ("tdnn:2", 2, 2, 1),
     ],
@@ -238,5 +239,5 @@ def test_copies_have_a_core_each_where_one_model_is_trained_alone(
 ) -> None:
     monkeypatch.setattr(host_devices, "cores", lambda: cores)
     config = settings.get_config("negative_sampling")
-    config.models, config.copies = models, copies
+    config.models, config.cbow_copies = models, copies
     assert word_vectors.devices(word_vectors.plan(config), config) == expected
