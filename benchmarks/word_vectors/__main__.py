@@ -5,11 +5,11 @@
 
 The text, its vocabulary, window, noise words, subsampling of frequent words and epochs are those of
 ``experiments.word_vectors --variant=negative_sampling``; the learning rate is the default of each, and falls linearly
-to zero. The two copies of the vectors have a device each, if there are two cores; gensim has as many workers as there
-are cores. A word counts when it is read, whether subsampling then keeps it or not, as gensim counts. Each has a process
-of its own, and they take turns; reading the text, counting words and compiling are not timed. Two things differ: in
-rnnjax the pairs of a block share their noise words, and the gradient of a mean of vectors is divided by the number of
-vectors, which gensim leaves out.
+to zero. CBOW has two copies of its vectors, with a device each if there are two cores, and skip-gram has one; gensim
+has as many workers as there are cores. A word counts when it is read, whether subsampling then keeps it or not, as
+gensim counts. Each has a process of its own, and they take turns; reading the text, counting words and compiling are
+not timed. Two things differ: in rnnjax the pairs of a block share their noise words, and the gradient of a mean of
+vectors is divided by the number of vectors, which gensim leaves out.
 
 Agreement is the share of the ten words nearest to a word that are the same, over the 500 most frequent words. No more
 can be expected than the agreement of gensim with itself from another seed.

@@ -81,12 +81,22 @@ def _given(max_characters: int) -> Any:
     config = get_config("negative_sampling")
     config.max_characters = max_characters
     read = data.read(config)
-    most = max(devices_of(_named(model), config) for model in MODELS)
+    most = max(devices_of(_named(model), config) for model in MODELS)  # JAX looks for its devices once
     return Given(config, read, similarity.kinds_of(read.vocabulary), host_devices.mesh(most))
 
 
 def _named(model: str) -> str:
-    return f"{model}:negative"
+    from experiments.word_vectors.pairs import NEGATIVE
+
+    return f"{model}:{NEGATIVE}"
+
+
+def _placed(given: Any, model: str) -> Any:
+    """On as many devices as the experiment gives to this model where it is trained alone."""
+    from experiments.common import host_devices
+    from experiments.word_vectors.main import devices_of
+
+    return given._replace(mesh=host_devices.mesh(devices_of(_named(model), given.config)))
 
 
 def _rnnjax(given: Any, model: str, epochs: int, seed: int) -> tuple[float, float, np.ndarray]:
@@ -96,14 +106,14 @@ def _rnnjax(given: Any, model: str, epochs: int, seed: int) -> tuple[float, floa
     from experiments.common import host_devices
     from experiments.word_vectors import pairs
     from experiments.word_vectors.data import words_a_call
-    from experiments.word_vectors.main import devices_of, epochs_of
+    from experiments.word_vectors.main import epochs_of
 
-    mesh = host_devices.mesh(devices_of(_named(model), given.config))
+    given = _placed(given, model)
     step = _step(model, epochs, given.config.max_characters)
     read = epochs_of(given, _named(model), seed)
     vectors_key, step_key = jax.random.split(jax.random.key(seed))
     vectors = pairs.init(len(given.data.vocabulary), given.config.projection_size, vectors_key)
-    start = jax.device_put(pairs.initial_state(vectors, None, step_key), host_devices.whole(mesh))
+    start = jax.device_put(pairs.initial_state(vectors, None, step_key), host_devices.whole(given.mesh))
     jax.block_until_ready(step(start, jnp.asarray(read.blocks(read.calls - 1))))  # compiles
     read, state = epochs_of(given, _named(model), seed), start
     began = time.perf_counter()
@@ -118,13 +128,11 @@ def _rnnjax(given: Any, model: str, epochs: int, seed: int) -> tuple[float, floa
 def _step(model: str, epochs: int, max_characters: int) -> Any:
     import jax.numpy as jnp
 
-    from experiments.common import host_devices
     from experiments.word_vectors import pairs
-    from experiments.word_vectors.main import Given, devices_of, epochs_of, make_pair_step
+    from experiments.word_vectors.main import Given, epochs_of, make_pair_step
 
-    given: Given = _given(max_characters)
+    given: Given = _placed(_given(max_characters), model)
     given.config.pair_epochs = epochs
-    given = given._replace(mesh=host_devices.mesh(devices_of(_named(model), given.config)))
     cumulative = jnp.asarray(np.cumsum(pairs.noise_distribution(given.data.counts())), jnp.float32)
     _, step = make_pair_step(_named(model), given, epochs_of(given, _named(model), 0).calls, cumulative)
     return step
