@@ -25,7 +25,7 @@ QUICK = {"rounds": 1, "epochs": 1, "max_characters": 200_000}
 
 flags.DEFINE_integer("max_characters", 0, "Characters of the text that are read; 0 takes all.", lower_bound=0)
 flags.DEFINE_integer("epochs", 5, "Epochs of each sample, which starts from new weights.", lower_bound=1)
-flags.DEFINE_integer("rounds", 3, "Samples of each library and model.", lower_bound=1)
+flags.DEFINE_integer("rounds", 10, "Samples of each library and model.", lower_bound=1)
 command.define_flags("word_vectors", QUICK, {})
 FLAGS = flags.FLAGS
 

@@ -113,7 +113,7 @@ def _rnnjax(given: Any, model: str, epochs: int, seed: int) -> tuple[float, floa
     read = epochs_of(given, _named(model), seed)
     vectors_key, step_key = jax.random.split(jax.random.key(seed))
     vectors = pairs.init(len(given.data.vocabulary), given.config.projection_size, vectors_key)
-    start = jax.device_put(pairs.initial_state(vectors, None, step_key), host_devices.whole(given.mesh))
+    start = jax.device_put(pairs.initial_state(pairs.padded(vectors), None, step_key), host_devices.whole(given.mesh))
     jax.block_until_ready(step(start, jnp.asarray(read.blocks(read.calls - 1))))  # compiles
     read, state = epochs_of(given, _named(model), seed), start
     began = time.perf_counter()
@@ -121,7 +121,8 @@ def _rnnjax(given: Any, model: str, epochs: int, seed: int) -> tuple[float, floa
         state, _ = jax.block_until_ready(step(state, jnp.asarray(read.blocks(number))))  # as training.train does
     seconds = time.perf_counter() - began
     learned = epochs * read.calls * words_a_call(given.config)
-    return seconds, learned / _kept_share(given), np.asarray(state.params.projection, np.float64)
+    projection = state.params.projection[:, : given.config.projection_size]
+    return seconds, learned / _kept_share(given), np.asarray(projection, np.float64)
 
 
 @cache

@@ -90,8 +90,8 @@ def blocks(text: np.ndarray, first: int, count: int, length: int, window: int) -
 
     Each shares its ends with its neighbours; the words in the middle are in no other.
     """
-    starts = first - window + length * np.arange(count)
-    return text[(starts[:, None] + np.arange(length + 2 * window)) % len(text)]
+    around = text.take(np.arange(first - window, first + count * length + window), mode="wrap")
+    return np.lib.stride_tricks.sliding_window_view(around, length + 2 * window)[::length]
 
 
 class Epochs(NamedTuple):

@@ -229,8 +229,9 @@ def train_pairs(runs: Sequence[Run], log_of: sweep.Logs[Run], given: Given) -> N
             vectors = pairs.init(len(data.vocabulary), config.projection_size, vectors_key)
             batch = functools.partial(blocks_of_step, epochs_of(given, model, run.seed), config)
             log.write([{**network(vectors), "without": without_context(model, given, kept)}])
+            start = pairs.initial_state(pairs.padded(vectors) if optimizer is None else vectors, optimizer, step_key)
             state, _ = training.train(
-                jax.device_put(pairs.initial_state(vectors, optimizer, step_key), host_devices.whole(given.mesh)),
+                jax.device_put(start, host_devices.whole(given.mesh)),
                 step,
                 batch,
                 evaluate,
@@ -238,7 +239,7 @@ def train_pairs(runs: Sequence[Run], log_of: sweep.Logs[Run], given: Given) -> N
                 **schedule(config, calls, config.pair_epochs),
                 about=about(run, given),
             )
-            log.write(looked_at(run, state.params.projection, given))
+            log.write(looked_at(run, state.params.projection[:, : config.projection_size], given))
 
 
 def blocks_of_step(read: texts.Epochs, config: ConfigDict, number: int) -> jax.Array:
@@ -377,7 +378,7 @@ def load(folder: str | Path) -> Trained:
     saved = checkpoint.read(folder)
     known = saved.about["vocabulary"]
     try:
-        vectors = np.asarray(saved.tree["params"]["projection"])
+        vectors = np.asarray(saved.tree["params"]["projection"])[:, : saved.about["config"]["projection_size"]]
     except (KeyError, TypeError) as error:
         raise ExperimentError(
             f"{folder} has no projected words: give a checkpoint of experiments.word_vectors"

@@ -1,13 +1,14 @@
 """Soft bag of words (CBOW) and skip-gram: who is beside whom, with full softmax or with negative sampling.
 
 A block has L words of the text that follow each other, and W more at each end. In CBOW the words near one predict it,
-by the mean of their vectors; in skip-gram it predicts each of them (Mikolov et al., 2013). With P the projected words,
-Q the rows of the readout, and N (L, L + 2 W) the ones and zeros that say which word is near which,
+by the mean of their vectors; in skip-gram it predicts each of them (Mikolov et al., 2013). With P the projected words
+and Q the rows of the readout,
 
-    CBOW         h = N P[block] / (how many are near)        s = h Q[middle]', word by word
+    CBOW         h = mean of P[block], of those near         s = h Q[middle]', word by word
     skip-gram    h = P[middle]                               s = h Q[block]', of those near
 
-How near is near is drawn for each word, 1 to W, so that neighbours count more than those farther off.
+How near is near is drawn for each word, its reach of 1 to W places, so that neighbours count more than those farther
+off.
 
     full softmax         sum of (log sum over all words v of exp h Q_v' - s)
     negative sampling    sum of (softplus(-s) + k times the mean over noise words n of softplus(h Q_n'))
@@ -20,6 +21,7 @@ CPU a block keeps one core busy, so that each copy has a core. (word2vec has thr
 same time, and what they learn depends on who comes first.)
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -66,11 +68,54 @@ def init(vocabulary_size: int, projection_size: int, key: Key) -> Vectors:
     return Vectors(jax.random.uniform(key, shape, minval=-most, maxval=most), jnp.zeros(shape))
 
 
-def near_words(reach: Array, window: int) -> Array:
+def padded(vectors: Vectors) -> Vectors:
+    """With zeros behind each word's numbers, up to whole registers; negative sampling leaves them zero."""
+    return jax.tree.map(lambda matrix: jnp.pad(matrix, ((0, 0), (0, -matrix.shape[1] % REGISTER))), vectors)
+
+
+def near_words(reach: Array, window: int, dtype: Any) -> Array:
     """(L, L + 2 W) of ones and zeros: at most ``reach`` (L,) places off, and not the word itself."""
     length = len(reach)
     distance = jnp.abs(jnp.arange(length + 2 * window)[None] - jnp.arange(window, window + length)[:, None])
-    return ((distance > 0) & (distance <= reach[:, None])).astype(jnp.float32)
+    return ((distance > 0) & (distance <= reach[:, None])).astype(dtype)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def mean_of_near(rows: Array, reach: Array, window: int) -> Array:
+    """(L, E): of the rows (L + 2 W, E), the mean of those at most ``reach`` (L,) places off each in the middle.
+
+    A sum over distances, whose gradient is one as well. A product with the ones and zeros of ``near_words`` takes
+    longer, and so does the gradient that JAX makes of this sum.
+    """
+    shares = _shares(reach, window, rows.dtype)
+    terms = [shares[:, abs(off) - 1, None] * rows[window + off :][: len(reach)] for off in _places_off(window)]
+    return functools.reduce(jnp.add, terms)
+
+
+def _mean_of_near(rows: Array, reach: Array, window: int) -> tuple[Array, Array]:
+    return mean_of_near(rows, reach, window), reach
+
+
+def _to_near(window: int, reach: Array, gradient: Array) -> tuple[Array, None]:
+    """Of each row, what comes from the means that it has a share in."""
+    around = ((2 * window, 2 * window), (0, 0))
+    gradient, shares = jnp.pad(gradient, around), jnp.pad(_shares(reach, window, gradient.dtype), around)
+    length = len(reach) + 2 * window
+    places = [(abs(off), slice(window + off, window + off + length)) for off in _places_off(window)]
+    return functools.reduce(jnp.add, [shares[part, far - 1, None] * gradient[part] for far, part in places]), None
+
+
+mean_of_near.defvjp(_mean_of_near, _to_near)
+
+
+def _shares(reach: Array, window: int, dtype: Any) -> Array:
+    """(L, W): the share that a word so many places off has in a mean."""
+    near = jnp.arange(1, window + 1)[None] <= reach[:, None]
+    return near.astype(dtype) / (2 * reach[:, None]).astype(dtype)
+
+
+def _places_off(window: int) -> list[int]:
+    return [off for off in range(-window, window + 1) if off]
 
 
 def touched(model: str, block: Array, window: int) -> tuple[Array, Array]:
@@ -79,25 +124,25 @@ def touched(model: str, block: Array, window: int) -> tuple[Array, Array]:
     return (block, middle) if head_of(model) == CBOW else (middle, block)
 
 
-def hidden_and_scores(model: str, read: Array, predicted: Array, near: Array) -> tuple[Array, Array, Array]:
+def hidden_and_scores(
+    model: str, read: Array, predicted: Array, reach: Array, window: int
+) -> tuple[Array, Array, Array]:
     """By rows of P h (L, E), by rows of Q scores (L, S) of pairs, and how often each of these pairs counts."""
     if head_of(model) == CBOW:
-        hidden = near / near.sum(axis=1, keepdims=True) @ read
+        hidden = mean_of_near(read, reach, window)
         scores = (hidden * predicted).sum(axis=1, keepdims=True)
         return hidden, scores, jnp.ones_like(scores)
-    return read, read @ predicted.T, near
+    return read, read @ predicted.T, near_words(reach, window, read.dtype)
 
 
-def softmax_loss(model: str, vectors: Vectors, block: Array, near: Array) -> tuple[Array, Array]:
+def softmax_loss(model: str, vectors: Vectors, block: Array, reach: Array, window: int) -> tuple[Array, Array]:
     """Of a block (L + 2 W,): the sum of its losses in nats, and of how many pairs."""
-    read, predicted = touched(model, block, _window(near))
-    hidden, scores, counts = hidden_and_scores(model, vectors.projection[read], vectors.readout[predicted], near)
+    read, predicted = touched(model, block, window)
+    hidden, scores, counts = hidden_and_scores(
+        model, vectors.projection[read], vectors.readout[predicted], reach, window
+    )
     normalizers = jax.nn.logsumexp(hidden @ vectors.readout.T, axis=1, keepdims=True)
     return (counts * (normalizers - scores)).sum(), counts.sum()
-
-
-def _window(near: Array) -> int:
-    return (near.shape[1] - near.shape[0]) // 2
 
 
 class Words(NamedTuple):
@@ -138,12 +183,25 @@ def _gathered(matrix: Array, rows: Array) -> Array:
     return found
 
 
-def negative_loss(model: str, negatives: int, rows: Rows, near: Array) -> tuple[Array, Array]:
+@jax.custom_jvp
+def softplus(x: Array) -> Array:
+    """log(1 + exp x), as ``jax.nn.softplus``, whose value and derivative take longer."""
+    return jnp.maximum(x, 0) + jnp.log(1 + jnp.exp(-jnp.abs(x)))
+
+
+@softplus.defjvp
+def _softplus_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    (x,), (tangent,) = primals, tangents
+    return softplus(x), jax.nn.sigmoid(x) * tangent
+
+
+def negative_loss(model: str, negatives: int, rows: Rows, reach: Array, window: int) -> tuple[Array, Array]:
     """As ``softmax_loss``, of the question which pairs are real: one real one to so many of noise."""
-    predicted, noise = jnp.split(rows.readout, [near.shape[0 if head_of(model) == CBOW else 1]])
-    hidden, scores, counts = hidden_and_scores(model, rows.projection, predicted, near)
-    of_noise = jax.nn.softplus(hidden @ noise.T).mean(axis=1, keepdims=True)
-    return (counts * (jax.nn.softplus(-scores) + negatives * of_noise)).sum(), counts.sum()
+    real = len(reach) if head_of(model) == CBOW else len(reach) + 2 * window
+    predicted, noise = jnp.split(rows.readout, [real])
+    hidden, scores, counts = hidden_and_scores(model, rows.projection, predicted, reach, window)
+    of_noise = softplus(hidden @ noise.T).mean(axis=1, keepdims=True)
+    return (counts * (softplus(-scores) + negatives * of_noise)).sum(), counts.sum()
 
 
 def head_of(model: str) -> str:
@@ -162,10 +220,11 @@ def softmax_steps(
     """Training steps on blocks (S, B, L + 2 W), B of them in each: the state, the loss in nats a pair."""
 
     def step(state: TrainState, blocks: Array) -> tuple[TrainState, Array]:
-        near = _drawn_near(jax.random.fold_in(state.key, state.step), blocks, window)
+        reach = draw_reach(jax.random.fold_in(state.key, state.step), blocks, window)
 
         def loss_of(vectors: Vectors) -> Array:
-            sums, counts = jax.vmap(lambda block, near: softmax_loss(model, vectors, block, near))(blocks, near)
+            each = functools.partial(softmax_loss, model, vectors, window=window)
+            sums, counts = jax.vmap(each)(blocks, reach)
             return sums.sum() / counts.sum()
 
         loss, gradients = jax.value_and_grad(loss_of)(state.params)
@@ -200,16 +259,16 @@ def negative_steps(
         blocks: words.
         cumulative: (V,), of ``noise_distribution``.
     """
-    near_key, noise_key = jax.random.split(jax.random.fold_in(state.key, state.step))
-    near = _drawn_near(near_key, blocks, sampling.window)
+    reach_key, noise_key = jax.random.split(jax.random.fold_in(state.key, state.step))
+    reach = draw_reach(reach_key, blocks, sampling.window)
     noise = draw_noise(noise_key, cumulative, (len(blocks), sampling.shared))
 
     def step(carry: tuple[Vectors, Array], given: tuple[Array, Array, Array]) -> tuple[Any, tuple[Array, Array]]:
-        (vectors, done), (block, near, noise) = carry, given
+        (vectors, done), (block, reach, noise) = carry, given
         rate = sampling.learning_rate * (1 - done.astype(jnp.float32) / sampling.blocks)
 
         def loss_of(rows: Rows) -> tuple[Array, Array]:
-            return negative_loss(sampling.model, sampling.negatives, rows, near)
+            return negative_loss(sampling.model, sampling.negatives, rows, reach, sampling.window)
 
         words = words_of(sampling.model, block, noise, sampling.window)
         found, gradients = jax.value_and_grad(loss_of, has_aux=True)(rows_of(vectors, words))
@@ -217,10 +276,7 @@ def negative_steps(
         readout = vectors.readout.at[words.asked].add(-rate * gradients.readout)
         return (Vectors(projection, readout), done + sampling.copies), found
 
-    size = state.params.projection.shape[1]
-    padded = jax.tree.map(lambda matrix: jnp.pad(matrix, ((0, 0), (0, -size % REGISTER))), state.params)
-    (padded, done), (sums, counts) = jax.lax.scan(step, (padded, state.step), (blocks, near, noise))
-    params = jax.tree.map(lambda matrix: matrix[:, :size], padded)
+    (params, done), (sums, counts) = jax.lax.scan(step, (state.params, state.step), (blocks, reach, noise))
     return TrainState(params, (), done, state.key), {"loss": sums.sum() / counts.sum()}
 
 
@@ -259,18 +315,18 @@ def held_out_loss(
     model: str, config: ConfigDict, vectors: Vectors, blocks: Array, cumulative: Array, key: Key
 ) -> Array:
     """Nats a pair of blocks (N, L + 2 W), with what is near and what is noise by one and the same draw each time."""
-    near_key, noise_key = jax.random.split(key)
-    near = _drawn_near(near_key, blocks, config.window)
+    reach_key, noise_key = jax.random.split(key)
+    reach = draw_reach(reach_key, blocks, config.window)
     noise = draw_noise(noise_key, cumulative, (len(blocks), config.shared_noise))
 
     def loss_of(given: tuple[Array, Array, Array]) -> tuple[Array, Array]:
-        block, near, noise = given
+        block, reach, noise = given
         if is_negative(model):
             rows = rows_of(vectors, words_of(model, block, noise, config.window))
-            return negative_loss(model, config.negatives, rows, near)
-        return softmax_loss(model, vectors, block, near)
+            return negative_loss(model, config.negatives, rows, reach, config.window)
+        return softmax_loss(model, vectors, block, reach, config.window)
 
-    sums, counts = jax.lax.map(loss_of, (blocks, near, noise))
+    sums, counts = jax.lax.map(loss_of, (blocks, reach, noise))
     return sums.sum() / counts.sum()
 
 
@@ -290,7 +346,6 @@ def draw_noise(key: Key, cumulative: Array, shape: tuple[int, ...]) -> Array:
     return jnp.searchsorted(cumulative, jax.random.uniform(key, shape)).clip(0, len(cumulative) - 1)
 
 
-def _drawn_near(key: Key, blocks: Array, window: int) -> Array:
-    """(N, L, L + 2 W): to each word of so many blocks its own reach."""
-    reach = jax.random.randint(key, (len(blocks), blocks.shape[1] - 2 * window), 1, window + 1)
-    return jax.vmap(lambda each: near_words(each, window))(reach)
+def draw_reach(key: Key, blocks: Array, window: int) -> Array:
+    """(N, L): to each word of so many blocks (N, L + 2 W) how far what is near may be, 1 to W."""
+    return jax.random.randint(key, (len(blocks), blocks.shape[1] - 2 * window), 1, window + 1)

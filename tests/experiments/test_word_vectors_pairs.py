@@ -18,7 +18,6 @@ from experiments.word_vectors import pairs
 from experiments.word_vectors.pairs import Vectors
 
 V, E, L, W = 7, 3, 6, 2
-NEAR = jax.jit(functools.partial(pairs.near_words, window=W))
 
 
 def vectors_of(seed: int) -> Vectors:
@@ -55,7 +54,7 @@ def test_full_softmax_is_the_cross_entropy_of_every_pair(model: str) -> None:
     for hidden, target in hidden_and_targets(model, vectors, BLOCK, REACH):
         scores = np.asarray(vectors.readout, np.float64) @ hidden
         expected.append(np.log(np.exp(scores).sum()) - scores[target])
-    found, count = pairs.softmax_loss(model, vectors, jnp.asarray(BLOCK), NEAR(jnp.asarray(REACH)))
+    found, count = pairs.softmax_loss(model, vectors, jnp.asarray(BLOCK), jnp.asarray(REACH), W)
     assert count == len(expected) == (L if model == "cbow" else 2 * REACH.sum())
     np.testing.assert_allclose(found, sum(expected), rtol=1e-5)
 
@@ -84,14 +83,14 @@ def test_negative_sampling_asks_of_each_pair_and_of_k_noise_words_which_is_real(
                 for each in read:
                     gradients[0][BLOCK[each]] += weight * (says - real) * readout[word] / len(read)
 
-    near = NEAR(jnp.asarray(REACH))
+    reach = jnp.asarray(REACH)
     rows = pairs.rows_of(vectors, pairs.words_of(model, jnp.asarray(BLOCK), jnp.asarray(NOISE), W))
-    found, _ = pairs.negative_loss(model, k, rows, near)
+    found, _ = pairs.negative_loss(model, k, rows, reach, W)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
     sampling = pairs.Sampling(model, W, k, len(NOISE), rate, 4)
     state = pairs.initial_state(vectors, None, jax.random.key(0))._replace(step=jnp.int32(1))
-    drawn = {"_drawn_near": lambda *_: near[None], "draw_noise": lambda *_: jnp.asarray(NOISE)[None]}
+    drawn = {"draw_reach": lambda *_: reach[None], "draw_noise": lambda *_: jnp.asarray(NOISE)[None]}
     with pytest.MonkeyPatch.context() as patch:
         for name, made in drawn.items():
             patch.setattr(pairs, name, made)
@@ -99,6 +98,42 @@ def test_negative_sampling_asks_of_each_pair_and_of_k_noise_words_which_is_real(
     for new, old, gradient in zip(after.params, (projection, readout), gradients, strict=True):
         np.testing.assert_allclose(new, old - rate * (1 - 1 / 4) * gradient, rtol=1e-4, atol=1e-5)
     assert after.step == 2
+
+
+def test_a_mean_of_near_rows_and_its_gradient_are_those_of_loops(x64: None) -> None:
+    generator = np.random.default_rng(3)
+    rows, above = generator.normal(size=(L + 2 * W, E)), generator.normal(size=(L, E))
+    mean, to_rows = jax.vjp(lambda rows: pairs.mean_of_near(rows, jnp.asarray(REACH), W), jnp.asarray(rows))
+    expected = np.zeros_like(rows)
+    for place, others in pairs_of(BLOCK, REACH):
+        np.testing.assert_allclose(mean[place - W], rows[others].mean(axis=0), rtol=1e-12)
+        for other in others:
+            expected[other] += above[place - W] / len(others)
+    np.testing.assert_allclose(to_rows(jnp.asarray(above))[0], expected, rtol=1e-12)
+
+
+def test_softplus_and_its_derivative_are_jax_s_own_at_any_size(x64: None) -> None:
+    x = jnp.asarray([-1000.0, -30.0, -1.0, 0.0, 1e-3, 2.0, 40.0, 1000.0])
+    for found, expected in zip(
+        jax.jvp(pairs.softplus, (x,), (jnp.ones_like(x),)),
+        jax.jvp(jax.nn.softplus, (x,), (jnp.ones_like(x),)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-15)
+
+
+def test_zeros_behind_a_word_s_numbers_stay_zeros_and_change_nothing() -> None:
+    vectors, sampling = vectors_of(2), pairs.Sampling("cbow:negative", W, 3, 4, 0.1, 8)
+    blocks, cumulative = jnp.asarray(BLOCK)[None], jnp.asarray(np.linspace(1 / V, 1, V), jnp.float32)
+    after = {}
+    for name, start in (("plain", vectors), ("padded", pairs.padded(vectors))):
+        state = pairs.initial_state(start, None, jax.random.key(0))
+        after[name], _ = pairs.negative_steps(sampling, state, blocks, cumulative)
+    for plain, padded in zip(after["plain"].params, after["padded"].params, strict=True):
+        assert padded.shape == (V, pairs.REGISTER)
+        np.testing.assert_allclose(padded[:, :E], plain, rtol=1e-6)
+        np.testing.assert_array_equal(padded[:, E:], 0)
+        assert not np.array_equal(plain, vectors.projection)
 
 
 def counted(text: np.ndarray, words: int) -> np.ndarray:
@@ -128,23 +163,23 @@ def optimum(loss: Any, words: int) -> tuple[float, np.ndarray]:
 
 
 def ring(length: int, words: int) -> tuple[np.ndarray, Any, Any]:
-    """A text, the whole of it as one block, and the neighbours of each word as what is near."""
+    """A text, the whole of it as one block, and a reach of one place for each word."""
     chances = np.array([0.4, 0.3, 0.2, 0.1])[:words]
     text = np.random.default_rng(2).choice(words, length, p=chances / chances.sum())
     block = texts.blocks(text, 0, 1, length, 1)[0]
-    return text, jnp.asarray(block), pairs.near_words(jnp.ones(length, int), 1).astype(float)
+    return text, jnp.asarray(block), jnp.ones(length, int)
 
 
 def test_skip_gram_with_negative_sampling_at_its_optimum_is_pmi_less_ln_k(x64: None) -> None:
     """Levy & Goldberg (2014), with the noise as it is drawn: ln N(w, c) / (N(w) P_noise(c)) - ln k."""
-    text, block, near = ring(300, 4)
+    text, block, reach = ring(300, 4)
     together, k = counted(text, 4), 2
     noise = np.array([0, 0, 0, 1, 1, 2, 2, 3])  # every word as often as its probability says
     probability = np.bincount(noise) / len(noise)
 
     def loss(vectors: Vectors) -> Any:
         rows = pairs.rows_of(vectors, pairs.words_of("skip_gram:negative", block, jnp.asarray(noise), 1))
-        sums, counts = pairs.negative_loss("skip_gram:negative", k, rows, near)
+        sums, counts = pairs.negative_loss("skip_gram:negative", k, rows, reach, 1)
         return sums / counts
 
     _, products = optimum(loss, 4)
@@ -153,11 +188,11 @@ def test_skip_gram_with_negative_sampling_at_its_optimum_is_pmi_less_ln_k(x64: N
 
 
 def test_skip_gram_with_full_softmax_at_its_optimum_needs_the_conditional_entropy(x64: None) -> None:
-    text, block, near = ring(300, 4)
+    text, block, reach = ring(300, 4)
     together = counted(text, 4)
 
     def loss(vectors: Vectors) -> Any:
-        sums, counts = pairs.softmax_loss("skip_gram", vectors, block, near)
+        sums, counts = pairs.softmax_loss("skip_gram", vectors, block, reach, 1)
         return sums / counts
 
     least, products = optimum(loss, 4)
