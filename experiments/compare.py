@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 import experiments.common.at_start  # noqa: F401  before what takes seconds to import
 from experiments.common import charts, command, drawing, frames, page
-from experiments.common.command import ExperimentError
+from experiments.common.errors import ExperimentError
 from experiments.common.workdir import Record, read_records, read_run, write_whole
 
 MOST = 12

@@ -17,8 +17,8 @@ from experiments.arithmetic import hand_set, learning, needs, networks, reading,
 from experiments.arithmetic.networks import Model
 from experiments.arithmetic.problems import ADDITION, AUTOMATA, PARITY, PROBLEMS, Automaton, Problem
 from experiments.common import drawing, sweep
-from experiments.common.command import explained
 from experiments.common.compiling import jit
+from experiments.common.errors import explained
 from experiments.common.settings import names, numbers, require_least, require_multiples, require_positive
 from experiments.common.workdir import Record, Workdir
 from experiments.networks.task_network import Network

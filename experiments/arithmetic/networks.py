@@ -14,6 +14,7 @@ from jax import Array
 
 import rnnjax
 from experiments.arithmetic.problems import Questions
+from experiments.networks import sizing
 from experiments.networks.task_network import Network
 from rnnjax.typing import Key, Params
 
@@ -93,4 +94,4 @@ def wrong(logits: Array, questions: Questions) -> Array:
 
 def count_weights(params: Params) -> int:
     """Of a network, biases included."""
-    return sum(leaf.size for leaf in jax.tree.leaves(params))
+    return sizing.count_numbers(params)

@@ -17,7 +17,7 @@ from absl import flags
 from experiments.captioning.picture_file import read_picture
 from experiments.captioning.trained import captions, load
 from experiments.common import command, trained
-from experiments.common.command import ExperimentError
+from experiments.common.errors import ExperimentError
 
 WORKDIR = flags.DEFINE_string("workdir", "runs/captioning", "Folder of a run of experiments.captioning.")
 RUN = flags.DEFINE_string("run", "attention-seed0", "Which network of the run to use.")

@@ -23,12 +23,13 @@ from experiments.captioning.model import ATTENTION, FIXED, NO_PICTURE, TRAINED, 
 from experiments.captioning.scenes import Scene, recorded
 from experiments.common import drawing, sweep, training
 from experiments.common.averaged import TrainState, initial_state, train_steps
-from experiments.common.command import explained
 from experiments.common.compiling import jit
+from experiments.common.errors import explained
 from experiments.common.optimizer import make_optimizer
 from experiments.common.settings import names, require_least, require_multiples, require_positive
 from experiments.common.training import Evaluation
 from experiments.common.workdir import Record, Workdir
+from experiments.networks import sizing
 from rnnjax.checks import number_between
 from rnnjax.names import lookup
 from rnnjax.typing import Key
@@ -174,7 +175,7 @@ def said(chosen: Model, beams: int, network: Network, pictures: Array) -> Array:
 def about_network(network: Network, config: ConfigDict) -> Record:
     """The size of the network, and its training."""
     sizes = {"params": network, "cnn_params": network.convolutions}
-    counts = {name: sum(leaf.size for leaf in jax.tree.leaves(part)) for name, part in sizes.items()}
+    counts = {name: sizing.count_numbers(part) for name, part in sizes.items()}
     fields = ("cnn", "cell", "hidden_size", "train_scenes", "train_steps", "batch_size")
     return {"kind": "network", **counts, **{field: config[field] for field in fields}}
 

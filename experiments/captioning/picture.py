@@ -14,7 +14,7 @@ from PIL import Image
 from experiments.captioning.grammar import ABOVE, parsed
 from experiments.captioning.scenes import COLOURS, MOST, SHAPES, SIZES, arranged, rendered
 from experiments.common import command
-from experiments.common.command import ExperimentError
+from experiments.common.errors import ExperimentError
 
 OF = flags.DEFINE_string("of", None, "The caption.")
 TO = flags.DEFINE_string("to", "scene.png", "The file to write; its ending decides the format.")

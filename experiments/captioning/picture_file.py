@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from experiments.captioning.scenes import BACKGROUND, SIDE
-from experiments.common.command import ExperimentError
+from experiments.common.errors import ExperimentError
 
 LARGEST = 8192
 """The largest width or height in pixels; a larger picture is refused before it is decoded."""

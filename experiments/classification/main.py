@@ -22,12 +22,13 @@ from experiments.classification.data import DATA, batches, text_of
 from experiments.classification.model import POOLINGS, Batch, Network, Noise, Pooling
 from experiments.common import drawing, sweep, training
 from experiments.common.averaged import TrainState, initial_state, train_steps
-from experiments.common.command import explained
 from experiments.common.compiling import jit
+from experiments.common.errors import explained
 from experiments.common.optimizer import make_optimizer
 from experiments.common.settings import names, require_least, require_multiples, require_positive
 from experiments.common.training import Evaluation
 from experiments.common.workdir import Record, Workdir
+from experiments.networks import sizing
 from rnnjax.checks import number_between
 from rnnjax.data import Labelled
 from rnnjax.names import lookup
@@ -131,7 +132,7 @@ def execute(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict,
     for run in runs:
         with log_of(run) as log:
             state = initialize(jax.random.key(run.seed))
-            log.write([{"kind": "network", "params": sum(leaf.size for leaf in jax.tree.leaves(state.params))}])
+            log.write([{"kind": "network", "params": sizing.count_numbers(state.params)}])
             state, evaluations = training.train(
                 state,
                 lambda state, _: step(state, train),

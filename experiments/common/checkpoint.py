@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
-from experiments.common.command import ExperimentError
+from experiments.common.errors import ExperimentError
 
 _KEPT = 2
 _SUMS = "sha256.json"

@@ -1,4 +1,4 @@
-"""Starting an experiment: flags, help, and errors that a person can act on."""
+"""Starting an experiment: flags, help, and what is said about errors."""
 
 import argparse
 import contextlib
@@ -20,26 +20,10 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from experiments.common import catalogue
+from experiments.common.errors import AlreadyFinishedError, ExperimentError
 
 LARGEST = {"seeds": 10_000, "depth": 10_000, "depths": 10_000, "layers": 10_000, "hidden_size": 1_000_000}
 """The largest number that these fields accept; all others accept 10^9. A number above that is a slip."""
-
-
-class ExperimentError(Exception):
-    """An error that the user can mend; it is shown in one line, without a traceback."""
-
-
-class AlreadyFinishedError(Exception):
-    """There is nothing left to do; this is shown in one line and is not an error."""
-
-
-@contextlib.contextmanager
-def explained(*kinds: type[Exception]) -> Iterator[None]:
-    """Turns those kinds of exception, raised by checks of what a person gave, into an ``ExperimentError``."""
-    try:
-        yield
-    except kinds as error:
-        raise ExperimentError(str(error)) from error
 
 
 def run_experiment(name: str, main: Callable[[ConfigDict], None]) -> None:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import jax
 
-from experiments.common.command import ExperimentError
+from experiments.common.errors import ExperimentError
 
 T = TypeVar("T")
 

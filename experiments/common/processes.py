@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, TypeVar
 
-from experiments.common.command import ExperimentError
+from experiments.common.errors import ExperimentError
 
 T = TypeVar("T")
 

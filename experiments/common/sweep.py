@@ -26,7 +26,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from experiments.common import command, processes
-from experiments.common.command import ExperimentError
+from experiments.common.errors import ExperimentError
 from experiments.common.run_log import Log
 from experiments.common.workdir import Record, Workdir, open_workdir, read_records
 

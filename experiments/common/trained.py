@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from experiments.common import checkpoint
-from experiments.common.command import ExperimentError
+from experiments.common.errors import ExperimentError
 
 
 def folder_of(workdir: str, run: str, experiment: str, kind: str) -> Path:

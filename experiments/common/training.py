@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.common import checkpoint
-from experiments.common.command import ExperimentError
+from experiments.common.errors import ExperimentError
 from experiments.common.run_log import Log
 from experiments.common.workdir import Record
 

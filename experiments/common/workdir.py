@@ -31,7 +31,7 @@ import numpy as np
 
 import rnnjax
 from experiments.common import checkpoint
-from experiments.common.command import AlreadyFinishedError, ExperimentError
+from experiments.common.errors import AlreadyFinishedError, ExperimentError
 
 if TYPE_CHECKING:
     from experiments.common.tensorboard import Events

@@ -17,8 +17,8 @@ from ml_collections import ConfigDict
 
 import rnnjax
 from experiments.common import drawing, sweep, training
-from experiments.common.command import explained
 from experiments.common.compiling import jit
+from experiments.common.errors import explained
 from experiments.common.run_log import Log
 from experiments.common.settings import names, require_least
 from experiments.common.training import Evaluation

@@ -15,8 +15,8 @@ from jax import Array
 from ml_collections import ConfigDict
 
 from experiments.common import drawing, sweep, training
-from experiments.common.command import explained
 from experiments.common.compiling import jit
+from experiments.common.errors import explained
 from experiments.common.settings import names, numbers, require_least, require_multiples, require_positive
 from experiments.common.training import Evaluation
 from experiments.common.workdir import Record, Workdir
@@ -25,6 +25,7 @@ from experiments.feedback.data import Data, draw, load
 from experiments.feedback.feeding import DISCRIMINATED, Feeding, Regime, regime_named, truth_of
 from experiments.feedback.learning import TrainState, make_optimizer
 from experiments.feedback.model import Network
+from experiments.networks import sizing
 from rnnjax.checks import number_between
 from rnnjax.typing import Key, Params
 
@@ -178,7 +179,7 @@ def about(params: Params, config: ConfigDict, data: Data, held_out: Array) -> Re
             "marginal_entropy": source.marginal_entropies(length).mean(),
             "held_out_entropy": source.nats(held_out).mean(),
         }
-    count = sum(leaf.size for leaf in jax.tree.leaves(params))
+    count = sizing.count_numbers(params)
     return {"kind": "network", "params": count, "origin": data.origin, "symbols": len(data.symbols), **known}
 
 

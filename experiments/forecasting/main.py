@@ -17,8 +17,8 @@ from ml_collections import ConfigDict
 
 import rnnjax
 from experiments.common import drawing, sweep, training
-from experiments.common.command import explained
 from experiments.common.compiling import jit
+from experiments.common.errors import explained
 from experiments.common.optimizer import make_optimizer
 from experiments.common.settings import names, numbers, require_least, require_multiples, require_positive
 from experiments.common.training import Evaluation
@@ -31,6 +31,7 @@ from experiments.forecasting.series import TEST, Task, ahead, origins, split, ta
 from experiments.forecasting.skill import require_packages
 from experiments.forecasting.stocks import folds, load_stocks
 from experiments.forecasting.weather import UNITS, load_weather
+from experiments.networks import sizing
 from rnnjax.checks import number_between
 from rnnjax.names import lookup
 from rnnjax.typing import Key, Params
@@ -224,7 +225,7 @@ def train(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict, t
             each = tasks[run.target, run.fold]
             data = data_of(each, config.warm_up + config.window)
             state = initialize(jax.random.key(run.seed))
-            size = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+            size = sizing.count_numbers(state.params)
             log.write([_about(each, config), {"kind": "network", "params": size}])
             windows = measured(each, config.warm_up + RECALLED)
 

@@ -20,8 +20,8 @@ from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
 from experiments.common import command, drawing
-from experiments.common.command import ExperimentError, explained
 from experiments.common.compiling import jit
+from experiments.common.errors import ExperimentError, explained
 from experiments.common.frames import table
 from experiments.common.optimizer import make_optimizer
 from experiments.common.settings import names, numbers, require_least

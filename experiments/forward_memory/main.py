@@ -17,8 +17,8 @@ from ml_collections import ConfigDict
 
 import rnnjax
 from experiments.common import drawing, sweep
-from experiments.common.command import explained
 from experiments.common.compiling import jit
+from experiments.common.errors import explained
 from experiments.common.settings import names, require_least, require_positive
 from experiments.common.workdir import Record, Workdir
 from experiments.forward_memory import report

@@ -19,8 +19,8 @@ from ml_collections import ConfigDict
 import rnnjax
 from experiments.common import checkpoint, drawing, sweep, training
 from experiments.common.clipping import watched
-from experiments.common.command import explained
 from experiments.common.compiling import jit
+from experiments.common.errors import explained
 from experiments.common.training import Evaluation
 from experiments.common.workdir import Record, Workdir
 from experiments.gradient_flow import report

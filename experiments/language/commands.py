@@ -4,7 +4,7 @@ import numpy as np
 from absl import flags
 
 from experiments.common import trained
-from experiments.common.command import ExperimentError
+from experiments.common.errors import ExperimentError
 from experiments.language.main import Trained, load
 from rnnjax.data import UnknownError, Vocabulary, encode
 from rnnjax.data.vocabulary import Answer

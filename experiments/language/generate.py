@@ -17,7 +17,7 @@ from jax import Array
 
 import rnnjax
 from experiments.common import command, trained
-from experiments.common.command import ExperimentError, explained
+from experiments.common.errors import ExperimentError, explained
 from experiments.language import commands
 from experiments.language import model as language_model
 from experiments.language.main import Trained

@@ -21,8 +21,8 @@ from ml_collections import ConfigDict
 
 import rnnjax
 from experiments.common import checkpoint, drawing, host_devices, sweep, training
-from experiments.common.command import explained
 from experiments.common.compiling import jit, require_room
+from experiments.common.errors import explained
 from experiments.common.settings import names, numbers, require_least, require_multiples, require_positive
 from experiments.common.training import Evaluation, never, no_better_for
 from experiments.common.workdir import Record, Workdir

@@ -1,6 +1,5 @@
 """What of language is trained: the cell, the optimizer, a state with all that a step depends on, the step."""
 
-import bisect
 import functools
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from experiments.common import host_devices
 from experiments.common.workdir import Record
 from experiments.language import model as language_model
 from experiments.language.model import Dropout, LanguageParams
+from experiments.networks import sizing
 from rnnjax.names import lookup
 from rnnjax.typing import Key, State
 
@@ -40,11 +40,11 @@ def make_cell(name: str, config: ConfigDict, vocabulary_size: int) -> rnnjax.Cel
     if not config.params:
         return _stacked(name, config, config.hidden_size)
     widths = range(1, config.params + 1)  # of which none has fewer params than units
-    place = bisect.bisect_left(
-        widths, config.params, key=lambda width: count_params(_stacked(name, config, width), config, vocabulary_size)
-    )
-    near = [_stacked(name, config, widths[max(at, 0)]) for at in (place - 1, place)]
-    return min(near, key=lambda cell: abs(count_params(cell, config, vocabulary_size) - config.params))
+
+    def count(width: int) -> int:
+        return count_params(_stacked(name, config, width), config, vocabulary_size)
+
+    return _stacked(name, config, sizing.nearest_width(widths, config.params, count))
 
 
 def _stacked(name: str, config: ConfigDict, width: int) -> rnnjax.Cell:
@@ -58,7 +58,7 @@ def _stacked(name: str, config: ConfigDict, width: int) -> rnnjax.Cell:
 
 def count_params(cell: rnnjax.Cell, config: ConfigDict, vocabulary_size: int) -> int:
     """How many numbers of a network are learned: embedding, cell and readout."""
-    return sum(leaf.size for leaf in jax.tree.leaves(_params_shapes(cell, config, vocabulary_size)))
+    return sizing.count_numbers(_params_shapes(cell, config, vocabulary_size))
 
 
 def _params_shapes(cell: rnnjax.Cell, config: ConfigDict, vocabulary_size: int) -> LanguageParams:

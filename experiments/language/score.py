@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from absl import flags
 
 from experiments.common import command, trained
-from experiments.common.command import ExperimentError
+from experiments.common.errors import ExperimentError
 from experiments.common.frames import table
 from experiments.language import commands
 from experiments.language import model as language_model

@@ -18,7 +18,7 @@ from jax import Array
 
 import rnnjax
 from experiments.common import command
-from experiments.common.command import ExperimentError
+from experiments.common.errors import ExperimentError
 from experiments.common.frames import table
 from experiments.language import commands
 from experiments.language import model as language_model

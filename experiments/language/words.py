@@ -20,7 +20,7 @@ from experiments.common.training import Evaluation, never, no_better_for
 from experiments.common.workdir import Record
 from experiments.language import window
 from experiments.language.network import make_cell, make_optimizer
-from experiments.networks import ngrams
+from experiments.networks import ngrams, sizing
 from rnnjax.data import Vocabulary
 from rnnjax.data.vocabulary import PADDING
 
@@ -104,7 +104,7 @@ def execute(
     for run in runs:
         with log_of(run) as log:
             state = window.initial_state(network, optimizer, jax.random.key(run.seed))
-            log.write([{"kind": "network", "params": sum(leaf.size for leaf in jax.tree.leaves(state.params))}])
+            log.write([{"kind": "network", "params": sizing.count_numbers(state.params)}])
             training.train(
                 state,
                 lambda state, _: step(state, examples),

@@ -16,12 +16,12 @@ from ml_collections import ConfigDict
 
 import rnnjax
 from experiments.common import drawing, sweep
-from experiments.common.command import explained
+from experiments.common.errors import explained
 from experiments.common.settings import names, numbers, require_least, require_positive
 from experiments.common.solving import count_evaluations, result
 from experiments.common.workdir import Record, Workdir
 from experiments.long_memory import report
-from experiments.networks import task_training
+from experiments.networks import sizing, task_training
 from experiments.networks.task_network import Network, test_set
 from rnnjax.tasks import task_named
 
@@ -102,7 +102,7 @@ def make_cell(name: str, config: ConfigDict) -> rnnjax.Cell:
 
 def settings_of(config: ConfigDict, network: Network) -> str:
     """In words, to be set beside those of others."""
-    weights = sum(leaf.size for leaf in jax.tree.leaves(network))
+    weights = sizing.count_numbers(network)
     rates = f"{config.learning_rate:g}"
     if config.cell_learning_rate:
         rates += f" (cell {config.cell_learning_rate:g})"

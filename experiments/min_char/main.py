@@ -16,8 +16,8 @@ from ml_collections import ConfigDict
 
 import rnnjax
 from experiments.common import drawing, sweep, training
-from experiments.common.command import explained
 from experiments.common.compiling import jit, require_room
+from experiments.common.errors import explained
 from experiments.common.settings import require_least, require_multiples, require_positive
 from experiments.common.training import Evaluation
 from experiments.common.workdir import Record, Workdir

@@ -17,7 +17,7 @@ import numpy as np
 from absl import flags
 
 from experiments.common import command, drawing
-from experiments.common.command import ExperimentError, explained
+from experiments.common.errors import ExperimentError, explained
 from experiments.music import midi, model
 from experiments.music.corpus import BAR, Frames
 from experiments.music.data import batch_of, frames_of

@@ -16,8 +16,8 @@ from ml_collections import ConfigDict
 
 from experiments.common import checkpoint, drawing, sweep, training
 from experiments.common.averaged import TrainState, initial_state, train_steps
-from experiments.common.command import explained
 from experiments.common.compiling import jit
+from experiments.common.errors import explained
 from experiments.common.optimizer import make_optimizer
 from experiments.common.settings import names, numbers, require_least, require_multiples, require_positive
 from experiments.common.training import Evaluation
@@ -40,6 +40,7 @@ from experiments.music.data import (
 )
 from experiments.music.model import Model, Network, Noise, is_joint, make_model
 from experiments.music.teacher import taught, teacher_of
+from experiments.networks import sizing
 from rnnjax.checks import number_between
 from rnnjax.typing import Key
 
@@ -183,7 +184,7 @@ def train(runs: Sequence[Run], log_of: sweep.Logs[Run], *, config: ConfigDict, m
     for run in runs:
         with log_of(run) as log:
             state = initialize(jax.random.key(run.seed))
-            params = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+            params = sizing.count_numbers(state.params)
             training.train(
                 state,
                 lambda state, _: step(state, stock),

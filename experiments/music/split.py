@@ -14,7 +14,7 @@ from pathlib import Path
 from absl import flags
 
 from experiments.common import command
-from experiments.common.command import explained
+from experiments.common.errors import explained
 from experiments.common.workdir import write_whole
 from experiments.music.corpus import SPLIT, Listed, chorales, families, melody, music21
 

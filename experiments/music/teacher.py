@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import Array
 from ml_collections import ConfigDict
 
-from experiments.common.command import ExperimentError
+from experiments.common.errors import ExperimentError
 from experiments.music import model
 from experiments.music.corpus import Frames
 from experiments.music.data import Stock, batch_of, moves_of

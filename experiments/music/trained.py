@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from experiments.common import checkpoint, trained
 from experiments.common.averaged import restored
-from experiments.common.command import ExperimentError
+from experiments.common.errors import ExperimentError
 from experiments.common.optimizer import make_optimizer
 from experiments.music import model
 from experiments.music.model import Model, Network, make_model

@@ -18,8 +18,8 @@ from ml_collections import ConfigDict
 import rnnjax
 from experiments.common import drawing, sweep, training
 from experiments.common.clipping import watched
-from experiments.common.command import explained
 from experiments.common.compiling import jit
+from experiments.common.errors import explained
 from experiments.common.settings import names, numbers, require_least, require_positive
 from experiments.common.solving import count_evaluations, ended, evaluated_at, result
 from experiments.common.training import Evaluation

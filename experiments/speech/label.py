@@ -18,7 +18,7 @@ import pandas as pd
 from absl import flags
 
 from experiments.common import command, frames, trained
-from experiments.common.command import ExperimentError, explained
+from experiments.common.errors import ExperimentError, explained
 from experiments.speech import features, wav
 from experiments.speech.trained import Stretch, load, probabilities, stretches
 

@@ -24,6 +24,7 @@ from jax import Array
 from ml_collections import ConfigDict
 
 import rnnjax
+from experiments.networks import sizing
 from experiments.speech.data import Batch, Stream
 from rnnjax.typing import Key, Params
 
@@ -136,20 +137,14 @@ def sized_layer(name: str, config: ConfigDict, sizes: Sizes) -> Layer:
     def of_width(width: int) -> Layer:
         return Layer(parts, both, config.maps, config.reduced_size, width)
 
-    low, high = 1, 2
-    while count_params(of_width(high), sizes) < target:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if count_params(of_width(middle), sizes) < target else (low, middle)
-    return min(map(of_width, (low, high)), key=lambda layer: abs(count_params(layer, sizes) - target))
+    widths = range(1, target + 1)  # no network has fewer params than units
+    return of_width(sizing.nearest_width(widths, target, lambda width: count_params(of_width(width), sizes)))
 
 
 @functools.lru_cache(maxsize=256)
 def count_params(layer: Layer, sizes: Sizes) -> int:
     """The number of params of the whole network."""
-    shapes = jax.eval_shape(lambda: init(layer, sizes, jax.random.key(0)))
-    return sum(leaf.size for leaf in jax.tree.leaves(shapes))
+    return sizing.count_numbers(jax.eval_shape(lambda: init(layer, sizes, jax.random.key(0))))
 
 
 def init(layer: Layer, sizes: Sizes, key: Key) -> Network:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.io import wavfile
 
-from experiments.common.command import ExperimentError
+from experiments.common.errors import ExperimentError
 from experiments.speech import features
 
 SLOWEST, FASTEST = 8_000, 192_000

@@ -19,6 +19,7 @@ import optax
 from jax import Array
 
 import rnnjax
+from experiments.networks import sizing
 from rnnjax.names import lookup
 from rnnjax.typing import Key, Params
 
@@ -92,14 +93,17 @@ def sized_layer(direction: str, cell: str, hidden_size: int, sizes: Sizes) -> La
     if direction == BIDIRECTIONAL:
         return both
     target = count_params(both, sizes)
-    alone = [make_layer(direction, cell, size) for size in range(hidden_size, 2 * hidden_size + 1)]
-    return min(alone, key=lambda layer: abs(count_params(layer, sizes) - target))
+
+    def alone(size: int) -> Layer:
+        return make_layer(direction, cell, size)
+
+    widths = range(hidden_size, 2 * hidden_size + 1)
+    return alone(sizing.nearest_width(widths, target, lambda size: count_params(alone(size), sizes)))
 
 
 def count_params(layer: Layer, sizes: Sizes) -> int:
     """Of the whole network."""
-    shapes = jax.eval_shape(lambda: init(layer, sizes, jax.random.key(0)))
-    return sum(leaf.size for leaf in jax.tree.leaves(shapes))
+    return sizing.count_numbers(jax.eval_shape(lambda: init(layer, sizes, jax.random.key(0))))
 
 
 def init(layer: Layer, sizes: Sizes, key: Key) -> Network:

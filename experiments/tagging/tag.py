@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from absl import flags
 
 from experiments.common import command, trained
-from experiments.common.command import ExperimentError, explained
+from experiments.common.errors import ExperimentError, explained
 from experiments.tagging.trained import load, tagged
 
 WORKDIR = flags.DEFINE_string("workdir", "runs/tagging", "Folder of a run of experiments.tagging.")

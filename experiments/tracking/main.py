@@ -19,8 +19,8 @@ from ml_collections import ConfigDict
 import rnnjax
 from experiments.common import checkpoint, drawing, sweep, training
 from experiments.common.averaged import TrainState, initial_state, restored, train_steps
-from experiments.common.command import explained
 from experiments.common.compiling import jit
+from experiments.common.errors import explained
 from experiments.common.optimizer import make_optimizer
 from experiments.common.settings import names, require_least, require_multiples, require_positive
 from experiments.common.training import Evaluation

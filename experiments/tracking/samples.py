@@ -16,7 +16,7 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from experiments.common import command
-from experiments.common.command import ExperimentError
+from experiments.common.errors import ExperimentError
 from experiments.tracking.config import get_config
 from experiments.tracking.systems import SYSTEMS
 

@@ -20,7 +20,7 @@ from absl import flags
 
 import rnnjax
 from experiments.common import checkpoint, command
-from experiments.common.command import ExperimentError, explained
+from experiments.common.errors import ExperimentError, explained
 from experiments.tracking import model
 from experiments.tracking.lines import LineError, Step, answer, answers, lines_of
 from experiments.tracking.main import Tracker, load

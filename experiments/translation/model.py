@@ -20,6 +20,7 @@ import optax
 from jax import Array
 
 import rnnjax
+from experiments.networks import sizing
 from experiments.translation.data import END, Batch, Symbols
 from rnnjax.names import lookup
 from rnnjax.sequence.one_to_many import OneToManyParams
@@ -169,7 +170,7 @@ def drawn_loss(layers: Layers, dropout: float, count: int, network: Network, exa
 def count_params(layers: Layers, symbols: Symbols, embedding_size: int) -> int:
     """The number of params of the whole network."""
     shapes = jax.eval_shape(lambda: init(layers, symbols, embedding_size, jax.random.key(0)))
-    return sum(leaf.size for leaf in jax.tree.leaves(shapes))
+    return sizing.count_numbers(shapes)
 
 
 # Translating

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from absl import flags
 
 from experiments.common import command, trained
-from experiments.common.command import ExperimentError, explained
+from experiments.common.errors import ExperimentError, explained
 from experiments.translation.model import Search
 from experiments.translation.trained import load, translate
 

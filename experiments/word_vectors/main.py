@@ -17,12 +17,12 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from experiments.common import checkpoint, drawing, host_devices, sweep, training
-from experiments.common.command import ExperimentError, explained
 from experiments.common.compiling import jit
+from experiments.common.errors import ExperimentError, explained
 from experiments.common.settings import names, require_least, require_multiples, require_positive
 from experiments.common.training import Evaluation
 from experiments.common.workdir import Record, Workdir
-from experiments.networks import ngrams
+from experiments.networks import ngrams, sizing
 from experiments.word_vectors import data as texts
 from experiments.word_vectors import pairs, predictor, report, similarity
 from experiments.word_vectors.data import Data
@@ -332,7 +332,7 @@ def untrained(run: Run, given: Given) -> np.ndarray:
 
 def network(params: Any) -> Record:
     """How many numbers are learned."""
-    return {"kind": "network", "params": sum(leaf.size for leaf in jax.tree.leaves(params))}
+    return {"kind": "network", "params": sizing.count_numbers(params)}
 
 
 def about(run: Run, given: Given) -> Record:

@@ -12,7 +12,7 @@ import numpy as np
 from absl import flags
 
 from experiments.common import checkpoint, command
-from experiments.common.command import ExperimentError
+from experiments.common.errors import ExperimentError
 from experiments.common.frames import table
 from experiments.word_vectors.main import Trained, load
 from experiments.word_vectors.similarity import neighbours

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 import rnnjax
 from experiments.common import drawing, sweep
-from experiments.common.command import explained
+from experiments.common.errors import explained
 from experiments.common.run_log import Log
 from experiments.common.settings import names, require_least, require_positive
 from experiments.common.solving import count_evaluations, result

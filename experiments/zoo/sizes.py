@@ -1,12 +1,11 @@
 """How wide each cell is for a given number of params."""
 
-import bisect
 from functools import cache
 
 import jax
 
 import rnnjax
-from experiments.networks import task_network
+from experiments.networks import sizing, task_network
 from rnnjax.tasks import Task
 
 LEAST = {"clockwork": 4, "scrn": 2}
@@ -22,13 +21,10 @@ def as_wide_as(params: int, name: str, task: Task) -> tuple[int, int]:
 
     least = LEAST.get(name, 1)
     widths = range(least, max(params, least) + 1)  # no cell has fewer params than units
-    place = bisect.bisect_left(widths, params, key=count)
-    near = widths[max(place - 1, 0) : place + 1]
-    width = min(near, key=lambda width: abs(count(width) - params))
+    width = sizing.nearest_width(widths, params, count)
     return width, count(width)
 
 
 def count_params(cell: rnnjax.Cell, task: Task) -> int:
     """The number of params of the cell and its readout."""
-    network = jax.eval_shape(lambda: task_network.init(cell, task, jax.random.key(0)))
-    return sum(leaf.size for leaf in jax.tree.leaves(network))
+    return sizing.count_numbers(jax.eval_shape(lambda: task_network.init(cell, task, jax.random.key(0))))

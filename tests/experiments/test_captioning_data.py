@@ -13,7 +13,7 @@ from experiments.captioning import grammar, scenes
 from experiments.captioning.grammar import ABOVE, END, LEFT, Said, parsed, seen_in, spelled, words_of
 from experiments.captioning.picture_file import read_picture
 from experiments.captioning.scenes import COLOURS, COMBINATIONS, SIDE, SIZES, Placed, Scene, Thing
-from experiments.common.command import ExperimentError
+from experiments.common.errors import ExperimentError
 
 CENTRES = (np.arange(SIDE * 20) + 0.5) / 20
 

@@ -13,7 +13,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from experiments.common import checkpoint
-from experiments.common.command import ExperimentError
+from experiments.common.errors import ExperimentError
 from experiments.common.workdir import checkpoints_of, open_workdir
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from experiments.common import command, sweep
-from experiments.common.command import ExperimentError
+from experiments.common.errors import ExperimentError
 from experiments.common.workdir import open_workdir
 from experiments.gradient_flow import config as settings
 from tests.answers import answered

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from experiments import compare
-from experiments.common.command import ExperimentError
+from experiments.common.errors import ExperimentError
 from experiments.common.workdir import Record
 
 

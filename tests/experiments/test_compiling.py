@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from experiments.common import compiling
-from experiments.common.command import ExperimentError
 from experiments.common.compiling import jit, require_room
+from experiments.common.errors import ExperimentError
 
 LARGE = 2 * 10**6  # rows and columns: 16 TB of float32
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import rnnjax
-from experiments.common.command import ExperimentError
+from experiments.common.errors import ExperimentError
 from experiments.deep_mlp import config as settings
 from experiments.deep_mlp import network as deep_network
 from experiments.deep_mlp import report

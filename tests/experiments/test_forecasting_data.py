@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.common.command import ExperimentError
+from experiments.common.errors import ExperimentError
 from experiments.forecasting import config as settings
 from experiments.forecasting import main as forecasting
 from experiments.forecasting import (

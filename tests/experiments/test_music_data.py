@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from experiments.common.command import ExperimentError
+from experiments.common.errors import ExperimentError
 from experiments.music import corpus, counting, split
 from experiments.music import data as music_data
 from experiments.music.config import get_config

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 MEMBER = """
 import json, signal, sys, time
 from experiments.common import processes
-from experiments.common.command import ExperimentError
+from experiments.common.errors import ExperimentError
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
 try:

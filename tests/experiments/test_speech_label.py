@@ -11,7 +11,7 @@ from scipy.io import wavfile
 
 from experiments.common import checkpoint
 from experiments.common.averaged import initial_state
-from experiments.common.command import ExperimentError
+from experiments.common.errors import ExperimentError
 from experiments.common.optimizer import make_optimizer
 from experiments.speech import config as settings
 from experiments.speech import features, model, spectrogram, wav

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.common import sweep
-from experiments.common.command import ExperimentError
+from experiments.common.errors import ExperimentError
 from experiments.common.workdir import Workdir, open_workdir, read_records
 
 

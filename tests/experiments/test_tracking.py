@@ -16,7 +16,7 @@ import pytest
 import scipy.linalg
 
 import rnnjax
-from experiments.common.command import ExperimentError
+from experiments.common.errors import ExperimentError
 from experiments.tracking import config as settings
 from experiments.tracking import lines, model, optimum, report, samples, stream
 from experiments.tracking import main as tracking

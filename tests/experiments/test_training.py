@@ -14,7 +14,7 @@ import pytest
 from flax.training.train_state import TrainState
 
 from experiments.common import checkpoint, training
-from experiments.common.command import ExperimentError
+from experiments.common.errors import ExperimentError
 from experiments.common.run_log import Log
 from experiments.common.training import Evaluation
 from experiments.common.workdir import open_workdir

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.common.command import ExperimentError
+from experiments.common.errors import ExperimentError
 from experiments.word_vectors import data as texts
 from experiments.word_vectors import main as word_vectors
 from experiments.word_vectors import similarity
