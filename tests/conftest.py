@@ -11,6 +11,7 @@ import jax
 import pytest
 
 from rnnjax import Cell
+from tests import one_context
 from tests.cases import CELL_CASES, FEW, TYPICAL
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -30,6 +31,8 @@ os.environ.setdefault("XLA_FLAGS", " ".join(COMPILE_SOON))
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 jax.config.update("jax_include_full_tracebacks_in_locations", False)  # where in Python each operation is from
 jax.config.update("jax_num_cpu_devices", 2)  # the second is for tests/sequence/test_sharding.py
+
+renew_context = one_context.share()
 
 # What JAX keeps of its programs is never garbage: to look through it again and again took a twentieth of the time.
 gc.set_threshold(100_000, 20, 20)
@@ -86,6 +89,7 @@ def no_program_stays() -> Iterator[None]:
     """What one file has compiled no other needs; kept, it took gigabytes and a tenth of the time."""
     yield
     jax.clear_caches()
+    renew_context()
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from experiments.arithmetic import config as settings
 from experiments.arithmetic import hand_set, learning, needs, networks, problems, reading, report
 from experiments.arithmetic.main import plan
 from experiments.arithmetic.problems import ADDITION, AUTOMATA, PARITY, PROBLEMS, Questions
-from experiments.common import drawing
 from tests.experiments.runs import check_drawn, check_page, quick_run
+from tests.experiments.undrawn import laid_out
 
 KEY = jax.random.key(0)
 
@@ -438,7 +438,7 @@ def test_where_one_kind_of_network_alone_is_asked_for_there_is_a_report_all_the_
     work: str, figures: list[str], words: str, tmp_path: Path
 ) -> None:
     records = [record for record in known() if record["work"] == work]
-    assert [path.stem for path in drawing.draw(report.FIGURES, records, tmp_path)] == figures
+    assert [path.stem for path in laid_out(report.FIGURES, records, tmp_path)] == figures
     assert words in report.summary(records)
 
 

@@ -12,7 +12,7 @@ from experiments.captioning.grammar import KINDS_IN_A_ROW, seen_in, words_of
 from experiments.captioning.model import ATTENTION, INITIAL_STATE, NO_PICTURE
 from experiments.captioning.scenes import COMBINATIONS, Thing
 from experiments.captioning.scores import OTHERS, UNSEEN
-from experiments.common import drawing
+from tests.experiments.undrawn import laid_out
 
 STEPS = len(KINDS_IN_A_ROW)
 SCENES = {part: scenes.scenes(2, 5, 1, one_unseen=part == HELD_OUT) for part in (SEEN, HELD_OUT)}
@@ -131,7 +131,7 @@ def test_what_is_said_of_gradients_is_what_the_records_have() -> None:
 @pytest.mark.slow
 def test_all_figures_are_drawn_and_the_map_has_the_shares_of_all_seeds(tmp_path: Path) -> None:
     records = known(KNOWN)
-    assert len(drawing.draw(report.FIGURES, records, tmp_path)) == len(report.FIGURES)
+    assert len(laid_out(report.FIGURES, records, tmp_path)) == len(report.FIGURES)
     shares = findings.shares(records, ATTENTION)
     row, column = findings.places()[0]
     assert shares[row, column] == 0.25
@@ -143,7 +143,7 @@ def test_a_run_that_diverged_is_told_as_far_as_it_can_be(tmp_path: Path) -> None
     records = known(KNOWN, norm=None)
     assert "attention is best" in report.summary(records)
     of_numbers = (report.gradient_at_picture, report.loss_by_step, report.captions_right)
-    drawing.draw(of_numbers, records, tmp_path)
+    laid_out(of_numbers, records, tmp_path)
     assert (tmp_path / "captions_right.png").exists()
 
 
@@ -152,4 +152,4 @@ def test_without_pictures_there_is_no_gradient_to_speak_of(tmp_path: Path) -> No
     assert findings.carried(records) == findings.entering(records) == ""
     assert "Where the gradient goes" not in report.summary(records)
     assert report.gradient_at_picture(records) is None
-    drawing.draw(report.FIGURES, records, tmp_path)
+    laid_out(report.FIGURES, records, tmp_path)

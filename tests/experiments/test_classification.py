@@ -17,13 +17,13 @@ from experiments.classification import evidence, model, report
 from experiments.classification import main as classification
 from experiments.classification.main import plan
 from experiments.classification.model import Batch, Network, Noise
-from experiments.common import drawing
 from experiments.common.averaged import TrainState, initial_state, train_steps
-from experiments.common.command import ExperimentError
+from experiments.common.errors import ExperimentError
 from experiments.common.optimizer import make_optimizer
 from rnnjax.data import Labelled, Sequences
 from tests.experiments.logs import records_in
 from tests.experiments.runs import check_drawn, check_page, quick_run
+from tests.experiments.undrawn import laid_out
 from tests.test_errors import check_refused
 
 LENGTHS = np.array([3, 7, 5, 1])
@@ -366,7 +366,7 @@ def test_figures_say_and_show_what_the_records_have() -> None:
 @pytest.mark.slow
 def test_a_single_network_without_a_memory_can_be_drawn(tmp_path: Path) -> None:
     records = known({"steps, mean": KNOWN["steps, mean"]})
-    assert all(path.exists() for path in drawing.draw(report.FIGURES, records, tmp_path))
+    assert all(path.exists() for path in laid_out(report.FIGURES, records, tmp_path))
     assert "steps (mean)" in report.summary(records)
 
 

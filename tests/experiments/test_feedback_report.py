@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.common import drawing
 from experiments.feedback import findings, report
+from tests.experiments.undrawn import laid_out
 
 # The report
 
@@ -112,5 +112,5 @@ def test_figures_show_what_the_records_have() -> None:
 @pytest.mark.parametrize("regimes", [["teacher"], ["sampled:never"], ["professor"]])
 def test_few_regimes_can_be_drawn(regimes: list[str], tmp_path: Path) -> None:
     records = known(dict.fromkeys(regimes, KNOWN["teacher"]))
-    assert all(path.exists() for path in drawing.draw(report.FIGURES, records, tmp_path))
+    assert all(path.exists() for path in laid_out(report.FIGURES, records, tmp_path))
     assert "What they say by themselves" in report.summary(records)

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.common import drawing
 from experiments.common.optimizer import make_optimizer
 from experiments.forecasting import (
     baselines,
@@ -30,6 +29,7 @@ from experiments.forecasting.series import TEST, TRAIN, VALIDATION, Series, Task
 from experiments.forecasting.skill import skills
 from tests.experiments.logs import records_in
 from tests.experiments.runs import check_drawn, check_page, quick_run
+from tests.experiments.undrawn import laid_out
 from tests.test_errors import check_refused
 
 ROOT = Path(__file__).parents[2]
@@ -453,7 +453,7 @@ def test_verdict_and_figure_of_known_folds(tmp_path: Path) -> None:
         "2002-01 to 2002-12",
         "all folds",
     ]
-    assert all(path.exists() for path in drawing.draw(report.FIGURES, records, tmp_path))
+    assert all(path.exists() for path in laid_out(report.FIGURES, records, tmp_path))
 
 
 @pytest.mark.parametrize("variant", ["default", *(variant.__name__ for variant in settings.VARIANTS)])

@@ -11,7 +11,6 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import rnnjax
-from experiments.common import drawing
 from experiments.long_memory import config as settings
 from experiments.long_memory import main as long_memory
 from experiments.long_memory import report as long_memory_report
@@ -20,6 +19,7 @@ from experiments.networks import task_network
 from rnnjax.tasks import TASKS, adding, latching
 from tests.experiments.logs import logs_in, records_in
 from tests.experiments.runs import check_drawn, check_page, quick_run
+from tests.experiments.undrawn import laid_out
 from tests.test_errors import check_refused
 
 
@@ -287,7 +287,7 @@ def test_figures_show_shares_steps_losses_and_gradients() -> None:
 
 def test_where_nothing_is_solved_there_are_figures_all_the_same(tmp_path: Path) -> None:
     records = [record for record in known() if record["run"] in ("adding-100-elman-1", "adding-100-elman-2")]
-    assert all(path.exists() for path in drawing.draw(long_memory_report.FIGURES, records, tmp_path))
+    assert all(path.exists() for path in laid_out(long_memory_report.FIGURES, records, tmp_path))
     assert "elman 0/2" in long_memory_report.summary(records)
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.common import drawing
 from experiments.music import findings, report
+from tests.experiments.undrawn import laid_out
 
 SPLIT = {
     "train_chorales": 229,
@@ -121,7 +121,7 @@ def test_figures_say_and_show_what_the_records_have(tmp_path: Path) -> None:
     figure = report.nats_by_context(records)
     assert figure is not None
     np.testing.assert_allclose(figure.axes[0].lines[0].get_ydata(), [0.875, 0.125, 0])
-    assert all(path.exists() for path in drawing.draw(report.FIGURES, records, tmp_path))
+    assert all(path.exists() for path in laid_out(report.FIGURES, records, tmp_path))
     summary = report.summary(records)
     assert "of the same split and in the same unit" in summary
     assert "to test on; 42 of the test chorales have a tune that is also in training" in summary
@@ -132,7 +132,7 @@ def test_figures_say_and_show_what_the_records_have(tmp_path: Path) -> None:
 @pytest.mark.parametrize("networks", [["frequency"], ["gru:joint"], ["held", "lstm"]])
 def test_runs_of_few_networks_can_be_drawn(networks: list[str], tmp_path: Path) -> None:
     records = known({name: [8.0] for name in networks}, test_frames=9)
-    assert drawing.draw(report.FIGURES, records, tmp_path)
+    assert laid_out(report.FIGURES, records, tmp_path)
     assert report.summary(records)
     assert findings.verdict(records)
 
@@ -149,6 +149,6 @@ def test_of_a_run_that_diverged_what_can_be_told_is_told(tmp_path: Path) -> None
                 record[name] = [None] * len(record[name]) if many and name == "typical" else None
                 if many and name == "chorales":
                     record[name] = [[None] * 3] * 6
-    assert drawing.draw(report.FIGURES, records, tmp_path)
+    assert laid_out(report.FIGURES, records, tmp_path)
     assert "gru" in findings.verdict(records)
     assert report.summary(records)

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.common import drawing
 from experiments.speech import findings, report
 from experiments.speech.data import GROUPS, HELD_OUT, KNOWN
 from experiments.speech.phonemes import CLASSES
+from tests.experiments.undrawn import laid_out
 
 CONDITIONS = ("clean", "0")
 ERRORS = {
@@ -147,7 +147,7 @@ def test_figures_say_and_show_what_the_records_have(tmp_path: Path) -> None:
     assert figure is not None
     assert "bidirectional:cnn-lstm-dnn 25 % (clean)" in figure.get_suptitle().replace("-\n", "-").replace("\n", " ")
     assert report.error_by_delay(records) is None
-    paths = drawing.draw(report.FIGURES, records, tmp_path)
+    paths = laid_out(report.FIGURES, records, tmp_path)
     assert len(paths) == len(report.FIGURES) - 1
     assert all(path.exists() for path in paths)
     assert "What each part adds" in report.summary(records)
@@ -175,4 +175,4 @@ def test_of_runs_that_diverged_what_can_be_told_is_told(tmp_path: Path, capsys: 
             record |= {"inputs": [None] * 3, "states_forward": [None] * 3}
     assert findings.verdict(records).startswith("bidirectional:cnn-lstm-dnn is best")
     assert "lstm" in report.summary(records)
-    assert len(drawing.draw(report.FIGURES, records, tmp_path)) >= 5
+    assert len(laid_out(report.FIGURES, records, tmp_path)) >= 5

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.common import drawing
 from experiments.tagging import config as settings
 from experiments.tagging import data as tagging_data
 from experiments.tagging import decisions, findings, grammar, model, report, scores
@@ -25,6 +24,7 @@ from tests.answers import answered
 from tests.experiments.logs import records_in
 from tests.experiments.runs import check_drawn, check_page
 from tests.experiments.test_tagging_data import LEXICON, SENTENCES
+from tests.experiments.undrawn import laid_out
 from tests.test_errors import check_refused
 
 QUICK = ["--variant=quick"]
@@ -410,7 +410,7 @@ def test_figures_say_and_show_what_the_records_have(tmp_path: Path) -> None:
     assert figure is not None
     title = figure.get_suptitle().replace("\n", " ")
     assert "$10^{-2.0}$ ($10^{-2.0}$) to the right in bidirectional; where" in title
-    assert all(path.exists() for path in drawing.draw(report.FIGURES, records, tmp_path))
+    assert all(path.exists() for path in laid_out(report.FIGURES, records, tmp_path))
     assert "By tag" in report.summary(records)
     assert "Teddy" not in report.summary(known(KNOWN, cases=False))
     assert report.accuracy_by_distance(known(KNOWN, cases=False)) is None

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments.common import drawing
 from experiments.translation import dates, findings, phonemes, report
+from tests.experiments.undrawn import laid_out
 
 GREEDY = {"beams": 1, "length_penalty": 0.0}
 NETWORKS = {"none-forward": [0.4, 0.5], "none-reversed": [0.45, 0.6], "additive-forward": [0.995, 0.99]}
@@ -127,7 +127,7 @@ def test_figures_say_and_show_what_the_records_have(tmp_path: Path) -> None:
     dated = report.gradient_by_date(records)
     assert dated is not None
     assert "62.5 % with additive attention, forward" in dated.get_suptitle().replace("\n", " ")
-    assert all(path.exists() for path in drawing.draw(report.FIGURES, records, tmp_path))
+    assert all(path.exists() for path in laid_out(report.FIGURES, records, tmp_path))
     summary = report.summary(records)
     assert "| `a|b`" not in summary  # a bar would begin another cell
     assert report.right_by_locale(known({"none-forward": [0.5]}, "letters")) is None
@@ -141,5 +141,5 @@ def test_what_is_not_finite_is_told_and_not_drawn(tmp_path: Path, field: str) ->
         return [lost(each) for each in value] if isinstance(value, list) else None
 
     records = [{**each, field: lost(each[field])} if field in each else each for each in known(NETWORKS)]
-    drawing.draw(report.FIGURES, records, tmp_path)
+    laid_out(report.FIGURES, records, tmp_path)
     assert report.summary(records)

@@ -10,8 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.common import drawing
-from experiments.common.command import ExperimentError
+from experiments.common.errors import ExperimentError
 from experiments.word_vectors import config as settings
 from experiments.word_vectors import main as word_vectors
 from experiments.word_vectors import predictor, report, similarity
@@ -20,6 +19,7 @@ from rnnjax.data import vocabulary_of
 from tests.answers import answered, completed
 from tests.experiments.logs import records_in
 from tests.experiments.runs import check_drawn, check_page, quick_run
+from tests.experiments.undrawn import laid_out
 from tests.test_errors import check_refused
 
 ROOT = Path(__file__).parents[2]
@@ -185,7 +185,7 @@ def test_the_claim_is_confirmed_of_models_above_what_is_untrained_and_of_no_othe
 
 def test_models_that_predict_nothing_can_be_drawn_alone(tmp_path: Path) -> None:
     records = known({"one-hot": [[1 / 3] * 4], "random": [[1, 0, 0, 0]]})
-    assert [path.stem for path in drawing.draw(report.FIGURES, records, tmp_path)] == ["nearest_of_the_same_kind"]
+    assert [path.stem for path in laid_out(report.FIGURES, records, tmp_path)] == ["nearest_of_the_same_kind"]
 
 
 def test_a_text_of_something_else_has_no_kinds_and_is_reported_without_them(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_a_text_of_something_else_has_no_kinds_and_is_reported_without_them(tmp_
         {"run": "n-gram-1-seed0", "model": "n-gram:1", "seed": 0, **each}
         for each in ({"kind": "network", "params": 7}, {"kind": "evaluation", **numbers})
     ]
-    assert [path.stem for path in drawing.draw(report.FIGURES, records, tmp_path)] == ["perplexity_by_window"]
+    assert [path.stem for path in laid_out(report.FIGURES, records, tmp_path)] == ["perplexity_by_window"]
     assert "is not known: the text lacks Python's names" in report.verdict(records)
     assert "Are words of one kind" not in report.summary(records, "pommes")
 

@@ -12,7 +12,6 @@ import pytest
 from scipy import stats
 
 import rnnjax
-from experiments.common import drawing
 from experiments.networks import task_training
 from experiments.zoo import config as settings
 from experiments.zoo import findings, report, sizes
@@ -21,6 +20,7 @@ from experiments.zoo.main import Run, best_rate, plan, with_rate
 from rnnjax.tasks import adding, copy_memory
 from tests.experiments.logs import logs_in, records_in
 from tests.experiments.runs import check_drawn, check_page, quick_run
+from tests.experiments.undrawn import laid_out
 from tests.test_errors import check_refused
 
 # Sizes and learning rates
@@ -193,7 +193,7 @@ def test_networks_that_diverged_are_reported_and_drawn(tmp_path: Path) -> None:
         if record["cell"] == "lru" and record["kind"] == "state_gradient":
             record["norms"] = [None] * 20
     assert "0/3, diverged" in report.summary(records)
-    drawing.draw(report.FIGURES, records, tmp_path)
+    laid_out(report.FIGURES, records, tmp_path)
 
 
 def test_figures_show_the_table_and_the_correlation() -> None:

@@ -379,12 +379,11 @@ def test_gradient_through_19_layers_shrinks_by_the_predicted_factor_per_layer(ac
         flow = rnnjax.gradient_flow(cell, params, inputs, lambda y: jnp.sum(y[-1] * direction))
         return jnp.stack([layer.hidden[0] for layer in flow.state])
 
+    draws = [random.standard_normal((19, width, width), np.float32) / np.sqrt(width) for _ in range(4)]
+    recurrent, bias = jnp.zeros((19, width, width)), jnp.zeros((19, width))  # there is no step before
     for scale, factor in zip((1 / 3, 1, 2), factors, strict=True):
-        draws = []
-        for _ in range(4):
-            kernels = np.sqrt(scale / width) * random.normal(size=(19, 2, width, width)).astype(np.float32)
-            draws.append(np.log(norms(ElmanParams(*map(jnp.asarray, kernels.swapaxes(0, 1)), jnp.zeros((19, width))))))
-        logs = np.mean(draws, axis=0)
+        networks = [ElmanParams(jnp.asarray(np.sqrt(scale) * kernels), recurrent, bias) for kernels in draws]
+        logs = np.mean([np.log(norms(network)) for network in networks], axis=0)
         # Away from the input, whose distribution the layers first make their own.
         per_layer = np.exp((logs[4] - logs[-1]) / (len(logs) - 5))
         assert abs(per_layer - factor) < 0.03 * factor + 0.005, (scale, per_layer)
