@@ -52,9 +52,10 @@ def _rnnjax(hidden: int) -> Any:
     import jax
     import jax.numpy as jnp
 
-    from experiments.common.compiling import jit
+    from experiments.common.compiling import compile_loops_whole, jit
     from experiments.min_char import main as min_char
 
+    compile_loops_whole()
     config, corpus = _config(hidden), _corpus()
     cell, tokens = min_char.make_cell(config), jnp.asarray(corpus.tokens)
     state = min_char.initial_state(cell, config, len(corpus.vocabulary), jax.random.key(0))

@@ -17,6 +17,9 @@ T = TypeVar("T")
 
 _LEVEL = "xla_backend_optimization_level"
 
+_THRESHOLD = "xla_cpu_small_while_loop_byte_threshold"
+"""XLA's own name of how many bytes a turn of a loop may read and write at most to be compiled so."""
+
 
 def options() -> dict[str, str | bool]:
     """Compiler options: on a CPU, LLVM at -O1 compiles in less time than at XLA's -O3, and networks run as fast.
@@ -25,6 +28,17 @@ def options() -> dict[str, str | bool]:
     """
     given = _LEVEL in os.environ.get("XLA_FLAGS", "")
     return {_LEVEL: "1"} if jax.default_backend() == "cpu" and not given else {}
+
+
+def compile_loops_whole() -> None:
+    """Has XLA compile a loop over small vectors as one function, where it calls one for each operation otherwise.
+
+    For networks that see one sequence at a time, on a CPU; loops with products of matrices stay as they are. It has no
+    effect once JAX has looked for its devices. A threshold that ``XLA_FLAGS`` gives is left as it is.
+    """
+    given = os.environ.get("XLA_FLAGS", "")
+    if _THRESHOLD not in given:
+        os.environ["XLA_FLAGS"] = f"{given} --xla_backend_extra_options={_THRESHOLD}={100_000_000}".strip()
 
 
 def jit(function: Callable[..., T], **given: Any) -> Callable[..., T]:

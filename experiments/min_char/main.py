@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 import rnnjax
 from experiments.common import drawing, sweep, training
-from experiments.common.compiling import jit, require_room
+from experiments.common.compiling import compile_loops_whole, jit, require_room
 from experiments.common.errors import explained
 from experiments.common.settings import require_least, require_multiples, require_positive
 from experiments.common.training import Evaluation
@@ -58,6 +58,7 @@ class TrainState(NamedTuple):
 
 def main(config: ConfigDict, open_workdir: Callable[[], Workdir]) -> None:
     """Plans the runs, does those that are missing in the workdir, draws and prints."""
+    compile_loops_whole()
     with explained(ValueError, OSError):
         runs = plan(config)
         corpus = load_corpus(config.corpus, max_characters=config.max_characters or None, max_vocabulary=1 << 20)

@@ -236,6 +236,29 @@ def test_several_steps_in_one_call_are_those_steps_one_after_the_other() -> None
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="the option is that of a CPU")
+def test_the_loops_over_one_sequence_are_one_function_each_and_the_gradient_is_the_same(tmp_path: Path) -> None:
+    shown = """
+print(gradient.lower(params).compile().as_text().count("xla_cpu_small_call"))
+print(" ".join(str(float(leaf.sum())) for leaf in jax.tree.leaves(found)))
+"""
+    (page,) = blocks(FOLDER / "one_sequence.md")
+    without = re.sub(r"^os\.environ.*$", "", page, flags=re.M)
+    calls, sums = [], []
+    for name, code in (("page", page), ("without", without)):
+        script = tmp_path / f"{name}.py"
+        script.write_text(code + shown, encoding="utf-8")
+        environment = dict(os.environ, PYTHONPATH=str(ROOT))
+        words = [sys.executable, script.name]
+        done = subprocess.run(words, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
+        first, second = done.stdout.splitlines()
+        calls.append(int(first))
+        sums.append([float(each) for each in second.split()])
+    assert calls[0] >= calls[1] + 2  # forward and back
+    np.testing.assert_allclose(sums[0], sums[1], rtol=1e-4)
+
+
+@pytest.mark.slow
 def test_a_callback_sees_every_state_once_and_in_order_and_changes_no_number(
     capfd: pytest.CaptureFixture[str],
 ) -> None:

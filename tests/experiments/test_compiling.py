@@ -1,5 +1,6 @@
 """Programs that would not fit into memory are refused with how much they need, before anything is computed."""
 
+import os
 import re
 
 import jax
@@ -73,3 +74,14 @@ def test_arrays_that_do_not_fit_are_refused_and_others_are_not() -> None:
         require_room(jax.eval_shape(lambda: state(LARGE)))
     assert needed(str(refused.value)) == pytest.approx(16_000, rel=0.01)
     compiling.require_memory(1000)
+
+
+def test_loops_are_compiled_whole_unless_a_threshold_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
+    for _ in range(2):
+        compiling.compile_loops_whole()
+    option = "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=100000000"
+    assert os.environ["XLA_FLAGS"] == f"--xla_backend_optimization_level=0 {option}"
+    monkeypatch.setenv("XLA_FLAGS", "--xla_backend_extra_options=xla_cpu_small_while_loop_byte_threshold=0")
+    compiling.compile_loops_whole()
+    assert os.environ["XLA_FLAGS"].endswith("=0")
