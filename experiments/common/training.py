@@ -130,7 +130,8 @@ def train(
     for number in range(first, steps, stride):
         if stop(evaluations):
             break
-        after, seen = step(state, batch(number))
+        # On all devices: where a process ends while one of them computes, Python aborts.
+        after, seen = jax.block_until_ready(step(state, batch(number)))
         require_finite(seen.get("loss", 0.0), number, log, stride=stride)
         if checkpoint_every and number % checkpoint_every == 0:
             save_last(state, number)
