@@ -257,7 +257,9 @@ def test_a_run_leaves_records_figures_and_a_summary(finished: Path) -> None:
             np.testing.assert_allclose(record["error"], 1 - np.trace(counts) / counts.sum(), atol=1e-6)
         if record["kind"] == "flow" and record["network"] == "cnn-dnn":
             heard = np.flatnonzero(record["inputs"]) - 20
-            assert (heard.min(), heard.max()) == (-5, 5)  # t + 5 - 10, ..., t + 5
+            assert -5 <= heard.min() <= heard.max() <= 5  # t + 5 - 10, ..., t + 5
+            if record["phase"] == "initialization":  # training may leave a map without any effect
+                assert (heard.min(), heard.max()) == (-5, 5)
 
 
 def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(finished: Path, tmp_path: Path) -> None:
