@@ -17,11 +17,11 @@ from tests.cases import CELL_CASES, FEW, TYPICAL
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Tests, and the experiments and benchmarks that they start, compile far more than they run. They take half of the time
-# without XLA's newer code generator, programs as small as these are not worth dividing among LLVM's threads, and LLVM
-# need not optimize them. XLA_FLAGS= in the environment brings all of it back; a jaxlib that no longer knows these flags
-# will say so.
+# without XLA's newer code generator, which JAX 0.11 and later always have, programs as small as these are not worth
+# dividing among LLVM's threads, and LLVM need not optimize them. XLA_FLAGS= in the environment brings all of it back.
+# A jaxlib that does not know one of them ends the process (see pytest_configure).
 COMPILE_SOON = (
-    "--xla_cpu_use_fusion_emitters=false",
+    *(["--xla_cpu_use_fusion_emitters=false"] if jax.__version_info__ < (0, 11) else []),
     "--xla_cpu_parallel_codegen_split_count=1",
     "--xla_backend_optimization_level=0",
     "--xla_llvm_disable_expensive_passes=true",
@@ -61,6 +61,9 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])  # here, as in those started
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    if not hasattr(config, "workerinput"):
+        with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+            jax.devices()  # what a jaxlib says of a flag that it does not know is seen
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
