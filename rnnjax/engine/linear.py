@@ -81,6 +81,8 @@ class _Builder:
 
     def walk(self, jaxpr: Jaxpr, values: dict[Any, Any]) -> list[Any]:
         """Return the results of a jaxpr: arrays, or ``Terms`` where they depend on the arguments."""
+        # Instructions keep it. From JAX 0.12 on a jaxpr holds its constants, and a trace's must not outlive the trace.
+        empty = jaxpr.replace(constvars=[], invars=[], outvars=[], eqns=[])
         used = [*(operand for equation in jaxpr.eqns for operand in equation.invars), *jaxpr.outvars]
         uses = collections.Counter(operand for operand in used if not isinstance(operand, Literal))
 
@@ -88,16 +90,16 @@ class _Builder:
             return operand.val if isinstance(operand, Literal) else values[operand]
 
         for equation in jaxpr.eqns:
-            results = self.carry_out(jaxpr, equation, [value_of(operand) for operand in equation.invars])
+            results = self.carry_out(empty, equation, [value_of(operand) for operand in equation.invars])
             for variable, result in zip(equation.outvars, results, strict=True):
                 # A sum with several uses is computed once.
                 several = isinstance(result, dict) and len(result) > 1 and uses[variable] > 1
                 values[variable] = {self.slot_of(result): None} if several else result
         return [value_of(variable) for variable in jaxpr.outvars]
 
-    def carry_out(self, jaxpr: Jaxpr, equation: JaxprEqn, operands: list[Any]) -> list[Any]:
+    def carry_out(self, empty: Jaxpr, equation: JaxprEqn, operands: list[Any]) -> list[Any]:
         if not any(isinstance(operand, dict) for operand in operands):
-            return evaluate(jaxpr, equation, operands)
+            return evaluate(empty, equation, operands)
         # A value that does not depend on the arguments is a constant factor or, as a summand, zero.
         match equation.primitive.name, operands:
             case ("mul", [dict() as terms, factor]) | ("mul", [factor, dict() as terms]):
@@ -124,7 +126,7 @@ class _Builder:
             if all(value is None for value in itertools.compress(values, depends)):
                 return [None] * count
             made = [zeros(v.aval) if x is None else x for v, x in zip(equation.invars, values, strict=True)]
-            return evaluate(jaxpr, equation, made)
+            return evaluate(empty, equation, made)
 
         first = self.fill(count, apply)
         return [{first + n: None} for n in range(count)]
