@@ -131,11 +131,14 @@ def generate(
         end: a token that ends a text; all tokens after it are ``end``, too.
 
     Raises:
-        ValueError: if logits have no vocabulary axis, the length is below 1, or ``end`` is not a token.
+        ValueError: if logits have no vocabulary axis, the length is below 1, ``end`` is not a token, or the state has
+            other shapes.
         TypeError: if ``cell`` is not a cell.
     """
     check_cell("generate", cell, "generate(lstm(64), params, state, logits, key, ...)")
     _check(logits, length, end)
+    params = as_arrays("params", params)
+    check_state(cell, params, state, logits.shape[:-1])
 
     def step(
         carry: tuple[State, Array, Array], number: Array
