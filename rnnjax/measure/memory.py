@@ -100,9 +100,10 @@ def memory_capacity(
     of it lies in directions in which the states hardly move, and rounding removes those first (Ballarin et al., 2024).
     States are therefore computed in float64, whatever the dtype of the params, even if JAX's 64 bits are off. For
     random kernels of spectral radius 0.5, 0.9 and 0.99 this finds the whole capacity of 20 units. For 50 units it finds
-    32 to 37, 48 to 50 and 49 to 50, for 100 units no more than 38 to 41, 74 to 78 and 80 to 84. If all is found, the
-    estimate is off by up to 0.1 with 20,000 steps and by 0.4 with 4,000 (5 seeds); with radius 0.99 and 400 lags by 0.7
-    and 0.9. With an orthogonal kernel the states grow without limit, and the share of each lag goes to 0.
+    32 to 37, 47 to 50 and 49 to 50, for 100 units no more than 38 to 42, 73 to 80 and 78 to 87 (5 seeds, NumPy 2.4 and
+    2.5, whose rounding differs). If all is found, the estimate is off by up to 0.1 with 20,000 steps and by 0.4 with
+    4,000 (5 seeds); with radius 0.99 and 400 lags by 0.7 and 0.9. With an orthogonal kernel the states grow without
+    limit, and the share of each lag goes to 0.
 
     Args:
         cell: any cell, stacks included.
