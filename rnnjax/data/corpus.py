@@ -2,6 +2,7 @@
 
 import ast
 import os
+import platform
 import sysconfig
 import warnings
 from collections.abc import Iterable, Iterator
@@ -127,13 +128,13 @@ def _read_file(path: Path) -> str:
 
 def _read_standard_library(max_characters: int | None) -> tuple[str, str]:
     files = (file.read_text(encoding="utf-8", errors="replace") for file in _standard_library_files())
-    return _joined(files, max_characters), f"Python {sysconfig.get_python_version()} standard library"
+    return _joined(files, max_characters), f"Python {platform.python_version()} standard library"
 
 
 def _read_docstrings(max_characters: int | None) -> tuple[str, str]:
     """The docstrings of modules, classes and functions, with an empty line after each."""
     texts = (f"{docstring}\n\n" for file in _standard_library_files() for docstring in _docstrings(file))
-    return _joined(texts, max_characters), f"docstrings of the Python {sysconfig.get_python_version()} standard library"
+    return _joined(texts, max_characters), f"docstrings of the Python {platform.python_version()} standard library"
 
 
 def _read_prose(max_characters: int | None) -> tuple[str, str]:
@@ -144,7 +145,7 @@ def _read_prose(max_characters: int | None) -> tuple[str, str]:
     order = np.random.default_rng(0).permutation(len(sources))
     shuffled = (sources[place] for place in order)
     texts = (text for each in shuffled for text in ([each] if isinstance(each, str) else _docstrings(each)))
-    source = f"docstrings and pydoc topics of the Python {sysconfig.get_python_version()} standard library"
+    source = f"docstrings and pydoc topics of the Python {platform.python_version()} standard library"
     return _joined((f"{text}\n\n" for text in _paragraphs_once(texts)), max_characters), source
 
 
