@@ -27,8 +27,10 @@ COMPILE_SOON = (
     "--xla_llvm_disable_expensive_passes=true",
 )
 os.environ.setdefault("XLA_FLAGS", " ".join(COMPILE_SOON))
-# PyTorch's threads wait for each other in busy loops, and take hundreds of times as long where others want the cores.
+# Threads of PyTorch and of SciPy's LAPACK wait for each other in busy loops, and take up to hundreds of times as long
+# where others want the cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 jax.config.update("jax_include_full_tracebacks_in_locations", False)  # where in Python each operation is from
 jax.config.update("jax_traceback_in_locations_limit", 0)  # the same; both take time
 jax.config.update("jax_num_cpu_devices", 2)  # the second is for tests/sequence/test_sharding.py

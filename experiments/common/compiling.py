@@ -33,8 +33,9 @@ def options() -> dict[str, str | bool]:
 def compile_loops_whole() -> None:
     """Has XLA compile a loop over small vectors as one function, where it calls one for each operation otherwise.
 
-    For networks that see one sequence at a time, on a CPU; loops with products of matrices stay as they are. It has no
-    effect once JAX has looked for its devices. A threshold that ``XLA_FLAGS`` gives is left as it is.
+    For networks that see one sequence at a time, on a CPU; loops with products of matrices stay as they are. From JAX
+    0.12 on, XLA does so by itself. It has no effect once JAX has looked for its devices. A threshold that ``XLA_FLAGS``
+    gives is left as it is.
     """
     given = os.environ.get("XLA_FLAGS", "")
     if _THRESHOLD not in given:

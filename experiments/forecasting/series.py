@@ -140,7 +140,7 @@ def task(series: Series, parts: np.ndarray, horizons: tuple[int, ...]) -> Task:
         series.step,
         series.period,
         horizons,
-        side_by_side(series.times.to_numpy("datetime64[s]"), series.segments, np.datetime64("NaT")),
+        side_by_side(series.times.to_numpy("datetime64[s]"), series.segments, np.datetime64("NaT", "s")),
         laid_parts,
         values,
         laid_base,

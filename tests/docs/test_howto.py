@@ -254,7 +254,8 @@ print(" ".join(str(float(leaf.sum())) for leaf in jax.tree.leaves(found)))
         first, second = done.stdout.splitlines()
         calls.append(int(first))
         sums.append([float(each) for each in second.split()])
-    assert calls[0] >= calls[1] + 2  # forward and back
+    assert calls[0] >= 2  # forward and back
+    assert calls[1] == (0 if jax.__version_info__ < (0, 12) else calls[0])
     np.testing.assert_allclose(sums[0], sums[1], rtol=1e-4)
 
 
