@@ -251,15 +251,15 @@ def test_a_run_leaves_records_figures_and_a_summary(finished: Path) -> None:
     summary = (finished / "summary.md").read_text()
     assert "espeak-ng" in summary
     assert "cnn-lstm-dnn has fewer frames wrong than cnn-dnn" in summary
+    heard: set[int] = set()
     for record in records_in(finished):
         if record["kind"] == "result":
             counts = np.array(record["confusion"])
             np.testing.assert_allclose(record["error"], 1 - np.trace(counts) / counts.sum(), atol=1e-6)
         if record["kind"] == "flow" and record["network"] == "cnn-dnn":
-            heard = np.flatnonzero(record["inputs"]) - 20
-            assert (np.abs(heard) <= 5).all()  # t + 5 - 10, ..., t + 5
-            if record["phase"] == "initialization":  # training may leave maps without any effect
-                assert (heard.min(), heard.max()) == (-5, 5)
+            heard |= set(np.flatnonzero(record["inputs"]) - 20)
+    # Each frame from t + 5 - 10 to t + 5; with two maps, both may be without effect in one of the networks.
+    assert heard == set(range(-5, 6))
 
 
 def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(finished: Path, tmp_path: Path) -> None:
