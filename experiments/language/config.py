@@ -16,8 +16,9 @@ Run time: 50 s on two CPU cores; characters 1 min, two_layers 3 min, best about 
 20 min; the quick variant 10 s.
 
 What to expect, from one seed on the standard library's sources: 1.34 nats a character on the half of the held-out text
-that nothing was chosen by, with the state carried on, and 1.38 in windows of 256 from a fresh state. The variants'
-results are in their docstrings below.
+that nothing was chosen by, with the state carried on, and 1.38 in windows of 256 from a fresh state. These are the
+sources of Python 3.11.7; with those of 3.13.0 it is 1.34 nats as well, and with those of Debian's 3.11.2 it is 1.38,
+with the state carried on. The variants' results are in their docstrings below.
 """
 
 from ml_collections import ConfigDict
