@@ -17,8 +17,8 @@ from tests.cases import CELL_CASES, FEW, TYPICAL
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Tests, and the experiments and benchmarks that they start, compile far more than they run. They take half of the time
-# without XLA's newer code generator, which JAX 0.11 and later always have, programs as small as these are not worth
-# dividing among LLVM's threads, and LLVM need not optimize them. XLA_FLAGS= in the environment brings all of it back.
+# without XLA's newer code generator, which jaxlib 0.11.2 and later always use. Programs as small as these are not
+# worth dividing among LLVM's threads, and LLVM need not optimize them. XLA_FLAGS= in the environment undoes all this.
 # A jaxlib that does not know one of them ends the process (see pytest_configure).
 COMPILE_SOON = (
     *(["--xla_cpu_use_fusion_emitters=false"] if jax.__version_info__ < (0, 11) else []),

@@ -71,10 +71,12 @@ def test_from_the_same_weights_each_of_the_first_thousand_iterations_is_that_of_
     assert np.mean(expected[-100:]) < 0.8 * expected[0]
 
 
-def test_left_alone_the_two_part_no_sooner_than_two_runs_in_numpy_that_differ_in_the_last_digit() -> None:
+def test_left_alone_the_two_part_no_sooner_than_two_runs_in_numpy_that_differ_in_the_last_digit(tmp_path: Path) -> None:
     """Adagrad's first steps are 0.1 for every weight, and its course is chaotic: a rounding error grows with each."""
     config = settings.get_config()
-    corpus = load_corpus(max_characters=6_000, max_vocabulary=1 << 20)
+    text = tmp_path / "text.txt"  # the same with each Python: how soon they part depends on the text
+    text.write_text("".join(chr(97 + letter) for letter in np.random.default_rng(0).integers(26, size=6_000)))
+    corpus = load_corpus(str(text), max_vocabulary=1 << 20)
     tokens, cell = jnp.asarray(corpus.tokens), min_char.make_cell(config)
     state = min_char.initial_state(cell, config, len(corpus.vocabulary), jax.random.key(0))
     params = in_loops(state)
@@ -89,7 +91,7 @@ def test_left_alone_the_two_part_no_sooner_than_two_runs_in_numpy_that_differ_in
     with jax.enable_x64(True):
         _, seen = jax.jit(lambda state: min_char.iterations(cell, config, state, tokens, count=30))(doubled(state))
     apart, own = (np.abs(np.asarray(losses) / alone[0] - 1) for losses in (seen["losses"], alone[1]))
-    assert apart[:4].max() < 1e-12
+    assert apart[:10].max() < 1e-10
     assert (np.maximum.accumulate(apart) < 100 * np.maximum.accumulate(own) + 1e-12).all()
 
 
