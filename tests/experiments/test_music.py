@@ -267,7 +267,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, own: Path) -> Path:
     """A finished run of the quick variant on a file."""
     workdir = tmp_path_factory.mktemp("runs") / "finished"
     flags = [*QUICK, f"--config.file={own}", f"--workdir={workdir}"]
-    ((status, printed),) = answered([{"module": "music", "flags": flags, "optimized": True}])
+    ((status, printed),) = answered([{"module": "music", "flags": flags}])
     assert status == 0, printed
     return workdir
 
@@ -308,7 +308,7 @@ def test_what_is_tested_are_the_weights_that_were_best_in_the_validation_part(fi
 def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(finished: Path, own: Path, tmp_path: Path) -> None:
     one = ["--config.networks=elman", "--config.seeds=1"]
     flags = [*QUICK, f"--config.file={own}", f"--workdir={tmp_path / 'run'}", *one]
-    call = {"module": "music", "flags": flags, "drawn": False, "optimized": True}
+    call = {"module": "music", "flags": flags, "drawn": False}
     killed, done = answered([call | {"fault": "killed", "at": ("experiments.common.checkpoint", "save", 3)}, call])
     assert killed[0] != 0
     assert done[0] == 0, done[1]
@@ -348,7 +348,7 @@ def test_a_network_is_taught_by_one_of_an_earlier_run(finished: Path, own: Path,
     folder = finished / "checkpoints" / "elman-seed0" / "best"
     taught = ["--config.networks=elman", "--config.seeds=1", "--config.teacher_share=0.5"]
     flags = [*QUICK, f"--config.file={own}", f"--workdir={tmp_path / 'run'}", *taught, f"--config.teacher={folder}"]
-    ((status, printed),) = answered([{"module": "music", "flags": flags, "drawn": False, "optimized": True}])
+    ((status, printed),) = answered([{"module": "music", "flags": flags, "drawn": False}])
     assert status == 0, printed
     (end,) = (record for record in records_in(tmp_path / "run") if record["kind"] == "result")
     (other,) = (each for each in records_in(finished) if each["kind"] == "result" and each["run"] == "elman-seed0")

@@ -239,7 +239,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of the quick variant."""
     pytest.importorskip("espeakng_loader", reason="not installed: rnnjax[speech]")
     workdir = tmp_path_factory.mktemp("runs") / "finished"
-    call = {"module": "speech", "flags": [*QUICK, f"--workdir={workdir}"], "optimized": True}
+    call = {"module": "speech", "flags": [*QUICK, f"--workdir={workdir}"]}
     ((status, printed),) = answered([call])
     assert status == 0, printed
     return workdir
@@ -264,7 +264,7 @@ def test_a_run_leaves_records_figures_and_a_summary(finished: Path) -> None:
 
 def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(finished: Path, tmp_path: Path) -> None:
     flags = [*QUICK, f"--workdir={tmp_path / 'run'}", "--config.networks=cnn-dnn", "--config.seeds=1"]
-    call = {"module": "speech", "flags": flags, "drawn": False, "optimized": True}
+    call = {"module": "speech", "flags": flags, "drawn": False}
     killed, done = answered([call | {"fault": "killed", "at": ("experiments.common.checkpoint", "save", 2)}, call])
     assert killed[0] != 0
     assert done[0] == 0, done[1]

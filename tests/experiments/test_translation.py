@@ -32,7 +32,7 @@ PAIRS = [Pair("ab", ("X",)), Pair("cbaa", ("Y", "X")), Pair("c", ("X", "X", "Y")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of the quick variant."""
     workdir = tmp_path_factory.mktemp("runs") / "finished"
-    call = {"module": "translation", "flags": [*QUICK, f"--workdir={workdir}"], "optimized": True}
+    call = {"module": "translation", "flags": [*QUICK, f"--workdir={workdir}"]}
     ((status, printed),) = answered([call])
     assert status == 0, printed
     return workdir
@@ -244,7 +244,7 @@ def test_a_run_leaves_records_figures_and_a_summary(finished: Path) -> None:
 def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(finished: Path, tmp_path: Path) -> None:
     only = ["--config.networks=none:forward", "--config.seeds=1"]
     flags = [*QUICK, f"--workdir={tmp_path / 'run'}", *only]
-    call = {"module": "translation", "flags": flags, "drawn": False, "optimized": True}
+    call = {"module": "translation", "flags": flags, "drawn": False}
     killed, done = answered([call | {"fault": "killed", "at": ("experiments.common.checkpoint", "save", 2)}, call])
     assert killed[0] != 0
     assert done[0] == 0, done[1]
