@@ -87,8 +87,16 @@ def run_on_words(main: Callable[[Sequence[str]], None], arguments: Sequence[str]
         return 0
 
     _use_compilation_cache()
+    _list_all_flags()
     logging.set_verbosity(logging.FATAL)  # orbax logs every step of a save, and an error before it raises it
     app.run(guarded, list(sys.argv if arguments is None else arguments), flags_parser=_parse)
+
+
+def _list_all_flags() -> None:
+    """Has --help list the flags of every module of experiments; absl lists those of the module that is run."""
+    for module, defined in flags.FLAGS.flags_by_module_dict().items():
+        for flag in defined if module.startswith("experiments.") else ():
+            flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
 # Interruptions

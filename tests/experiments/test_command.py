@@ -12,7 +12,7 @@ from experiments.common import command, sweep
 from experiments.common.errors import ExperimentError
 from experiments.common.workdir import open_workdir
 from experiments.gradient_flow import config as settings
-from tests.answers import answered
+from tests.answers import answered, completed
 
 ROOT = Path(__file__).parents[2]
 
@@ -159,6 +159,22 @@ def test_help_prints_the_question_every_field_every_variant_and_the_flags() -> N
         assert f"\n  {variant.__name__} " in page.stdout
     for flag in ("config", "workdir", "overwrite", "tensorboard", "num_processes", "process_id", "coordinator_address"):
         assert f"\n  --{flag}" in page.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "listed"),
+    [
+        ("language.generate", ("prompt", "temperature", "workdir", "run", "unknown")),  # the last three are shared
+        ("language.score", ("text", "file", "workdir", "run", "unknown")),
+        ("language.report", ("workdir",)),
+        ("tracking.stream", ("state", "workdir", "run")),
+    ],
+)
+def test_help_of_a_command_lists_its_flags_and_those_that_it_shares(name: str, listed: tuple[str, ...]) -> None:
+    page = completed(name, "--help").stdout
+    assert [flag for flag in listed if f"\n  --{flag}: " not in page] == []
+    assert "--helpfull" in page
+    assert "--vmodule" not in page  # of absl, whose flags --helpfull lists
 
 
 VARIED = "--config=default.py:quick"
