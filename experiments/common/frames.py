@@ -168,7 +168,7 @@ def leaders(found: pd.DataFrame, by: str) -> str:
     """
     typical = condensed(found, by)
     half = typical["half_lag"]
-    first, last = (f"{_listed(half.index[half == end])} ({_after(end)})" for end in (half.min(), half.max()))
+    first, last = (f"{_few(half.index[half == end])} ({_after(end)})" for end in (half.min(), half.max()))
     shortest = typical["norms"].map(len).min()  # the lags that all have
     logs = relative_to_first(log10(stacked(curve[::-1][:shortest] for curve in typical["norms"])))
     logs[np.isnan(logs)] = -np.inf
@@ -183,8 +183,14 @@ def _after(lag: float) -> str:
     return "never" if np.isinf(lag) else f"lag {lag:.0f}"
 
 
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(names) if len(names) < 4 else f"{len(names)} networks"
+def _few(names: Sequence[str]) -> str:
+    return listed(names) if len(names) < 4 else f"{len(names)} networks"
+
+
+def listed(names: Sequence[str]) -> str:
+    """All names in a sentence, as in "a, b and c"."""
+    *before, last = names
+    return f"{', '.join(before)} and {last}" if before else last
 
 
 def rates(values: Iterable[float]) -> str:

@@ -59,11 +59,11 @@ def verdict(records: Sequence[Record]) -> str:
     best = solved.index[solved == solved.max()]
     none = solved.index[solved == 0]
     told = (
-        f"{_listed(best)} solve{'s' if len(best) == 1 else ''} {solved.max()} of {problems} tasks with each of {seeds} "
-        f"seeds, which is the most of {len(solved)} cells"
+        f"{frames.listed(best)} solve{'s' if len(best) == 1 else ''} {solved.max()} of {problems} tasks with each of "
+        f"{seeds} seeds, which is the most of {len(solved)} cells"
     )
     if len(none):
-        told += f"; {_listed(none)} solve{'s' if len(none) == 1 else ''} no task with all seeds"
+        told += f"; {frames.listed(none)} solve{'s' if len(none) == 1 else ''} no task with all seeds"
     if not solved.max():
         told = f"None of {len(solved)} cells solves any task with each of {seeds} seeds"
     return f"{told}. {_predicts(findings.correlations(found))}"
@@ -238,11 +238,6 @@ def _predicts(correlations: pd.DataFrame) -> str:
         f"How far back a gradient reaches at initialization {answer}: on average over tasks the rank correlation with "
         f"success is {_interval(mean)}{spread}."
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    names = list(names)
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 FIGURES: drawing.Figures = (solved, reach_and_success, before_and_after)
