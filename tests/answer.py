@@ -30,7 +30,7 @@ RUN_LONGER = ("arithmetic", "captioning", "classification", "music", "speech", "
 """Experiments whose programs run for so long, even in the quick variant, that they are worth optimizing a little."""
 
 OPTIMIZED = ("--xla_backend_optimization_level=0", "--xla_backend_optimization_level=1")
-"""What tests/conftest.py sets, and what stands in its place: programs then take half of the time or less."""
+"""What tests/conftest.py sets, and what stands in its place; a run of arithmetic takes 0.7 of the processor time."""
 
 LIMIT = 600
 """Seconds in which a line of calls must be answered."""

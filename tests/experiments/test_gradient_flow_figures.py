@@ -316,8 +316,7 @@ def test_three_curves_that_fall_alike_are_named_one_after_the_other() -> None:
     lags = np.arange(50.0)
     alike = [gradient(0.4**lags, cell=cell) for cell in ("elman", "janet", "lstm")]
     line = report.verdict([*alike, gradient(0.9**lags)])
-    assert "janet and lstm (lag 1) and last in gru (lag 7)" in line
-    assert line.count(" and janet") == 0
+    assert "gone first in elman, janet and lstm (lag 1) and last in gru (lag 7)" in line
 
 
 def test_over_seeds_numbers_are_ranges_and_a_half_life_stands_only_where_all_are_exponential() -> None:
