@@ -203,8 +203,8 @@ def test_the_carousel_has_a_line_for_the_gates_and_one_for_all_ways() -> None:
     assert len(figure.axes) == 2
     assert "lstm, initialization $10^{-4.4}$ left by the gates, $10^{-1.1}$ over all paths" in words(figure)
     assert (
-        "more than ten times as much of ∂c_T/∂c_t as the forget gates alone in 2 of 2 networks (lstm, initialization;"
-        in words(figure)
+        "more than ten times as much of the last memory's derivative as the forget gates alone in 2 of 2 networks "
+        "(lstm, initialization;" in words(figure)
     )
     of_gates = [carousel_record(2, 8), carousel_record(4, 8, initialization="forget_bias:3")]
     of_gates += [carousel_record(4, 8, initialization="gain:2"), carousel_record(3, 6, step=5)]

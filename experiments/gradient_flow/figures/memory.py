@@ -53,8 +53,8 @@ def carousel(records: Sequence[Record]) -> Figure | None:
     ahead = left.index[left["total"] - left["direct"] >= 1]  # none where both have underflowed
     found = (
         f"Over {both['sequence_length'].max() - 1} steps the gates and h together leave more than ten times as much of "
-        f"∂c_T/∂c_t as the forget gates alone in {len(ahead)} of {len(left)} networks ({'; '.join(ahead) or 'none'})"
-        f"{': there the rest flows through h' if len(ahead) else ''}"
+        f"the last memory's derivative as the forget gates alone in {len(ahead)} of {len(left)} networks "
+        f"({'; '.join(ahead) or 'none'}){': there the rest flows through h' if len(ahead) else ''}"
     )
     quantity = "$\\log_{10}$ of $\\partial c_T/\\partial c_t$,\nroot mean square over units"
     ways = {"panel": "panel", "line": "way", "quantity": quantity, "lag": "lag (steps back from the last step)"}
