@@ -235,7 +235,9 @@ def _derivative(parts: _Parts, reverse: bool, primals: Any, tangents: Any) -> An
 
     (kernels, products, _), (_, d_products, d_results) = _from_fixed(parts, fixed, d_fixed, at_steps)
     d_products = [_with_drives(d, drives, d_xs) for d, drives in zip(d_products, parts.drives, strict=True)]
-    shared = [*fixed, *(kernel.T for kernel in kernels)]
+    operands: list[Any] = [product.invars[0].aval for product in parts.products]
+    turned = [for_loop(kernel.T, at.shape[:-1]) for kernel, at in zip(kernels, operands, strict=True)]
+    shared = [*fixed, *turned]
     factors, linear_step = _linear_steps(parts, shared, products, at_steps)
     d_state, d_others = _inexact(state, d_state), [*d_products, *(d_xs[index] for index in parts.loose)]
     ahead, along = ([None for _ in d_others], d_others) if parts.chained else (d_others, [None for _ in d_others])
