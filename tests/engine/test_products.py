@@ -8,7 +8,7 @@ import pytest
 from rnnjax.engine.products import at_all_steps
 from tests.cases import random_inputs
 
-T, B, K, N = 3, 2, 5, 256  # a row of 256 doubles takes 2 KiB
+T, B, K, N = 3, 2, 1024, 256  # a row of 256 doubles takes 2 KiB, all of them 2 MiB
 
 
 @pytest.fixture(autouse=True)
@@ -25,21 +25,20 @@ def arrays():
     return random_inputs(K, N, seed=1), random_inputs(T, B, K, seed=2), random_inputs(T, B, N, seed=3)
 
 
-def test_the_operand_is_copied_for_a_kernel_whose_rows_lie_a_multiple_of_2_kib_apart_and_for_no_other():
-    kernel, inputs, above = arrays()
-    for columns, copied in ((N, True), (N - 16, False)):
-        program = jax.make_jaxpr(lambda kernel, above: jax.vjp(multiplied, kernel, inputs)[1](above))
-        text = str(program(kernel[:, :columns], above[..., :columns]))
-        assert ("optimization_barrier" in text) == copied
+def test_the_operand_is_copied_for_a_large_kernel_whose_rows_lie_a_multiple_of_2_kib_apart_and_for_no_other():
+    program = jax.make_jaxpr(lambda kernel, inputs, above: jax.vjp(multiplied, kernel, inputs)[1](above))
+    for rows, columns, copied in ((K, N, True), (K - 1, N, False), (2 * K, N - 16, False)):
+        kernel, inputs, above = (random_inputs(*shape) for shape in ((rows, columns), (T, B, rows), (T, B, columns)))
+        assert ("optimization_barrier" in str(program(kernel, inputs, above))) == copied
 
 
 def test_value_and_gradients_are_those_of_the_product():
     kernel, inputs, above = arrays()
     value, pull = jax.jit(lambda *operands: jax.vjp(multiplied, *operands))(kernel, inputs)
-    np.testing.assert_allclose(value, np.asarray(inputs) @ np.asarray(kernel), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(value, np.asarray(inputs) @ np.asarray(kernel), rtol=1e-12, atol=1e-11)
     expected = np.einsum("tbk,tbn->kn", inputs, above), np.asarray(above) @ np.asarray(kernel).T
     for found, wanted in zip(pull(above), expected, strict=True):
-        np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-13)
+        np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-11)
 
 
 @pytest.mark.parametrize("moving", [("kernel",), ("inputs",), ("kernel", "inputs")])
@@ -55,7 +54,7 @@ def test_forward_derivatives_are_those_of_the_product_whatever_moves(moving):
         expected += np.asarray(inputs) @ np.asarray(d_kernel)
     if "inputs" in moving:
         expected += np.asarray(d_inputs) @ np.asarray(kernel)
-    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-11)
 
 
 def test_a_gradient_can_be_differentiated_and_mapped():
@@ -71,4 +70,4 @@ def test_a_gradient_can_be_differentiated_and_mapped():
         expected = np.einsum("tbk,tbn->kn", d, 2 * above * product) + np.einsum(
             "tbk,tbn->kn", inputs, 2 * above * moved
         )
-        np.testing.assert_allclose(change, expected, rtol=1e-11, atol=1e-12)
+        np.testing.assert_allclose(change, expected, rtol=1e-11, atol=1e-9)
