@@ -48,7 +48,7 @@ def _product(options: _Options, operand: Array, kernel: Array) -> Array:
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _product_with_copies(options: _Options, operand: Array, kernel: Array) -> Array:
-    """The same product, for whose gradient by W the operand (steps and examples, N) is transposed in memory.
+    """The same product, for whose gradient by W the operand of all steps is transposed in memory.
 
     XLA otherwise reads both operands of that gradient along their columns. If the elements of a column share a few
     places in the cache, as in ``for_loop``, this takes twice as long on one core, and up to 1.3 times as long on two.
