@@ -265,7 +265,7 @@ def negative_steps(
 
     def step(carry: tuple[Vectors, Array], given: tuple[Array, Array, Array]) -> tuple[Any, tuple[Array, Array]]:
         (vectors, done), (block, reach, noise) = carry, given
-        rate = sampling.learning_rate * (1 - done.astype(jnp.float32) / sampling.blocks)
+        rate = sampling.learning_rate * (1 - done.astype(vectors.projection.dtype) / sampling.blocks)
 
         def loss_of(rows: Rows) -> tuple[Array, Array]:
             return negative_loss(sampling.model, sampling.negatives, rows, reach, sampling.window)
