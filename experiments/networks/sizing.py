@@ -1,6 +1,6 @@
 """How many params a network has, and how wide it is for a given number of them."""
 
-import bisect
+import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -14,8 +14,21 @@ def count_numbers(tree: Any) -> int:
 
 
 def nearest_width(widths: range, params: int, count: Callable[[int], int]) -> int:
-    """The width with which a network comes nearest to so many params, where ``count`` grows with the width."""
+    """The width with which a network comes nearest to so many params, where ``count`` grows with the width.
+
+    To count is to trace a network. So few widths are counted: the root of a count grows about as the width does.
+    """
     counted = cache(count)
-    place = bisect.bisect_left(widths, params, key=counted)
-    near = widths[max(place - 1, 0) : place + 1]
-    return min(near, key=lambda width: abs(counted(width) - params))
+    low, high, halved = 0, len(widths) - 1, True
+    while high - low > 1:
+        share = _share(*(math.sqrt(each) for each in (params, counted(widths[low]), counted(widths[high]))))
+        halved = not halved  # at every other turn, for counts that grow in another way
+        place = low + round((high - low) * (0.5 if halved else share))
+        place = min(max(place, low + 1), high - 1)
+        low, high = (place, high) if counted(widths[place]) < params else (low, place)
+    return min(widths[low : high + 1], key=lambda width: abs(counted(width) - params))
+
+
+def _share(value: float, low: float, high: float) -> float:
+    """How far a value is on the way from ``low`` to ``high``, from 0 to 1."""
+    return min(max((value - low) / (high - low), 0.0), 1.0) if high > low else 0.0
