@@ -15,7 +15,7 @@ LEAST_EXAMPLES = 16
 """The fewest examples that a device is given; with fewer it has not been measured to be faster."""
 
 LARGEST_KERNEL = 7 << 19
-"""Bytes, 3.5 MiB: with a larger recurrent kernel one device is faster, as ``benchmarks.training`` measures."""
+"""Bytes, 3.5 MiB: with a larger recurrent kernel two devices gain little, as ``benchmarks.training`` measures."""
 
 AXIS = "examples"
 
