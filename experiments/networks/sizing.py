@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 import jax
+import numpy as np
 
 
 def count_numbers(tree: Any) -> int:
@@ -21,14 +22,9 @@ def nearest_width(widths: range, params: int, count: Callable[[int], int]) -> in
     counted = cache(count)
     low, high, halved = 0, len(widths) - 1, True
     while high - low > 1:
-        share = _share(*(math.sqrt(each) for each in (params, counted(widths[low]), counted(widths[high]))))
+        roots = [math.sqrt(counted(widths[place])) for place in (low, high)]
         halved = not halved  # at every other turn, for counts that grow in another way
-        place = low + round((high - low) * (0.5 if halved else share))
+        place = (low + high) // 2 if halved else round(np.interp(math.sqrt(params), roots, (low, high)))
         place = min(max(place, low + 1), high - 1)
         low, high = (place, high) if counted(widths[place]) < params else (low, place)
     return min(widths[low : high + 1], key=lambda width: abs(counted(width) - params))
-
-
-def _share(value: float, low: float, high: float) -> float:
-    """How far a value is on the way from ``low`` to ``high``, from 0 to 1."""
-    return min(max((value - low) / (high - low), 0.0), 1.0) if high > low else 0.0
